@@ -1,0 +1,426 @@
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib
+import json
+import pathlib
+import subprocess
+import sys
+import types
+
+import pytest
+
+from tinkex.errors import AuthenticationError
+from tinkex.types import ModelInput, SampledSequence, SampleResponse, ServerCapabilities, SupportedModel, Timing, Usage
+
+click = pytest.importorskip("click")
+pytest.importorskip("rich")
+CliRunner = importlib.import_module("click.testing").CliRunner
+
+from tinkex.cli import _connect  # noqa: E402 - click has to be there first
+from tinkex.cli._app import COMMANDS, App, app  # noqa: E402
+
+KEY = "tml-a-secret-key-for-tests"
+
+
+class Letters:
+    """A tokenizer with a token a character; token 0 is special."""
+
+    def encode(self, text):
+        return [ord(character) for character in text]
+
+    def decode(self, ids, *, skip_special_tokens=False):
+        return "".join("" if token == 0 and skip_special_tokens else chr(token) for token in ids)
+
+
+class Now:
+    """A future that is done."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def result(self):
+        if isinstance(self.value, BaseException):
+            raise self.value
+        return self.value
+
+
+class Fake:
+    """A service and its sampling client, as far as the command line uses them."""
+
+    def __init__(self):
+        self.calls = []
+        self.closed_with = "never"
+        self.models = ["only-model"]
+        self.answer = SampleResponse(
+            [SampledSequence([ord("h"), ord("i"), 0], [-0.5, -1.0, -0.25], stop_reason="stop")],
+            request_id="r-1",
+            usage=Usage(3, 3, 0),
+            timing=Timing(0.0, 0.1, 0.4, 0.0),
+        )
+        self.logprobs = [None, -1.5, -0.5]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        self.closed_with = kind
+
+    def get_server_capabilities(self):
+        return ServerCapabilities(SupportedModel(name) for name in self.models)
+
+    def create_sampling_client(self, **options):
+        self.calls.append(options)
+        return self
+
+    def get_tokenizer(self):
+        return Letters()
+
+    def sample(self, prompt, params, **options):
+        self.prompt, self.params, self.options = prompt, params, options
+        return Now(self.answer)
+
+    def compute_logprobs(self, prompt, **options):
+        self.prompt, self.options = prompt, options
+        return Now(self.logprobs)
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """A service in place of the real one; the target it was opened for is kept."""
+    service = Fake()
+
+    def open_service(target):
+        service.target = target
+        return service
+
+    monkeypatch.setattr(_connect, "open_service", open_service)
+    monkeypatch.delenv("TINKER_BASE_URL", raising=False)
+    monkeypatch.setenv("TINKER_API_KEY", KEY)
+    return service
+
+
+def run(*arguments, **options):
+    """Run a command line in this process."""
+    return CliRunner().invoke(app, arguments, **options)
+
+
+def test_sample_prints_the_text(fake):
+    """Into a pipe goes the text alone, without special tokens; nothing on stderr."""
+    result = run("sample", "abc", "--local")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "hi\n", "")
+    assert fake.prompt == ModelInput.from_ints([97, 98, 99])
+    assert fake.target.local
+    assert fake.closed_with is None
+
+
+def test_sample_passes_every_option(fake):
+    """Each option reaches the call that it belongs to."""
+    line = "sample abc --base-model m -m 7 -t 0.5 -n 2 --seed 3 --top-k 5 --top-p 0.9 --stop x --stop y --timeout 9"
+    fake.answer = SampleResponse([SampledSequence([104]), SampledSequence([105])])
+    result = run(*line.split())
+    assert result.stdout == "--- 1 of 2\nh\n--- 2 of 2\ni\n"
+    params = fake.params
+    assert (params.max_tokens, params.temperature, params.seed, params.top_k) == (7, 0.5, 3, 5)
+    assert (params.top_p, params.stop) == (0.9, ("x", "y"))
+    assert fake.options == {"num_samples": 2, "timeout": 9.0}
+    assert fake.calls == [{"base_model": "m", "model_path": None}]
+
+
+def test_sample_json_is_all_there_is_on_stdout(fake):
+    """--json prints one line of JSON with text, tokens, log-probabilities and the counts."""
+    result = run("sample", "abc", "--local", "--json")
+    assert result.stdout.count("\n") == 1
+    assert json.loads(result.stdout) == {
+        "model": "only-model",
+        "prompt": "abc",
+        "prompt_tokens": [97, 98, 99],
+        "sequences": [
+            {"text": "hi", "tokens": [104, 105, 0], "logprobs": [-0.5, -1.0, -0.25], "stop_reason": "stop"},
+        ],
+        "usage": {"prompt_tokens": 3, "sampled_tokens": 3, "prompt_cache_hit_tokens": 0},
+        "timing": {"queued": 0.0, "submit": 0.1, "wait": 0.4, "fetch": 0.0},
+        "request_id": "r-1",
+    }
+
+
+@pytest.mark.parametrize("arguments", [["-"], []])
+def test_text_from_standard_input(fake, arguments):
+    """A dash or no text at all reads standard input; the last line's end is not part of it."""
+    result = run("sample", *arguments, "--local", input="a\nb\n")
+    assert result.exit_code == 0
+    assert fake.prompt.to_ints() == [97, 10, 98]
+
+
+def test_text_from_a_file(fake, tmp_path):
+    """--file reads a file as UTF-8."""
+    file = tmp_path / "prompt.txt"
+    file.write_bytes("é".encode())
+    assert run("sample", "--local", "--file", str(file)).exit_code == 0
+    assert fake.prompt.to_ints() == [233]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["abc"], "Say where to sample"),
+        (["abc", "--local", "--base-model", "m"], "--local stands alone"),
+        (["abc", "--base-model", "m", "--model-path", "tinker://x"], "not both"),
+        (["abc", "--file", __file__, "--local"], "not both"),
+        (["", "--local"], "empty"),
+        (["abc", "--local", "--file", "/no/such/file"], "/no/such/file"),
+        (["abc", "--local", "--temperature", "nan"], "temperature"),
+        (["abc", "--local", "--temperature", "-1"], "temperature"),
+        (["abc", "--local", "--max-tokens", "0"], "max_tokens"),
+        (["abc", "--local", "--max-tokens", "x"], "--max-tokens"),
+        (["abc", "--local", "--top-p", "2"], "top_p"),
+        (["abc", "--local", "--stop", ""], "stop"),
+        (["abc", "--local", "--no-such-option"], "--no-such-option"),
+        (["a", "b", "--local"], "unexpected extra argument"),
+    ],
+)
+def test_wrong_usage(fake, arguments, words):
+    """Wrong usage exits with 2, says what is wrong on stderr, and leaves stdout empty."""
+    result = run("sample", *arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert result.stdout == ""
+
+
+def test_binary_input_is_wrong_usage(fake):
+    """Input that is not UTF-8 is refused with the place."""
+    result = run("sample", "--local", input=b"abc\xff")
+    assert result.exit_code == 2
+    assert "not UTF-8" in result.stderr
+
+
+def test_the_client_refusing_a_value_is_wrong_usage(fake):
+    """A ValueError from building the request exits with 2."""
+    fake.sample = lambda *_, **__: (_ for _ in ()).throw(ValueError("num_samples must be at least 1"))
+    result = run("sample", "abc", "--local", "-n", "0")
+    assert (result.exit_code, "num_samples" in result.stderr) == (2, True)
+
+
+def test_base_url_alone_takes_the_only_model(fake):
+    """Without a model, the server's only one is used."""
+    assert run("sample", "abc", "--base-url", "http://127.0.0.1:1").exit_code == 0
+    assert fake.calls == [{"base_model": "only-model", "model_path": None}]
+
+
+@pytest.mark.parametrize(("models", "words"), [(["m1", "m2"], "m1, m2"), ([], "names none")])
+def test_base_url_alone_with_a_choice(fake, models, words):
+    """With several models, or none, the command asks which."""
+    fake.models = models
+    result = run("sample", "abc", "--base-url", "http://127.0.0.1:1")
+    assert (result.exit_code, words in result.stderr) == (2, True)
+
+
+def test_base_url_from_the_environment(fake, monkeypatch):
+    """TINKER_BASE_URL says where to sample too."""
+    monkeypatch.setenv("TINKER_BASE_URL", "http://127.0.0.1:1")
+    assert run("sample", "abc").exit_code == 0
+
+
+def test_model_path_alone_works(fake):
+    """Saved weights need no base model."""
+    assert run("sample", "abc", "--model-path", "tinker://run/sampler_weights/1").exit_code == 0
+    assert fake.calls == [{"base_model": None, "model_path": "tinker://run/sampler_weights/1"}]
+
+
+def test_failure_is_one_line_without_the_key(fake):
+    """A failed request exits with 1 and one line; the key is masked even where the server repeats it."""
+    fake.answer = AuthenticationError(f"Bad key {KEY}\nreally", 401)
+    result = run("sample", "abc", "--local")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("tinkex: ")
+    assert result.stderr.count("\n") == 1
+    assert KEY not in result.stderr
+    assert fake.closed_with is AuthenticationError
+
+
+def test_debug_shows_the_traceback_without_the_key(fake, monkeypatch):
+    """TINKEX_DEBUG adds the traceback and still masks the key."""
+    monkeypatch.setenv("TINKEX_DEBUG", "1")
+    monkeypatch.setenv("TINKER_API_KEY", "an-odd-key")
+    fake.answer = RuntimeError("an-odd-key is odd")
+    result = run("sample", "abc", "--local")
+    assert result.exit_code == 1
+    assert "Traceback" in result.stderr
+    assert "an-odd-key" not in result.stderr
+
+
+def test_unexpected_error_says_how_to_see_more(fake):
+    """A mistake of ours is one line as well, with the way to the traceback."""
+    fake.answer = KeyError("x")
+    result = run("sample", "abc", "--local")
+    assert result.exit_code == 1
+    assert "unexpected KeyError" in result.stderr
+    assert "TINKEX_DEBUG=1" in result.stderr
+
+
+def test_interrupt_exits_with_130(fake):
+    """Ctrl-C closes the service as after a failure, and exits with 130."""
+    fake.answer = KeyboardInterrupt()
+    result = run("sample", "abc", "--local", "--json")
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert fake.closed_with is KeyboardInterrupt
+
+
+def test_tokenizer_option(fake, tmp_path):
+    """--tokenizer replaces the model's own; one that cannot be had is a failure with its name."""
+    result = run("sample", "abc", "--local", "--tokenizer", str(tmp_path))
+    assert (result.exit_code, str(tmp_path) in result.stderr) == (1, True)
+
+
+def test_logprobs_as_lines(fake):
+    """Into a pipe goes a line a token: id, log-probability, text."""
+    result = run("logprobs", "a b", "--local", "--timeout", "5")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == "97\t-\t'a'\n32\t-1.5000\t' '\n98\t-0.5000\t'b'\n"
+    assert fake.options == {"timeout": 5.0}
+
+
+def test_logprobs_json(fake):
+    """--json prints tokens with their log-probabilities, the total and the perplexity; infinity becomes null."""
+    fake.logprobs = [None, -1.0, float("-inf")]
+    data = json.loads(run("logprobs", "abc", "--local", "--json").stdout)
+    assert data["tokens"][:2] == [
+        {"token": 97, "text": "a", "logprob": None},
+        {"token": 98, "text": "b", "logprob": -1},
+    ]
+    assert data["tokens"][2]["logprob"] is None
+    assert (data["total"], data["perplexity"]) == (-1.0, pytest.approx(2.718, abs=1e-3))
+
+
+def test_logprobs_of_one_token(fake):
+    """A single token has no log-probability, and so no perplexity."""
+    fake.logprobs = [None]
+    data = json.loads(run("logprobs", "a", "--local", "--json").stdout)
+    assert (data["total"], data["perplexity"]) == (0, None)
+
+
+def test_version():
+    """The version is the package's, for people and for programs."""
+    from tinkex._version import VERSION
+
+    assert run("version").stdout.startswith(f"tinkex {VERSION} ")
+    assert json.loads(run("version", "--json").stdout)["tinkex"] == VERSION
+
+
+def test_help_lists_what_the_commands_say():
+    """The list of commands has the first sentence of each command's own help."""
+    help_text = run("--help").stdout
+    for name, words in COMMANDS.items():
+        assert importlib.import_module(f"tinkex.cli.{name}").command.get_short_help_str(200) == words
+        assert f"  {name}" in help_text
+
+
+def test_unknown_command():
+    """A command that there is none of is wrong usage."""
+    assert run("smaple").exit_code == 2
+
+
+def test_every_command_module_is_listed():
+    """A module without an underscore is a command."""
+    folder = pathlib.Path(_connect.__file__).parent
+    assert {file.stem for file in folder.glob("[!_]*.py")} == set(COMMANDS)
+
+
+@pytest.fixture
+def local(monkeypatch):
+    """A stand-in for the embedded model."""
+    module = importlib.import_module("tinkex.local")
+    calls = types.SimpleNamespace(served=[])
+
+    def fetch_model(gguf=None, progress=None):
+        progress(1, 98_000_000)
+        progress(2, 98_000_000)
+        return pathlib.Path("/cache/model.gguf")
+
+    class Server(contextlib.nullcontext):
+        url = "http://127.0.0.1:5"
+
+        def __init__(self, gguf, *, port):
+            super().__init__()
+            calls.served.append((str(gguf), port))
+
+        def start(self):
+            calls.started = True
+
+    monkeypatch.setattr(module, "fetch_model", fetch_model)
+    monkeypatch.setattr(module, "LocalServer", Server)
+    return calls
+
+
+def test_local_fetch(local):
+    """Fetching prints the path on stdout, and says once on stderr that it downloads."""
+    result = run("local", "fetch")
+    assert result.stdout == "/cache/model.gguf\n"
+    assert result.stderr == "Downloading the local model (98 MB)\n"
+
+
+def test_local_path(local, monkeypatch):
+    """The path is printed where the model is there; else the way to fetch it, and exit code 1."""
+    module = importlib.import_module("tinkex.local")
+    monkeypatch.setattr(module, "find_model", lambda: pathlib.Path("/cache/model.gguf"))
+    assert run("local", "path").stdout == "/cache/model.gguf\n"
+    monkeypatch.setattr(module, "find_model", lambda: None)
+    result = run("local", "path")
+    assert (result.exit_code, "tinkex local fetch" in result.stderr) == (1, True)
+
+
+def test_local_serve(local, monkeypatch):
+    """Serving prints the URL and goes on until it is interrupted."""
+    serve = importlib.import_module("tinkex.cli.local")
+
+    def interrupt(server):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(serve.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(serve, "wait_while_running", interrupt)
+    result = run("local", "serve", "--port", "8123", "--gguf", __file__)
+    assert (result.exit_code, result.stdout) == (130, "http://127.0.0.1:5\n")
+    assert local.served == [(__file__, 8123)]
+
+
+def test_help_imports_nothing_heavy():
+    """The help text needs neither the client nor rich, and so comes at once."""
+    script = (
+        "import sys; sys.argv = ['tinkex', '--help']\n"
+        "from tinkex.cli import main\n"
+        "try: main()\n"
+        "finally: print(sorted(m.partition('.')[0] for m in sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = set(ast.literal_eval(done.stderr))
+    assert "logprobs" in done.stdout
+    assert not loaded & {
+        "rich",
+        "requests",
+        "urllib3",
+        "numpy",
+        "tokenizers",
+        "aiohttp",
+        "tenacity",
+        "asyncio",
+        "orjson",
+    }
+
+
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_without_the_extra(missing):
+    """Without click or rich the command says what to install, and exits with 2."""
+    script = (
+        "import importlib.util as u; find = u.find_spec\n"
+        f"u.find_spec = lambda name, *rest: None if name == {missing!r} else find(name, *rest)\n"
+        "from tinkex.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"needs {missing}. Run: pip install 'tinkex[cli]'" in done.stderr
+
+
+def test_app_is_one_group():
+    """Commands hang on one group, which owns the exit codes."""
+    assert isinstance(app, App)

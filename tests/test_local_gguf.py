@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+from tiny_model import CONTEXT, SIZE, TOKENS, tensors, write_model
+
+from tinkex.local.errors import LocalError
+from tinkex.local.gguf_file import read_gguf
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """The tiny model's file."""
+    return write_model(tmp_path_factory.mktemp("tiny") / "tiny.gguf")
+
+
+def test_metadata(tiny):
+    """Facts are read in the types they were written in."""
+    model = read_gguf(tiny)
+    assert (model.architecture, model.context_length) == ("llama", CONTEXT)
+    assert model.metadata["tokenizer.ggml.tokens"] == TOKENS
+    assert model.fact("rope.freq_base") == 100.0
+
+
+def test_tensor_places(tiny):
+    """A tensor's place and shape are those of its numbers."""
+    import numpy as np
+
+    info = read_gguf(tiny).tensors["blk.1.ffn_down.weight"]
+    count = info.shape[0] * info.shape[1]
+    found = np.fromfile(tiny, np.float32, count, offset=info.start).reshape(info.shape)
+    assert info.shape[0] == SIZE
+    assert np.array_equal(found, tensors(7)["blk.1.ffn_down.weight"])
+
+
+def test_missing_fact(tiny):
+    """A fact that is needed and not there is an error that names it."""
+    with pytest.raises(LocalError, match=r"llama\.nonsense"):
+        read_gguf(tiny).fact("nonsense")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.9])
+def test_cut_short(tiny, tmp_path, share):
+    """A file whose end is missing is refused, wherever it was cut."""
+    whole = tiny.read_bytes()
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(LocalError, match=r"cut\.gguf"):
+        read_gguf(cut).tensors["blk.1.ffn_up.weight"]
+
+
+@pytest.mark.parametrize("start", [b"PK\x03\x04" + bytes(100), b"GGUF" + b"\xff" * 100, b"GGUF" + bytes(100)])
+def test_not_a_model(tmp_path, start):
+    """A file of another kind or version is refused."""
+    other = tmp_path / "other.gguf"
+    other.write_bytes(start)
+    with pytest.raises(LocalError, match="not a whole GGUF file"):
+        read_gguf(other)
+
+
+def test_no_file(tmp_path):
+    """A file that is not there is named."""
+    with pytest.raises(LocalError, match=r"none\.gguf"):
+        read_gguf(tmp_path / "none.gguf")

@@ -1,0 +1,108 @@
+"""The public API as a user writes it: checked by mypy, never run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import Future, as_completed, wait
+
+import tinkex
+
+
+class Observer:
+    """Any object with this method is an observer."""
+
+    def on_queue_state_change(self, event: tinkex.QueueStateChanged) -> None:
+        """Look at every field of the event."""
+        state: tinkex.QueueState = event.state
+        reason: str | None = event.reason
+        seconds: float | None = event.seconds_since
+        print(state.value, reason, seconds, event.sampling_session_id, event.request_id, event.previous)
+
+
+observer: tinkex.QueueStateObserver = Observer()
+config = tinkex.ClientConfig(timeout=60.0, workers=4, retry=tinkex.RetryConfig(max_attempts=3))
+service = tinkex.ServiceClient(api_key="tml-x", base_url="http://127.0.0.1:1", config=config, observers=[observer])
+with tinkex.ServiceClient(user_metadata={"run": 1}, project_id="p", display_name="d") as managed:
+    capabilities: tinkex.ServerCapabilities = managed.get_server_capabilities()
+    names: list[str] = [model.model_name for model in capabilities.supported_models]
+
+client: tinkex.SamplingClient = service.create_sampling_client(base_model="m", retry_config=tinkex.RetryConfig())
+later: Future[tinkex.SamplingClient] = service.create_sampling_client_async(model_path="tinker://run/weights/1")
+changed: tinkex.ClientConfig = service.reconfigure(api_key="tml-y", max_in_flight=10)
+snapshot: tinkex.ClientConfig = service.config
+stats: tinkex.ServiceStats = service.stats()
+health: tinkex.Health = service.health()
+in_flight: int = stats.in_flight
+ok: bool = health.ok
+
+prompt = tinkex.ModelInput.from_ints([1, 2, 3]).append_int(4).append(tinkex.EncodedTextChunk((5,)))
+image = tinkex.ModelInput((tinkex.ImageChunk(b"", "png", expected_tokens=1), tinkex.EncodedTextChunk((1,))))
+tokens: list[int] = prompt.to_ints()
+params = tinkex.SamplingParams(max_tokens=8, seed=1, stop=["\n"], temperature=0.7, top_k=40, top_p=0.9)
+targets = tinkex.TensorData.from_list([[1], [2], [3], [4]], dtype="int64")
+
+future: tinkex.SampleFuture[tinkex.SampleResponse] = client.sample(
+    prompt,
+    params,
+    num_samples=2,
+    include_prompt_logprobs=True,
+    topk_prompt_logprobs=2,
+    topk_sample_logprobs=2,
+    target_prompt_logprobs=targets,
+    prompt_alt_tokens_k=1,
+    prompt_logprobs_last_n=2,
+    timeout=30.0,
+    on_full="raise",
+    queue_state_observer=observer,
+)
+phase: str = future.phase
+request_id: str | None = future.request_id
+queue_state: tinkex.QueueState | None = future.queue_state
+last_heard: float | None = future.last_heard
+cancelled: bool = future.cancel()
+
+response: tinkex.SampleResponse = future.result(timeout=1)
+sequence: tinkex.SampledSequence = response.sequences[0]
+sampled: list[int] = sequence.tokens
+logprobs: list[float] | None = sequence.logprobs
+stop_reason: str = sequence.stop_reason
+prompt_logprobs: list[float | None] | None = response.prompt_logprobs
+usage: tinkex.Usage | None = response.usage
+timing: tinkex.Timing | None = response.timing
+
+scores: tinkex.SampleFuture[list[float | None]] = client.compute_logprobs([1, 2, 3], timeout=5)
+done, pending = wait([future], timeout=1)
+for finished in as_completed([future]):
+    print(finished.result().sequences)
+
+
+async def from_asyncio() -> tinkex.SampleResponse:
+    """A sample can be awaited."""
+    return await asyncio.wrap_future(client.sample([1], params))
+
+
+in_order: Iterator[object] = client.sample_many([[1, 2], {"prompt": [3], "num_samples": 2}], params, max_in_flight=8)
+handle: str = client.handle()
+attached: tinkex.SamplingClient = tinkex.SamplingClient.from_handle(handle, api_key="tml-x")
+base_model: str = client.get_base_model()
+
+try:
+    future.result()
+except tinkex.SampleTimeoutError as error:
+    print(error.phase, error.request_id, error.last_status, error.attempts, error.may_have_run)
+except tinkex.RateLimitError as error:
+    print(error.retry_after, error.status)
+except tinkex.APIStatusError as error:
+    print(error.status, error.body, error.request_id)
+except tinkex.RequestFailedError as error:
+    print(error.category)
+except tinkex.QueueFullError as error:
+    print(error.retry_after)
+except (tinkex.ClientClosedError, tinkex.ForkedFutureError, tinkex.MissingFeatureError, tinkex.APIConnectionError):
+    pass
+except tinkex.TinkexError:
+    pass
+
+client.close()
+service.close(timeout=5.0, cancel_pending=True)

@@ -1,0 +1,258 @@
+"""Admission: which sample may be sent now. Fair between sampling clients, bounded, paused for all together.
+
+The limits are those the official client keeps (protocol section 8): 400 submissions at once and 10 MiB of them; for
+10 s after the server asked for a pause, 10 submissions, and a byte counts twenty-fold.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from tinkex._clock import Clock
+from tinkex._job import Grant, Job
+from tinkex._locks import new_lock
+from tinkex._threads import WorkerPool
+from tinkex._waiter import Waiter
+from tinkex.errors import ClientClosedError, QueueFullError
+
+_SUBMISSIONS = 400
+_THROTTLED_SUBMISSIONS = 10
+_THROTTLED_SECONDS = 10.0
+_THROTTLED_BYTE_WEIGHT = 20
+_STAGGER = 0.2  # of a pause, at most 1 s: processes that were paused together come back one by one
+
+
+class Lane:
+    """The samples of one sampling client that wait to be sent, in order."""
+
+    __slots__ = ("jobs", "listed")
+
+    def __init__(self) -> None:
+        self.jobs: deque[tuple[Job, int]] = deque()
+        self.listed = False
+
+
+class Slot(Grant):
+    """The right to submit now; given back after the submission."""
+
+    __slots__ = ("_admission", "_weight")
+
+    def __init__(self, admission: Admission, weight: int) -> None:
+        self._admission = admission
+        self._weight = weight
+
+    def give_back(self) -> None:
+        """Let the next submission go."""
+        self._admission._submitted(self._weight)  # noqa: SLF001 - a Slot is a piece of Admission
+
+
+class Again:
+    """A wait to submit once more, ahead of samples that have not been sent yet; yields a `Slot`."""
+
+    __slots__ = ("_admission", "_size", "until")
+
+    def __init__(self, admission: Admission, size: int) -> None:
+        self._admission = admission
+        self._size = size
+        self.until = float("inf")
+
+    def arm(self, job: Job, epoch: int) -> None:
+        """Stand at the head of the line."""
+        self._admission.offer_again(job, epoch, self._size)
+
+
+class Admission:
+    """Hands out two things: a place in flight (for a sample's whole life) and a `Slot` (while it is submitted).
+
+    `offer` is what `sample()` calls: an append and a put, no lock. Workers take a ticket for every offer; a ticket that
+    finds the way closed is void, and whoever opens the way again puts new ones.
+    """
+
+    def __init__(self, workers: WorkerPool, waiter: Waiter, clock: Clock, limits: Callable[[], tuple[int, int, int]]) -> None:
+        self._workers = workers
+        self._waiter = waiter
+        self._clock = clock
+        self._limits = limits  # max_in_flight, max_queued, dispatch bytes, as they are now
+        self._offers = itertools.count(1)
+        self._offered = 0  # the last of them; may lag by a call or two, which a bound of thousands bears
+        self._lock = new_lock()  # guards all below
+        self._room = threading.Condition(self._lock)
+        self._blocked = 0
+        self._taken = 0
+        self._void = 0  # tickets that found the way closed: so many jobs have none
+        self._lanes: deque[Lane] = deque()
+        self._again: deque[tuple[Job, int, int]] = deque()
+        self._submitting = 0
+        self._bytes = 0
+        self._throttled_until = float("-inf")
+        self._epoch = 0
+        self._closed = False
+        self.in_flight = 0
+        self.paused_until = float("-inf")
+        self.paused_reason: str | None = None
+
+    @property
+    def queued(self) -> int:
+        """How many samples wait to be sent for the first time."""
+        return sum(len(lane.jobs) for lane in tuple(self._lanes))
+
+    def offer(self, lane: Lane, job: Job, size: int) -> None:
+        """Put a job in line; `size` is its estimated bytes. The caller has made sure there is room: `reserve`."""
+        lane.jobs.append((job, size))
+        if not lane.listed:
+            self._list(lane)
+        self._workers.put(self)
+
+    def reserve(self, on_full: str, until: float) -> None:
+        """Claim a place in the bounded queue; blocks, or raises QueueFullError, where it is full."""
+        _, most, _ = self._limits()
+        self._offered = next(self._offers)
+        if self._offered - self._taken > most:
+            self._wait_for_room(on_full, most, until)
+
+    def offer_again(self, job: Job, epoch: int, size: int) -> None:
+        """See `Again`."""
+        with self._lock:
+            self._again.append((job, epoch, size))
+        self._workers.put(self)
+
+    def pause(self, seconds: float, reason: str | None) -> None:
+        """Nobody submits for `seconds`; then a few at a time."""
+        now = self._clock.monotonic()
+        seconds += random.uniform(0, min(1.0, _STAGGER * seconds))
+        with self._lock:
+            if now + seconds <= self.paused_until:
+                return
+            self.paused_until = now + seconds
+            self.paused_reason = reason
+            self._throttled_until = self.paused_until + _THROTTLED_SECONDS
+            self._epoch += 1
+            epoch = self._epoch
+        self._waiter.call_at(self.paused_until, self, epoch)
+
+    def dropped(self) -> None:
+        """A sample ended before it was sent: its place in the queue is free."""
+        with self._lock:
+            self._taken += 1
+            self._room.notify(self._blocked)
+
+    def ended(self) -> None:
+        """A sample that was in flight is not any more."""
+        with self._lock:
+            self.in_flight -= 1
+        self._reissue(2)
+
+    def close(self) -> None:
+        """Wake whoever is blocked in `reserve`, with ClientClosedError."""
+        with self._lock:
+            self._closed = True
+            self._room.notify_all()
+
+    def run(self) -> None:
+        """Use one ticket: send the next job on its way, if the way is open. Called by workers."""
+        with self._lock:
+            job, epoch, slot = self._take()
+        if job is None or slot is None:
+            return
+        if epoch is None:
+            if not job.begin(slot):  # cancelled on the way here
+                slot.give_back()
+                self.ended()
+        elif not job.wake(epoch, slot):
+            slot.give_back()
+
+    def wake(self, epoch: int, value: object) -> bool:
+        """A pause is over."""
+        if epoch == self._epoch:
+            self._reissue(_THROTTLED_SUBMISSIONS)
+        return True
+
+    def is_waiting(self, epoch: int) -> bool:
+        """Whether the end of that pause is still to come."""
+        return epoch == self._epoch
+
+    def _list(self, lane: Lane) -> None:
+        with self._lock:
+            if not lane.listed:
+                lane.listed = True
+                self._lanes.append(lane)
+
+    def _take(self) -> tuple[Job, int | None, Slot] | tuple[None, None, None]:
+        now = self._clock.monotonic()
+        most_in_flight, _, most_bytes = self._limits()
+        throttled = now < self._throttled_until
+        most_submissions = _THROTTLED_SUBMISSIONS if throttled else _SUBMISSIONS
+        if now < self.paused_until or self._bytes > most_bytes or self._submitting >= most_submissions:
+            self._void += 1
+            return None, None, None
+        weight = _THROTTLED_BYTE_WEIGHT if throttled else 1
+        while self._again:
+            job, epoch, size = self._again.popleft()
+            if job.is_waiting(epoch):
+                return job, epoch, self._slot(size * weight)
+        if self.in_flight >= most_in_flight:
+            self._void += 1
+            return None, None, None
+        while (found := self._next_new()) is not None:
+            job, size = found
+            if not job.done:
+                self._taken += 1
+                self.in_flight += 1
+                self._room.notify(self._blocked)
+                return job, None, self._slot(size * weight)
+        return None, None, None
+
+    def _next_new(self) -> tuple[Job, int] | None:
+        while self._lanes:
+            lane = self._lanes.popleft()
+            found = lane.jobs.popleft() if lane.jobs else None
+            lane.listed = False
+            if lane.jobs:  # looked at after `listed` is cleared: an `offer` in between sees one of the two
+                lane.listed = True
+                self._lanes.append(lane)
+            if found is not None:
+                return found
+        return None
+
+    def _slot(self, weight: int) -> Slot:
+        self._submitting += 1
+        self._bytes += weight
+        return Slot(self, weight)
+
+    def _submitted(self, weight: int) -> None:
+        with self._lock:
+            self._submitting -= 1
+            self._bytes -= weight
+        self._reissue(2)
+
+    def _reissue(self, most: int) -> None:
+        """Put up to `most` of the void tickets again; call it without the lock."""
+        with self._lock:
+            tickets = min(self._void, most)
+            self._void -= tickets
+        for _ in range(tickets):
+            self._workers.put(self)
+
+    def _wait_for_room(self, on_full: str, most: int, until: float) -> None:
+        with self._room:
+            if on_full == "raise":
+                self._taken += 1
+                pause = max(0.0, self.paused_until - self._clock.monotonic())
+                raise QueueFullError(
+                    f"{most} samples are queued already (max_queued). Try again later, or use on_full='block'.",
+                    retry_after=max(1.0, pause),
+                )
+            self._blocked += 1
+            try:
+                while not self._closed and self._offered - self._taken > most:
+                    if not self._room.wait(until - self._clock.monotonic()):
+                        self._taken += 1
+                        raise self._timed_out(most)
+            finally:
+                self._blocked -= 1
+            if self._closed:
+                raise ClientClosedError()

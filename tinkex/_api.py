@@ -1,0 +1,232 @@
+"""The endpoints, as calls that carry headers, credentials and errors; one place where an answer becomes an error."""
+
+from __future__ import annotations
+
+import email.utils
+import itertools
+import logging
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+
+from tinkex import _wire
+from tinkex._auth import Auth
+from tinkex._clock import Clock
+from tinkex._exchange import Pace, Transport
+from tinkex._http import Response, request_head
+from tinkex._job import Sleep, Story
+from tinkex._retry import RetryBudget
+from tinkex._version import PROTOCOL_VERSION, USER_AGENT
+from tinkex.config import ClientConfig, is_official
+from tinkex.errors import APIConnectionError, APIResponseError, APIStatusError, clean_text, status_error
+
+logger = logging.getLogger("tinkex")
+
+_MOST_RETRY_AFTER = 24 * 3600.0
+_REDIRECTS = frozenset({307, 308})
+
+
+@attrs.frozen
+class Endpoint:
+    """One path of the API and what is particular to calling it."""
+
+    path: str
+    method: str = "POST"
+    accept: str = "application/json"
+    extra: tuple[tuple[str, str], ...] = ()
+    raw: bool = False  # sent with the key itself also where tokens are used
+    pace: Pace = attrs.field(factory=Pace, eq=False)
+
+
+CLIENT_CONFIG = Endpoint("client/config", raw=True)
+DYNAMIC_CONFIG = Endpoint("client/dynamic_config")
+AUTH_TOKEN = Endpoint("auth/token", raw=True)
+CREATE_SESSION = Endpoint("create_session")
+HEARTBEAT = Endpoint("session_heartbeat")
+CREATE_SAMPLING_SESSION = Endpoint("create_sampling_session")
+JOIN_SAMPLING_SESSION = Endpoint("join_sampling_session")
+CAPABILITIES = Endpoint("get_server_capabilities", method="GET")
+ASAMPLE = Endpoint("asample", extra=(("X-Tinker-Sampling-Backpressure", "1"), ("x-sdk-method", "SamplingClient.sample")))
+RETRIEVE_FUTURE = Endpoint(
+    "retrieve_future", accept="application/x-protobuf", extra=(("X-Tinker-Request-Type", "Sample"),)
+)
+RETRIEVE_FUTURES = Endpoint("retrieve_futures")
+CANCEL_FUTURE = Endpoint("cancel_future")
+TELEMETRY = Endpoint("telemetry")
+
+
+class Api:
+    """Calls the endpoints of one server. Safe to share; every call belongs to the job that makes it."""
+
+    def __init__(self, transport: Transport, auth: Auth, clock: Clock, config: ClientConfig) -> None:
+        self._transport = transport
+        self._auth = auth
+        self._clock = clock
+        self._prefix = urlsplit(config.base_url).path
+        self._host = urlsplit(config.base_url).netloc.rpartition("@")[2]
+        self._official = is_official(config.base_url)
+        self._keys = itertools.count()
+        self._key_stem = f"tinkex-{uuid.uuid4()}"
+        self.knows_no_metadata = False  # the server refuses `allow_metadata_only`
+        self._heads: dict[tuple[str, int], tuple[Mapping[str, str], bytes]] = {}
+
+    def forked(self) -> None:
+        """Take a stem of this process's own for idempotency keys."""
+        self._key_stem = f"tinkex-{uuid.uuid4()}"
+
+    def call(
+        self,
+        endpoint: Endpoint,
+        body: bytes,
+        config: ClientConfig,
+        *,
+        seconds: float,
+        retry_count: int = 0,
+        extra: str = "",
+        urgent: bool = True,
+    ) -> Story[Response]:
+        """One request and its answer, whatever its status; replayed once where the server rejects a token.
+
+        Raises APIConnectionError, APITimeoutError, APIResponseError, CredentialError.
+        """
+        head = self._head(endpoint, config, seconds)
+        head += f"Content-Length: {len(body)}\r\nX-Idempotency-Key: {self._key_stem}-{next(self._keys)}\r\n".encode()
+        head += f"x-stainless-retry-count: {retry_count}\r\n{extra}".encode("latin-1")
+        replayed = False
+        while True:
+            credential = yield from self._auth.credential(self._exchange_key, config, raw=endpoint.raw)
+            response = yield from self._transport.exchange(
+                head + self._auth_head(credential),
+                body,
+                seconds=seconds,
+                max_body=config.max_response_bytes,
+                pace=endpoint.pace,
+                urgent=urgent,
+            )
+            note = response.headers.get("x-deprecation-note")
+            if note:
+                _log_deprecation(note, response.headers)
+            if response.status != 401 or replayed or endpoint.raw or not self._auth.may_renew(response.headers, config):
+                return response
+            replayed = True
+            yield from self._auth.renew(self._exchange_key, config, credential)
+
+    def persist(self, endpoint: Endpoint, body: bytes, config: ClientConfig, *, seconds: float | None = None) -> Story[Response]:
+        """`call` until it gives a 2xx, with the retries that `config.retry` allows; raises the last error."""
+        budget = RetryBudget(config.retry, self._clock)
+        seconds = config.request_timeout if seconds is None else seconds
+        while True:
+            try:
+                response = yield from self.call(endpoint, body, config, seconds=seconds, retry_count=budget.failures)
+                if 200 <= response.status < 300:
+                    return response
+                raise self.error(response)
+            except (APIConnectionError, APIStatusError) as error:
+                delay = budget.delay(error)
+            yield Sleep(self._clock.monotonic() + delay)
+
+    def ask(self, endpoint: Endpoint, fields: Mapping[str, Any], config: ClientConfig) -> Story[dict[str, Any]]:
+        """`persist` with a JSON object each way; raises APIResponseError where the answer is none."""
+        body = b"" if endpoint.method == "GET" else _wire.encode_json(fields)
+        response = yield from self.persist(endpoint, body, config)
+        return decode_object(response)
+
+    def keep_token_fresh(self, config: Callable[[], ClientConfig]) -> Story[None]:
+        """Refresh the token in the background."""
+        return self._auth.keep_fresh(self._exchange_key, config)
+
+    def _exchange_key(self, config: ClientConfig) -> Story[dict[str, Any]]:
+        return self.ask(AUTH_TOKEN, {}, config)
+
+    def error(self, response: Response, *, request_id: str | None = None, phase: str | None = None) -> APIStatusError | APIConnectionError:
+        """The error that an answer other than a 2xx stands for."""
+        if is_edge_rejection(response):
+            return APIConnectionError(
+                "A proxy in front of the server refused the request with an empty 400. Nothing was done; try again.", request_id, phase
+            )
+        words = _wire.decode_error_body(response.headers.get("content-type", ""), response.body)
+        message = words.message or clean_text(response.body[:2000].decode("utf-8", "replace"), 300)
+        if 300 <= response.status < 400:
+            message = f"a redirect to {clean_text(response.headers.get('location', 'nowhere'), 200)}, which is not followed; check base_url"
+        error = status_error(
+            response.status, message, message or None, request_id, retry_after(response.headers, self._clock), phase
+        )
+        told = response.headers.get("x-should-retry")
+        error.should_retry = told == "true" if told in ("true", "false") else None
+        return error
+
+    def _head(self, endpoint: Endpoint, config: ClientConfig, seconds: float) -> bytes:
+        """The part of the head that is the same for every call of an endpoint under one configuration."""
+        key = (endpoint.path, int(seconds * 1000))
+        cached = self._heads.get(key)
+        if cached is not None and cached[0] is config.default_headers:
+            return cached[1]
+        fields = {
+            "Host": self._host,
+            "User-Agent": USER_AGENT,
+            "Accept": endpoint.accept,
+            "Accept-Encoding": "gzip, deflate",
+            "x-stainless-read-timeout": f"{seconds:g}",
+            "x-sdk-version": PROTOCOL_VERSION,
+            **dict(endpoint.extra),
+        }
+        if endpoint.method != "GET":
+            fields["Content-Type"] = "application/json"
+        if not self._official:  # what open servers tell their users and their replicas apart by
+            fields["X-Request-Id"] = fields["X-Ray-Serve-Request-Id"] = self._key_stem
+        overridden = {name.lower() for name in config.default_headers}
+        kept = [(name, value) for name, value in fields.items() if name.lower() not in overridden]
+        kept += [*config.default_headers.items(), *self._transport.dialer.proxy_headers]
+        target = self._transport.dialer.target(f"{self._prefix}/api/v1/{endpoint.path}")
+        head = request_head(endpoint.method, target, kept)
+        if len(self._heads) > 256:
+            self._heads.clear()
+        self._heads[key] = (config.default_headers, head)
+        return head
+
+    def _auth_head(self, credential: str | None) -> bytes:
+        other = self._transport.dialer.authorization
+        if credential is None:
+            return f"Authorization: {other}\r\n".encode("latin-1") if other else b""
+        bearer = "" if self._official else f"Authorization: {other or f'Bearer {credential}'}\r\n"
+        return f"X-API-Key: {credential}\r\n{bearer}".encode("latin-1")
+
+
+def is_edge_rejection(response: Response) -> bool:
+    """A 400 without a body comes from a proxy at the edge, not from the API (protocol section 1.2)."""
+    return response.status == 400 and not response.body
+
+
+def decode_object(response: Response) -> dict[str, Any]:
+    """The JSON object that an answer must be; raises APIResponseError."""
+    try:
+        decoded = _wire.decode_json(response.body)
+    except ValueError as error:
+        raise APIResponseError(f"The server answered {response.status} with something other than JSON: {error}") from None
+    if not isinstance(decoded, dict):
+        raise APIResponseError(f"The server answered {response.status} with JSON that is not an object.")
+    return decoded
+
+
+def retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
+    """Seconds the server asks for: `retry-after-ms`, or `Retry-After` as seconds or as a date; None if it does not."""
+    try:
+        if "retry-after-ms" in headers:
+            seconds = float(headers["retry-after-ms"]) / 1000
+        elif "retry-after" in headers:
+            text = headers["retry-after"]
+            seconds = float(text) if text[:1].isdigit() or text[:1] == "." else email.utils.parsedate_to_datetime(text).timestamp() - clock.wall()
+        else:
+            return None
+    except (ValueError, OverflowError):
+        return None
+    return min(seconds, _MOST_RETRY_AFTER) if seconds > 0 else None
+
+
+def _log_deprecation(note: str, headers: Mapping[str, str]) -> None:
+    level = logging.ERROR if headers.get("x-deprecation-level", "").lower() == "error" else logging.WARNING
+    logger.log(level, "The server says: %s", clean_text(note, 500))
+

@@ -1,0 +1,173 @@
+"""How a socket to the server is opened; the only module that imports requests or urllib3.
+
+Everything about *getting* a connection - proxies, CONNECT, certificates, names - is theirs: requests decides, once a
+client, from settings and environment; urllib3 connects. The socket that comes out is then used without them.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, urlsplit
+
+from tinkex._http import Response
+from tinkex.config import ClientConfig
+from tinkex.errors import APIConnectionError, APITimeoutError, clean_text
+
+if TYPE_CHECKING:
+    import requests
+    import requests.adapters
+    import urllib3
+
+_KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPALIVE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+
+
+class Dialer:
+    """Opens sockets to one base URL; reads proxies, CA bundle and netrc once, when it is made.
+
+    `plain` is False where the way to the server is one only a requests adapter knows (a user's adapter, SOCKS, a
+    TLS proxy): then `call` carries whole exchanges, blocking, and there are no sockets to open.
+    """
+
+    def __init__(self, config: ClientConfig) -> None:
+        import requests
+        import requests.adapters
+
+        self.url: SplitResult = urlsplit(config.base_url)
+        self._base = f"{self.url.scheme}://{self.url.netloc}"
+        self._connect_timeout = config.connect_timeout
+        session = requests.Session()
+        session.trust_env = config.trust_env
+        verify: bool | str = config.verify
+        if verify is True and config.trust_env:
+            verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or True
+        environment = session.merge_environment_settings(
+            config.base_url, dict(config.proxies or {}), stream=False, verify=verify, cert=config.cert
+        )
+        self._proxies: dict[str, str] = dict(environment["proxies"])
+        self._verify: bool | str = environment["verify"]
+        self._cert = environment["cert"]
+        self.authorization = _netrc_header(config)
+        self._proxy = requests.utils.select_proxy(config.base_url, self._proxies)
+        self._adapter: requests.adapters.BaseAdapter = config.adapter or requests.adapters.HTTPAdapter(max_retries=0)
+        proxy_scheme = (self._proxy or "http").partition("://")[0].lower()
+        self.plain = config.adapter is None and (proxy_scheme == "http" or "://" not in (self._proxy or ""))
+        self._pool: urllib3.HTTPConnectionPool | None = self._make_pool() if self.plain else None
+        self._absolute = bool(self._proxy) and self.url.scheme == "http"
+
+    def target(self, path: str) -> str:
+        """What stands in the request line for `path`: absolute where a proxy forwards plain HTTP."""
+        return f"{self._base}{path}" if self._absolute else path
+
+    @property
+    def proxy_headers(self) -> list[tuple[str, str]]:
+        """Header fields for a proxy that forwards plain HTTP; a CONNECT proxy gets its own when dialled."""
+        if not self._absolute or self._pool is None:
+            return []
+        return list(self._pool.proxy_headers.items())
+
+    def open(self) -> socket.socket:
+        """A connected, verified, non-blocking socket; raises APIConnectionError.
+
+        Blocks at most `connect_timeout` an address and a handshake step; a DNS lookup takes what it takes.
+        """
+        import urllib3.exceptions
+
+        assert self._pool is not None
+        connection: Any = self._pool._new_conn()  # noqa: SLF001 - private: a test watches that urllib3 keeps it
+        try:
+            if self._pool.proxy is not None and self.url.scheme == "https":
+                self._pool._prepare_proxy(connection)  # noqa: SLF001 - as above
+            else:
+                connection.connect()
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            connection.close()
+            raise self._refusal(error) from None
+        raw: socket.socket = connection.sock
+        connection.sock = None  # ours now: the urllib3 object must not close it
+        _keep_alive(raw)
+        raw.setblocking(False)
+        return raw
+
+    def call(self, head: bytes, body: bytes, timeout: float) -> Response:
+        """One whole exchange through the requests adapter, blocking."""
+        import requests
+
+        method, target, headers = _parse_head(head)
+        url = target if "://" in target else self._base + target
+        prepared = requests.Request(method, url, headers=headers, data=body or None).prepare()
+        prepared.headers = requests.structures.CaseInsensitiveDict(headers)
+        try:
+            answer = self._adapter.send(
+                prepared,
+                timeout=(self._connect_timeout, timeout),
+                verify=self._verify,
+                cert=self._cert,
+                proxies=self._proxies,
+            )
+            return Response(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, answer.content)
+        except requests.exceptions.ConnectTimeout as error:
+            raise self._refusal(error) from None
+        except requests.exceptions.Timeout:
+            raise APITimeoutError(_no_answer(timeout), may_have_run=True) from None
+        except (requests.exceptions.RequestException, OSError, ValueError) as error:
+            refusal = self._refusal(error)
+            refusal.may_have_run = not isinstance(error, requests.exceptions.SSLError | requests.exceptions.ProxyError)
+            raise refusal from None
+
+    def _make_pool(self) -> urllib3.HTTPConnectionPool:
+        import requests
+        import urllib3
+
+        assert isinstance(self._adapter, requests.adapters.HTTPAdapter)
+        if self._verify is False:
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        prepared = requests.Request("POST", self._base).prepare()
+        pool = self._adapter.get_connection_with_tls_context(prepared, self._verify, self._proxies, self._cert)
+        pool.timeout = urllib3.Timeout(connect=self._connect_timeout, read=self._connect_timeout)
+        return pool
+
+    def _refusal(self, error: Exception) -> APIConnectionError:
+        words = clean_text(str(error), 500) or type(error).__name__
+        through = f" through the proxy {_without_password(self._proxy)}" if self._proxy else ""
+        return APIConnectionError(
+            f"No connection to {self.url.hostname}{through}: {words}. Nothing was sent. Check base_url, the network and"
+            f" the proxy and certificate settings."
+        )
+
+
+def _no_answer(timeout: float) -> str:
+    return f"The server gave no answer within {timeout:g} s."
+
+
+def _keep_alive(raw: socket.socket) -> None:
+    """Have the kernel notice a peer that is gone, before a middlebox forgets the connection."""
+    if raw.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE:
+        if hasattr(socket, name):
+            raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _netrc_header(config: ClientConfig) -> str | None:
+    """What requests would send from ~/.netrc; None without an entry."""
+    import requests
+
+    found = requests.utils.get_netrc_auth(config.base_url) if config.trust_env else None
+    if not found:
+        return None
+    prepared = requests.Request("GET", config.base_url, auth=found).prepare()
+    return str(prepared.headers["Authorization"])
+
+
+def _parse_head(head: bytes) -> tuple[str, str, dict[str, str]]:
+    first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
+    method, target, _ = first.split(" ")
+    return method, target, dict(line.split(": ", 1) for line in lines)
+
+
+def _without_password(url: str | None) -> str:
+    parts = urlsplit(url if url and "://" in url else f"http://{url}")
+    return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)

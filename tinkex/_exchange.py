@@ -1,0 +1,157 @@
+"""One HTTP exchange: send a request, take in the answer, hold no thread while neither moves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tinkex._clock import Clock
+from tinkex._connections import Connection, ConnectionPool, Lease
+from tinkex._http import HTTPFormatError, Response, ResponseReader
+from tinkex._job import Job, Story
+from tinkex._threads import ElasticPool
+from tinkex._waiter import READY, TIMED_OUT
+from tinkex.errors import APIConnectionError, APIResponseError, APITimeoutError, clean_text
+
+if TYPE_CHECKING:
+    from tinkex._dialer import Dialer
+
+_LINGER_MS = 2
+_QUICK_SECONDS = 0.005
+_TURN_SECONDS = 5.0
+_FOREVER = float("inf")
+
+
+class Pace:
+    """Remembers whether answers of one kind come so soon that it pays to wait for the next one on the spot."""
+
+    __slots__ = ("quick",)
+
+    def __init__(self) -> None:
+        self.quick = True
+
+
+class _Readable:
+    """A wait for something to read. Lingers where answers are quick, parks the socket otherwise."""
+
+    __slots__ = ("_connection", "_pace", "until")
+
+    def __init__(self, connection: Connection, pace: Pace, until: float) -> None:
+        self._connection = connection
+        self._pace = pace
+        self.until = until
+
+    def arm(self, job: Job, epoch: int) -> None:
+        if self._pace.quick:
+            if self._connection.readable_within(_LINGER_MS):
+                job.wake(epoch, READY)
+                return
+            self._pace.quick = False
+        self._connection.park(job, epoch)
+
+
+class _Writable:
+    """A wait for room to write."""
+
+    __slots__ = ("_connection", "until")
+
+    def __init__(self, connection: Connection, until: float) -> None:
+        self._connection = connection
+        self.until = until
+
+    def arm(self, job: Job, epoch: int) -> None:
+        self._connection.park(job, epoch, write=True)
+
+
+class _Called:
+    """A wait for an exchange that only a requests adapter can make, on a thread of the elastic pool."""
+
+    __slots__ = ("_body", "_dialer", "_head", "_seconds", "_threads", "until")
+
+    def __init__(self, dialer: Dialer, threads: ElasticPool, head: bytes, body: bytes, seconds: float, until: float) -> None:
+        self._dialer = dialer
+        self._threads = threads
+        self._head = head
+        self._body = body
+        self._seconds = seconds
+        self.until = until
+
+    def arm(self, job: Job, epoch: int) -> None:
+        self._threads.submit(lambda: self._call(job, epoch))
+
+    def _call(self, job: Job, epoch: int) -> None:
+        try:
+            outcome: object = self._dialer.call(self._head, self._body, self._seconds)
+        except BaseException as error:  # noqa: BLE001 - it belongs to the job, whatever it is
+            outcome = error
+        job.wake(epoch, outcome)
+
+
+class Transport:
+    """Carries exchanges to one server. Safe to share; every exchange belongs to the job that makes it."""
+
+    def __init__(self, dialer: Dialer, pool: ConnectionPool, threads: ElasticPool, clock: Clock) -> None:
+        self.dialer = dialer
+        self.pool = pool
+        self._threads = threads
+        self._clock = clock
+
+    def exchange(
+        self, head: bytes, body: bytes, *, seconds: float, max_body: int, pace: Pace, urgent: bool = True
+    ) -> Story[Response]:
+        """Send `head` and `body`; the answer, within `seconds` of the moment a connection is there.
+
+        Raises APIConnectionError (its `may_have_run` says whether the server can have acted on it), APITimeoutError,
+        APIResponseError. A reused connection that ends without a byte of an answer is replaced once, at once.
+        """
+        if not self.dialer.plain:
+            until = self._clock.monotonic() + seconds + 60.0
+            called = yield _Called(self.dialer, self._threads, head, body, seconds, until)
+            if called is TIMED_OUT:
+                raise APITimeoutError(f"The server gave no answer within {seconds:g} s.", may_have_run=True)
+            return called
+        fresh = False
+        while True:
+            connection: Connection = yield Lease(self.pool, _FOREVER, urgent=urgent, fresh=fresh)
+            if not urgent and self.pool.crowded:
+                seconds = min(seconds, _TURN_SECONDS)
+            until = self._clock.monotonic() + seconds
+            reader = ResponseReader(max_body)
+            clean = sent = False
+            try:
+                yield from self._send(connection, memoryview(head + b"\r\n" + body), until)
+                sent = True
+                yield from self._receive(connection, reader, pace, until)
+                clean = reader.keep_alive
+                return reader.response()
+            except HTTPFormatError as error:
+                raise APIResponseError(f"The server sent {error}.", may_have_run=True) from None
+            except OSError as error:
+                if connection.reused and not reader.started and not fresh:
+                    fresh = True  # it was closed while idle
+                    continue
+                words = clean_text(str(error), 300) or type(error).__name__
+                raise APIConnectionError(f"The connection was lost: {words}.", may_have_run=sent) from None
+            finally:
+                connection.release(reusable=clean)
+
+    def _send(self, connection: Connection, data: memoryview, until: float) -> Story[None]:
+        while data:
+            try:
+                sent = connection.send(data)
+            except OSError:
+                if connection.readable_within(0):
+                    return  # it was refused before it was whole; the answer says why
+                raise
+            data = data[sent:]
+            if not sent and (yield _Writable(connection, until)) is TIMED_OUT:
+                raise APITimeoutError("The server did not take the whole request in time.")
+
+    def _receive(self, connection: Connection, reader: ResponseReader, pace: Pace, until: float) -> Story[None]:
+        since = self._clock.monotonic()
+        while True:
+            if (yield _Readable(connection, pace, until)) is TIMED_OUT:
+                raise APITimeoutError("The server gave no answer in time.", may_have_run=True)
+            connection.unpark()
+            if connection.receive(reader):
+                pace.quick = self._clock.monotonic() - since < _QUICK_SECONDS
+                return

@@ -1,0 +1,239 @@
+"""HTTP/1.1 framing without I/O: what to send, and a reader that is fed whatever bytes have come.
+
+It exists because an answer must be readable piece by piece: a worker takes what is there and leaves, and
+comes back when more has come. http.client and urllib3 read from a blocking file and would hold the worker.
+(RFC 9112; bodies may be gzip or deflate, RFC 9110 section 8.4.)
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+
+MAX_HEAD_BYTES = 64 * 1024
+_MAX_CHUNK_LINE = 4096
+_NO_BODY = frozenset({204, 304})
+_VERSIONS = frozenset({"HTTP/1.1", "HTTP/1.0"})
+
+
+class HTTPFormatError(Exception):
+    """The peer sent something that is not an acceptable HTTP/1.1 response."""
+
+
+def request_head(method: str, target: str, headers: Iterable[tuple[str, str]]) -> bytes:
+    """The start of a request up to, but without, the empty line that ends its head."""
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers), ""]
+    return "\r\n".join(lines).encode("latin-1")
+
+
+class Response:
+    """A complete answer: status, header fields (lower-case names) and the decoded body."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+class ResponseReader:
+    """Collects one response; `feed` it bytes until it returns True, or call `end` when the peer closed.
+
+    `max_body` bounds the body both as sent and after decompression. Nothing is allocated on the peer's word alone.
+    """
+
+    __slots__ = ("_body", "_buffer", "_expect", "_feed", "_inflate", "_left", "_max_body", "_whole", "headers", "keep_alive", "started", "status")
+
+    def __init__(self, max_body: int) -> None:
+        self._max_body = max_body
+        self._buffer = bytearray()  # a head, or chunk framing, not read yet
+        self._body = bytearray()
+        self._whole: bytes | None = None  # the body, where it came in one piece
+        self._left = 0  # body bytes still to come, of the whole or of a chunk
+        self._expect = "size"  # what comes next in a chunked body: size, data, end (of a chunk) or trailer
+        self._inflate: _Inflater | None = None
+        self._feed = self._feed_head
+        self.started = False  # whether a single byte has come
+        self.keep_alive = False
+        self.status = 0
+        self.headers: dict[str, str] = {}
+
+    def feed(self, data: bytes) -> bool:
+        """Take in `data` (at least a byte); True once the response is complete."""
+        self.started = True
+        return self._feed(data)
+
+    def end(self) -> bool:
+        """The peer closed: True where that completes a body of unannounced length."""
+        self.keep_alive = False
+        return self._feed == self._feed_until_close and self._finish()
+
+    def response(self) -> Response:
+        """The complete response."""
+        return Response(self.status, self.headers, bytes(self._body) if self._whole is None else self._whole)
+
+    def _feed_head(self, data: bytes) -> bool:
+        buffer = self._buffer
+        buffer += data
+        end = buffer.find(b"\r\n\r\n")
+        if end < 0:
+            if len(buffer) > MAX_HEAD_BYTES:
+                raise HTTPFormatError(f"a response head of more than {MAX_HEAD_BYTES} bytes")
+            return False
+        head, rest = buffer[:end].decode("latin-1"), bytes(buffer[end + 4 :])
+        buffer.clear()
+        self._read_head(head)
+        if self.status >= 200:
+            return self._begin_body(rest)
+        if self.status == 101:
+            raise HTTPFormatError("a switch of protocols nobody asked for")
+        return self._feed_head(rest)  # 100 Continue, 103 Early Hints: the real answer follows
+
+    def _read_head(self, head: str) -> None:
+        status_line, *lines = head.split("\r\n")
+        version, _, rest = status_line.partition(" ")
+        digits, after = rest[:3], rest[3:4]
+        if version not in _VERSIONS or not (digits.isascii() and digits.isdigit()) or after.strip() or not 100 <= int(digits) < 600:
+            raise HTTPFormatError(f"not an HTTP/1.1 status line: {status_line[:80]!r}")
+        self.status = int(digits)
+        self.headers = headers = {}
+        for line in lines:
+            name, colon, value = line.partition(":")
+            if not colon or not name or name.strip() != name:
+                raise HTTPFormatError(f"not an HTTP header line: {line[:80]!r}")
+            name, value = name.lower(), value.strip()
+            if name in headers:
+                value = self._join(name, headers[name], value)
+            headers[name] = value
+        connection = headers.get("connection", "").lower()
+        self.keep_alive = "keep-alive" in connection if version == "HTTP/1.0" else "close" not in connection
+
+    @staticmethod
+    def _join(name: str, first: str, second: str) -> str:
+        if name != "content-length":
+            return f"{first}, {second}"
+        if first != second:
+            raise HTTPFormatError("two different Content-Length headers")
+        return first
+
+    def _begin_body(self, rest: bytes) -> bool:
+        headers = self.headers
+        if self.status in _NO_BODY:
+            return self._finish(surplus=rest)
+        encoding = headers.get("content-encoding", "").lower()
+        if encoding not in ("", "identity"):
+            self._inflate = _Inflater(encoding, self._max_body)
+        transfer = headers.get("transfer-encoding", "").lower()
+        length = headers.get("content-length")
+        if transfer:
+            if transfer != "chunked":
+                raise HTTPFormatError(f"an unknown Transfer-Encoding: {transfer[:80]!r}")
+            self._feed = self._feed_chunks
+        elif length is None:
+            self.keep_alive = False
+            self._feed = self._feed_until_close
+        else:
+            if not (length.isascii() and length.isdigit()):
+                raise HTTPFormatError(f"not a Content-Length: {length[:80]!r}")
+            self._left = int(length[:19])
+            self._check_size(self._left)
+            self._feed = self._feed_counted
+        return self._feed(rest)
+
+    def _feed_counted(self, data: bytes) -> bool:
+        left = self._left
+        if len(data) < left:
+            self._left = left - len(data)
+            self._take(data)
+            return False
+        if not self._body and self._inflate is None:
+            self._whole = data[:left]
+        else:
+            self._take(data[:left])
+        return self._finish(surplus=data[left:])
+
+    def _feed_until_close(self, data: bytes) -> bool:
+        self._take(data)
+        return False
+
+    def _feed_chunks(self, data: bytes) -> bool:
+        buffer = self._buffer
+        buffer += data
+        while buffer:
+            if self._expect == "data":
+                piece = bytes(buffer[: self._left])
+                del buffer[: len(piece)]
+                self._left -= len(piece)
+                self._take(piece)
+                self._expect = "data" if self._left else "end"
+                continue
+            end = buffer.find(b"\r\n")
+            if end < 0:
+                if len(buffer) > _MAX_CHUNK_LINE:
+                    raise HTTPFormatError("an endless line between chunks")
+                return False
+            line = bytes(buffer[:end])
+            del buffer[: end + 2]
+            if self._expect == "trailer" and not line:
+                return self._finish(surplus=bytes(buffer))
+            self._chunk_line(line)
+        return False
+
+    def _chunk_line(self, line: bytes) -> None:
+        if self._expect == "end":
+            if line:
+                raise HTTPFormatError("a chunk longer than it said")
+            self._expect = "size"
+        elif self._expect == "size":
+            digits = line.partition(b";")[0].strip()
+            if not digits or len(digits) > 15 or digits.strip(b"0123456789abcdefABCDEF"):
+                raise HTTPFormatError(f"not a chunk size: {line[:80]!r}")
+            self._left = int(digits, 16)
+            self._expect = "data" if self._left else "trailer"
+
+    def _take(self, data: bytes) -> None:
+        if self._inflate is not None and data:
+            data = self._inflate.feed(data)
+        self._body += data
+        self._check_size(len(self._body))
+
+    def _finish(self, surplus: bytes = b"") -> bool:
+        if surplus:  # bytes nobody asked for: never read another answer from this connection
+            self.keep_alive = False
+        if self._inflate is not None:
+            self._inflate.finish()
+        return True
+
+    def _check_size(self, size: int) -> None:
+        if size > self._max_body:
+            raise HTTPFormatError(f"a body of more than max_response_bytes={self._max_body} bytes")
+
+
+class _Inflater:
+    """Undoes gzip or deflate, within a bound."""
+
+    def __init__(self, encoding: str, limit: int) -> None:
+        if encoding not in ("gzip", "x-gzip", "deflate"):
+            raise HTTPFormatError(f"an unknown Content-Encoding: {encoding[:80]!r}")
+        self._deflate = encoding == "deflate"
+        self._stream = zlib.decompressobj(zlib.MAX_WBITS | 16 if not self._deflate else zlib.MAX_WBITS)
+        self._left = limit
+        self._fresh = True
+
+    def feed(self, data: bytes) -> bytes:
+        if self._fresh and self._deflate and (data[0] & 0x0F) != 8:  # some send raw deflate under that name
+            self._stream = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._fresh = False
+        try:
+            piece = self._stream.decompress(data, self._left + 1)
+        except zlib.error as error:
+            raise HTTPFormatError(f"a body that does not decompress: {error}") from None
+        self._left -= len(piece)
+        if self._left < 0:
+            raise HTTPFormatError("a body that decompresses to more than max_response_bytes")
+        return piece
+
+    def finish(self) -> None:
+        if not self._stream.eof and not self._fresh:
+            raise HTTPFormatError("a compressed body that ends early")

@@ -1,0 +1,275 @@
+"""Jobs: work that waits without holding a thread.
+
+A job is a generator that yields what it waits for. A worker runs it up to the next wait; whoever ends that
+wait puts it back on the workers' queue. `throw` is how a cancel or a deadline reaches it, so that every
+`finally` on its way gives back what it took.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, InvalidStateError
+from typing import Any, Protocol, TypeVar
+
+from tinkex._locks import reopen
+from tinkex._threads import WorkerPool
+from tinkex._waiter import READY, TIMED_OUT, TimedOut, Waiter
+from tinkex.errors import TinkexError
+from tinkex.future import ClientFuture
+
+T = TypeVar("T")
+logger = logging.getLogger("tinkex")
+
+DEADLINE = -1  # the epoch of a job's deadline: on until the job ends
+
+
+class Wait(Protocol):
+    """Something to wait for; `until` on the client's clock ends the wait with TIMED_OUT."""
+
+    until: float
+
+    def arm(self, job: Job, epoch: int) -> None:
+        """See to it that `job.wake(epoch, value)` is called, perhaps right here."""
+
+
+Story = Generator[Wait, Any, T]
+
+
+class Grant:
+    """A value of a wait that must be given back, also when the job was interrupted before it could take it."""
+
+    __slots__ = ()
+
+    def give_back(self) -> None:
+        """Return what was granted."""
+        raise NotImplementedError
+
+
+class Interrupted(BaseException):
+    """Thrown into a job whose future has already ended: give back what you hold and leave."""
+
+
+class Sleep:
+    """A wait for a time."""
+
+    __slots__ = ("until",)
+
+    def __init__(self, until: float) -> None:
+        self.until = until
+
+    def arm(self, job: Job, epoch: int) -> None:
+        """Nothing but `until` ends it."""
+
+
+class Outcome:
+    """A wait for another job's future; yields that future, done."""
+
+    __slots__ = ("_future", "until")
+
+    def __init__(self, future: Future[Any], until: float = float("inf")) -> None:
+        self._future = future
+        self.until = until
+
+    def arm(self, job: Job, epoch: int) -> None:
+        """Go on when the future is done."""
+        Future.add_done_callback(self._future, lambda future: job.wake(epoch, future))
+
+
+def _nothing() -> None:
+    """Nobody needs to know."""
+
+
+class Jobs:
+    """Every job that has begun and not ended, with the threads that run them."""
+
+    __slots__ = ("live", "waiter", "workers")
+
+    def __init__(self, workers: WorkerPool, waiter: Waiter) -> None:
+        self.workers = workers
+        self.waiter = waiter
+        self.live: set[Job] = set()
+
+    def start(self, story: Callable[[], Story[T]], future: Future[T]) -> None:
+        """Begin a job on a worker; `future` gets its result."""
+        self.launch(Job(self, story, future))
+
+    def launch(self, job: Job, deadline: float = float("inf")) -> None:
+        """Begin a job that was made before; at `deadline` its `on_deadline` ends it."""
+        self.waiter.call_at(deadline, job, DEADLINE)
+        self.workers.put(job)
+
+
+class Job:
+    """One generator on its way to its future's end; any thread may wake or interrupt it, one runs it at a time."""
+
+    __slots__ = ("__weakref__", "_context", "_dropped", "_epoch", "_generator", "_interrupted", "_jobs", "_lock", "_running", "_story", "_value", "_waiting", "future", "on_deadline")
+
+    def __init__(
+        self, jobs: Jobs, story: Callable[..., Story[Any]], future: Future[Any], dropped: Callable[[], None] = _nothing
+    ) -> None:
+        self.future = future
+        self.on_deadline: Callable[[], BaseException] | None = None
+        self._dropped = dropped  # called when the job is interrupted before it began
+        self._jobs = jobs
+        self._story: Callable[..., Story[Any]] | None = story
+        self._generator: Story[Any] | None = None
+        self._context = contextvars.copy_context()
+        self._lock = threading.Lock()  # guards the fields below
+        self._epoch = 0  # numbers the waits, so that a late wake-up of an earlier one is told apart
+        self._waiting = False
+        self._running = False
+        self._interrupted = False
+        self._value: object = None
+        jobs.live.add(self)
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, or will as soon as a worker sees it was interrupted."""
+        return self._interrupted or self._story is None
+
+    def begin(self, *arguments: object) -> bool:
+        """Start the story with `arguments` and run it; False if the job was interrupted before. Called by workers."""
+        with self._lock:
+            if self._story is None or self._interrupted:
+                return False
+            self._running = True
+            self._generator = self._story(*arguments)
+        self._context.run(self._advance)
+        return True
+
+    def run(self) -> None:
+        """Run up to the next wait that does not end at once; called by workers only."""
+        if self._generator is None:
+            self.begin()
+        else:
+            self._context.run(self._advance)
+
+    def is_waiting(self, epoch: int) -> bool:
+        """Whether a timer for `epoch` still has a purpose."""
+        return self._story is not None and (epoch == DEADLINE or (epoch == self._epoch and self._waiting))
+
+    def wake(self, epoch: int, value: object) -> bool:
+        """End the wait numbered `epoch` with `value`; False if it has ended already, and `value` is the caller's to keep."""
+        if epoch == DEADLINE:
+            return self._expire()
+        with self._lock:
+            if epoch != self._epoch or not self._waiting:
+                return False
+            self._waiting = False
+            self._value = value
+            if self._running:  # still inside `arm`: the worker takes the value as it returns
+                return True
+            self._running = True
+        self._jobs.workers.put(self)
+        return True
+
+    def interrupt(self) -> None:
+        """Have the job give back what it holds; its future must have ended before."""
+        with self._lock:
+            if self._interrupted or self._story is None:
+                return
+            self._interrupted = True
+            if self._running:
+                return  # a worker has it, and looks before the next wait
+            self._waiting = False
+            self._running = True
+            begun = self._generator is not None
+        if begun:
+            self._jobs.workers.put(self)
+        else:
+            self._dropped()
+            self._end()
+
+    def fail(self, error: BaseException) -> bool:
+        """End the future with `error` now, and the job soon after; False if it had ended."""
+        ended = self._resolve(error=error)
+        self.interrupt()
+        return ended
+
+    def forked(self) -> None:
+        """In a child: fail the future and run the `finally` clauses, unless the story was just running in a lost thread."""
+        reopen(self._lock)
+        if isinstance(self.future, ClientFuture):
+            self.future.fail_after_fork()
+        generator, self._interrupted = self._generator, True
+        if generator is not None and not generator.gi_running:
+            generator.close()
+        self._end()
+
+    def _expire(self) -> bool:
+        if self.on_deadline is not None and self._story is not None:
+            self.fail(self.on_deadline())
+        return True
+
+    def _advance(self) -> None:
+        try:
+            while (wait := self._next()) is not None:
+                if not self._begin(wait):
+                    return
+        except StopIteration as stop:
+            self._resolve(result=stop.value)
+        except Interrupted:
+            pass
+        except BaseException as error:  # noqa: BLE001 - every future ends, whatever happened
+            self._resolve(error=error)
+        self._end()
+
+    def _next(self) -> Wait | None:
+        """Run the generator to its next wait."""
+        assert self._generator is not None
+        value, self._value = self._value, None
+        if self._interrupted:
+            if isinstance(value, Grant):
+                value.give_back()
+            return self._generator.throw(Interrupted())
+        if isinstance(value, BaseException):
+            return self._generator.throw(value)
+        return self._generator.send(value)
+
+    def _begin(self, wait: Wait) -> bool:
+        """Start a wait; True if it has ended already."""
+        with self._lock:
+            self._epoch += 1
+            epoch = self._epoch
+            self._waiting = not self._interrupted
+            if self._interrupted:
+                return True
+        wait.arm(self, epoch)
+        with self._lock:
+            if not self._waiting or self._interrupted:
+                self._waiting = False
+                return True
+            self._running = False
+        self._jobs.waiter.call_at(wait.until, self, epoch)
+        return False
+
+    def _resolve(self, result: object = None, error: BaseException | None = None) -> bool:
+        if error is not None and not isinstance(error, Exception):
+            error = _wrapped(error)
+        try:
+            if error is None:
+                self.future.set_result(result)
+            else:
+                self.future.set_exception(error)
+        except InvalidStateError:  # cancelled, or past its deadline
+            return False
+        return True
+
+    def _end(self) -> None:
+        self._generator = self._story = None
+        self._value = None
+        self.on_deadline = None
+        self._jobs.live.discard(self)
+
+
+def _wrapped(error: BaseException) -> TinkexError:
+    """A SystemExit or KeyboardInterrupt raised in a worker must not end whoever asks for the result."""
+    wrapper = TinkexError(f"A tinkex worker was ended by {type(error).__name__}: {error}. Submit the request again.")
+    wrapper.__cause__ = error
+    return wrapper
+
+
+__all__ = ["DEADLINE", "READY", "TIMED_OUT", "Interrupted", "Job", "Jobs", "Outcome", "Sleep", "Story", "TimedOut", "Wait"]

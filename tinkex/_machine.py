@@ -1,0 +1,251 @@
+"""Everything of a service that runs: threads, connections, limits, the session. Built on first use, anew after a fork.
+
+This is where the parts are put together; what they do is in their own modules.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from tinkex import _wire
+from tinkex._admission import Admission
+from tinkex._announce import Announcer
+from tinkex._api import CANCEL_FUTURE, TELEMETRY, Api
+from tinkex._auth import Auth
+from tinkex._budget import ByteBudget
+from tinkex._clock import Clock
+from tinkex._connections import ConnectionPool
+from tinkex._dialer import Dialer
+from tinkex._exchange import Transport
+from tinkex._job import Job, Jobs, Sleep, Story
+from tinkex._locks import new_lock
+from tinkex._sample import SampleStory
+from tinkex._sampler import Sampler
+from tinkex._session import Session
+from tinkex._snapshot import SnapshotCell
+from tinkex._threads import ElasticPool, WorkerPool
+from tinkex._version import PROTOCOL_VERSION
+from tinkex._waiter import Waiter
+from tinkex.config import ClientConfig
+from tinkex.errors import TinkexError
+from tinkex.future import ClientFuture
+from tinkex.queue_state import QueueState, QueueStateObserver
+from tinkex.telemetry import Telemetry
+from tinkex.types import SampleResponse, ServiceStats
+
+T = TypeVar("T")
+logger = logging.getLogger("tinkex")
+
+_CONNECTING_THREADS = 32
+_TELEMETRY_SECONDS = 10.0
+_TELEMETRY_TIMEOUT = 5.0
+_CANCEL_TIMEOUT = 30.0
+_BILLING_MEMORY = 300.0
+
+
+class Counters:
+    """Sums for `stats()`; only added to by one worker at a time is not promised, so they are sums of ended samples."""
+
+    __slots__ = ("completed", "failed", "prompt_tokens", "sampled_tokens")
+
+    def __init__(self) -> None:
+        self.completed = self.failed = self.prompt_tokens = self.sampled_tokens = 0
+
+
+class Machine:
+    """One process's working parts of one service. It implements `Surroundings` for the samples."""
+
+    def __init__(
+        self, config: SnapshotCell[ClientConfig], observers: Iterable[QueueStateObserver], clock: Clock, name: str,
+        session_id: str | None,
+    ) -> None:  # fmt: skip
+        first = config.current
+        self.config = config
+        self.clock = clock
+        self.workers = WorkerPool(first.workers, f"{name}-worker")
+        self.waiter = Waiter(clock, f"{name}-waiter")
+        self.jobs = Jobs(self.workers, self.waiter)
+        self.callbacks = ElasticPool(first.callback_workers, f"{name}-callback")
+        self.dialing = ElasticPool(_CONNECTING_THREADS, f"{name}-connect")
+        dialer = Dialer(first)
+        self.connections = ConnectionPool(
+            dialer, self.waiter, self.dialing, clock, most=first.max_connections, most_idle=first.max_idle_connections,
+            busiest=2 * first.workers,
+        )  # fmt: skip
+        self.auth = Auth(self.jobs, self.dialing, clock)
+        self.api = Api(Transport(dialer, self.connections, self.dialing, clock), self.auth, clock, first)
+        self.session = Session(self.jobs, self.api, self.auth, clock, config, session_id)
+        self.admission = Admission(self.workers, self.waiter, clock, self._limits)
+        self.response_bytes = ByteBudget(self._response_limit)
+        self._announcer = Announcer(observers, self.callbacks, clock)
+        self._counters = Counters()
+        self._waiting: set[SampleStory] = set()
+        self._billing_since: float | None = None
+        self._billing_last = float("-inf")
+        self._flushing = False
+        self.moving = new_lock()  # guards a sampling client's move to this machine
+        self.telemetry: Telemetry | None = None
+
+    def start(self) -> None:
+        """Start the waiter, which starts the workers: one thread start on the caller's time."""
+        self.waiter.start(self.workers.start)
+
+    # --- what clients ask for -----------------------------------------------------------------------------------------
+
+    def run(self, story: Callable[[], Story[T]], deadline: float, on_deadline: Callable[[], BaseException]) -> ClientFuture[T]:
+        """Have `story` told as a job of its own."""
+        future: ClientFuture[T] = ClientFuture(self.callbacks)
+        job = Job(self.jobs, story, future)
+        job.on_deadline = on_deadline
+        future.on_cancel(job.interrupt)
+        self.jobs.launch(job, deadline)
+        return future
+
+    def sampler(self, sampling_session_id: str, *, original: bool, record_stability_info: bool) -> Sampler:
+        """The use of a sampling session by this process."""
+        return Sampler(
+            sampling_session_id, original=original, record_stability_info=record_stability_info, machine=self, jobs=self.jobs,
+            api=self.api, clock=self.clock, session=self.session, config=lambda: self.config.current,
+        )  # fmt: skip
+
+    def stats(self) -> ServiceStats:
+        """How things are; never blocks."""
+        now = self.clock.monotonic()
+        admission, counters, heard_at = self.admission, self._counters, self.session.heard_at
+        phases = [getattr(job.future, "phase", None) for job in tuple(self.jobs.live)]
+        paused_for = max(0.0, admission.paused_until - now)
+        return ServiceStats(
+            in_flight=admission.in_flight,
+            queued=phases.count("queued"),
+            retrying=phases.count("retrying"),
+            paused_for=paused_for,
+            paused_reason=admission.paused_reason if paused_for else None,
+            prompt_tokens=counters.prompt_tokens,
+            sampled_tokens=counters.sampled_tokens,
+            completed=counters.completed,
+            failed=counters.failed,
+            connections=self.connections.open,
+            threads=1 + self.workers.count + self.callbacks.threads + self.dialing.threads,
+            last_heartbeat=None if heard_at is None else now - heard_at,
+        )
+
+    def stop(self) -> None:
+        """End all threads and connections; jobs still alive are interrupted."""
+        self.admission.close()
+        for job in tuple(self.jobs.live):
+            job.interrupt()
+        self.connections.close()
+        self.workers.shutdown()
+        self.waiter.stop()
+        self.callbacks.stop()
+        self.dialing.stop()
+
+    def forked(self) -> None:
+        """In a child: nothing here runs. Fail the futures, run the `finally` clauses, close our copies of the sockets."""
+        self.waiter.forked()
+        for job in tuple(self.jobs.live):
+            job.forked()
+        self.connections.forked()
+
+    # --- what samples ask for (Surroundings) --------------------------------------------------------------------------
+
+    def announce(self, story: SampleStory, state: QueueState, reason: str | None) -> None:
+        """Tell the observers about the server's queue."""
+        self._announcer.announce(
+            story.sampler.sampling_session_id, story.future.request_id, state, reason, story.observers
+        )
+
+    def may_wait_for_billing(self, wait: float) -> bool:
+        """Whether a 402 may be sat out: until `wait` seconds, or the server's own limit, after the first of a series."""
+        now = self.clock.monotonic()
+        if self._billing_since is None or now - self._billing_last > _BILLING_MEMORY:
+            self._billing_since = now
+            logger.warning("The server asks for payment (402). Samples wait up to %.0f s; check the account's billing.", wait)
+        self._billing_last = now
+        limit = min(wait, self.session.flags.current.billing_exception_max_pause_duration_sec)
+        return now - self._billing_since < limit
+
+    def poll_together(self) -> bool:
+        """Whether the session poller is offered and pays: it slows a lone sample, and is the cheapest way for many."""
+        return len(self._waiting) > self.workers.count and self.session.flags.current.sample_use_retrieve_futures
+
+    def waits_for_answer(self, story: SampleStory, *, begins: bool) -> None:
+        """Count who waits for the server."""
+        (self._waiting.add if begins else self._waiting.discard)(story)
+
+    def forget(self, request_id: str) -> None:
+        """Tell the server that nobody wants a result any more, where it lets us."""
+        if self.session.flags.current.sample_cancel_enabled:
+            self.jobs.start(lambda: self._cancel(request_id), Future())
+
+    def ended(self, response: SampleResponse | None, error: BaseException | None) -> None:
+        """Keep count, and report an error."""
+        counters = self._counters
+        if response is None:
+            counters.failed += 1
+        else:
+            counters.completed += 1
+            if response.usage is not None:
+                counters.prompt_tokens += response.usage.prompt_tokens
+                counters.sampled_tokens += response.usage.sampled_tokens
+        if error is not None and self.telemetry is not None:
+            self.telemetry.log_exception(error)
+
+    # --- in the background --------------------------------------------------------------------------------------------
+
+    def begin_telemetry(self) -> None:
+        """Report to the server from now on, if the configuration allows."""
+        if self.telemetry is None and self.config.current.telemetry:
+            self.telemetry = Telemetry(session_id=self.session.session_id, sdk_version=PROTOCOL_VERSION, clock=self.clock)
+            self.telemetry.on_event = self._flush_soon
+            if self.session.created_here:
+                self.telemetry.session_start()
+
+    def flush(self, seconds: float) -> Story[None]:
+        """Post what telemetry has, as far as `seconds` reach."""
+        until = self.clock.monotonic() + seconds
+        while self.telemetry is not None and (left := until - self.clock.monotonic()) > 0:
+            batch = self.telemetry.take_batch()
+            if batch is None:
+                return
+            try:
+                yield from self.api.call(
+                    TELEMETRY, _wire.encode_json(batch), self.config.current, seconds=min(_TELEMETRY_TIMEOUT, left)
+                )
+            except TinkexError as error:
+                logger.debug("Telemetry was not taken: %s", error)
+                return
+
+    def _flush_soon(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            self.jobs.start(self._flush, Future())
+
+    def _flush(self) -> Story[None]:
+        try:
+            yield Sleep(self.clock.monotonic() + _TELEMETRY_SECONDS)
+        finally:
+            self._flushing = False
+        yield from self.flush(_TELEMETRY_SECONDS)
+
+    def _cancel(self, request_id: str) -> Story[None]:
+        body = _wire.encode_json({"request_id": request_id})
+        try:
+            yield from self.api.persist(CANCEL_FUTURE, body, self.config.current, seconds=_CANCEL_TIMEOUT)
+        except TinkexError as error:
+            logger.debug("The server was not told to stop work on %s: %s", request_id, error)
+
+    def _limits(self) -> tuple[int, int, int]:
+        config, flags = self.config.current, self.session.flags.current
+        in_flight = config.max_in_flight
+        if flags.sample_max_concurrent_requests > 0 and not flags.sample_use_retrieve_futures:
+            in_flight = min(in_flight, flags.sample_max_concurrent_requests)
+        return in_flight, config.max_queued, flags.sample_dispatch_bytes_semaphore_size
+
+    def _response_limit(self) -> int:
+        return min(self.config.current.inflight_response_bytes, self.session.flags.current.inflight_response_bytes_semaphore_size)
+
+

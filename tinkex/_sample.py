@@ -1,0 +1,380 @@
+"""The story of one sample, from its place in flight to its result; read it top to bottom.
+
+    admitted -> encode -> submit (again, where that is right) -> wait for the answer -> fetch and decode -> result
+
+It is a generator: every `yield` is a wait that holds no thread. The `finally` clauses on the way give back what was
+taken, whether it ends with a result, an error, a cancel or its deadline.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, NamedTuple, Protocol
+
+import attrs
+
+from tinkex import _wire
+from tinkex._admission import Admission, Again, Slot
+from tinkex._api import ASAMPLE, RETRIEVE_FUTURE, Api, retry_after
+from tinkex._budget import ByteBudget, Reserve, Reserved
+from tinkex._clock import Clock
+from tinkex._http import Response
+from tinkex._job import Interrupted, Sleep, Story
+from tinkex._retry import RetryBudget
+from tinkex._sampler import Sampler
+from tinkex._session_poller import Completion
+from tinkex.config import ClientConfig, RetryConfig
+from tinkex.errors import (
+    APIConnectionError,
+    APIError,
+    APIResponseError,
+    APIStatusError,
+    APITimeoutError,
+    RequestFailedError,
+)
+from tinkex.future import SampleFuture
+from tinkex.queue_state import QueueState, QueueStateObserver
+from tinkex.types import SampleRequest, SampleResponse, Timing
+
+logger = logging.getLogger("tinkex")
+
+_SMALL_REQUEST = 131_072  # estimated bytes up to which a 429 without Retry-After means one second, above it five
+_BILLING_PAUSE = 5.0
+_UNKNOWN_GRACE = 10.0  # a promise may be unknown for so long after it was made
+_MOST_DOUBTFUL = 3  # polls answered by something that may be a proxy
+_QUICK_ANSWER = 1.0  # "not yet" sooner than this is not a long poll's
+
+
+class Surroundings(Protocol):
+    """What the samples of one service share, as far as their story goes."""
+
+    api: Api
+    admission: Admission
+    response_bytes: ByteBudget
+    clock: Clock
+
+    def announce(self, story: SampleStory, state: QueueState, reason: str | None) -> None:
+        """Tell the observers about the server's queue."""
+
+    def may_wait_for_billing(self, wait: float) -> bool:
+        """Whether a 402 may be sat out by somebody who would do so for `wait` seconds."""
+
+    def poll_together(self) -> bool:
+        """Whether to wait through the session poller: the server has one, and it pays."""
+
+    def waits_for_answer(self, story: SampleStory, *, begins: bool) -> None:
+        """Count who waits for the server."""
+
+    def forget(self, request_id: str) -> None:
+        """Tell the server that nobody wants the result any more."""
+
+    def ended(self, response: SampleResponse | None, error: BaseException | None) -> None:
+        """Keep count."""
+
+
+class _Promise(NamedTuple):
+    request_id: str
+    sequence_ids: tuple[str, ...] | None
+    made_at: float
+    roundtrip: float
+    inline: _wire.Answer | None  # some servers answer at once
+
+
+class _Expired(Exception):  # noqa: N818 - it steers, it is not an error of anybody's
+    """The server has lost a promise (410): only a new submission helps."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+class SampleStory:
+    """One sample: what was asked for, and how far it has come."""
+
+    __slots__ = ("_around", "_config", "_doubtful", "_fetching_since", "_owner", "_quick", "_retry", "_risked", "future", "observers", "request", "sampler", "started_at")  # fmt: skip
+
+    def __init__(
+        self, around: Surroundings, sampler: Sampler, request: SampleRequest, config: ClientConfig,
+        future: SampleFuture[Any], retry: RetryConfig, observers: tuple[QueueStateObserver, ...], owner: object,
+    ) -> None:  # fmt: skip
+        self._around = around
+        self._config = config
+        self.sampler = sampler
+        self.request = request
+        self.future = future
+        self.observers = observers
+        self._retry = RetryBudget(retry, around.clock)
+        self._owner = owner  # a sample keeps alive the client it was asked of
+        self.started_at = around.clock.monotonic()
+        self._risked = False  # whether something was sent that the server may have acted on without a word to us
+
+    def tell(self, slot: Slot) -> Story[SampleResponse]:
+        """Live it; `slot` is the right to submit that comes with the place in flight."""
+        around = self._around
+        admitted_at = around.clock.monotonic()
+        turn: Slot | None = slot
+        try:
+            while True:
+                promise = yield from self._submit(turn)
+                turn = None
+                try:
+                    response = yield from self._await_answer(promise)
+                    break
+                except _Expired as expired:
+                    yield from self._back_off(expired.error, attempt=True, retry=True)
+            now = around.clock.monotonic()
+            timing = Timing(
+                queued=admitted_at - self.started_at,
+                submit=promise.made_at - admitted_at,
+                wait=self._fetching_since - promise.made_at,
+                fetch=now - self._fetching_since,
+            )
+            response = _wire.finish_response(
+                response, self.request, request_id=promise.request_id or None, sequence_ids=promise.sequence_ids
+            )
+            response = attrs.evolve(response, timing=timing)
+            around.ended(response, None)
+            return response
+        except BaseException as error:
+            if isinstance(error, APIError):
+                self._complete(error)
+            around.ended(None, None if isinstance(error, Interrupted) else error)
+            raise
+        finally:
+            self.future.phase = "done"
+            around.admission.ended()
+            around.announce(self, QueueState.ACTIVE, None)
+
+    # --- submit -------------------------------------------------------------------------------------------------------
+
+    def _submit(self, slot: Slot | None) -> Story[_Promise]:
+        """Send it until the server accepts it, always under the same sequence number."""
+        around, config, future = self._around, self._config, self.future
+        number = yield from self._numbered(slot)
+        body = _wire.encode_sample(
+            self.request,
+            sampling_session_id=self.sampler.sampling_session_id,
+            seq_id=number,
+            record_stability_info=self.sampler.record_stability_info,
+        )
+        size = _wire.estimate_bytes(self.request.prompt)
+        while True:
+            if slot is None:
+                slot = yield Again(around.admission, size)
+            future.phase = "submitting"
+            future.attempts = self._retry.attempts
+            sent_at = around.clock.monotonic()
+            try:
+                response = yield from around.api.call(
+                    ASAMPLE, body, config, seconds=config.request_timeout, retry_count=self._retry.failures
+                )
+                failure = self._refusal(response)
+            except APIConnectionError as error:
+                failure = error
+                self._risked |= error.may_have_run
+            finally:
+                slot.give_back()
+                slot = None
+            if failure is None:
+                return self._promised(response, sent_at)
+            if self._is_pause(failure):
+                self._pause(failure, response, size)
+            else:
+                yield from self._back_off(failure, attempt=True)
+
+    def _numbered(self, slot: Slot | None) -> Story[int]:
+        try:
+            return (yield from self.sampler.next_number())
+        except BaseException:
+            if slot is not None:
+                slot.give_back()
+            raise
+
+    def _refusal(self, response: Response) -> APIError | None:
+        self._heard(response)
+        if 200 <= response.status < 300:
+            self._retry.recovered()
+            return None
+        self._risked |= response.status >= 500 and response.status != 503
+        return self._around.api.error(response, phase="submitting")
+
+    def _promised(self, response: Response, sent_at: float) -> _Promise:
+        now = self._around.clock.monotonic()
+        decoded = _wire.decode_promise(response.body)
+        self.future.request_id = decoded.request_id
+        self.future.sample_sequence_ids = decoded.sequence_ids
+        self._fetching_since = now
+        return _Promise(decoded.request_id or "", decoded.sequence_ids, now, now - sent_at, decoded.answer)
+
+    def _is_pause(self, failure: APIError) -> bool:
+        """Whether the server asks everybody to wait: a 429, or a 402 while that may be sat out."""
+        if not isinstance(failure, APIStatusError):
+            return False
+        if failure.status == 429:
+            return self._config.on_rate_limit == "wait"
+        return failure.status == 402 and self._around.may_wait_for_billing(self._config.billing_wait)
+
+    def _pause(self, failure: APIError, response: Response, size: int) -> None:
+        assert isinstance(failure, APIStatusError)
+        words = _wire.decode_error_body(response.headers.get("content-type", ""), response.body)
+        if failure.status == 429:
+            seconds = failure.retry_after or (1.0 if size <= _SMALL_REQUEST else 5.0)
+            state = QueueState.parse(words.queue_state) if words.queue_state else QueueState.PAUSED_RATE_LIMIT
+        else:
+            seconds, state = max(failure.retry_after or 0.0, _BILLING_PAUSE), QueueState.UNKNOWN
+        self._around.admission.pause(seconds, words.reason or words.message)
+        self._retry.paused(seconds)
+        self.future.phase = "retrying"
+        self._note_queue(state, words.reason or (words.message if failure.status == 402 else None))
+
+    # --- wait and fetch -----------------------------------------------------------------------------------------------
+
+    def _await_answer(self, promise: _Promise) -> Story[SampleResponse]:
+        """Poll until there is a result; raises `_Expired` where the promise is lost."""
+        if promise.inline is not None:
+            return self._inline(promise.inline)
+        around = self._around
+        self._doubtful = self._quick = 0
+        reserved: Reserved | None = None
+        told_by_poller = False
+        iteration = 0
+        around.waits_for_answer(self, begins=True)
+        try:
+            while True:
+                self.future.phase = "waiting" if reserved is None else "fetching"
+                if not told_by_poller and around.poll_together() and self.sampler.poller is not None:
+                    told_by_poller = True
+                    told = yield self.sampler.poller.wait(promise.request_id)
+                    if isinstance(told, Completion) and told.size:
+                        reserved = yield Reserve(around.response_bytes, told.size)
+                        self.future.phase = "fetching"
+                asked_at = around.clock.monotonic()
+                answer = yield from self._poll(promise, iteration, reserved is None)
+                iteration += 1
+                if isinstance(answer, _wire.Finished):
+                    self._fetching_since = asked_at if reserved is not None else around.clock.monotonic()
+                    return answer.response
+                if isinstance(answer, _wire.MetadataOnly):
+                    if reserved is not None:
+                        raise APIResponseError("The server answered a request for the result with its size, twice.")
+                    reserved = yield Reserve(around.response_bytes, answer.size)
+                elif isinstance(answer, _wire.Pending):
+                    yield from self._not_yet(answer, asked_at)
+        except Interrupted:
+            around.forget(promise.request_id)
+            raise
+        finally:
+            around.waits_for_answer(self, begins=False)
+            if reserved is not None:
+                reserved.give_back()
+            if told_by_poller and self.sampler.poller is not None:
+                self.sampler.poller.fetched(promise.request_id)
+
+    def _poll(self, promise: _Promise, iteration: int, metadata_only: bool) -> Story[_wire.Answer | None]:
+        """Ask once; None means: ask again now, the pause is over."""
+        around, config = self._around, self._config
+        fields: dict[str, Any] = {"request_id": promise.request_id}
+        if metadata_only and not around.api.knows_no_metadata:
+            fields["allow_metadata_only"] = True
+        extra = f"X-Tinker-Request-Iteration: {iteration}\r\n"
+        if iteration == 0:
+            extra += f"X-Tinker-Create-Promise-Roundtrip-Time: {promise.roundtrip:.6f}\r\n"
+        body = _wire.encode_json(fields)
+        try:
+            response = yield from around.api.call(
+                RETRIEVE_FUTURE, body, config, seconds=config.poll_timeout, extra=extra, urgent=not metadata_only
+            )
+        except APITimeoutError:  # how some servers' long polls end
+            return _wire.Pending(None, None, None)
+        except APIConnectionError as error:
+            yield from self._back_off(error, attempt=False)
+            return None
+        self._heard(response)
+        if 200 <= response.status < 300:
+            return self._read(response)
+        return (yield from self._not_answered(response, promise))
+
+    def _read(self, response: Response) -> _wire.Answer:
+        self._retry.recovered()
+        answer = _wire.decode_answer(response.headers.get("content-type", ""), response.body)
+        if isinstance(answer, _wire.Failed):
+            raise RequestFailedError(f"The server failed the request: {answer.message}", category=answer.category)
+        return answer
+
+    def _inline(self, answer: _wire.Answer) -> SampleResponse:
+        if isinstance(answer, _wire.Failed):
+            raise RequestFailedError(f"The server failed the request: {answer.message}", category=answer.category)
+        if not isinstance(answer, _wire.Finished):
+            raise APIResponseError("The server's answer to asample has neither a request_id nor a result.")
+        return answer.response
+
+    def _not_answered(self, response: Response, promise: _Promise) -> Story[_wire.Answer | None]:
+        """What a poll's status other than 2xx means (protocol section 7.1 and rule 6 of section 15)."""
+        around, status = self._around, response.status
+        words = _wire.decode_error_body(response.headers.get("content-type", ""), response.body)
+        if status == 408:
+            self._retry.recovered()
+            return _wire.Pending(words.queue_state, words.reason, retry_after(response.headers, around.clock))
+        error = around.api.error(response, request_id=promise.request_id, phase="waiting")
+        if status == 410:
+            raise _Expired(error)
+        if status == 402 and around.may_wait_for_billing(self._config.billing_wait):
+            self._retry.paused(_BILLING_PAUSE)
+            yield Sleep(around.clock.monotonic() + _BILLING_PAUSE)
+            return None
+        if status == 422 and not around.api.knows_no_metadata and b"allow_metadata_only" in response.body:
+            around.api.knows_no_metadata = True
+            return None
+        recent = around.clock.monotonic() - promise.made_at < _UNKNOWN_GRACE
+        if (status == 400 and not words.is_json) or (status == 404 and recent):
+            self._doubtful += 1
+            if self._doubtful <= _MOST_DOUBTFUL:
+                yield from self._back_off(error, attempt=False, retry=True)
+                return None
+        if status == 429 or status >= 500:
+            yield from self._back_off(error, attempt=False, retry=True)
+            return None
+        raise error
+
+    def _not_yet(self, pending: _wire.Pending, asked_at: float) -> Story[None]:
+        """Pass on what the server says of its queue, and keep a distance to the next poll where it answers at once."""
+        if pending.queue_state is not None or pending.reason is not None:
+            self._note_queue(QueueState.parse(pending.queue_state), pending.reason)
+        now = self._around.clock.monotonic()
+        if now - asked_at >= _QUICK_ANSWER:
+            self._quick = 0
+        else:
+            interval = self._config.min_poll_interval * (1 + min(self._quick, 12) / 4)
+            self._quick += 1
+            until = max(asked_at + interval, now + (pending.retry_after or 0.0))
+            if until > now:
+                yield Sleep(until)
+
+    # --- on the way ---------------------------------------------------------------------------------------------------
+
+    def _back_off(self, error: Exception, *, attempt: bool, retry: bool | None = None) -> Story[None]:
+        """Wait before going on after `error`, or raise it."""
+        delay = self._retry.delay(error, attempt=attempt, retry=retry)
+        phase, self.future.phase = self.future.phase, "retrying"
+        logger.info(
+            "Request %s goes on in %.1f s after: %s", self.future.request_id or "(not accepted yet)", delay, error,
+            extra={"request_id": self.future.request_id, "sampling_session_id": self.sampler.sampling_session_id,
+                   "phase": phase, "attempt": self._retry.attempts},
+        )  # fmt: skip
+        yield Sleep(self._around.clock.monotonic() + delay)
+        self.future.phase = phase
+
+    def _heard(self, response: Response) -> None:
+        self.future.last_heard = self._around.clock.monotonic()
+        self.future.last_status = response.status
+
+    def _note_queue(self, state: QueueState, reason: str | None) -> None:
+        self.future.queue_state = state
+        self.future.queue_state_reason = reason
+        self._around.announce(self, state, reason)
+
+    def _complete(self, error: APIError) -> None:
+        """Add to an error what only the story knows."""
+        error.request_id = error.request_id or self.future.request_id
+        error.phase = error.phase or self.future.phase
+        error.may_have_run = error.may_have_run or self._risked or self.future.request_id is not None

@@ -1,0 +1,17 @@
+"""An HTTP server that speaks the sampling protocol over any engine; needs aiohttp."""
+
+from __future__ import annotations
+
+from tinkex._server.app import ROUTES, make_app
+from tinkex._server.engine import AsyncEngine, Engine, EngineError
+from tinkex._server.options import PRESETS, ServerOptions
+
+__all__ = [
+    "PRESETS",
+    "ROUTES",
+    "AsyncEngine",
+    "Engine",
+    "EngineError",
+    "ServerOptions",
+    "make_app",
+]

@@ -1,0 +1,148 @@
+"""Reads request bodies: JSON objects, known fields, and samples as `SampleRequest`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from tinkex._server.options import ServerOptions
+from tinkex.types import (
+    DmelChunk,
+    EncodedTextChunk,
+    ImageAssetPointerChunk,
+    ImageChunk,
+    ModelInput,
+    SampleRequest,
+    SamplingParams,
+    TensorData,
+)
+
+T = TypeVar("T")
+
+SAMPLE_FIELDS = frozenset(
+    {
+        *("num_samples", "prompt", "sampling_params", "sampling_session_id", "seq_id", "base_model", "model_path"),
+        *("prompt_logprobs", "topk_prompt_logprobs", "topk_sample_logprobs", "target_prompt_logprobs"),
+        *("prompt_alt_tokens_k", "prompt_logprobs_last_n", "record_stability_info", "type"),
+    }
+)
+PARAMS_FIELDS = frozenset({"max_tokens", "seed", "stop", "temperature", "top_k", "top_p"})
+
+
+class RefusedError(Exception):
+    """A request the server answers with an error status and a JSON body."""
+
+    def __init__(self, status: int, detail: object, **headers: str) -> None:
+        super().__init__(status, detail)
+        self.status = status
+        self.body = {"detail": detail}
+        self.headers = headers
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """The JSON object in a body; no body counts as an empty one."""
+    try:
+        body = json.loads(data or b"{}")
+    except ValueError as error:
+        raise RefusedError(422, f"The body is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise RefusedError(422, "The body is not a JSON object.")
+    return body
+
+
+def take(body: dict[str, Any], name: str, kind: type[T] | tuple[type[T], ...], default: T) -> T:
+    """A field of the right type; its default when it is missing or null."""
+    value = body.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise RefusedError(422, f"{name}: Input should be a valid {type(default).__name__}")
+    return value
+
+
+def unknown_fields(body: dict[str, Any], known: Iterable[str], *where: str) -> list[dict[str, Any]]:
+    """The refusal details of every field that is not among the known ones."""
+    return [
+        {
+            "type": "extra_forbidden",
+            "loc": ["body", *where, name],
+            "msg": "Extra inputs are not permitted",
+        }
+        for name in sorted(set(body) - set(known))
+    ]
+
+
+def refuse_unknown(body: dict[str, Any], known: Iterable[str], *where: str) -> None:
+    """Raise a 422 when *body* has a field that nobody knows."""
+    if details := unknown_fields(body, known, *where):
+        raise RefusedError(422, details)
+
+
+def parse_sample(body: dict[str, Any], options: ServerOptions) -> SampleRequest:
+    """The sample in the body of an asample.
+
+    Raises:
+        RefusedError: It is not a valid sample for this server.
+    """
+    params = _section(body, "sampling_params")
+    if options.forbid_unknown:
+        refuse_unknown(body, SAMPLE_FIELDS)
+        refuse_unknown(params, PARAMS_FIELDS, "sampling_params")
+    if options.list_stop and isinstance(params.get("stop"), str):
+        raise RefusedError(422, "sampling_params.stop: Input should be a valid list")
+    try:
+        return SampleRequest(
+            prompt=_prompt(_section(body, "prompt")),
+            sampling_params=SamplingParams(**{k: params[k] for k in PARAMS_FIELDS & set(params)}),
+            num_samples=body.get("num_samples", 1),
+            include_prompt_logprobs=body.get("prompt_logprobs", False),
+            topk_prompt_logprobs=body.get("topk_prompt_logprobs", 0),
+            topk_sample_logprobs=body.get("topk_sample_logprobs", 0),
+            target_prompt_logprobs=_tensor(body.get("target_prompt_logprobs")),
+            prompt_alt_tokens_k=body.get("prompt_alt_tokens_k", 0),
+            prompt_logprobs_last_n=body.get("prompt_logprobs_last_n"),
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise RefusedError(400, f"Invalid sample: {error}") from None
+
+
+def _section(body: dict[str, Any], name: str) -> dict[str, Any]:
+    section = body.get(name)
+    if not isinstance(section, dict):
+        raise RefusedError(422, [{"type": "missing", "loc": ["body", name], "msg": "Field required"}])
+    return section
+
+
+def _prompt(prompt: dict[str, Any]) -> ModelInput:
+    return ModelInput(chunks=tuple(_chunk(chunk) for chunk in prompt["chunks"]))
+
+
+def _chunk(
+    chunk: dict[str, Any],
+) -> EncodedTextChunk | ImageChunk | ImageAssetPointerChunk | DmelChunk:
+    match chunk.get("type", "encoded_text"):
+        case "encoded_text":
+            return EncodedTextChunk(tokens=tuple(chunk["tokens"]))
+        case "image":
+            data = _decode_base64(chunk["data"])
+            return ImageChunk(data, chunk["format"], chunk.get("expected_tokens"))
+        case "image_asset_pointer":
+            return ImageAssetPointerChunk(chunk["location"], chunk["format"], chunk.get("expected_tokens"))
+        case "dmel":
+            return DmelChunk(_decode_base64(chunk["dmel"]))
+        case other:
+            raise ValueError(f"prompt: chunks of type {other!r} are unknown")
+
+
+def _decode_base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"prompt: {error}") from None
+
+
+def _tensor(tensor: dict[str, Any] | None) -> TensorData | None:
+    return None if tensor is None else TensorData.from_dict(tensor)

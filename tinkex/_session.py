@@ -1,0 +1,293 @@
+"""The session a service has with the server: start-up, flags, heartbeats, end."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import attrs
+
+from tinkex import _wire
+from tinkex._api import (
+    CAPABILITIES,
+    CLIENT_CONFIG,
+    CREATE_SAMPLING_SESSION,
+    CREATE_SESSION,
+    DYNAMIC_CONFIG,
+    HEARTBEAT,
+    RETRIEVE_FUTURE,
+    Api,
+    Endpoint,
+    decode_object,
+)
+from tinkex._auth import Auth
+from tinkex._clock import Clock
+from tinkex._job import Jobs, Outcome, Sleep, Story
+from tinkex._locks import new_lock
+from tinkex._snapshot import SnapshotCell
+from tinkex._version import PROTOCOL_VERSION
+from tinkex.config import ClientConfig
+from tinkex.errors import APIResponseError, APIStatusError, RequestFailedError, TinkexError, clean_text
+from tinkex.types import ServerCapabilities
+
+T = TypeVar("T")
+logger = logging.getLogger("tinkex")
+
+_HEARTBEAT_SECONDS = 10.0
+_HEARTBEAT_PATIENCE = 120.0
+_SHORT_TIMEOUT = 10.0
+_LEAST_REFRESH_SECONDS = 10.0
+
+
+@attrs.frozen
+class Flags:
+    """What the server wants of its clients, from client/config and client/dynamic_config (protocol section 3)."""
+
+    pjwt_auth_enabled: bool = False
+    credential_default_source: str = "api_key"
+    sample_dispatch_bytes_semaphore_size: int = 10 * 2**20
+    inflight_response_bytes_semaphore_size: int = 50 * 2**20
+    billing_exception_max_pause_duration_sec: float = 3600.0
+    sample_no_retries: bool = False
+    sample_max_concurrent_requests: int = 0  # 0: the server named none
+    sample_use_retrieve_futures: bool = False
+    sample_join_sampling_session: bool = False
+    refresh_interval_sec: float = 300.0
+    sample_cancel_enabled: bool = False
+
+    def updated(self, answer: Mapping[str, Any]) -> Flags:
+        """These flags with what `answer` says; unknown names and values of another type are left out."""
+        changes = {}
+        for field in attrs.fields(Flags):
+            value = answer.get(field.name)
+            default = field.default
+            wanted: Any = (int, float) if isinstance(default, float) else type(default)
+            if isinstance(value, wanted) and isinstance(value, bool) == isinstance(default, bool):
+                changes[field.name] = value
+        return attrs.evolve(self, **changes)
+
+
+class Shared:
+    """Something done once for everybody who needs it: the first starts it, the others wait; a failure is not kept."""
+
+    def __init__(self, jobs: Jobs, story: Callable[[], Story[Any]]) -> None:
+        self._jobs = jobs
+        self._story = story
+        self._lock = new_lock()  # guards _future
+        self._future: Future[Any] | None = None
+        self.value: Any = None  # what it gave, once it has
+
+    def __call__(self) -> Story[Any]:
+        """Its outcome, from this or an earlier call."""
+        with self._lock:
+            future = self._future
+            start = future is None or (future.done() and future.exception() is not None)
+            if start:
+                self._future = future = Future()
+        assert future is not None
+        if start:
+            self._jobs.start(self._run, future)
+        done = yield Outcome(future)
+        return done.result()
+
+    def _run(self) -> Story[Any]:
+        self.value = yield from self._story()
+        return self.value
+
+
+class Session:
+    """One session with the server, begun on first use, kept alive, finished once by the process that began it."""
+
+    def __init__(self, jobs: Jobs, api: Api, auth: Auth, clock: Clock, config: SnapshotCell[ClientConfig], session_id: str | None) -> None:
+        self._jobs = jobs
+        self._api = api
+        self._auth = auth
+        self._clock = clock
+        self._config = config
+        self._sampling_numbers = itertools.count()
+        self._lock = new_lock()  # guards _beating, _asked_capabilities
+        self._beating = False
+        self._asked_capabilities = False
+        self.flags: SnapshotCell[Flags] = SnapshotCell(Flags())
+        self.session_id = session_id  # None until begun
+        self.created_here = False
+        self.heard_at: float | None = None  # the last heartbeat that was answered
+        self.started = Shared(jobs, self._start)
+        self.begun = Shared(jobs, self._begin)
+        self.capabilities: ServerCapabilities | None = None  # as last told
+
+    def create_sampling_session(self, base_model: str | None, model_path: str | None) -> Story[str]:
+        """Register a model with the session; the id to sample with."""
+        yield from self.begun()
+        fields = {
+            "session_id": self.session_id,
+            "sampling_session_seq_id": next(self._sampling_numbers),
+            "base_model": base_model,
+            "model_path": model_path,
+            "type": "create_sampling_session",
+        }
+        config = self._config.current
+        answer = yield from self._api.ask(CREATE_SAMPLING_SESSION, _present(fields), config)
+        if "sampling_session_id" not in answer and "request_id" in answer:
+            answer = yield from self._retrieve(str(answer["request_id"]), config)
+        return _text(answer, "sampling_session_id", "create_sampling_session")
+
+    def sampler(self, sampling_session_id: str) -> Story[dict[str, Any]]:
+        """What the server knows about a sampling session: base_model, perhaps model_path."""
+        yield from self.started()
+        endpoint = Endpoint(f"samplers/{quote(sampling_session_id, safe='')}", method="GET")
+        return (yield from self._api.ask(endpoint, {}, self._config.current))
+
+    def adopt(self, session_id: str) -> None:
+        """Keep a session alive that another client began, unless this one has its own."""
+        with self._lock:
+            self.session_id = self.session_id or session_id
+        self._beat()
+
+    def finish(self, reason: str, detail: str | None, seconds: float) -> Story[None]:
+        """Tell the server that the session is over, if it was begun here; failures do not matter any more."""
+        if not self.created_here or self.session_id is None:
+            return
+        body = _wire.encode_json({"reason": {"type": reason}, "detail": detail})
+        endpoint = Endpoint(f"sessions/{quote(self.session_id, safe='')}/finish")
+        try:
+            yield from self._api.call(endpoint, body, self._config.current, seconds=seconds)
+        except TinkexError as error:
+            logger.debug("The session could not be finished: %s", error)
+
+    def _start(self) -> Story[None]:
+        config = self._config.current
+        yield from self._learn(CLIENT_CONFIG, config)
+        flags = self.flags.current
+        self._auth.configure(
+            exchanges=flags.pjwt_auth_enabled, command_required=flags.credential_default_source == "credential_cmd"
+        )
+        yield from self._learn(DYNAMIC_CONFIG, config)
+        if flags.pjwt_auth_enabled:
+            self._jobs.start(lambda: self._api.keep_token_fresh(lambda: self._config.current), Future())
+        self._jobs.start(self._refresh_flags, Future())
+
+    def _learn(self, endpoint: Endpoint, config: ClientConfig) -> Story[None]:
+        try:
+            answer = yield from self._api.ask(endpoint, {"sdk_version": PROTOCOL_VERSION}, config)
+        except APIStatusError as error:
+            if error.status not in (404, 405):  # many servers have no flags
+                raise
+            return
+        self.flags.update(lambda flags: flags.updated(answer))
+
+    def _refresh_flags(self) -> Story[None]:
+        body = _wire.encode_json({"sdk_version": PROTOCOL_VERSION})
+        while True:
+            yield Sleep(self._clock.monotonic() + max(self.flags.current.refresh_interval_sec, _LEAST_REFRESH_SECONDS))
+            try:
+                response = yield from self._api.call(DYNAMIC_CONFIG, body, self._config.current, seconds=_SHORT_TIMEOUT)
+                if response.status in (404, 405):
+                    return
+                if response.status < 300:
+                    answer = decode_object(response)
+                    self.flags.update(lambda flags: flags.updated(answer))  # noqa: B023 - used at once
+            except TinkexError as error:
+                logger.debug("The server's flags could not be refreshed; the last ones stay: %s", error)
+
+    def _begin(self) -> Story[str]:
+        yield from self.started()
+        if self.session_id is None:
+            config = self._config.current
+            fields = {
+                "tags": list(config.tags) or ["tinkex-python"],
+                "user_metadata": dict(config.user_metadata),
+                "sdk_version": PROTOCOL_VERSION,
+                "project_id": config.project_id,
+                "display_name": config.display_name,
+                "type": "create_session",
+            }
+            answer = yield from self._api.ask(CREATE_SESSION, _present(fields), config)
+            self.session_id = _text(answer, "session_id", "create_session")
+            self.created_here = True
+            _log_messages(answer)
+        self._beat()
+        return self.session_id
+
+    def _beat(self) -> None:
+        with self._lock:
+            start, self._beating = not self._beating, True
+        if start:
+            self._jobs.start(self._heartbeats, Future())
+
+    def _heartbeats(self) -> Story[None]:
+        heard_at = self._clock.monotonic()
+        while True:
+            yield Sleep(self._clock.monotonic() + _HEARTBEAT_SECONDS)
+            body = _wire.encode_json({"session_id": self.session_id, "type": "session_heartbeat"})
+            try:
+                response = yield from self._api.call(HEARTBEAT, body, self._config.current, seconds=_SHORT_TIMEOUT)
+                if response.status == 410:
+                    logger.info("Session %s is finished; its heartbeat stops.", clean_text(str(self.session_id), 200))
+                    return
+                if response.status >= 300:
+                    raise self._api.error(response)
+                self.heard_at = heard_at = self._clock.monotonic()
+            except TinkexError as error:
+                silence = self._clock.monotonic() - heard_at
+                level = logging.WARNING if silence > _HEARTBEAT_PATIENCE else logging.DEBUG
+                logger.log(level, "No heartbeat of session %s was answered for %.0f s; the server may end it: %s",
+                           clean_text(str(self.session_id), 200), silence, error)  # fmt: skip
+
+    def _retrieve(self, request_id: str, config: ClientConfig) -> Story[dict[str, Any]]:
+        """Wait for an answer that a server gives as a future where it could have given it at once."""
+        body = _wire.encode_json({"request_id": request_id, "allow_metadata_only": False})
+        endpoint = Endpoint(RETRIEVE_FUTURE.path)
+        while True:
+            asked_at = self._clock.monotonic()
+            response = yield from self._api.call(endpoint, body, config, seconds=config.poll_timeout)
+            if response.status != 408:
+                if not 200 <= response.status < 300:
+                    raise self._api.error(response, request_id=request_id)
+                outcome = _wire.outcome_of(decode_object(response))
+                if isinstance(outcome, _wire.Failed):
+                    raise RequestFailedError(
+                        f"The server could not create the sampling session: {outcome.message}", request_id, outcome.category
+                    )
+                if isinstance(outcome, _wire.Completed) and isinstance(outcome.value, dict):
+                    return outcome.value
+            yield Sleep(asked_at + config.min_poll_interval)
+
+    def fetch_capabilities(self) -> Story[ServerCapabilities]:
+        """Ask what the server offers."""
+        yield from self.started()
+        self._asked_capabilities = True
+        answer = yield from self._api.ask(CAPABILITIES, {}, self._config.current)
+        self.capabilities = capabilities = _wire.decode_capabilities(answer)
+        return capabilities
+
+    def learn_capabilities(self) -> None:
+        """Ask in the background, once; many servers do not tell, and a failure matters to nobody."""
+        with self._lock:
+            start, self._asked_capabilities = not self._asked_capabilities, True
+        if start:
+            self._jobs.start(self.fetch_capabilities, Future())
+
+
+def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _text(answer: Mapping[str, Any], name: str, asked: str) -> str:
+    value = answer.get(name)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not value:
+        raise APIResponseError(f"The server's answer to {asked} has no {name}.")
+    return value
+
+
+def _log_messages(answer: Mapping[str, Any]) -> None:
+    for name, level in (("info_message", logging.INFO), ("warning_message", logging.WARNING), ("error_message", logging.ERROR)):
+        if isinstance(answer.get(name), str) and answer[name]:
+            logger.log(level, "The server says: %s", clean_text(answer[name], 500))
+

@@ -1,0 +1,191 @@
+"""One long poll for all samples of a sampling client, where the server offers it (`retrieve_futures`)."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, NamedTuple
+
+from tinkex import _wire
+from tinkex._api import RETRIEVE_FUTURES, Api, decode_object
+from tinkex._clock import Clock
+from tinkex._job import Job, Jobs, Sleep, Story
+from tinkex._locks import new_lock
+from tinkex.config import ClientConfig
+from tinkex.errors import APIConnectionError, APIResponseError, APIStatusError, TinkexError
+
+logger = logging.getLogger("tinkex")
+
+_LONG_POLL_SECONDS = 45.0
+_ACK_SECONDS = 5.0
+_PATIENCE_SECONDS = 300.0  # a waiter that hears nothing for so long looks for itself
+_FLOOR_SECONDS = 0.02  # between two long polls: completions that come one by one are taken together
+_GATHER_SECONDS = 0.1  # before a poll that only acknowledges
+_MOST_UNCLAIMED = 10_000
+_MOST_BAD_REQUESTS = 3
+
+
+class Completion(NamedTuple):
+    """A request that has ended; its size in bytes where the server tells, None for a failed one."""
+
+    size: int | None
+
+
+class LookYourself:
+    """What a waiter is woken with when the poller has nothing to say and it should poll on its own."""
+
+
+LOOK_YOURSELF = LookYourself()
+
+
+class Completed:
+    """A wait until the server says that a request has ended; yields `Completion` or `LOOK_YOURSELF`."""
+
+    __slots__ = ("_poller", "_request_id", "until")
+
+    def __init__(self, poller: SessionPoller, request_id: str, until: float) -> None:
+        self._poller = poller
+        self._request_id = request_id
+        self.until = until
+
+    def arm(self, job: Job, epoch: int) -> None:
+        """Register with the poller, which may know already."""
+        self._poller.register(self._request_id, job, epoch)
+
+
+class SessionPoller:
+    """Polls for one sampling session and clone; sleeps, without a thread or a request, when nobody waits.
+
+    When polling fails for good its waiters are told to look for themselves, and it begins anew with the next one.
+    """
+
+    def __init__(self, jobs: Jobs, api: Api, clock: Clock, config: Callable[[], ClientConfig], target: dict[str, Any]) -> None:
+        self._jobs = jobs
+        self._api = api
+        self._clock = clock
+        self._config = config
+        self._target = target
+        self._lock = new_lock()  # guards all below
+        self._waiters: dict[str, tuple[Job, int]] = {}
+        self._unclaimed: OrderedDict[str, Completion] = OrderedDict()  # told before anybody asked
+        self._fetched: set[str] = set()  # results the server need not keep
+        self._running = False
+        self._cursor = 0
+        self.dead = False
+
+    def wait(self, request_id: str) -> Completed:
+        """A wait for one request."""
+        return Completed(self, request_id, self._clock.monotonic() + _PATIENCE_SECONDS)
+
+    def register(self, request_id: str, job: Job, epoch: int) -> None:
+        """See `Completed`."""
+        with self._lock:
+            known = self._unclaimed.pop(request_id, None)
+            if known is None:
+                self._waiters[request_id] = (job, epoch)
+            start = known is None and not self._running
+            self._running = self._running or start
+        if known is not None:
+            job.wake(epoch, known)
+        if start:
+            self._jobs.start(self._poll, Future())
+
+    def fetched(self, request_id: str) -> None:
+        """Note that nobody will ask for this request again: fetched, failed or given up."""
+        with self._lock:
+            self._waiters.pop(request_id, None)
+            self._fetched.add(request_id)
+            start, self._running = not self._running, True
+        if start:
+            self._jobs.start(self._poll, Future())
+
+    def _poll(self) -> Story[None]:
+        bad_requests = 0
+        while True:
+            with self._lock:
+                waiting = bool(self._waiters)
+                acks = sorted(self._fetched)
+                if not waiting and not acks:
+                    self._running = False
+                    return
+            try:
+                if not waiting:
+                    yield Sleep(self._clock.monotonic() + _GATHER_SECONDS)
+                yield from self._ask(acks, wait=waiting)
+                bad_requests = 0
+            except (TinkexError, ValueError) as error:
+                bad_requests += isinstance(error, APIStatusError) and error.status == 400
+                pause = self._pause_after(error, bad_requests)
+                if pause is None or not waiting:
+                    self._fail(error)
+                    return
+                yield Sleep(self._clock.monotonic() + pause)
+
+    def _ask(self, acks: list[str], *, wait: bool) -> Story[None]:
+        fields: dict[str, Any] = {"target": self._target, "prev_cursor": self._cursor, "retrieved_request_ids": acks}
+        if not wait:
+            fields["timeout"] = 0
+        seconds = _LONG_POLL_SECONDS if wait else _ACK_SECONDS
+        asked_at = self._clock.monotonic()
+        response = yield from self._api.call(
+            RETRIEVE_FUTURES, _wire.encode_json(fields), self._config(), seconds=seconds, urgent=not wait
+        )
+        if not 200 <= response.status < 300:
+            raise self._api.error(response)
+        self._record(decode_object(response), acks)
+        took = self._clock.monotonic() - asked_at
+        if wait and took < _FLOOR_SECONDS:
+            yield Sleep(asked_at + _FLOOR_SECONDS)
+
+    def _record(self, answer: dict[str, Any], acks: list[str]) -> None:
+        completions, cursor = answer.get("completions"), answer.get("cursor")
+        if not isinstance(completions, list) or not isinstance(cursor, int):
+            raise APIResponseError("The server's answer to retrieve_futures has no completions or no cursor.")
+        ended = [_completion(entry) for entry in completions]
+        woken = []
+        with self._lock:
+            self._fetched.difference_update(acks)
+            for request_id, completion in ended:
+                waiter = self._waiters.pop(request_id, None)
+                if waiter is None:
+                    self._unclaimed[request_id] = completion
+                else:
+                    woken.append((*waiter, completion))
+            while len(self._unclaimed) > _MOST_UNCLAIMED:
+                self._unclaimed.popitem(last=False)
+            self._cursor = cursor
+        for job, epoch, completion in woken:
+            job.wake(epoch, completion)
+
+    def _pause_after(self, error: Exception, bad_requests: int) -> float | None:
+        """Seconds to the next poll; None where polling makes no sense any more."""
+        if isinstance(error, APIStatusError):
+            if error.status == 402:
+                return 5.0
+            if error.status == 400 and bad_requests <= _MOST_BAD_REQUESTS:
+                return 1.0
+            if error.status in (408, 409, 429) or error.status >= 500:
+                return max(1.0, error.retry_after or 0.0)
+            return None
+        return 1.0 if isinstance(error, APIConnectionError) else None
+
+    def _fail(self, error: Exception) -> None:
+        with self._lock:
+            self._running = False
+            self._fetched.clear()
+            waiters, self._waiters = self._waiters, {}
+            self.dead = bool(waiters)
+        if waiters:
+            logger.warning("The session poller ended; %d samples poll on their own: %s", len(waiters), error)
+        for job, epoch in waiters.values():
+            job.wake(epoch, LOOK_YOURSELF)
+
+
+def _completion(entry: Any) -> tuple[str, Completion]:
+    if not isinstance(entry, dict) or not isinstance(entry.get("request_id"), str):
+        raise APIResponseError("The server's answer to retrieve_futures names no request.")
+    size = entry.get("response_payload_uncompressed_size")
+    usable = isinstance(size, int) and not isinstance(size, bool) and size > 0 and entry.get("state") == "finished"
+    return entry["request_id"], Completion(size if usable else None)

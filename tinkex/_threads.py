@@ -1,0 +1,152 @@
+"""Threads the client works with: a fixed pool for work that never blocks, an elastic one for work that may.
+
+Both are daemon threads of our own. The standard executor's are joined when the interpreter exits, which
+takes as long as the slowest call they are in; ours never hold an exit up.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+from tinkex._locks import new_lock
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+logger = logging.getLogger("tinkex")
+_mark = threading.local()
+
+
+class Runnable(Protocol):
+    """Something a worker runs once."""
+
+    def run(self) -> None:
+        """Do it; must not block for long and must not raise."""
+
+
+def is_internal_thread() -> bool:
+    """Whether the current thread is one that must never run a user's code (a worker or the waiter)."""
+    return getattr(_mark, "internal", False)
+
+
+def mark_internal() -> None:
+    """Declare the current thread internal."""
+    _mark.internal = True
+
+
+class _Call:
+    """A function for the executor's public `submit`."""
+
+    def __init__(self, future: Future[Any], work: Callable[[], Any]) -> None:
+        self._future = future
+        self._work = work
+
+    def run(self) -> None:
+        if not self._future.set_running_or_notify_cancel():
+            return
+        try:
+            self._future.set_result(self._work())
+        except BaseException as error:  # noqa: BLE001 - whatever it was belongs to who waits for it
+            self._future.set_exception(error)
+
+
+class WorkerPool(ThreadPoolExecutor):
+    """A ThreadPoolExecutor whose daemon threads start at once, together, and whose queue takes no lock.
+
+    `put` is one append to a C queue: the standard `submit` starts threads on the caller's time and holds
+    a process-wide lock while it does.
+    """
+
+    def __init__(self, workers: int, name: str) -> None:
+        super().__init__(max_workers=workers, thread_name_prefix=name)
+        self._items: queue.SimpleQueue[Runnable | None] = queue.SimpleQueue()
+        self.count = workers
+        self.put: Callable[[Runnable], None] = self._items.put
+        self.waiting = self._items.qsize
+
+    def start(self) -> None:
+        """Start every worker; call it once, off the caller's thread."""
+        for number in range(self.count):
+            name = f"{self._thread_name_prefix}-{number}"
+            threading.Thread(target=_work, args=(self._items,), name=name, daemon=True).start()
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run `fn` on a worker; for completeness, samples go through `put`."""
+        future: Future[T] = Future()
+        self._items.put(_Call(future, lambda: fn(*args, **kwargs)))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let the threads end when they have done what is queued; never joins them."""
+        for _ in range(self.count):
+            self._items.put(None)
+
+
+def _work(items: queue.SimpleQueue[Runnable | None]) -> None:
+    mark_internal()
+    while (item := items.get()) is not None:
+        try:
+            item.run()
+        except BaseException:
+            logger.exception("A tinkex worker met an error of its own; please report it.")
+        del item  # an idle worker keeps nobody alive
+
+
+class ElasticPool:
+    """At most `most` daemon threads, started when work comes and gone `idle_after` seconds after it stops.
+
+    For connecting, special transports, credential commands and users' callbacks: whatever may block.
+    """
+
+    def __init__(self, most: int, name: str, idle_after: float = 10.0) -> None:
+        self._most = most
+        self._name = name
+        self._idle_after = idle_after
+        self._changed = threading.Condition(new_lock())  # guards all below
+        self._items: deque[Callable[[], None]] = deque()
+        self._idle = 0
+        self._stopped = False
+        self.threads = 0
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Have `work` run soon; what it raises is logged."""
+        with self._changed:
+            self._items.append(work)
+            start = len(self._items) > self._idle and self.threads < self._most
+            self.threads += start
+            name = f"{self._name}-{self.threads - 1}"
+            self._changed.notify()
+        if start:
+            threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def stop(self) -> None:
+        """Let the threads end once nothing is queued."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while (work := self._next()) is not None:
+            try:
+                work()
+            except BaseException:
+                logger.exception("A callback or observer raised; tinkex goes on.")
+            del work
+
+    def _next(self) -> Callable[[], None] | None:
+        with self._changed:
+            self._idle += 1
+            in_time = True
+            while not self._items and in_time and not self._stopped:
+                in_time = self._changed.wait(self._idle_after)
+            self._idle -= 1
+            if self._items:
+                return self._items.popleft()
+            self.threads -= 1
+            return None

@@ -1,0 +1,217 @@
+"""The waiter: one thread that watches everything that waits - parked sockets, timers, deadlines.
+
+It only waits. What has become ready goes to a worker; so a thousand samples the server is thinking about
+cost one thread and a kernel table.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import os
+import select
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from tinkex._clock import Clock
+from tinkex._threads import mark_internal
+
+logger = logging.getLogger("tinkex")
+
+_AWAKE = float("-inf")
+_FOREVER = float("inf")
+_COMPACT_ABOVE = 1024
+
+
+class Waiting(Protocol):
+    """Somebody who may wait for a socket or a time."""
+
+    def wake(self, epoch: int, value: object) -> bool:
+        """Go on, if still in the wait numbered `epoch`."""
+
+    def is_waiting(self, epoch: int) -> bool:
+        """Whether the wait numbered `epoch` is still on."""
+
+
+class TimedOut:
+    """What a wait that ran into its time limit is woken with."""
+
+
+TIMED_OUT = TimedOut()
+READY = True
+Timer = tuple[float, int, Waiting, int]
+
+
+class _Epoll:
+    """One-shot readiness through epoll: arming a socket again is one system call, from any thread."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self.close = self._epoll.close
+
+    def arm(self, fileno: int, write: bool, known: bool) -> None:
+        events = select.EPOLLONESHOT | (select.EPOLLOUT if write else select.EPOLLIN | select.EPOLLRDHUP)
+        (self._epoll.modify if known else self._epoll.register)(fileno, events)
+
+    def watch(self, fileno: int) -> None:
+        self._epoll.register(fileno, select.EPOLLIN)
+
+    def forget(self, fileno: int) -> None:
+        self._epoll.unregister(fileno)
+
+    def poll(self, timeout: float | None) -> list[int]:
+        return [fileno for fileno, _ in self._epoll.poll(timeout, 4096)]
+
+
+class _Kqueue:
+    """The same through kqueue, for macOS and the BSDs."""
+
+    def __init__(self) -> None:
+        self._select: Any = select
+        self._kqueue = self._select.kqueue()
+        self.close = self._kqueue.close
+
+    def _change(self, fileno: int, kind: int, flags: int) -> None:
+        self._kqueue.control([self._select.kevent(fileno, kind, flags)], 0)
+
+    def arm(self, fileno: int, write: bool, known: bool) -> None:
+        kind = self._select.KQ_FILTER_WRITE if write else self._select.KQ_FILTER_READ
+        self._change(fileno, kind, self._select.KQ_EV_ADD | self._select.KQ_EV_ONESHOT)
+
+    def watch(self, fileno: int) -> None:
+        self._change(fileno, self._select.KQ_FILTER_READ, self._select.KQ_EV_ADD)
+
+    def forget(self, fileno: int) -> None:
+        """Closing a descriptor removes it."""
+
+    def poll(self, timeout: float | None) -> list[int]:
+        return [event.ident for event in self._kqueue.control(None, 4096, timeout)]
+
+
+class Waiter:
+    """Wakes those who wait: `park` for a socket, `call_at` for a time. Safe to call from any thread.
+
+    Handing over is lock-free: a time goes through a deque, and the thread is only roused when that time comes
+    before the one it sleeps until. It publishes `_sleeps_until` before it looks into the deque a last time, and
+    callers append before they look at `_sleeps_until`: one of the two sees the other.
+    """
+
+    def __init__(self, clock: Clock, name: str) -> None:
+        self._clock = clock
+        self._name = name
+        self._poller = _Epoll() if hasattr(select, "epoll") else _Kqueue()
+        self._parked: dict[int, tuple[Waiting, int]] = {}
+        self._times: deque[Timer] = deque()
+        self._heap: list[Timer] = []
+        self._compact_at = _COMPACT_ABOVE
+        self._numbers = itertools.count()
+        self._sleeps_until = _AWAKE
+        self._stopping = False
+        self._alarm_out, self._alarm_in = os.pipe()
+        os.set_blocking(self._alarm_in, False)
+        os.set_blocking(self._alarm_out, False)
+        self._poller.watch(self._alarm_out)
+
+    def start(self, first: Callable[[], None]) -> None:
+        """Start the thread; it calls `first` before anything else."""
+        threading.Thread(target=self._run, args=(first,), name=self._name, daemon=True).start()
+
+    def stop(self) -> None:
+        """End the thread soon."""
+        self._stopping = True
+        self._rouse()
+
+    def park(self, fileno: int, who: Waiting, epoch: int, *, write: bool, known: bool) -> None:
+        """Wake `who` once `fileno` can be read (or written); `known` tells that it was parked before."""
+        self._parked[fileno] = (who, epoch)
+        self._poller.arm(fileno, write, known)
+
+    def forget(self, fileno: int) -> None:
+        """Stop watching `fileno`, which is about to be closed."""
+        self._parked.pop(fileno, None)
+        try:
+            self._poller.forget(fileno)
+        except (OSError, ValueError):  # it was never armed, or the waiter has ended
+            pass
+
+    def call_at(self, at: float, who: Waiting, epoch: int) -> None:
+        """Wake `who` with TIMED_OUT at `at` on the client's clock, if still in wait `epoch`; inf is never."""
+        if at == _FOREVER:
+            return
+        self._times.append((at, next(self._numbers), who, epoch))
+        if at < self._sleeps_until:
+            self._rouse()
+
+    def forked(self) -> None:
+        """In a child: give up the kernel table, which the parent still uses, without touching what is in it."""
+        self._poller.close()
+        self._parked.clear()
+
+    @property
+    def parked(self) -> int:
+        """How many sockets are parked."""
+        return len(self._parked)
+
+    def _rouse(self) -> None:
+        try:
+            os.write(self._alarm_in, b"!")
+        except (BlockingIOError, OSError):  # already roused, or ended
+            pass
+
+    def _run(self, first: Callable[[], None]) -> None:
+        mark_internal()
+        first()
+        while not self._stopping:
+            try:
+                self._turn()
+            except Exception:
+                logger.exception("The tinkex waiter met an error of its own; please report it.")
+        self._poller.close()
+
+    def _turn(self) -> None:
+        self._sleeps_until = _AWAKE
+        self._collect()
+        self._sleeps_until = at = self._heap[0][0] if self._heap else _FOREVER
+        if self._times or self._stopping:
+            return
+        for fileno in self._poller.poll(self._seconds_until(at)):
+            parked = self._parked.pop(fileno, None)
+            if parked is not None:
+                parked[0].wake(parked[1], READY)
+            elif fileno == self._alarm_out:
+                os.read(self._alarm_out, 4096)
+        self._fire()
+
+    def _seconds_until(self, at: float) -> float | None:
+        if at == _FOREVER:
+            return None
+        real: Callable[[float], float | None] | None = getattr(self._clock, "real_seconds", None)
+        seconds = max(0.0, at - self._clock.monotonic())
+        return real(seconds) if real else min(seconds, 3600.0)
+
+    def _collect(self) -> None:
+        heap, times = self._heap, self._times
+        while times:
+            timer = times.popleft()
+            if timer[2].is_waiting(timer[3]):
+                heapq.heappush(heap, timer)
+        if len(heap) > self._compact_at:
+            heap[:] = [timer for timer in heap if timer[2].is_waiting(timer[3])]
+            heapq.heapify(heap)
+            self._compact_at = max(_COMPACT_ABOVE, 2 * len(heap))
+
+    def _fire(self) -> None:
+        heap = self._heap
+        if heap:
+            now = self._clock.monotonic()
+            while heap and heap[0][0] <= now:
+                _, _, who, epoch = heapq.heappop(heap)
+                who.wake(epoch, TIMED_OUT)
+
+    def __del__(self) -> None:
+        # Only when nobody can call _rouse any more: a closed descriptor's number is soon somebody else's.
+        os.close(self._alarm_in)
+        os.close(self._alarm_out)

@@ -1,0 +1,42 @@
+"""The wire format: requests to bytes, answers from bytes. Pure functions, no I/O."""
+
+from __future__ import annotations
+
+from tinkex._wire.answer import (
+    Answer,
+    Completed,
+    Failed,
+    Finished,
+    MetadataOnly,
+    Pending,
+    Promise,
+    decode_answer,
+    decode_promise,
+    outcome_of,
+)
+from tinkex._wire.capabilities import decode_capabilities
+from tinkex._wire.error_body import ErrorBody, decode_error_body
+from tinkex._wire.finish import finish_response
+from tinkex._wire.json_bytes import decode_json, encode_json
+from tinkex._wire.sample import encode_sample, estimate_bytes
+
+__all__ = [
+    "Answer",
+    "Completed",
+    "ErrorBody",
+    "Failed",
+    "Finished",
+    "MetadataOnly",
+    "Pending",
+    "Promise",
+    "decode_answer",
+    "decode_capabilities",
+    "decode_error_body",
+    "decode_json",
+    "decode_promise",
+    "encode_json",
+    "encode_sample",
+    "estimate_bytes",
+    "finish_response",
+    "outcome_of",
+]

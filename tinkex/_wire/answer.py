@@ -1,0 +1,174 @@
+"""Answers of asample and retrieve_future: ready, not yet, or failed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from tinkex._wire.json_bytes import decode_json
+from tinkex._wire.protobuf import decode_protobuf
+from tinkex._wire.words import category_of, words_of
+from tinkex.errors import APIResponseError, clean_text
+from tinkex.types import SampleResponse
+
+_EXCERPT = 200
+
+
+@frozen
+class Finished:
+    """The result is here."""
+
+    response: SampleResponse
+
+
+@frozen
+class Pending:
+    """Not ready: ask again."""
+
+    queue_state: str | None = None
+    """The server's word for why, such as "paused_capacity"; None if it gave none."""
+    reason: str | None = None
+    """The server's explanation for people; None if it gave none."""
+    retry_after: float | None = None
+    """Seconds to wait before asking again; None if the server did not say."""
+
+
+@frozen
+class MetadataOnly:
+    """The result is ready but was not sent: ask again with room for it."""
+
+    size: int
+    """Its bytes."""
+
+
+@frozen
+class Failed:
+    """The server ran the request and it failed, for good."""
+
+    message: str
+    category: str
+    """"user", "server" or "unknown"."""
+
+
+@frozen
+class Completed:
+    """A result of any kind, still as JSON: sampling is not the only work that servers put off."""
+
+    value: Any
+
+
+Answer = Finished | Pending | MetadataOnly | Failed
+
+
+@frozen
+class Promise:
+    """What asample answers: where to ask for the result, or the result itself."""
+
+    request_id: str | None
+    sequence_ids: tuple[str, ...] | None = None
+    """The ids of the sequences to come, in order; None if the server gives none."""
+    answer: Answer | None = None
+    """Set, without a request id, if the server answered at once."""
+
+
+def decode_answer(content_type: str, body: bytes) -> Answer:
+    """Read a 2xx answer of retrieve_future.
+
+    Raises:
+        APIResponseError: It is none of the known answers.
+    """
+    if "protobuf" not in content_type.lower():
+        return _answer(_json(body), body)
+    try:
+        return Finished(decode_protobuf(body))
+    except (ValueError, TypeError) as error:
+        raise APIResponseError(f"The server's protobuf result cannot be read: {error}.") from error
+
+
+def decode_promise(body: bytes) -> Promise:
+    """Read a 2xx answer of asample.
+
+    Raises:
+        APIResponseError: It is neither a promise nor a known answer.
+    """
+    value = _json(body)
+    if isinstance(value, Mapping):
+        for key in ("request_id", "future_id"):
+            if (request_id := _identifier(value.get(key))) is not None and "sequences" not in value:
+                return Promise(request_id, _identifiers(value.get("sample_sequence_ids")))
+    return Promise(None, None, _answer(value, body))
+
+
+def outcome_of(value: Any) -> Completed | Pending | MetadataOnly | Failed:
+    """Tell, from decoded JSON, whether work that a server put off is done.
+
+    Raises:
+        APIResponseError: It announces a size that is none.
+    """
+    if not isinstance(value, Mapping):
+        return Completed(value)
+    status, kind = value.get("status"), value.get("type")
+    if kind == "try_again" or (status == "pending" and "sequences" not in value):
+        state, reason = value.get("queue_state"), value.get("queue_state_reason")
+        return Pending(_short(state), _short(reason), _seconds(value.get("retry_after_ms")))
+    if status == "complete_metadata":
+        return MetadataOnly(_size(value.get("response_payload_size")))
+    if value.get("error") or status == "failed" or kind in ("request_failed", "RequestFailedResponse"):
+        return Failed(words_of(value) or "The server gave no reason.", category_of(value))
+    if status == "completed" and "result" in value:
+        return Completed(value["result"])
+    return Completed(value)
+
+
+def _answer(value: Any, body: bytes) -> Answer:
+    outcome = outcome_of(value)
+    if not isinstance(outcome, Completed):
+        return outcome
+    try:
+        return Finished(SampleResponse.from_dict(outcome.value))
+    except (ValueError, TypeError) as error:
+        raise APIResponseError(f"The server's result cannot be read: {error}. {_excerpt(body)}") from error
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return decode_json(body)
+    except ValueError as error:
+        raise APIResponseError(f"The server's answer is not JSON. {_excerpt(body)}") from error
+
+
+def _excerpt(body: bytes) -> str:
+    text = clean_text(body[:_EXCERPT].decode(errors="replace"))
+    return f"It begins: {text}" if text else "It is empty."
+
+
+def _size(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise APIResponseError("The server announced a result without a usable size.")
+    return value
+
+
+def _seconds(milliseconds: Any) -> float | None:
+    if type(milliseconds) not in (int, float) or not 0 <= milliseconds < math.inf:
+        return None
+    return float(min(milliseconds, 1e12)) / 1000
+
+
+def _short(value: Any) -> str | None:
+    return clean_text(value) if isinstance(value, str) else None
+
+
+def _identifier(value: Any) -> str | None:
+    if type(value) is int:
+        return str(value) if abs(value) < 2**64 else None
+    return value if isinstance(value, str) and value else None
+
+
+def _identifiers(values: Any) -> tuple[str, ...] | None:
+    if not isinstance(values, list):
+        return None
+    made = [_identifier(value) for value in values]
+    return tuple([value for value in made if value is not None]) if None not in made else None

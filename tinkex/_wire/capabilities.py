@@ -1,0 +1,50 @@
+"""The models a server says it serves, in each of the forms that servers use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tinkex.errors import APIResponseError
+from tinkex.types import ServerCapabilities, SupportedModel
+
+
+def decode_capabilities(value: Any) -> ServerCapabilities:
+    """Read the JSON of get_server_capabilities. Entries without any name are left out.
+
+    Raises:
+        APIResponseError: There is no list of models in it.
+    """
+    models = value.get("supported_models") if isinstance(value, Mapping) else value
+    if not isinstance(models, list):
+        raise APIResponseError("The server's capabilities hold no list of supported models.")
+    return ServerCapabilities([model for model in map(_model, models) if model is not None])
+
+
+def _model(entry: Any) -> SupportedModel | None:
+    if isinstance(entry, str):
+        return SupportedModel(entry) if entry else None
+    if not isinstance(entry, Mapping):
+        return None
+    name = _text(entry.get("model_name")) or _text(entry.get("model_id"))
+    if name is None:
+        return None
+    return SupportedModel(
+        name,
+        max_context_length=_count(entry.get("max_context_length")),
+        trainable=_flag(entry.get("trainable")),
+        sampleable=_flag(entry.get("sampleable")),
+        tokenizer_id=_text(entry.get("tokenizer_id")),
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and value > 0 else None
+
+
+def _flag(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None

@@ -1,0 +1,59 @@
+"""The bodies of 4xx and 5xx answers."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+
+from attrs import frozen
+
+from tinkex._wire.json_bytes import decode_json
+from tinkex._wire.words import category_of, words_of
+from tinkex.errors import clean_text
+
+_LONGEST = 2**20
+_LONGEST_TEXT = 10_000
+_TITLE = re.compile(r"<title[^>]*>([^<]*)</title", re.IGNORECASE)
+
+
+@frozen
+class ErrorBody:
+    """What an error answer says."""
+
+    message: str | None = None
+    """The server's words; None if it has none."""
+    is_json: bool = False
+    """Whether it is a JSON object with words in it: then the API itself speaks, not a proxy on the way."""
+    category: str | None = None
+    """"user", "server" or "unknown", where the body says so or implies it; None where it does not."""
+    queue_state: str | None = None
+    """The server's word for the state of its queue; None if it gave none."""
+    reason: str | None = None
+    """The server's explanation of that for people; None if it gave none."""
+
+
+def decode_error_body(content_type: str, body: bytes) -> ErrorBody:
+    """Read the body of an error answer; never fails, whatever it holds."""
+    value = None
+    if len(body) <= _LONGEST:
+        with suppress(ValueError):
+            value = decode_json(body)
+    if not isinstance(value, Mapping):
+        return ErrorBody(_plain_words(content_type, body))
+    words, category = words_of(value), category_of(value)
+    state, reason = (_short(value.get(key)) for key in ("queue_state", "queue_state_reason"))
+    return ErrorBody(words, words is not None, None if category == "unknown" else category, state, reason)
+
+
+def _plain_words(content_type: str, body: bytes) -> str | None:
+    text = body[:_LONGEST_TEXT].decode(errors="replace")
+    if "html" in content_type.lower() or text.lstrip()[:1] == "<":
+        title = _TITLE.search(text)
+        text = html.unescape(title[1]) if title else ""
+    return clean_text(text) or None
+
+
+def _short(value: object) -> str | None:
+    return clean_text(value) if isinstance(value, str) else None

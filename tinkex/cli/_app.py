@@ -1,0 +1,106 @@
+"""The top of the command line: which commands there are, and how each way of ending becomes an exit code.
+
+A command is a module of its own that defines ``command``; it is imported only when it is run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from typing import Any, Final, NoReturn
+
+import click
+
+from tinkex._text import clean_text
+from tinkex.errors import TinkexError
+
+COMMANDS: Final = {
+    "sample": "Generate text from a prompt.",
+    "logprobs": "Show how likely a model finds each token of a text.",
+    "local": "Fetch and serve the small model that runs on this machine.",
+    "version": "Show the version.",
+}
+_INTERRUPTED: Final = 130
+
+
+class App(click.Group):
+    """The commands, loaded when they are needed, and the exit codes they share."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands in the order of the help text."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of one command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"tinkex.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing any."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run one command line and exit with a code that tells how it ended."""
+        run = super().main
+        sys.exit(_exit_code(lambda: run(*args, **{**options, "standalone_mode": False})))
+
+
+def _exit_code(run: Callable[[], Any]) -> int:
+    try:
+        result = run()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _say("interrupted")
+        return _INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - a person at a terminal gets a line, not a traceback
+        _report(error)
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _report(error: Exception) -> None:
+    secrets = [os.environ.get("TINKER_API_KEY", "")]
+    if os.environ.get("TINKEX_DEBUG", "0") not in {"", "0"}:
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            indent = len(line) - len(line.lstrip())
+            click.echo(" " * indent + clean_text(line, secrets=secrets), err=True)
+        return
+    expected = isinstance(error, TinkexError | OSError)
+    text = str(error) if expected else f"unexpected {type(error).__name__}: {error} (TINKEX_DEBUG=1 shows where)"
+    _say(clean_text(text, secrets=secrets))
+
+
+def _say(text: str) -> None:
+    click.echo(f"tinkex: {text}", err=True)
+
+
+@click.group(cls=App, context_settings={"help_option_names": ["-h", "--help"]})
+def app() -> None:
+    """Sample text and log-probabilities from Tinker servers, or from a small model on this machine.
+
+    The server and the key come from TINKER_BASE_URL and TINKER_API_KEY; --local needs neither.
+    """
+    logging.basicConfig(format="tinkex: %(message)s", level=logging.WARNING)
+    warnings.showwarning = _show_warning  # type: ignore[assignment]  # it needs no place in the code
+
+
+def _show_warning(message: Warning | str, *_place: object) -> None:
+    _say(clean_text(str(message)))
+
+
+def usage_error(message: str) -> NoReturn:
+    """End the command with exit code 2 and a line that says what is wrong with its arguments."""
+    raise click.UsageError(message, click.get_current_context(silent=True))

@@ -1,0 +1,121 @@
+"""What a person sees: results on stdout, all else on stderr, colour and motion only on a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TextIO
+
+import click
+
+
+def print_json(value: object) -> None:
+    """Write one value as a line of JSON on stdout."""
+    click.echo(json.dumps(value, ensure_ascii=not _writes_unicode(sys.stdout), allow_nan=False))
+
+
+def print_text(text: str) -> None:
+    """Write text on stdout: as it is into a pipe or file, without control characters on a terminal."""
+    sys.stdout.write((harmless(text) if sys.stdout.isatty() else text) + "\n")
+    sys.stdout.flush()
+
+
+def finite(numbers: Sequence[float | None] | None) -> list[float | None] | None:
+    """Replace what JSON has no number for by None.
+
+    >>> finite([None, -1.5, float("-inf")])
+    [None, -1.5, None]
+    """
+    if numbers is None:
+        return None
+    return [number if number is not None and math.isfinite(number) else None for number in numbers]
+
+
+def note(text: str) -> None:
+    """Write a remark for a person on stderr; left out when nobody is watching."""
+    if sys.stderr.isatty():
+        _console(stderr=True).print(text, style="dim", markup=False)
+
+
+def rule(title: str) -> None:
+    """Write a line that separates one result from the next on stdout."""
+    if sys.stdout.isatty():
+        _console().rule(title, align="left", style="dim")
+    else:
+        click.echo(f"--- {title}")
+
+
+def harmless(text: str) -> str:
+    r"""Replace characters that would steer the terminal.
+
+    >>> harmless("red \x1b[31m")
+    'red \ufffd[31m'
+    """
+    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
+
+
+@contextlib.contextmanager
+def working(text: str) -> Iterator[Callable[[str], None]]:
+    """Show that something is going on, on a terminal; yields a function that changes the words."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.markup import escape
+
+    with _console(stderr=True).status(escape(text)) as status:
+        yield lambda words: status.update(escape(words))
+
+
+@contextlib.contextmanager
+def downloading(text: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Show a download on stderr; yields a function that takes the bytes so far and the bytes in all."""
+    if not sys.stderr.isatty():
+        yield _announce_once(text)
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=_console(stderr=True), transient=True) as progress:
+        task = progress.add_task(text, total=None, visible=False)
+        yield lambda done, total: progress.update(task, completed=done, total=total, visible=True)
+
+
+def _announce_once(text: str) -> Callable[[int, int | None], None]:
+    said = False
+
+    def tell(done: int, total: int | None) -> None:
+        nonlocal said
+        del done
+        if not said:
+            click.echo(text + (f" ({total / 1e6:.0f} MB)" if total else ""), err=True)
+        said = True
+
+    return tell
+
+
+def table(*columns: str) -> Any:
+    """Start a table for a terminal, its columns right-aligned but for the last."""
+    from rich.table import Table
+
+    made = Table(box=None, pad_edge=False, header_style="dim")
+    for name in columns:
+        made.add_column(name, justify="left" if name == columns[-1] else "right", overflow="fold")
+    return made
+
+
+def show(renderable: Any) -> None:
+    """Draw something made for a terminal on stdout."""
+    _console().print(renderable)
+
+
+def _console(*, stderr: bool = False) -> Any:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def _writes_unicode(stream: TextIO) -> bool:
+    return (stream.encoding or "").lower().replace("-", "").startswith("utf")

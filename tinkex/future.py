@@ -1,0 +1,107 @@
+"""The futures tinkex hands out: the standard ones, and what a sample adds.
+
+The only module that touches the private parts of `concurrent.futures.Future` (after a fork).
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from typing import Any, Self, TypeVar
+
+from tinkex._threads import ElasticPool, is_internal_thread
+from tinkex.errors import ForkedFutureError
+from tinkex.queue_state import QueueState
+
+T = TypeVar("T")
+
+
+class ClientFuture(Future[T]):
+    """A `concurrent.futures.Future` whose callbacks never run on a thread that does the client's work.
+
+    `concurrent.futures.wait`, `as_completed`, `add_done_callback` and `asyncio.wrap_future` all work. It stays pending
+    until it ends. Safe to use from any thread.
+    """
+
+    _interrupt: Callable[[], None] | None = None  # ends the work
+
+    def __init__(self, callbacks: ElasticPool | None) -> None:
+        super().__init__()
+        self._callbacks = callbacks
+
+    def add_done_callback(self, fn: Callable[[Self], object]) -> None:  # type: ignore[override]
+        """Have `fn(future)` called when the future ends: on a thread of the callback pool, or here and now if it has.
+
+        `fn` runs in a copy of the current context, may block, and may use the client, also to wait for another
+        result. What it raises is logged.
+        """
+        if getattr(fn, "__module__", None) == "asyncio.futures":  # only ever wakes its loop: no thread needed
+            super().add_done_callback(fn)
+            return
+        call = contextvars.copy_context().run
+
+        def hand_over(future: Any) -> None:
+            if self._callbacks is not None and is_internal_thread():
+                self._callbacks.submit(lambda: call(fn, future))
+            else:
+                call(fn, future)
+
+        super().add_done_callback(hand_over)
+
+    def cancel(self) -> bool:
+        """End the work, if it has not ended: its thread, connection and place are free at once.
+
+        Returns True if the future is cancelled, now or before; False if it had ended. What the server has begun may
+        still be done and billed.
+        """
+        if not super().cancel():
+            return False
+        mark = object()
+        if self.__dict__.setdefault("_canceller", mark) is mark:  # atomic: just one thread tells wait() and as_completed()
+            self.set_running_or_notify_cancel()
+        if self._interrupt is not None:
+            self._interrupt()
+        return True
+
+    def on_cancel(self, interrupt: Callable[[], None]) -> None:
+        """Have `interrupt()` called when it is cancelled; the client's own business."""
+        self._interrupt = interrupt
+
+    def fail_after_fork(self) -> None:
+        """End it in a forked child, where nothing works on it; its lock may have been held at the fork."""
+        waiters, self._condition = self._waiters, threading.Condition()  # type: ignore[attr-defined]
+        for waiter in waiters:
+            waiter.lock = threading.Lock()
+            waiter.event = threading.Event()
+        self._done_callbacks: list[Any] = []
+        try:
+            self.set_exception(ForkedFutureError())
+        except InvalidStateError:
+            pass
+
+
+class SampleFuture(ClientFuture[T]):
+    """The future of one sample. Besides what every future has, it tells how the sample is doing.
+
+    `result(timeout)` only waits: when it raises `TimeoutError` the sample goes on. To end the sample use `cancel()`, or
+    `timeout=` when sampling, which raises `SampleTimeoutError`. The attributes below may be read at any time.
+    """
+
+    phase: str = "queued"
+    """Where the sample is: "queued", "submitting", "waiting", "fetching", "retrying" or "done"."""
+    request_id: str | None = None
+    """The server's id of the request, once it has accepted it."""
+    sample_sequence_ids: tuple[str, ...] | None = None
+    """The ids of the sequences, one a sample asked for; None before the server gave them, or if it has none."""
+    queue_state: QueueState | None = None
+    """The server's last word on its queue; None if it said nothing."""
+    queue_state_reason: str | None = None
+    """The reason the server gave for it; None if none."""
+    last_heard: float | None = None
+    """When the server last answered about this sample, in monotonic seconds; None if it has not yet."""
+    last_status: int | None = None
+    """The status of that answer."""
+    attempts: int = 0
+    """How many times the sample was submitted."""

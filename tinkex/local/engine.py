@@ -1,0 +1,132 @@
+"""Answers samples with a model of this machine's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+
+from attrs import frozen
+
+from tinkex._server.engine import EngineError
+from tinkex.local.drafts import Draft, Stops
+from tinkex.local.draws import Rows
+from tinkex.local.prompt_scores import PromptScores
+from tinkex.local.runtime import PIECE, Runtime, Session
+from tinkex.local.vocabulary import Vocabulary
+from tinkex.types import EncodedTextChunk, SampledSequence, SampleRequest, SampleResponse, SupportedModel
+
+_MOST_AT_ONCE = 16  # sequences that share one pass through the model
+
+
+@frozen(eq=False)
+class LocalEngine:
+    """Real tokens and real log-probabilities from one model; safe to share between threads.
+
+    The same request with the same seed gets the same answer, whatever else is being computed. Samples of one request
+    share the work on the prompt and go through the model together; requests take turns, token by token.
+    """
+
+    runtime: Runtime
+    vocabulary: Vocabulary
+    model_name: str
+    context_length: int
+
+    @property
+    def models(self) -> Sequence[SupportedModel]:
+        """The one model."""
+        name, length = self.model_name, self.context_length
+        return [SupportedModel(name, max_context_length=length, trainable=False, sampleable=True, tokenizer_id=name)]
+
+    def sample(self, request: SampleRequest, *, model: str, cancelled: threading.Event) -> SampleResponse:
+        """Answer one sample.
+
+        Raises:
+            EngineError: The request asks for what this engine does not have, or was cancelled.
+        """
+        if model != self.model_name:
+            raise EngineError(f"The model {model!r} is not here; this server has {self.model_name!r}.", 404)
+        tokens = self._prompt(request)
+        scores = PromptScores(request, tokens)
+        width = self._width(request, len(tokens))
+        cells = len(tokens) + width * (request.sampling_params.max_tokens or 0)
+        with closing(self.runtime.open(cells, width)) as session:
+            last = _prefill(session, tokens, scores, cancelled)
+            sequences = list(self._sequences(session, request, width, last, cancelled))
+        return SampleResponse(
+            sequences,
+            prompt_logprobs=scores.logprobs,
+            topk_prompt_logprobs=scores.topk,
+            target_prompt_logprobs=scores.targets,
+            prompt_alt_tokens=scores.alternatives,
+        )
+
+    def _prompt(self, request: SampleRequest) -> tuple[int, ...]:
+        chunks = request.prompt.chunks
+        other = next((chunk.type for chunk in chunks if not isinstance(chunk, EncodedTextChunk)), None)
+        if other is not None:
+            raise EngineError(f"prompt: {self.model_name} reads text only, no {other} chunks.")
+        tokens = tuple(token for chunk in chunks if isinstance(chunk, EncodedTextChunk) for token in chunk.tokens)
+        targets, stop = request.target_prompt_logprobs, request.sampling_params.stop
+        stop_ids = [item for item in stop or () if isinstance(item, int)]
+        self._check_ids("prompt", tokens)
+        self._check_ids("stop", stop_ids)
+        self._check_ids("target_prompt_logprobs", targets.data if targets else ())
+        self._check_length(len(tokens), request.sampling_params.max_tokens)
+        return tokens
+
+    def _check_ids(self, field: str, ids: Sequence[float]) -> None:
+        if ids and max(ids) >= len(self.vocabulary):
+            raise EngineError(f"{field}: token {max(ids)} is not one of the model's {len(self.vocabulary)} tokens.")
+
+    def _check_length(self, prompt: int, max_tokens: int | None) -> None:
+        if max_tokens is None:
+            raise EngineError("sampling_params: max_tokens is missing.")
+        if prompt + max_tokens > self.context_length:
+            raise EngineError(
+                f"The prompt's {prompt} tokens and max_tokens {max_tokens} exceed the model's context of"
+                f" {self.context_length} tokens."
+            )
+
+    def _width(self, request: SampleRequest, prompt: int) -> int:
+        """How many sequences go through the model together: as many as one full context remembers."""
+        fitting = (self.context_length - prompt) // (request.sampling_params.max_tokens or 1)
+        return max(1, min(request.num_samples, fitting, _MOST_AT_ONCE))
+
+    def _sequences(
+        self, session: Session, request: SampleRequest, width: int, last: Rows, cancelled: threading.Event
+    ) -> Iterator[SampledSequence]:
+        stops = Stops(request.sampling_params, self.vocabulary)
+        for first in range(0, request.num_samples, width):
+            indices = range(first, min(first + width, request.num_samples))
+            drafts = [Draft(request, index, stops, self.vocabulary) for index in indices]
+            session.branch(len(drafts))
+            _generate(session, drafts, last, cancelled)
+            yield from (draft.sequence() for draft in drafts)
+
+
+def _prefill(session: Session, tokens: Sequence[int], scores: PromptScores, cancelled: threading.Event) -> Rows:
+    """Take the prompt in, score it, and return the logits after its last token."""
+    for start in range(0, len(tokens), PIECE):
+        _go_on_unless(cancelled)
+        piece = tokens[start : start + PIECE]
+        first = min(max(scores.first_row - start, 0), len(piece))
+        rows = session.prefill(piece, first)
+        scores.add(start + first, rows)
+    last: Rows = rows[-1]
+    return last
+
+
+def _generate(session: Session, drafts: Sequence[Draft], last: Rows, cancelled: threading.Event) -> None:
+    """Continue drafts, all at once, until each has ended."""
+    for draft in drafts:
+        draft.extend(last)
+    while going := {index: draft.tokens[-1] for index, draft in enumerate(drafts) if draft.stop_reason is None}:
+        _go_on_unless(cancelled)
+        for index, row in zip(going, session.step(going), strict=True):
+            drafts[index].extend(row)
+
+
+def _go_on_unless(cancelled: threading.Event) -> None:
+    if cancelled.is_set():
+        raise EngineError("The sample was cancelled.")

@@ -1,0 +1,9 @@
+"""What can go wrong around the embedded model."""
+
+from __future__ import annotations
+
+from tinkex.errors import TinkexError
+
+
+class LocalError(TinkexError):
+    """The embedded model cannot be fetched, read or run; the message says why and what helps."""

@@ -1,0 +1,130 @@
+"""Reads what stands in a GGUF file in front of its numbers.
+
+The `gguf` package can do this too, but takes two seconds over a vocabulary that this reads in a tenth of one.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from tinkex.local.errors import LocalError
+
+_MAGIC = b"GGUF"
+_VERSIONS = (2, 3)
+_STRING, _ARRAY = 8, 9
+_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+
+
+@frozen
+class TensorInfo:
+    """Where a tensor stands: its shape, rows first, the number of its format, and its first byte."""
+
+    shape: tuple[int, ...]
+    format: int
+    start: int
+
+
+@frozen(eq=False)
+class GgufFile:
+    """A model file's metadata and the places of its tensors; the numbers stay on the disk."""
+
+    path: Path
+    metadata: Mapping[str, Any] = field(repr=False)
+    tensors: Mapping[str, TensorInfo] = field(repr=False)
+
+    @property
+    def architecture(self) -> str:
+        """The kind of model, such as "llama"."""
+        return str(self.metadata.get("general.architecture", "unknown"))
+
+    def fact(self, name: str, default: Any = None) -> Any:
+        """A fact about the architecture, such as "block_count"; *default* None makes it an error to lack it."""
+        found = self.metadata.get(f"{self.architecture}.{name}", default)
+        if found is None:
+            raise LocalError(f"{self.path} does not say {self.architecture}.{name}: it is not a complete model")
+        return found
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens of prompt and answer together."""
+        return int(self.fact("context_length"))
+
+
+def read_gguf(path: str | Path) -> GgufFile:
+    """Read a model file.
+
+    Raises:
+        LocalError: It is missing, cut short, or no GGUF file of a known version.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return _parsed(path, data)
+    except OSError as error:
+        raise LocalError(f"The model file {path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, KeyError, struct.error) as error:
+        raise LocalError(f"{path} is not a whole GGUF file: {error}.") from error
+
+
+def _parsed(path: Path, data: mmap.mmap) -> GgufFile:
+    cursor = _Cursor(data)
+    if data[:4] != _MAGIC:
+        raise ValueError("it starts differently")
+    version, tensors, facts = cursor.unpack("4xIQQ")
+    if version not in _VERSIONS:
+        raise ValueError(f"version {version} is not known")
+    metadata = {cursor.string(): cursor.value(*cursor.unpack("I")) for _ in range(facts)}
+    places = dict(cursor.tensor() for _ in range(tensors))
+    alignment = int(metadata.get("general.alignment", 32))
+    start = -(-cursor.position // alignment) * alignment
+    found = {name: TensorInfo(shape, kind, start + offset) for name, (shape, kind, offset) in places.items()}
+    if any(info.start >= len(data) for info in found.values()):
+        raise ValueError("its end is missing")
+    return GgufFile(path, metadata, found)
+
+
+class _Cursor:
+    def __init__(self, data: mmap.mmap) -> None:
+        self._data = data
+        self.position = 0
+
+    def unpack(self, format: str) -> tuple[Any, ...]:
+        layout = struct.Struct("<" + format)
+        values = layout.unpack_from(self._data, self.position)
+        self.position += layout.size
+        return values
+
+    def string(self) -> str:
+        (length,) = self.unpack("Q")
+        end = self.position + length
+        if end > len(self._data):
+            raise ValueError("its end is missing")
+        text = self._data[self.position : end].decode(errors="replace")
+        self.position = end
+        return text
+
+    def value(self, kind: int) -> Any:
+        if kind == _STRING:
+            return self.string()
+        return self._array() if kind == _ARRAY else self.unpack(_SCALARS[kind])[0]
+
+    def _array(self) -> list[Any]:
+        kind, length = self.unpack("IQ")
+        if length > len(self._data):
+            raise ValueError("its end is missing")
+        if kind in _SCALARS:
+            return list(self.unpack(f"{length}{_SCALARS[kind]}"))
+        item: Callable[[], Any] = self.string if kind == _STRING else self._array
+        return [item() for _ in range(length)]
+
+    def tensor(self) -> tuple[str, tuple[tuple[int, ...], int, int]]:
+        name = self.string()
+        (dimensions,) = self.unpack("I")
+        *sizes, kind, offset = self.unpack(f"{dimensions}QIQ")
+        return name, (tuple(reversed(sizes)), kind, offset)

@@ -1,0 +1,124 @@
+"""Serves a model over HTTP on this machine: ``python -m tinkex.local.serve --gguf FILE``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from aiohttp import web
+from attrs import asdict, frozen
+
+from tinkex._server import ServerOptions, make_app
+from tinkex.local.engine import LocalEngine
+from tinkex.local.errors import LocalError
+from tinkex.local.gguf_file import read_gguf
+from tinkex.local.runtime import RuntimeName, load_runtime
+from tinkex.local.vocabulary import Vocabulary
+
+_BACKLOG = 1024
+
+
+@frozen
+class Ready:
+    """What a server says once it can be used."""
+
+    url: str
+    base_model: str
+    runtime: str
+
+
+def load_engine(
+    gguf: str | Path, model_name: str | None = None, runtime: RuntimeName = "auto", threads: int | None = None
+) -> LocalEngine:
+    """Load a model file as an engine.
+
+    Args:
+        gguf: The file.
+        model_name: What clients call the model; None means the file's name without its ending.
+        runtime: "ik", "numpy" or "auto".
+        threads: Threads to compute with; None leaves it to the runtime.
+
+    Raises:
+        LocalError: The file cannot be read or run.
+    """
+    model = read_gguf(gguf)
+    loaded = load_runtime(model, runtime, threads)
+    return LocalEngine(loaded, Vocabulary(model), model_name or model.path.stem, model.context_length)
+
+
+def serve(engine: LocalEngine, on_ready: Callable[[Ready], None], *, host: str = "127.0.0.1", port: int = 0) -> None:
+    """Serve an engine until interrupted.
+
+    Args:
+        engine: What answers.
+        on_ready: Called once requests are accepted.
+        host: The address to listen on.
+        port: The port to listen on; 0 takes a free one.
+
+    Raises:
+        OSError: The port is taken.
+    """
+    listener = socket.create_server((host, port), backlog=_BACKLOG)
+    asyncio.run(_serve(engine, listener, on_ready))
+
+
+async def _serve(engine: LocalEngine, listener: socket.socket, on_ready: Callable[[Ready], None]) -> None:
+    options = ServerOptions(dynamic_config={"sample_cancel_enabled": True})
+    runner = web.AppRunner(make_app(engine, options), access_log=None, shutdown_timeout=0.0)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener, backlog=_BACKLOG).start()
+        host, port = listener.getsockname()[:2]
+        on_ready(Ready(f"http://{host}:{port}", engine.model_name, engine.runtime.name))
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
+
+
+def _exit_with_owner() -> None:
+    """End this process, whatever it is doing, once nobody holds the other end of its standard input."""
+
+    def watch() -> None:
+        while os.read(0, 4096):
+            pass
+        os._exit(0)
+
+    threading.Thread(target=watch, name="tinkex-owner-watch", daemon=True).start()
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tinkex.local.serve", description="Serve a model on this machine.")
+    parser.add_argument("--gguf", required=True, help="the model file")
+    parser.add_argument("--model-name", help="what clients call it")
+    parser.add_argument("--runtime", choices=("auto", "ik", "numpy"), default="auto")
+    parser.add_argument("--threads", type=int, help="threads to compute with")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--owned", action="store_true", help="end when standard input does")
+    return parser.parse_args(arguments)
+
+
+def _tell_owner(ready: Ready) -> None:
+    print(json.dumps(asdict(ready)), flush=True)  # noqa: T201 - the line that the owner waits for
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the server that the arguments describe; prints one line of JSON once it can be used."""
+    options = _arguments(arguments)
+    if options.owned:
+        _exit_with_owner()
+    try:
+        engine = load_engine(options.gguf, options.model_name, options.runtime, options.threads)
+        serve(engine, _tell_owner, port=options.port)
+    except (LocalError, ImportError, OSError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

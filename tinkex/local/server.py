@@ -1,0 +1,137 @@
+"""A Tinker server on this machine, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tinkex.local.errors import LocalError
+from tinkex.local.fetch import MODEL_NAME, Progress, fetch_model
+from tinkex.local.runtime import RuntimeName
+from tinkex.local.server_process import KilledError, ServerProcess
+from tinkex.local.tokenizer import GgufTokenizer, load_tokenizer
+
+
+class LocalServer:
+    """A loopback Tinker server over a small real model, with no key and no network.
+
+    The model is SmolLM2-135M-Instruct, downloaded on first use (98 MB), or any GGUF file of the Llama family. The
+    server runs in a process of its own, which ends with this one, however this one ends. Safe to share between
+    threads; a child made by `os.fork` can use the server but never stops it.
+
+    Use it as a context manager, or call `start` and `close`::
+
+        with LocalServer() as server:
+            service = tinkex.ServiceClient(base_url=server.url)
+
+    Args:
+        gguf: A model file; None means the one `TINKEX_GGUF` names, or the fetched one.
+        runtime: "ik" (prebuilt library), "numpy", or "auto": the first where it is installed and works.
+        threads: Threads to compute with; None means one a core, up to 8.
+        port: The port to listen on; 0 takes a free one.
+        startup_timeout: Most seconds from the start of the process until it answers; the download does not count.
+        progress: Called with the bytes that are here and in all while the model is downloaded.
+    """
+
+    def __init__(
+        self,
+        gguf: str | Path | None = None,
+        *,
+        runtime: RuntimeName = "auto",
+        threads: int | None = None,
+        port: int = 0,
+        startup_timeout: float = 60.0,
+        progress: Progress | None = None,
+    ) -> None:
+        self._gguf = gguf
+        self._runtime = runtime
+        self._threads = threads
+        self._port = port
+        self._startup_timeout = startup_timeout
+        self._progress = progress
+        self._lock = threading.RLock()  # guards what follows, also while starting: others wait for the one start
+        self._child: ServerProcess | None = None
+        self._tokenizer: GgufTokenizer | None = None
+        self._closed = False
+
+    def start(self) -> Self:
+        """Start the server and wait until it answers; does nothing when it runs.
+
+        Raises:
+            LocalError: The model cannot be fetched, or the server did not start; the message has its last words.
+        """
+        self._running()
+        return self
+
+    def _running(self) -> ServerProcess:
+        with self._lock:
+            if self._closed:
+                raise LocalError("The local server is closed.")
+            if self._child is None:
+                self._child = self._started()
+            self._child.check()
+            return self._child
+
+    def _started(self) -> ServerProcess:
+        path = fetch_model(self._gguf, self._progress)
+        try:
+            return ServerProcess(self._command(path, self._runtime), self._startup_timeout)
+        except KilledError:
+            if self._runtime != "auto":
+                raise
+        # The prebuilt library needs a recent processor, and dies on others.
+        return ServerProcess(self._command(path, "numpy"), self._startup_timeout)
+
+    def _command(self, path: Path, runtime: RuntimeName) -> list[str]:
+        command = [sys.executable, "-m", "tinkex.local.serve", "--owned", "--gguf", str(path), "--runtime", runtime]
+        if self._gguf is None and not os.environ.get("TINKEX_GGUF"):
+            command += ["--model-name", MODEL_NAME]
+        if self._threads is not None:
+            command += ["--threads", str(self._threads)]
+        return [*command, "--port", str(self._port)]
+
+    @property
+    def url(self) -> str:
+        """The server's base URL; starts it first where needed."""
+        return str(self._running().ready["url"])
+
+    @property
+    def base_model(self) -> str:
+        """The name of its one model, for `create_sampling_client`; starts the server first where needed."""
+        return str(self._running().ready["base_model"])
+
+    @property
+    def runtime(self) -> str:
+        """What computes, "ik" or "numpy"; starts the server first where needed."""
+        return str(self._running().ready["runtime"])
+
+    @property
+    def pid(self) -> int:
+        """The server's process; starts it first where needed."""
+        return self._running().process.pid
+
+    def get_tokenizer(self) -> GgufTokenizer:
+        """The model's tokenizer, read from its file; needs no running server."""
+        with self._lock:
+            if self._tokenizer is None:
+                self._tokenizer = load_tokenizer(fetch_model(self._gguf, self._progress))
+            return self._tokenizer
+
+    def close(self) -> None:
+        """Stop the server. Can be called again; in a forked child it does nothing."""
+        with self._lock:
+            self._closed = True
+            if self._child is not None:
+                self._child.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

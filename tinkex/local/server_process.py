@@ -1,0 +1,101 @@
+"""The server's process, and how it is started and stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import tempfile
+import time
+import weakref
+from typing import IO, Any
+
+from tinkex.local.errors import LocalError
+
+_TAIL_BYTES = 2000
+_STOP_SECONDS = 5.0
+
+
+class KilledError(LocalError):
+    """The server was ended by a signal before it answered."""
+
+
+class ServerProcess:
+    """A process that serves until it is stopped, this object is collected, or the process that started it ends.
+
+    *command* must print one line of JSON once it can be used; that is `ready`. It must end when its standard input
+    does, which is how it notices the death of its owner.
+
+    Raises:
+        LocalError: It did not answer within *timeout* seconds, or ended first: then with its last words.
+    """
+
+    def __init__(self, command: list[str], timeout: float) -> None:
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the child writes to it
+        # A session of its own keeps a terminal's Ctrl-C from it: its owner decides when it ends.
+        self.process = subprocess.Popen(  # noqa: S603 - a fixed command
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            start_new_session=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        self._owner = os.getpid()
+        self.stop = weakref.finalize(self, _stop, self.process, self._errors, self._owner)
+        try:
+            self.ready = self._wait(timeout)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait(self, timeout: float) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        deadline = time.monotonic() + timeout
+        line = b""
+        while not line.endswith(b"\n"):
+            if not _readable(self.process.stdout, deadline - time.monotonic()):
+                raise LocalError(f"The local server did not answer within {timeout:g} s. {self._last_words()}")
+            part = os.read(self.process.stdout.fileno(), 4096)
+            if not part:
+                status = self.process.wait()
+                error = KilledError if status < 0 else LocalError
+                raise error(f"The local server did not start (exit status {status}). {self._last_words()}")
+            line += part
+        ready: dict[str, Any] = json.loads(line)
+        return ready
+
+    def check(self) -> None:
+        """Raise LocalError when the process has ended, with its last words."""
+        if os.getpid() != self._owner:
+            return  # only the process that started it can ask
+        status = self.process.poll()
+        if status is not None:
+            raise LocalError(f"The local server has ended (exit status {status}). {self._last_words()}")
+
+    def _last_words(self) -> str:
+        end = self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(0, end - _TAIL_BYTES))
+        words = self._errors.read().decode(errors="replace").strip()
+        return f"Its last words: {words}" if words else "It said nothing."
+
+
+def _readable(stream: IO[bytes], timeout: float) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        return bool(selector.select(max(0.0, timeout)))
+
+
+def _stop(process: subprocess.Popen[bytes], errors: IO[bytes], owner: int) -> None:
+    if os.getpid() != owner:
+        return
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for stream in (process.stdin, process.stdout, errors):
+        if stream is not None:
+            stream.close()

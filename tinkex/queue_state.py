@@ -1,0 +1,168 @@
+"""The server's word on its queue: the states, the events, and the default observer, which logs them sparingly."""
+
+from __future__ import annotations
+
+import enum
+import logging
+import threading
+from collections import OrderedDict
+from typing import Protocol, runtime_checkable
+
+import attrs
+
+from tinkex._locks import new_lock
+from tinkex._clock import SYSTEM_CLOCK, Clock
+from tinkex.errors import clean_text
+
+_MOST_SESSIONS = 4096
+
+
+class QueueState(enum.Enum):
+    """Whether the server works on a sampling session's requests, or why not."""
+
+    ACTIVE = "active"
+    PAUSED_CAPACITY = "paused_capacity"
+    PAUSED_RATE_LIMIT = "paused_rate_limit"
+    UNKNOWN = "unknown"
+
+    @classmethod
+    def parse(cls, text: object) -> QueueState:
+        """Read a server's word; one that is not known, or none, is `UNKNOWN`.
+
+        >>> QueueState.parse("paused_capacity"), QueueState.parse("resting")
+        (<QueueState.PAUSED_CAPACITY: 'paused_capacity'>, <QueueState.UNKNOWN: 'unknown'>)
+        """
+        try:
+            return cls(text.strip().lower() if isinstance(text, str) else text)
+        except ValueError:
+            return cls.UNKNOWN
+
+
+_REASONS = {
+    QueueState.PAUSED_RATE_LIMIT: "concurrent LoRA rate limit hit",
+    QueueState.PAUSED_CAPACITY: "out of capacity",
+}
+
+
+@attrs.frozen
+class QueueStateChanged:
+    """What an observer is told."""
+
+    state: QueueState
+    """The state now."""
+    reason: str | None
+    """The server's reason, in its words; None if it gave none."""
+    sampling_session_id: str
+    """The sampling session that the state belongs to."""
+    request_id: str | None = None
+    """The request whose answer told; None if it was not accepted yet."""
+    previous: QueueState | None = None
+    """The state before; None if this is the first word."""
+    seconds_since: float | None = None
+    """Seconds since the state before was first seen; None if this is the first word."""
+
+
+@runtime_checkable
+class QueueStateObserver(Protocol):
+    """Whoever wants to know.
+
+    Calls come from threads of the client, several at once; an exception is logged and ignored.
+    """
+
+    def on_queue_state_change(self, event: QueueStateChanged) -> None:
+        """Take note of *event*."""
+
+
+@attrs.frozen
+class Debounce:
+    """What is remembered of one session between two events. Instants are monotonic seconds."""
+
+    warned_at: float | None = None
+    """When the last warning was logged; None if none was."""
+    unsaid: int = 0
+    """Events since the last message that were not logged."""
+    paused_at: float | None = None
+    """When the pause began that has not ended; None while there is none."""
+    announced: bool = False
+    """Whether that pause was logged."""
+
+
+@attrs.frozen
+class Paused:
+    """The verdict: log a warning, and that *unsaid* more went before it without a message."""
+
+    unsaid: int
+
+
+@attrs.frozen
+class Resumed:
+    """The verdict: log that a pause of *seconds* has ended."""
+
+    seconds: float
+
+
+def decide(past: Debounce, state: QueueState, now: float, interval: float) -> tuple[Debounce, Paused | Resumed | None]:
+    """Decide what an event deserves: a pure function of what is remembered and the time.
+
+    Warnings of one session are at least *interval* seconds apart. The end of a pause is told if its beginning was.
+    """
+    if state is QueueState.ACTIVE:
+        ended = attrs.evolve(past, paused_at=None, announced=False)
+        if past.paused_at is None or not past.announced:
+            return ended, None
+        return attrs.evolve(ended, unsaid=0), Resumed(now - past.paused_at)
+    paused_at = now if past.paused_at is None else past.paused_at
+    if past.warned_at is not None and now - past.warned_at < interval:
+        return attrs.evolve(past, paused_at=paused_at, unsaid=past.unsaid + 1), None
+    return Debounce(warned_at=now, paused_at=paused_at, announced=True), Paused(past.unsaid)
+
+
+class QueueStateLogger:
+    """Logs pauses as warnings and their ends as INFO, one warning a session in *interval* seconds.
+
+    Safe to share between threads and clients. The sessions heard of last are remembered, 4,096 of them.
+    """
+
+    interval: float
+    """Seconds between two warnings about one session, at least; it may be set at any time."""
+
+    def __init__(
+        self, interval: float = 60.0, clock: Clock = SYSTEM_CLOCK, logger: logging.Logger | None = None
+    ) -> None:
+        self.interval = interval
+        self._clock = clock
+        self._logger = logger or logging.getLogger("tinkex.queue_state")
+        self._lock = new_lock()  # guards _sessions
+        self._sessions: OrderedDict[str, Debounce] = OrderedDict()
+
+    def on_queue_state_change(self, event: QueueStateChanged) -> None:
+        """Log *event*, unless the session's last message is too recent."""
+        session = event.sampling_session_id
+        with self._lock:
+            past = self._sessions.pop(session, Debounce())
+            self._sessions[session], verdict = decide(past, event.state, self._clock.monotonic(), self.interval)
+            if len(self._sessions) > _MOST_SESSIONS:
+                self._sessions.popitem(last=False)
+        if isinstance(verdict, Paused):
+            self._logger.warning("%s", _pause_text(event, verdict), extra=_record_fields(event))
+        elif isinstance(verdict, Resumed):
+            text = "Sampling resumed for %s after %.0f s."
+            self._logger.info(text, clean_text(session, 200), verdict.seconds, extra=_record_fields(event))
+
+    def reset_after_fork(self) -> None:
+        """Replace the lock, which another thread of the parent may have held."""
+        self._lock = threading.Lock()
+
+
+def _pause_text(event: QueueStateChanged, verdict: Paused) -> str:
+    reason = clean_text(event.reason or "", 300) or _REASONS.get(event.state, "unknown")
+    more = f" ({verdict.unsaid} more since the last message)" if verdict.unsaid else ""
+    return f"Sampling is paused for {clean_text(event.sampling_session_id, 200)}. Reason: {reason}{more}"
+
+
+def _record_fields(event: QueueStateChanged) -> dict[str, str | None]:
+    return {
+        "sampling_session_id": event.sampling_session_id,
+        "queue_state": event.state.value,
+        "request_id": event.request_id,
+    }

@@ -1,0 +1,331 @@
+"""SamplingClient: samples and log-probabilities from one model."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from tinkex import _many
+from tinkex._clock import SYSTEM_CLOCK
+from tinkex._core import Core, Owner
+from tinkex._handle import Handle
+from tinkex._job import DEADLINE, Job, Story
+from tinkex._locks import new_lock
+from tinkex._machine import Machine
+from tinkex._sample import SampleStory
+from tinkex._sampler import Sampler
+from tinkex._wire import estimate_bytes
+from tinkex.config import ClientConfig, RetryConfig, config_from_env
+from tinkex.errors import ClientClosedError, CredentialError, MissingFeatureError, SampleTimeoutError
+from tinkex.future import SampleFuture
+from tinkex.queue_state import QueueStateObserver
+from tinkex.telemetry import Telemetry
+from tinkex.tokenizers import Tokenizer, get_tokenizer
+from tinkex.types import ModelInput, SampleRequest, SampleResponse, SamplingParams, ServiceStats, TensorData
+
+T = TypeVar("T")
+
+_NO_RETRY = RetryConfig(max_attempts=1)
+_MANY = 1000
+
+
+class SamplingClient:
+    """Samples from one model. Made by `ServiceClient.create_sampling_client`; safe to share between threads.
+
+    It pickles as configuration, without the key: the copy takes its key from the environment of its own process.
+    """
+
+    def __init__(self, owner: Owner, identity: Handle, *, original: bool, retry: RetryConfig | None) -> None:
+        self._core = owner.core
+        self._owner = owner
+        self._identity = identity
+        self._retry = retry
+        self._closed = False
+        self._context_length: int | None = None
+        self._sampler: Sampler = self._make_sampler(owner.core.machine, original=original)
+
+    @property
+    def sampling_session_id(self) -> str:
+        """The server's id for this client's use of the model."""
+        return self._identity.sampling_session_id
+
+    @staticmethod
+    def create_async(service: Any, **options: Any) -> Future[SamplingClient]:
+        """The same as `service.create_sampling_client_async(**options)`."""
+        future: Future[SamplingClient] = service.create_sampling_client_async(**options)
+        return future
+
+    @staticmethod
+    def from_handle(handle: str, *, api_key: str | None = None) -> SamplingClient:
+        """Attach to the sampling session that `handle` names; handles of the official SDK are read too.
+
+        The key from the environment is only used for a server that the environment, or the default, names too: for any
+        other, pass `api_key`. Raises ValueError for text that is no handle. Nothing is sent before the first sample.
+        """
+        identity = Handle.decode(handle)
+        usual = config_from_env().base_url
+        if identity.base_url != usual and api_key is None:
+            raise CredentialError(
+                f"The handle names {identity.base_url}, the configuration {usual}. No key from the environment goes to a server"
+                " that only a handle names: pass api_key."
+            )
+        return _attached(config_from_env(base_url=identity.base_url, api_key=api_key), identity, None)
+
+    def sample(
+        self,
+        prompt: ModelInput | Iterable[int],
+        sampling_params: SamplingParams,
+        *,
+        num_samples: int = 1,
+        include_prompt_logprobs: bool = False,
+        topk_prompt_logprobs: int = 0,
+        topk_sample_logprobs: int = 0,
+        target_prompt_logprobs: TensorData | None = None,
+        prompt_alt_tokens_k: int = 0,
+        prompt_logprobs_last_n: int | None = None,
+        timeout: float | None = None,
+        on_full: str | None = None,
+        queue_state_observer: QueueStateObserver | None = None,
+    ) -> SampleFuture[SampleResponse]:
+        """Begin to sample, and return the future of the result.
+
+        Args:
+            prompt: A `ModelInput`, or token ids as any iterable or NumPy array; a list is copied.
+            sampling_params: How to sample; `max_tokens` is required.
+            num_samples: How many sequences to draw from the prompt.
+            include_prompt_logprobs: Ask for the log-probability of every prompt token (the first has none).
+            topk_prompt_logprobs: Ask for this many likeliest tokens at every prompt position; 0 for none.
+            topk_sample_logprobs: The same for every sampled position.
+            target_prompt_logprobs: Token ids to score at every prompt position but the first: an int64 `TensorData` of
+                shape (prompt length - 1, K), dense or CSR.
+            prompt_alt_tokens_k: Draw this many alternatives at every prompt position but the first; 0 for none.
+            prompt_logprobs_last_n: Score the last n prompt tokens only; None for all.
+            timeout: The sample's deadline in seconds, over queueing, sending, waiting and retries. None: the configured
+                `timeout`; `float("inf")`: none.
+            on_full: "block" or "raise" where the queue is full; None: as configured.
+            queue_state_observer: Told about this sample's queue, besides the service's observers.
+
+        Raises:
+            TypeError, ValueError: An argument is wrong; the text names it. Nothing was sent.
+            QueueFullError: The queue is full and `on_full` is "raise".
+            ClientClosedError: This client or its service is closed.
+
+        The future raises what is listed under "Errors" in the README. Safe to call from any thread, also from callbacks.
+        """
+        request = SampleRequest(
+            prompt, sampling_params, num_samples, include_prompt_logprobs, topk_prompt_logprobs, topk_sample_logprobs,
+            target_prompt_logprobs, prompt_alt_tokens_k, prompt_logprobs_last_n,
+        )  # fmt: skip
+        return self._begin(request, timeout, on_full, queue_state_observer, None)
+
+    def compute_logprobs(
+        self,
+        prompt: ModelInput | Iterable[int],
+        *,
+        prompt_logprobs_last_n: int | None = None,
+        timeout: float | None = None,
+        queue_state_observer: QueueStateObserver | None = None,
+    ) -> SampleFuture[list[float | None]]:
+        """Begin to score a prompt; the future gives one log-probability a token, None for the first.
+
+        Arguments and errors are those of `sample`. One token is sampled and thrown away: servers require it.
+        """
+        request = SampleRequest(
+            prompt, _ONE_TOKEN, include_prompt_logprobs=True, prompt_logprobs_last_n=prompt_logprobs_last_n
+        )
+        return self._begin(request, timeout, None, queue_state_observer, _prompt_logprobs)
+
+    def sample_many(
+        self,
+        items: Iterable[Any],
+        sampling_params: SamplingParams | None = None,
+        *,
+        max_in_flight: int | None = None,
+        ordered: bool = True,
+        return_exceptions: bool = False,
+        **defaults: Any,
+    ) -> Iterator[Any]:
+        """Sample a stream of items lazily, a bounded number at once.
+
+        Args:
+            items: Prompts, mappings of `sample()` keywords, or `SampleRequest`s; read only as far as needed.
+            sampling_params: For items that bring none.
+            max_in_flight: How many at once; None: 1,000, or `max_in_flight` of the configuration if that is less.
+            ordered: Yield results in the order of the items; else pairs (index, result) as they come.
+            return_exceptions: Yield an item's error in its place instead of raising it.
+            **defaults: Further keywords of `sample()` for items that bring none.
+
+        When the consumer stops, or an error is raised, what is still in flight is cancelled.
+        """
+        most = min(_MANY, self._core.config.current.max_in_flight) if max_in_flight is None else max_in_flight
+        if most < 1:
+            raise ValueError(f"max_in_flight must be at least 1, not {most}")
+        if sampling_params is not None:
+            defaults["sampling_params"] = sampling_params
+        run = _many.in_order if ordered else _many.as_completed
+        start: Callable[[Any], SampleFuture[SampleResponse]] = lambda item: self.sample(**_many.keywords(item, defaults))  # noqa: E731
+        return run(items, start, most, return_exceptions=return_exceptions)
+
+    def get_base_model(self, *, timeout: float | None = None) -> str:
+        """The name of the model under the weights; asks the server where this client does not know. Blocks.
+
+        Raises NotFoundError or MissingFeatureError where the server does not tell.
+        """
+        if self._identity.base_model is None:
+            told = self._core.run(lambda: self._core.machine.session.sampler(self.sampling_session_id), timeout, "get_base_model")
+            base_model = told.result().get("base_model")
+            if not isinstance(base_model, str) or not base_model:
+                raise MissingFeatureError("The server does not tell the base model of this sampler. Pass a tokenizer of your own.")
+            self._identity = Handle(
+                self._identity.base_url, self.sampling_session_id, self._identity.session_id, base_model,
+                self._identity.record_stability_info,
+            )  # fmt: skip
+        assert self._identity.base_model is not None
+        return self._identity.base_model
+
+    def get_tokenizer(self) -> Tokenizer:
+        """The tokenizer of the base model; needs the `tokenizers` extra. Blocks; later calls are quick."""
+        return get_tokenizer(self.get_base_model())
+
+    def get_telemetry(self) -> Telemetry | None:
+        """The reporter of the service; None where telemetry is off, or before the session begins."""
+        return self._core.machine.telemetry
+
+    def stats(self) -> ServiceStats:
+        """How the service is doing; never blocks."""
+        return self._core.machine.stats()
+
+    def handle(self) -> str:
+        """This client as a line of text, for `from_handle` in another process. It holds no key."""
+        return self._identity.encode()
+
+    def close(self) -> None:
+        """Accept no more samples; those under way go on, and the service stays open. Idempotent."""
+        self._closed = True
+
+    def __repr__(self) -> str:
+        return f"<SamplingClient of {self._identity.base_model or 'a model'}, session {self.sampling_session_id}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (self._core.config.current.without_secrets(), self._identity, self._retry)
+
+    def _begin(
+        self, request: SampleRequest, timeout: float | None, on_full: str | None, observer: QueueStateObserver | None,
+        finish: Callable[[SampleResponse], Any] | None,
+    ) -> SampleFuture[Any]:  # fmt: skip
+        """The caller's part: nothing here waits, except for room in a full queue."""
+        core = self._core
+        config = core.config.current
+        if timeout is None:
+            timeout = config.timeout
+        else:
+            timeout = _deadline_seconds(timeout)
+        if self._closed:
+            raise ClientClosedError("This sampling client is closed: make a new one.")
+        machine = core.machine
+        self._check_context(request, machine)
+        sampler = self._sampler
+        if sampler.machine is not machine:
+            sampler = self._move(machine)
+        deadline = machine.clock.monotonic() + timeout
+        machine.admission.reserve(on_full or config.on_full, deadline)
+        future: SampleFuture[Any] = SampleFuture(machine.callbacks)
+        observers = () if observer is None else (observer,)
+        retry = self._retry or config.retry
+        if machine.session.flags.current.sample_no_retries:
+            retry = _NO_RETRY
+        story = SampleStory(machine, sampler, request, config, future, retry, observers, self)
+        job = Job(machine.jobs, story.tell if finish is None else lambda slot: _then(story.tell(slot), finish), future, machine.admission.dropped)
+        job.on_deadline = lambda: _too_late(future, timeout)
+        future.on_cancel(job.interrupt)
+        machine.waiter.call_at(deadline, job, DEADLINE)
+        machine.admission.offer(sampler.lane, job, estimate_bytes(request.prompt))
+        return future
+
+    def _check_context(self, request: SampleRequest, machine: Machine) -> None:
+        """Refuse what cannot fit, where the server's capabilities are known by now."""
+        limit = self._context_length
+        if limit is None:
+            known = machine.session.capabilities
+            if known is None:
+                return
+            names = (model.max_context_length for model in known.supported_models if model.model_name == self._identity.base_model)
+            self._context_length = limit = next(names, None) or 0
+        length = request.prompt.known_length
+        wanted = request.sampling_params.max_tokens or 0
+        if limit and length is not None and length + wanted > limit:
+            raise ValueError(
+                f"max_tokens is too large: a prompt of {length} tokens and max_tokens={wanted} exceed the {limit} tokens of"
+                f" {self._identity.base_model}"
+            )
+
+    def _make_sampler(self, machine: Machine, *, original: bool) -> Sampler:
+        return machine.sampler(
+            self.sampling_session_id, original=original, record_stability_info=self._identity.record_stability_info
+        )
+
+    def _move(self, machine: Machine) -> Sampler:
+        """After a fork: go on as a clone, with sequence numbers of this process's own."""
+        with machine.moving:
+            if self._sampler.machine is not machine:
+                self._sampler = self._make_sampler(machine, original=False)
+                if self._identity.session_id is not None:
+                    machine.session.adopt(self._identity.session_id)
+            return self._sampler
+
+
+def _rebuilt(config: ClientConfig, identity: Handle, retry: RetryConfig | None) -> SamplingClient:
+    """A sampling client from its pickle; the key comes from the environment it is in now."""
+    return _attached(config_from_env(base=config, base_url=config.base_url), identity, retry)
+
+
+def _attached(config: ClientConfig, identity: Handle, retry: RetryConfig | None) -> SamplingClient:
+    """A client of a sampling session that somebody else began; those of one configuration share a service."""
+    with _attaching:
+        owner = _owners.get(config)
+        if owner is None or owner.core.closed:
+            _owners[config] = owner = Owner(Core(config, (), SYSTEM_CLOCK), warn=False)
+    client = SamplingClient(owner, identity, original=False, retry=retry)
+    if identity.session_id is not None:
+        owner.core.machine.session.adopt(identity.session_id)
+    return client
+
+
+_attaching = new_lock()  # guards _owners
+_owners: weakref.WeakValueDictionary[Any, Owner] = weakref.WeakValueDictionary()
+
+
+def _then(story: Story[SampleResponse], finish: Callable[[SampleResponse], T]) -> Story[T]:
+    return finish((yield from story))
+
+
+def _prompt_logprobs(response: SampleResponse) -> list[float | None]:
+    assert response.prompt_logprobs is not None  # finish_response has seen to it
+    return response.prompt_logprobs
+
+
+def _too_late(future: SampleFuture[Any], timeout: float) -> SampleTimeoutError:
+    state = future.queue_state
+    return SampleTimeoutError(
+        f"The sample did not end within {timeout:g} s. Raise timeout=, or look at the service's stats() for what it waits for.",
+        phase=future.phase,
+        request_id=future.request_id,
+        last_status=future.last_status,
+        attempts=future.attempts,
+        queue_state=None if state is None else state.value,
+        timeout=timeout,
+        may_have_run=future.phase != "queued",
+    )
+
+
+def _deadline_seconds(timeout: object) -> float:
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"timeout must be a number of seconds, not {type(timeout).__name__}")
+    if not timeout > 0:
+        raise ValueError(f"timeout must be above 0 seconds, not {timeout}")
+    return float(timeout)
+
+
+_ONE_TOKEN = SamplingParams(max_tokens=1)

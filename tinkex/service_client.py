@@ -1,0 +1,206 @@
+"""ServiceClient: where everything begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Self
+
+from tinkex._clock import SYSTEM_CLOCK, Clock
+from tinkex._core import Core, Owner
+from tinkex._handle import Handle
+from tinkex._job import Story
+from tinkex.config import ClientConfig, RetryConfig, config_from_env
+from tinkex.credentials import check_credential
+from tinkex.queue_state import QueueStateObserver
+from tinkex.sampling_client import SamplingClient
+from tinkex.telemetry import Telemetry
+from tinkex.types import Health, ServerCapabilities, ServiceStats
+
+_STALE_HEARTBEAT = 120.0
+
+
+class ServiceClient:
+    """A connection to one Tinker server under one credential: hands out `SamplingClient`s. Safe to share.
+
+    Nothing is sent before it is first used. Close it, or use it as a context manager: leaving the block waits for what
+    is under way, or, when an exception leaves it, cancels.
+
+    Args:
+        api_key: The key. None: `TINKER_API_KEY`, `TINKER_CREDENTIAL_CMD` or the stored login; other servers may need none.
+        base_url: The server. None: `TINKER_BASE_URL`, or the official one.
+        config: Further settings; arguments go before it, and it before the environment.
+        user_metadata: JSON to file with the session.
+        project_id: The project of the session. None: `TINKER_PROJECT_ID`, or none.
+        display_name: The session's name in lists.
+        observers: Told when the server pauses samples and goes on, besides the log.
+
+    Raises:
+        TypeError, ValueError: A setting is wrong; the text names it.
+    """
+
+    def __init__(
+        self, *, api_key: str | None = None, base_url: str | None = None, config: ClientConfig | None = None,
+        user_metadata: Mapping[str, object] | None = None, project_id: str | None = None, display_name: str | None = None,
+        observers: Iterable[QueueStateObserver] = (), _clock: Clock = SYSTEM_CLOCK,
+    ) -> None:  # fmt: skip
+        settings = config_from_env(
+            base=config, api_key=api_key, base_url=base_url, user_metadata=user_metadata, project_id=project_id,
+            display_name=display_name,
+        )  # fmt: skip
+        if settings.api_key is not None:
+            check_credential(settings.api_key, settings.base_url)
+        self._core = Core(settings, observers, _clock)
+        self._owner = Owner(self._core, warn=True)
+
+    @classmethod
+    def local(cls, **options: Any) -> Self:
+        """A client of a small real model on this machine; needs the `local` extra, no key and no network.
+
+        The first use fetches the model (98 MB). `options` are those of `tinkex.local.LocalServer`. The model's server is
+        a process of its own and ends with this client. `local_model` is the name to sample from.
+        """
+        from tinkex.local import LocalServer
+
+        server = LocalServer(**options).start()
+        try:
+            client = cls(base_url=server.url)
+        except BaseException:
+            server.close()
+            raise
+        client._owner.keeps = server
+        return client
+
+    @property
+    def local_model(self) -> str:
+        """The name of the model of a client made by `local()`."""
+        if self._owner.keeps is None:
+            raise ValueError("local_model is for clients made by ServiceClient.local()")
+        return str(self._owner.keeps.base_model)
+
+    @property
+    def config(self) -> ClientConfig:
+        """The current settings, immutable."""
+        return self._core.config.current
+
+    def reconfigure(self, **changes: Any) -> ClientConfig:
+        """Change settings from now on, for example rotate `api_key`; returns the new ones.
+
+        All of the changes are made, or, where one is wrong, none. Samples under way keep the settings they began with,
+        except the key, which every request reads anew. Never waits for samples, nor they for it.
+        """
+        return self._core.reconfigure(changes)
+
+    def create_sampling_client(
+        self, *, base_model: str | None = None, model_path: str | None = None, sampling_session_id: str | None = None,
+        retry_config: RetryConfig | None = None, record_stability_info: bool = False, timeout: float | None = None,
+    ) -> SamplingClient:  # fmt: skip
+        """A client for one model; blocks for a request or a few.
+
+        Args:
+            base_model: The name of a base model, such as "Qwen/Qwen3-8B".
+            model_path: Saved weights, as "tinker://..."; give one of the two.
+            sampling_session_id: Attach to an existing sampling session instead.
+            retry_config: How its samples retry. None: as the service is configured.
+            record_stability_info: Ask the server to record what it needs to judge numerical stability.
+            timeout: Seconds to wait. None: the configured deadline.
+
+        Raises:
+            TypeError, ValueError: An argument is wrong, missing or one too many.
+            APIError: The server could not be reached, or refused.
+        """
+        return self.create_sampling_client_async(
+            base_model=base_model, model_path=model_path, sampling_session_id=sampling_session_id,
+            retry_config=retry_config, record_stability_info=record_stability_info, timeout=timeout,
+        ).result()  # fmt: skip
+
+    def create_sampling_client_async(
+        self, *, base_model: str | None = None, model_path: str | None = None, sampling_session_id: str | None = None,
+        retry_config: RetryConfig | None = None, record_stability_info: bool = False, timeout: float | None = None,
+    ) -> Future[SamplingClient]:  # fmt: skip
+        """The same as a future: returns at once; wrong arguments still raise here."""
+        _check_model(base_model, model_path, sampling_session_id)
+        if retry_config is not None and not isinstance(retry_config, RetryConfig):
+            raise TypeError(f"retry_config must be a RetryConfig, not {type(retry_config).__name__}")
+
+        def story() -> Story[SamplingClient]:
+            session = self._core.machine.session
+            found, original = sampling_session_id, sampling_session_id is None
+            if found is None:
+                found = yield from session.create_sampling_session(base_model, model_path)
+                self._core.machine.begin_telemetry()
+                session.learn_capabilities()
+            identity = Handle(self.config.base_url, found, session.session_id, base_model, record_stability_info)
+            return SamplingClient(self._owner, identity, original=original, retry=retry_config)
+
+        return self._core.run(story, timeout, "create_sampling_client")
+
+    def get_server_capabilities(self, *, timeout: float | None = None) -> ServerCapabilities:
+        """What the server offers; blocks. Raises APIError where it does not say."""
+        session = self._core.machine.session
+        capabilities: ServerCapabilities = self._core.run(session.fetch_capabilities, timeout, "get_server_capabilities").result()
+        return capabilities
+
+    def stats(self) -> ServiceStats:
+        """How things are; never blocks."""
+        machine = self._core.running
+        return ServiceStats() if machine is None else machine.stats()
+
+    def health(self) -> Health:
+        """Whether it can be expected to work, for health checks; never blocks and sends nothing."""
+        if self._core.closed:
+            return Health(ok=False, reason="the client is closed")
+        stats = self.stats()
+        if stats.last_heartbeat is not None and stats.last_heartbeat > _STALE_HEARTBEAT:
+            return Health(ok=False, reason=f"no heartbeat was answered for {stats.last_heartbeat:.0f} s")
+        return Health(ok=True)
+
+    def get_telemetry(self) -> Telemetry | None:
+        """The reporter to the server; None where telemetry is off, or before the session begins."""
+        machine = self._core.running
+        return None if machine is None else machine.telemetry
+
+    def close(self, timeout: float = 30.0, cancel_pending: bool = False) -> None:
+        """End it: no new samples, those under way have `timeout` seconds, the rest fail with ClientClosedError.
+
+        With `cancel_pending` they are cancelled at once. The session is finished, threads and connections end. Idempotent.
+        """
+        self._end(timeout, cancel_pending=cancel_pending, reason="success")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if error is None:
+            self._end(float("inf"), cancel_pending=False, reason="success")
+        else:
+            reason = "errored" if isinstance(error, Exception) else "interrupted"
+            self._end(0.0, cancel_pending=True, reason=reason, detail=type(error).__name__)
+
+    def __repr__(self) -> str:
+        return f"<ServiceClient of {self.config.base_url}{', closed' if self._core.closed else ''}>"
+
+    def _end(self, timeout: float, *, cancel_pending: bool, reason: str, detail: str | None = None) -> None:
+        try:
+            self._core.close(timeout, cancel_pending=cancel_pending, reason=reason, detail=detail)
+        finally:
+            if self._owner.keeps is not None:
+                self._owner.keeps.close()
+
+
+def _check_model(base_model: str | None, model_path: str | None, sampling_session_id: str | None) -> None:
+    given = {"base_model": base_model, "model_path": model_path, "sampling_session_id": sampling_session_id}
+    for name, value in given.items():
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{name} must be a string, not {type(value).__name__}")
+        if value is not None and not value.strip():
+            raise ValueError(f"{name} must not be empty")
+    if model_path is not None and not model_path.startswith("tinker://"):
+        raise ValueError(f"model_path must start with tinker://, not {model_path[:60]!r}")
+    if base_model is not None and model_path is not None:
+        raise ValueError("base_model and model_path exclude each other: give one")
+    if sampling_session_id is not None and model_path is not None:
+        raise ValueError("sampling_session_id and model_path exclude each other: the session has its model")
+    if base_model is None and model_path is None and sampling_session_id is None:
+        raise ValueError("base_model or model_path is missing: give one")

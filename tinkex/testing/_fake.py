@@ -1,0 +1,239 @@
+"""The fake server that tests talk to."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Self
+
+import aiohttp  # noqa: F401  # a clear failure where the extra is missing
+from attrs import evolve
+
+from tinkex._server import EngineError, ServerOptions, make_app
+from tinkex._server.service import SERVICE
+from tinkex.testing._answers import default_answer
+from tinkex.testing._engine import Answers, Latency, ScriptedEngine
+from tinkex.testing._host import Host
+from tinkex.testing._journal import Journal, RecordedRequest
+from tinkex.testing._planner import FaultPlanner, known_endpoint
+from tinkex.testing._remote import control
+from tinkex.testing._rules import Rules, Violation
+from tinkex.testing._tap import make_tap
+from tinkex.testing._tls import make_certificates
+from tinkex.types import SupportedModel
+
+
+class FakeServer(FaultPlanner):
+    """A Tinker server on this machine that answers as a test wants it to.
+
+    It speaks real HTTP, so the client under test is the real one. Answers are `default_answer`
+    unless `answers` is set. All methods may be called from any thread while it runs. Use it as a
+    context manager, or call `start` and `stop`.
+
+    Args:
+        like: The server to imitate: "tinker" (the hosted one), "tuft", "hatchery", "open_rl",
+            "twinkle", "tinker_cloud", "skyrl", "skyrl_0.3".
+        latency: How long each sample takes, in seconds, or a function of the sample and its index.
+        answers: Takes a `SampleRequest` and returns a `SampleResponse`, or raises `EngineError`.
+            A coroutine function runs on the event loop; a plain one on a thread, and may block.
+        models: The names that can be sampled from; None accepts every name.
+        strict: Whether `violations` of the protocol are recorded.
+        record: Whether `requests` are kept; counts always are.
+        tls: Whether to serve HTTPS, with a certificate of its own: see `ca_file`.
+        client_certificate: Whether HTTPS clients must show one: see `client_file`.
+        tls_version: The only TLS version spoken; None leaves the choice to the peers.
+        host, port: Where to listen; port 0 picks a free one.
+        options: Any field of `ServerOptions`, on top of *like*: `long_poll=0.1`, `jwt=True`.
+
+    Example::
+
+        with FakeServer(latency=0.1) as server:
+            server.fail_next("asample", status=429, headers={"Retry-After": "0.1"})
+            service = tinkex.ServiceClient(base_url=server.url, api_key="tml-test")
+            ...
+            assert server.counts["asample"] == 2
+    """
+
+    def __init__(
+        self,
+        like: str = "tinker",
+        *,
+        latency: Latency = 0.0,
+        answers: Answers | None = None,
+        models: Sequence[str] | None = None,
+        strict: bool = False,
+        record: bool = True,
+        tls: bool = False,
+        client_certificate: bool = False,
+        tls_version: ssl.TLSVersion | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        **options: Any,
+    ) -> None:
+        names = ["fake/model"] if models is None else list(models)
+        self._engine = ScriptedEngine(
+            [SupportedModel(model_name=name, max_context_length=32_768) for name in names],
+            answers or default_answer,
+            latency,
+        )
+        chosen = ServerOptions.like(like, any_model=models is None, **options)
+        self._queue_state: tuple[str, str | None] = ("active", None)
+        if "queue_state" not in options:
+            chosen = evolve(chosen, queue_state=lambda: self._queue_state)
+        self.options = chosen
+        super().__init__()
+        self._journal = Journal(record)
+        self._rules = Rules() if strict else None
+        tap = make_tap(self._journal, self._script, self._rules, lambda request: control(request, self))
+        self._app = make_app(self._engine, chosen, [tap])
+        self._host = Host(self._app, self._connect_fault)
+        self._certificates = None
+        if tls:
+            self._certificates = make_certificates(
+                host, "localhost", require_client=client_certificate, version=tls_version
+            )
+        self._listener = socket.create_server((host, port), backlog=4096)
+        address = self._listener.getsockname()
+        scheme = "https" if tls else "http"
+        #: The base URL to give to a client.
+        self.url = f"{scheme}://{address[0]}:{address[1]}{chosen.prefix}"
+
+    def start(self) -> Self:
+        """Begin to answer; returns at once when it runs already."""
+        if not self._host.running:
+            context = None if self._certificates is None else self._certificates.context
+            self._host.start(self._listener, context)
+        return self
+
+    def stop(self) -> None:
+        """Close every connection and the port. In a forked child this does nothing."""
+        self._host.stop()
+        self._listener.close()
+        if self._certificates is not None:
+            self._certificates.directory.cleanup()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def ca_file(self) -> str:
+        """The authority to verify this server by, as a PEM file; for `verify=`."""
+        assert self._certificates is not None, "The server was made without tls=True."
+        return self._certificates.ca_file
+
+    @property
+    def client_file(self) -> str:
+        """A client certificate with its key, as a PEM file; for `cert=`."""
+        assert self._certificates is not None, "The server was made without tls=True."
+        return self._certificates.client_file
+
+    # What has happened.
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        """Every request so far, in the order of arrival."""
+        return self._journal.requests()
+
+    def requests_to(self, endpoint: str) -> list[RecordedRequest]:
+        """Every request so far to one endpoint."""
+        return self._journal.requests(known_endpoint(endpoint))
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many requests each endpoint has had."""
+        return self._journal.counts()
+
+    def wait_for(self, endpoint: str, count: int = 1, timeout: float = 10.0) -> None:
+        """Block until an endpoint has had *count* requests.
+
+        Raises:
+            TimeoutError: It has not in *timeout* seconds.
+        """
+        self._journal.wait(known_endpoint(endpoint), count, timeout)
+
+    @property
+    def violations(self) -> list[Violation]:
+        """What a strict server found wrong with its clients; empty when it is not strict."""
+        return [] if self._rules is None else list(self._rules.violations)
+
+    @property
+    def connections(self) -> int:
+        """How many connections have been accepted."""
+        return self._host.connections
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open."""
+        return self._host.open_connections
+
+    @property
+    def running(self) -> int:
+        """How many samples have been accepted and have not ended."""
+        return self._app[SERVICE].state.running
+
+    @property
+    def cancelled(self) -> int:
+        """How many samples were stopped before they had an answer."""
+        return self._engine.cancelled
+
+    def clear(self) -> None:
+        """Forget requests, violations and planned faults."""
+        self._journal.clear()
+        self._script.clear()
+        self._engine.failures.clear()
+        if self._rules is not None:
+            self._rules.violations.clear()
+
+    # What is to happen.
+
+    @property
+    def answers(self) -> Answers:
+        """What computes the answers; set it to change them from now on."""
+        return self._engine.answers
+
+    @answers.setter
+    def answers(self, answers: Answers) -> None:
+        self._engine.answers = answers
+
+    @property
+    def latency(self) -> Latency:
+        """How long each sample takes; set it to change that from now on."""
+        return self._engine.latency
+
+    @latency.setter
+    def latency(self, latency: Latency) -> None:
+        self._engine.latency = latency
+
+    def _connect_fault(self) -> str | None:
+        fault = self._script.take(RecordedRequest("connect", "", "", {}, b""))
+        return None if fault is None else fault.kind
+
+    def fail_samples(self, message: str, category: str = "user", status: int = 400, times: int = 1) -> None:
+        """Let the next samples be accepted and then fail, in this server's dialect."""
+        errors = [EngineError(message, status, category) for _ in range(times)]
+        self._engine.failures.extend(errors)
+
+    def hold(self) -> None:
+        """Keep samples from being answered until `release`."""
+        self._engine.held = True
+
+    def release(self, count: int | None = None) -> None:
+        """Answer the *count* oldest samples held; None ends the hold."""
+        self._host.call(lambda: self._engine.release(count))
+
+    def set_queue_state(self, state: str = "active", reason: str | None = None) -> None:
+        """Name the queue state in every pending answer from now on."""
+        self._queue_state = (state, reason)
+
+    def expire(self, request_id: str | None = None) -> None:
+        """Let one promised result, or all so far, be gone: 410."""
+        self._host.call(lambda: self._app[SERVICE].state.expire(request_id))
+
+    def revoke_tokens(self) -> None:
+        """Refuse every token given so far: 401 with `invalid_token`."""
+        self._host.call(self._app[SERVICE].state.tokens.clear)

@@ -1,0 +1,12 @@
+"""Text to token ids and back, for a model name, a file on disk or a tokenizer of one's own.
+
+Names and ``tokenizer.json`` files need the ``tokenizers`` extra; an object that has ``encode`` and ``decode`` needs
+nothing. Only data files are read: code that comes with a model is never run.
+"""
+
+from __future__ import annotations
+
+from tinkex.tokenizers._find import get_tokenizer, tokenizer_repository
+from tinkex.tokenizers._forms import Tokenizer, TokenizerError
+
+__all__ = ["Tokenizer", "TokenizerError", "get_tokenizer", "tokenizer_repository"]

@@ -1,0 +1,65 @@
+"""The files of a repository on the Hugging Face Hub: the only importer of huggingface_hub."""
+
+from __future__ import annotations
+
+import pathlib
+
+import attrs
+
+from tinkex.tokenizers._forms import TokenizerError
+
+
+@attrs.frozen
+class HubFiles:
+    """The files of one repository: from the cache where they are there, else downloaded into it."""
+
+    model: str
+    repository: str
+    revision: str | None
+
+    def file(self, name: str) -> pathlib.Path | None:
+        """Return where a file is, or None when the repository does not have it."""
+        try:
+            from huggingface_hub import errors
+        except ImportError:
+            raise TokenizerError(f"{self} needs an extra. Run: pip install 'tinkex[tokenizers]'") from None
+        try:
+            return self._find(name)
+        except errors.LocalEntryNotFoundError as error:
+            raise TokenizerError(f"{self}: {name} {_why_unreachable()}") from error
+        except errors.EntryNotFoundError:
+            return None
+        except errors.GatedRepoError as error:
+            raise TokenizerError(f"{self} is gated: accept the terms on its page, then set HF_TOKEN.") from error
+        except errors.RepositoryNotFoundError as error:
+            raise TokenizerError(
+                f"{self} is not on the Hugging Face Hub, or it is private:"
+                " check the name, set HF_TOKEN, or pass a local path or a tokenizer object."
+            ) from error
+        except Exception as error:
+            raise TokenizerError(f"{self}: {name} could not be fetched: {type(error).__name__}: {error}") from error
+
+    def _find(self, name: str) -> pathlib.Path | None:
+        import huggingface_hub
+
+        cached = huggingface_hub.try_to_load_from_cache(self.repository, name, revision=self.revision)
+        if isinstance(cached, str):
+            return pathlib.Path(cached)
+        if cached is not None:  # a mark in the cache: the repository is known to lack the file
+            return None
+        return pathlib.Path(huggingface_hub.hf_hub_download(self.repository, name, revision=self.revision))
+
+    def __str__(self) -> str:
+        source = "" if self.repository == self.model else f" (from {self.repository})"
+        pinned = f" at revision {self.revision}" if self.revision else ""
+        return f"The tokenizer of {self.model}{source}{pinned}"
+
+
+def _why_unreachable() -> str:
+    from huggingface_hub import constants
+
+    reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{constants.ENDPOINT} cannot be reached"
+    return (
+        f"is not in the cache ({constants.HF_HUB_CACHE}) and {reason}:"
+        " connect once, or pass a local path or a tokenizer object."
+    )

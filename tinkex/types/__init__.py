@@ -1,0 +1,38 @@
+"""Prompts, parameters, requests and results: immutable data, checked when it is made."""
+
+from __future__ import annotations
+
+from tinkex.types.chunks import Chunk, DmelChunk, EncodedTextChunk
+from tinkex.types.images import ImageAssetPointerChunk, ImageChunk, ImageFormat
+from tinkex.types.model_input import ModelInput
+from tinkex.types.params import SamplingParams
+from tinkex.types.request import SampleRequest
+from tinkex.types.response import PromptAltTokens, SampleResponse, Timing, Usage
+from tinkex.types.sequence import SampledSequence
+from tinkex.types.service import Health, ServerCapabilities, ServiceStats, SupportedModel
+from tinkex.types.tensor import TensorData, TensorDtype
+from tinkex.types.topk import TopkLogprobs
+
+__all__ = [
+    "Chunk",
+    "DmelChunk",
+    "EncodedTextChunk",
+    "Health",
+    "ImageAssetPointerChunk",
+    "ImageChunk",
+    "ImageFormat",
+    "ModelInput",
+    "PromptAltTokens",
+    "SampleRequest",
+    "SampleResponse",
+    "SampledSequence",
+    "SamplingParams",
+    "ServerCapabilities",
+    "ServiceStats",
+    "SupportedModel",
+    "TensorData",
+    "TensorDtype",
+    "Timing",
+    "TopkLogprobs",
+    "Usage",
+]

@@ -1,0 +1,114 @@
+"""The pieces a prompt is made of: text as token ids, images, audio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from attrs import field, frozen
+
+from tinkex.types._checks import blob, sized
+from tinkex.types._tokens import token_tuple
+from tinkex.types.images import ImageAssetPointerChunk, ImageChunk
+
+
+def _abbreviated(tokens: tuple[int, ...]) -> str:
+    if len(tokens) <= 16:
+        return repr(tokens)
+    return f"({', '.join(map(str, tokens[:8]))}, ... {len(tokens)} in all)"
+
+
+def _chunk_tokens(tokens: Iterable[int]) -> tuple[int, ...]:
+    return token_tuple("tokens", tokens)
+
+
+@frozen
+class EncodedTextChunk:
+    """Text as token ids.
+
+    *tokens* is any iterable of ids from 0 to 2**31 - 1; it is kept as a tuple.
+
+    >>> EncodedTextChunk([1, 2, 3]).length
+    3
+    """
+
+    type: ClassVar[str] = "encoded_text"
+    tokens: tuple[int, ...] = field(converter=_chunk_tokens, repr=_abbreviated)
+    # The chunk as JSON, kept by the encoder: a prompt sampled again is not encoded again.
+    _encoded: bytes | None = field(default=None, init=False, repr=False, eq=False)
+
+    @property
+    def length(self) -> int:
+        """Number of tokens."""
+        return len(self.tokens)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return EncodedTextChunk, (self.tokens,)
+
+
+def checked_text(tokens: tuple[int, ...]) -> EncodedTextChunk:
+    """Make a chunk of tokens that `token_tuple` has checked before."""
+    chunk = object.__new__(EncodedTextChunk)
+    object.__setattr__(chunk, "tokens", tokens)
+    object.__setattr__(chunk, "_encoded", None)
+    return chunk
+
+
+_CONSTANT_MARKER = 254
+_LAST_DTYPE = 7
+_MOST_DIMENSIONS = 32
+
+
+def _dmel_data(value: bytes | bytearray | memoryview) -> bytes:
+    data = blob("dmel", value)
+    _container_shape(data)
+    return data
+
+
+def _container_shape(data: bytes) -> list[int]:
+    """Read the shape from a TensorContainer's header: marker?, dtype, rank, dimensions."""
+    try:
+        at = 1 if data[0] == _CONSTANT_MARKER else 0
+        if data[at] > _LAST_DTYPE:
+            raise ValueError(f"dmel has the unknown dtype {data[at]}")
+        rank, at = _varint(data, at + 1)
+        if not 1 <= rank <= _MOST_DIMENSIONS:
+            raise ValueError(f"dmel has {rank} dimensions")
+        shape = []
+        for _ in range(rank):
+            size, at = _varint(data, at)
+            shape.append(size)
+    except IndexError:
+        raise ValueError("dmel ends inside its header") from None
+    return shape
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise ValueError("dmel has a number of more than 64 bits in its header")
+
+
+@frozen
+class DmelChunk:
+    """Audio as a serialized TensorContainer of mel tokens.
+
+    Raises:
+        ValueError: The container's header cannot be read.
+    """
+
+    type: ClassVar[str] = "dmel"
+    dmel: bytes = field(converter=_dmel_data, repr=sized)
+
+    @property
+    def length(self) -> int:
+        """Number of tokens: the first dimension of the container."""
+        return _container_shape(self.dmel)[0]
+
+
+Chunk = EncodedTextChunk | ImageChunk | ImageAssetPointerChunk | DmelChunk

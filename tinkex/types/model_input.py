@@ -1,0 +1,121 @@
+"""ModelInput: the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any, Protocol
+
+from attrs import field, frozen
+
+from tinkex.types._checks import shown, whole
+from tinkex.types._tokens import token_tuple
+from tinkex.types.chunks import Chunk, DmelChunk, EncodedTextChunk, checked_text
+from tinkex.types.images import ImageAssetPointerChunk, ImageChunk
+
+_CHUNK_TYPES = (EncodedTextChunk, ImageChunk, ImageAssetPointerChunk, DmelChunk)
+
+
+class TextEncoder(Protocol):
+    """Whatever turns text into token ids: any tokenizer with `encode`."""
+
+    def encode(self, text: str, /) -> Any:
+        """Return the token ids, or an object that holds them as `ids`."""
+
+
+def _chunk_tuple(chunks: Iterable[Chunk]) -> tuple[Chunk, ...]:
+    if isinstance(chunks, _CHUNK_TYPES) or not isinstance(chunks, Iterable):
+        raise TypeError(f"chunks must be a sequence of chunks, got {shown(chunks)}")
+    chunks = tuple(chunks)
+    for index, chunk in enumerate(chunks):
+        if not isinstance(chunk, _CHUNK_TYPES):
+            raise TypeError(f"chunks[{index}] must be a chunk, got {shown(chunk)}")
+    return chunks
+
+
+@frozen
+class ModelInput:
+    """A prompt: text as token ids, with pictures or audio between where the model takes them.
+
+    Immutable, so safe to share between threads and samples; its checks run once, here.
+
+    >>> prompt = ModelInput.from_ints([1, 2]).append_int(3)
+    >>> prompt.to_ints(), prompt.length
+    ([1, 2, 3], 3)
+    """
+
+    chunks: tuple[Chunk, ...] = field(converter=_chunk_tuple)
+
+    @classmethod
+    def from_ints(cls, tokens: Iterable[int]) -> ModelInput:
+        """Make a prompt of token ids: a list, a tuple, an iterator, a NumPy array.
+
+        The ids are copied, so a list may change afterwards.
+
+        Raises:
+            TypeError: An item is not a whole number (bool and float are not).
+            ValueError: An id is negative or does not fit 31 bits.
+        """
+        return cls((checked_text(token_tuple("prompt", tokens)),))
+
+    @classmethod
+    def from_text(cls, text: str, model_or_tokenizer: str | TextEncoder) -> ModelInput:
+        """Make a prompt of a text, encoded by a model's tokenizer or by the one given.
+
+        Naming a model needs the `tokenizers` extra and may download its tokenizer.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"text must be a string, got {shown(text)}")
+        tokenizer: Any = model_or_tokenizer
+        if isinstance(model_or_tokenizer, str):
+            from tinkex.tokenizers import get_tokenizer
+
+            tokenizer = get_tokenizer(model_or_tokenizer)
+        encoded = tokenizer.encode(text)
+        return cls.from_ints(getattr(encoded, "ids", encoded))
+
+    @classmethod
+    def empty(cls) -> ModelInput:
+        """Return a prompt with nothing in it, to append to."""
+        return cls(())
+
+    def append(self, chunk: Chunk) -> ModelInput:
+        """Return this prompt with one more chunk at its end."""
+        return ModelInput((*self.chunks, chunk))
+
+    def append_int(self, token: int) -> ModelInput:
+        """Return this prompt with one more token; a text chunk at the end grows."""
+        tokens: tuple[int, ...] = (whole("token", token, 0),)
+        kept = self.chunks
+        if kept and isinstance(kept[-1], EncodedTextChunk):
+            tokens = kept[-1].tokens + tokens
+            kept = kept[:-1]
+        return ModelInput((*kept, checked_text(tokens)))
+
+    def to_ints(self) -> list[int]:
+        """Return the token ids.
+
+        Raises:
+            ValueError: A chunk is not text.
+        """
+        texts = [chunk for chunk in self.chunks if isinstance(chunk, EncodedTextChunk)]
+        if len(texts) < len(self.chunks):
+            raise ValueError("to_ints needs a prompt of text only; this one has other chunks")
+        return list(chain.from_iterable(chunk.tokens for chunk in texts))
+
+    @property
+    def length(self) -> int:
+        """Number of tokens.
+
+        Raises:
+            ValueError: A picture without `expected_tokens` is in it.
+        """
+        return sum([chunk.length for chunk in self.chunks])
+
+    @property
+    def known_length(self) -> int | None:
+        """Number of tokens; None when a picture without `expected_tokens` is in it."""
+        try:
+            return self.length
+        except ValueError:
+            return None

@@ -1,0 +1,103 @@
+"""SampleRequest: one sample, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from attrs import field, frozen
+
+from tinkex.types._checks import INT32_MAX, flag, shown, whole
+from tinkex.types.model_input import ModelInput
+from tinkex.types.params import SamplingParams
+from tinkex.types.tensor import TensorData
+
+_COUNTS = (
+    ("num_samples", 1),
+    ("topk_prompt_logprobs", 0),
+    ("topk_sample_logprobs", 0),
+    ("prompt_alt_tokens_k", 0),
+)
+
+
+def _prompt(value: ModelInput | Iterable[int]) -> ModelInput:
+    return value if isinstance(value, ModelInput) else ModelInput.from_ints(value)
+
+
+@frozen
+class SampleRequest:
+    """Everything about one sample, checked once here. Immutable; safe to share between threads.
+
+    - *prompt*: a `ModelInput`, or token ids in any form `ModelInput.from_ints` takes; not empty.
+    - *sampling_params*: how to draw; its `max_tokens` must be set.
+    - *num_samples*: how many sequences, at least 1.
+    - *include_prompt_logprobs*: score each prompt token.
+    - *topk_prompt_logprobs*, *topk_sample_logprobs*: that many likeliest tokens at each position; 0 for none.
+    - *target_prompt_logprobs*: an int64 tensor of shape `(len(prompt) - 1, K)`, dense or CSR: row i names the ids to
+      score at prompt position i + 1, and -1 names none.
+    - *prompt_alt_tokens_k*: that many draws at each prompt position after the first; 0 for none.
+    - *prompt_logprobs_last_n*: score only the last n prompt tokens, 1 to len(prompt) - 1; None for all.
+
+    Raises:
+        TypeError: A field has the wrong type; the message names it.
+        ValueError: A field is out of range, or missing; the message names it.
+
+    >>> SampleRequest([1, 2, 3], SamplingParams(max_tokens=16)).num_samples
+    1
+    """
+
+    prompt: ModelInput = field(converter=_prompt)
+    sampling_params: SamplingParams
+    num_samples: int = 1
+    include_prompt_logprobs: bool = False
+    topk_prompt_logprobs: int = 0
+    topk_sample_logprobs: int = 0
+    target_prompt_logprobs: TensorData | None = None
+    prompt_alt_tokens_k: int = 0
+    prompt_logprobs_last_n: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        # Every sample passes here: plain comparisons first, the slower checks only where these do not settle it.
+        length = self.prompt.known_length
+        if length == 0:
+            raise ValueError("prompt must not be empty")
+        params = self.sampling_params
+        if not isinstance(params, SamplingParams):
+            raise TypeError(f"sampling_params must be SamplingParams, got {shown(params)}")
+        if params.max_tokens is None:
+            raise ValueError("max_tokens must be set in sampling_params: servers refuse a sample without it")
+        for name, low in _COUNTS:
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= INT32_MAX:
+                object.__setattr__(self, name, whole(name, value, low))
+        flag("include_prompt_logprobs", self.include_prompt_logprobs)
+        if self.prompt_logprobs_last_n is not None:
+            self._check_last_n(length)
+        if self.target_prompt_logprobs is not None:
+            _check_targets(self.target_prompt_logprobs, length)
+
+    def _check_last_n(self, length: int | None) -> None:
+        most = INT32_MAX if length is None else length - 1
+        last_n = whole("prompt_logprobs_last_n", self.prompt_logprobs_last_n, 1, most)
+        object.__setattr__(self, "prompt_logprobs_last_n", last_n)
+        if not self.include_prompt_logprobs:
+            raise ValueError("prompt_logprobs_last_n needs include_prompt_logprobs=True")
+
+
+def _check_targets(targets: Any, length: int | None) -> None:
+    if not isinstance(targets, TensorData):
+        raise TypeError(f"target_prompt_logprobs must be TensorData, got {shown(targets)}")
+    if targets.dtype != "int64" or len(targets.shape) != 2:
+        raise ValueError(
+            f"target_prompt_logprobs must be an int64 tensor of two dimensions, got {targets.dtype} {targets.shape}"
+        )
+    if length is not None and targets.shape[0] != length - 1:
+        raise ValueError(
+            f"target_prompt_logprobs must have {length - 1} rows, one for each prompt token after the first, "
+            f"got {targets.shape[0]}"
+        )
+    ids = targets.data
+    if not ids or max(ids) < 0:
+        raise ValueError("target_prompt_logprobs must name at least one token id")
+    if min(ids) < -1 or max(ids) > INT32_MAX:
+        raise ValueError("target_prompt_logprobs must hold token ids from 0 to 2147483647, and -1 for none")

@@ -1,0 +1,187 @@
+"""SampleResponse and what it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from attrs import asdict, field, frozen
+
+from tinkex.types._checks import shown, whole
+from tinkex.types._column import Column, OptionalColumn, float_column
+from tinkex.types._plain import mapping, present, rows, table, word
+from tinkex.types.sequence import SampledSequence
+from tinkex.types.tensor import TensorData
+from tinkex.types.topk import TopkLogprobs
+
+
+def _prompt_logprobs(values: Any) -> Column | None:
+    return None if values is None else float_column("prompt_logprobs", values, OptionalColumn)
+
+
+@frozen
+class PromptAltTokens:
+    """Other tokens the model might have had at each prompt position after the first.
+
+    Row i of both tensors, of shape `(len(prompt) - 1, k)`, belongs to prompt position i + 1.
+    """
+
+    tokens: TensorData
+    """Token ids (int64), drawn with replacement at the request's temperature."""
+    logprobs: TensorData
+    """Their log-probabilities (float32)."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return both tensors as a JSON object."""
+        return {"tokens": self.tokens.to_dict(), "logprobs": self.logprobs.to_dict()}
+
+    @classmethod
+    def from_dict(cls, plain: Any) -> PromptAltTokens:
+        """Read what `to_dict` made, or a server sent."""
+        plain = mapping("prompt_alt_tokens", plain)
+        return cls(TensorData.from_dict(plain.get("tokens")), TensorData.from_dict(plain.get("logprobs")))
+
+
+@frozen
+class Usage:
+    """How many tokens a sample took."""
+
+    prompt_tokens: int = 0
+    """Tokens of the prompt; pictures of unknown length count as 0."""
+    sampled_tokens: int = 0
+    """Tokens of all sequences together."""
+    prompt_cache_hit_tokens: int = 0
+    """Prompt tokens the server found in its prefix cache, and bills as such."""
+
+
+@frozen
+class Timing:
+    """Where the time of a sample went, in seconds."""
+
+    queued: float = 0.0
+    """Waiting for a place in the client."""
+    submit: float = 0.0
+    """Sending the request, pauses and retries included."""
+    wait: float = 0.0
+    """Waiting for the server to finish."""
+    fetch: float = 0.0
+    """Reading and decoding the result."""
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.queued + self.submit + self.wait + self.fetch
+
+
+def _sequences(values: Iterable[SampledSequence]) -> tuple[SampledSequence, ...]:
+    sequences = tuple(values)
+    for index, sequence in enumerate(sequences):
+        if not isinstance(sequence, SampledSequence):
+            raise TypeError(f"sequences[{index}] must be a SampledSequence, got {shown(sequence)}")
+    return sequences
+
+
+def _cache_hits(value: int | None) -> int:
+    return 0 if value is None else whole("prompt_cache_hit_tokens", value, 0)
+
+
+@frozen(repr=False)
+class SampleResponse:
+    """What the server made of a sample. Immutable; safe to share between threads.
+
+    Two responses are equal when the server computed the same; `request_id`, `usage` and `timing` do not count. Lists
+    are made on first use and kept, so treat them as read-only. Tests can make one of plain lists:
+
+    >>> response = SampleResponse([SampledSequence([5, 7])], prompt_logprobs=[None, -1.0])
+    >>> response.sequences[0].tokens, response.prompt_logprobs
+    ([5, 7], [None, -1.0])
+    """
+
+    sequences: tuple[SampledSequence, ...] = field(converter=_sequences)
+    """As many as `num_samples` asked for."""
+    _prompt_logprobs: Column | None = field(default=None, converter=_prompt_logprobs)
+    _topk_prompt_logprobs: TopkLogprobs | None = field(default=None, converter=table)
+    target_prompt_logprobs: TensorData | None = None
+    """Log-probabilities of the asked-for ids, float32 in the request's shape and layout, 0 where it had -1."""
+    prompt_alt_tokens: PromptAltTokens | None = None
+    """Other tokens at each prompt position; None unless `prompt_alt_tokens_k` was asked for."""
+    prompt_cache_hit_tokens: int = field(default=0, converter=_cache_hits)
+    """Prompt tokens billed as prefix-cache hits; 0 also where the server does not say."""
+    request_id: str | None = field(default=None, eq=False)
+    """The server's id of the request."""
+    usage: Usage | None = field(default=None, eq=False)
+    """Token counts; None in a response made by hand."""
+    timing: Timing | None = field(default=None, eq=False)
+    """Where the time went; None in a response made by hand."""
+
+    @property
+    def prompt_logprobs(self) -> list[float | None] | None:
+        """The log-probability of each prompt token, None where undefined, as the first always is.
+
+        None instead of the list if the server sent none.
+        """
+        return None if self._prompt_logprobs is None else self._prompt_logprobs.values
+
+    @property
+    def topk_prompt_logprobs(self) -> TopkLogprobs | None:
+        """The likeliest tokens at each prompt position; None unless asked for."""
+        return self._topk_prompt_logprobs
+
+    @property
+    def prompt_logprobs_np(self) -> Any:
+        """The prompt's log-probabilities as a NumPy array of float32, NaN where undefined, or None."""
+        return None if self._prompt_logprobs is None else self._prompt_logprobs.numpy("float32")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the response as a JSON object that `from_dict` reads; what is absent is left out."""
+        return present(
+            sequences=[sequence.to_dict() for sequence in self.sequences],
+            prompt_logprobs=self.prompt_logprobs,
+            topk_prompt_logprobs=rows(self._topk_prompt_logprobs),
+            target_prompt_logprobs=self.target_prompt_logprobs and self.target_prompt_logprobs.to_dict(),
+            prompt_alt_tokens=self.prompt_alt_tokens and self.prompt_alt_tokens.to_dict(),
+            prompt_cache_hit_tokens=self.prompt_cache_hit_tokens,
+            request_id=self.request_id,
+            usage=self.usage and asdict(self.usage),
+            timing=self.timing and asdict(self.timing),
+        )
+
+    @classmethod
+    def from_dict(cls, plain: Any) -> SampleResponse:
+        """Read what `to_dict` made, or a server sent; unknown keys are ignored.
+
+        Raises:
+            TypeError: Something in it has the wrong type.
+            ValueError: Its parts do not fit together.
+        """
+        plain = mapping("response", plain)
+        sequences = plain.get("sequences")
+        if not isinstance(sequences, (list, tuple)):
+            raise TypeError(f"sequences must be a list, got {shown(sequences)}")
+        target, alternatives = plain.get("target_prompt_logprobs"), plain.get("prompt_alt_tokens")
+        return cls(
+            sequences=[SampledSequence.from_dict(sequence) for sequence in sequences],
+            prompt_logprobs=plain.get("prompt_logprobs"),
+            topk_prompt_logprobs=plain.get("topk_prompt_logprobs"),
+            target_prompt_logprobs=None if target is None else TensorData.from_dict(target),
+            prompt_alt_tokens=None if alternatives is None else PromptAltTokens.from_dict(alternatives),
+            prompt_cache_hit_tokens=plain.get("prompt_cache_hit_tokens"),
+            request_id=word(plain.get("request_id")),
+            usage=_facts(Usage, plain.get("usage")),
+            timing=_facts(Timing, plain.get("timing")),
+        )
+
+    def __repr__(self) -> str:
+        parts = [f"sequences={list(self.sequences)!r}"]
+        if self._prompt_logprobs is not None:
+            parts.append(f"prompt_logprobs={self._prompt_logprobs!r}")
+        if self.request_id is not None:
+            parts.append(f"request_id={self.request_id!r}")
+        return f"SampleResponse({', '.join(parts)})"
+
+
+def _facts(kind: type[Any], plain: Any) -> Any:
+    if not isinstance(plain, Mapping):
+        return None
+    names = [name for name in kind.__slots__ if name in plain]
+    return kind(**{name: plain[name] for name in names})

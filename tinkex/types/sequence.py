@@ -1,0 +1,127 @@
+"""SampledSequence: one of the sequences of a result."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from attrs import field, frozen
+
+from tinkex.types._checks import shown
+from tinkex.types._column import Column, float_column, int_column
+from tinkex.types._plain import mapping, present, rows, table, word
+from tinkex.types.topk import TopkLogprobs
+
+
+class TextDecoder(Protocol):
+    """Whatever turns token ids into text: any tokenizer with `decode`."""
+
+    def decode(self, tokens: list[int], /) -> str:
+        """Return the text."""
+
+
+def _tokens(values: Any) -> Column:
+    return int_column("tokens", values)
+
+
+def _logprobs(values: Any) -> Column | None:
+    return None if values is None else float_column("logprobs", values)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"stop_reason must be a string, got {shown(value)}")
+    return value
+
+
+@frozen(repr=False)
+class SampledSequence:
+    """One sampled sequence. Immutable; lists are made on first use and kept, so treat them as read-only.
+
+    >>> sequence = SampledSequence([5, 7], logprobs=[-0.5, -1.0], stop_reason="length")
+    >>> sequence.tokens, sum(sequence.logprobs)
+    ([5, 7], -1.5)
+    """
+
+    _tokens: Column = field(converter=_tokens)
+    _logprobs: Column | None = field(default=None, converter=_logprobs)
+    _topk_logprobs: TopkLogprobs | None = field(default=None, converter=table)
+    stop_reason: str = field(default="stop", converter=_text)
+    """Why it ended: "stop", or "length" at `max_tokens`; a newer server may have other words."""
+    sequence_id: str | None = None
+    """The server's id of this sequence; None where the server gives none."""
+
+    def __attrs_post_init__(self) -> None:
+        count = len(self._tokens)
+        if self._logprobs is not None and len(self._logprobs) != count:
+            if len(self._logprobs):
+                raise ValueError(f"logprobs must be as many as the {count} tokens, got {len(self._logprobs)}")
+            # Some servers write an empty list for "not asked for".
+            object.__setattr__(self, "_logprobs", None)
+        if self._topk_logprobs is not None and self._topk_logprobs.length != count:
+            raise ValueError(f"topk_logprobs must have {count} rows, one a token, got {self._topk_logprobs.length}")
+
+    @property
+    def tokens(self) -> list[int]:
+        """The sampled token ids."""
+        return self._tokens.values
+
+    @property
+    def logprobs(self) -> list[float] | None:
+        """The log-probability of each token, NaN where the server gave none; None if it sent none at all."""
+        return None if self._logprobs is None else self._logprobs.values
+
+    @property
+    def topk_logprobs(self) -> TopkLogprobs | None:
+        """The likeliest tokens at each position; None unless `topk_sample_logprobs` was asked for."""
+        return self._topk_logprobs
+
+    @property
+    def tokens_np(self) -> Any:
+        """The token ids as a NumPy array of int32: where possible a read-only view, without a copy."""
+        return self._tokens.numpy("int32")
+
+    @property
+    def logprobs_np(self) -> Any:
+        """The log-probabilities as a NumPy array of float32, or None; a view as for `tokens_np`."""
+        return None if self._logprobs is None else self._logprobs.numpy("float32")
+
+    @property
+    def length(self) -> int:
+        """Number of tokens."""
+        return len(self._tokens)
+
+    def text(self, tokenizer: TextDecoder) -> str:
+        """Return the tokens as text."""
+        return tokenizer.decode(self.tokens)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the sequence as a JSON object; NaN becomes None, what is absent is left out."""
+        logprobs = self.logprobs
+        return present(
+            tokens=self.tokens,
+            logprobs=logprobs and [None if value != value else value for value in logprobs],
+            topk_logprobs=rows(self._topk_logprobs),
+            stop_reason=self.stop_reason,
+            sequence_id=self.sequence_id,
+        )
+
+    @classmethod
+    def from_dict(cls, plain: Any) -> SampledSequence:
+        """Read what `to_dict` made, or a server sent; unknown keys are ignored."""
+        plain = mapping("sequence", plain)
+        topk = plain.get("topk_logprobs")
+        return cls(
+            plain.get("tokens"),
+            plain.get("logprobs"),
+            plain.get("topk_sampled_logprobs") if topk is None else topk,
+            _text(plain.get("stop_reason") or "stop").lower(),
+            word(plain.get("sequence_id")),
+        )
+
+    def __repr__(self) -> str:
+        parts = [f"tokens={self._tokens!r}", f"stop_reason={self.stop_reason!r}"]
+        if self._logprobs is not None:
+            parts.insert(1, f"logprobs={self._logprobs!r}")
+        if self.sequence_id is not None:
+            parts.append(f"sequence_id={self.sequence_id!r}")
+        return f"SampledSequence({', '.join(parts)})"
