@@ -28,6 +28,7 @@ def set_up(namespace: dict[str, Any]) -> None:
     namespace["fast_only"] = os.environ.get("TINKEX_TEST_LOCAL") != "1"
 
 
+collect_ignore = ["tests/typing"]  # for mypy, never run
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), SkipParser()],
     patterns=["README.rst"],

@@ -16,7 +16,7 @@ from tinkex.types import ModelInput, SampledSequence, SampleResponse, ServerCapa
 
 click = pytest.importorskip("click")
 pytest.importorskip("rich")
-CliRunner = importlib.import_module("click.testing").CliRunner
+CliRunner = pytest.importorskip("click.testing").CliRunner
 
 from tinkex.cli import _connect  # noqa: E402 - click has to be there first
 from tinkex.cli._app import COMMANDS, App, app  # noqa: E402

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 
 import pytest
 
-tokenizers = pytest.importorskip("tokenizers")
-pytest.importorskip("click")
-pytest.importorskip("rich")
-pytest.importorskip("aiohttp")
-
-from tinkex.cli._app import app
-from tinkex.testing import FakeServer
 from tinkex.types import SampledSequence, SampleResponse
+
+tokenizers = pytest.importorskip("tokenizers")
+testing = pytest.importorskip("tinkex.testing")
+CliRunner = pytest.importorskip("click.testing").CliRunner
+app = pytest.importorskip("tinkex.cli._app").app
 
 KEY = "tml-a-secret-key-for-tests"
 WORDS = {"zero": 0, "one": 1, "two": 2, "three": 3}
@@ -26,7 +23,7 @@ def server(monkeypatch):
     answer = SampleResponse([SampledSequence([2, 3], [-0.5, -1.0])], prompt_logprobs=[None, -2.0])
     monkeypatch.setenv("TINKER_API_KEY", KEY)
     monkeypatch.setenv("TINKER_TELEMETRY", "0")
-    with FakeServer(answers=lambda _: answer, require_key=KEY) as running:
+    with testing.FakeServer(answers=lambda _: answer, require_key=KEY) as running:
         yield running
 
 
@@ -37,7 +34,7 @@ def run(server, tmp_path):
     inner.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     inner.save(str(tmp_path / "tokenizer.json"))
     target = ["--base-url", server.url, "--tokenizer", str(tmp_path)]
-    runner = importlib.import_module("click.testing").CliRunner()
+    runner = CliRunner()
     return lambda *arguments: runner.invoke(app, [*arguments, *target])
 
 
@@ -45,7 +42,7 @@ def test_sample(run, server):
     """Text goes out as tokens and comes back as text; the session is finished."""
     result = run("sample", "zero one", "--max-tokens", "2")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "two three\n", "")
-    (sent,) = [request.body for request in server.requests if request.path.endswith("/asample")]
+    (sent,) = [request.json for request in server.requests if request.path.endswith("/asample")]
     assert sent["prompt"]["chunks"][0]["tokens"] == [0, 1]
     assert any(request.path.endswith("/finish") for request in server.requests)
 
@@ -81,7 +78,7 @@ def test_wrong_model_path(run, server):
 
 def test_deadline(run, server):
     """--timeout bounds the wait."""
-    server.fault("retrieve_future", "silent")
+    server.fault("retrieve_future", "hang")
     result = run("sample", "zero one", "--timeout", "0.2")
     assert result.exit_code == 1
     assert "0.2" in result.stderr

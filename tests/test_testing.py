@@ -458,7 +458,12 @@ def test_bad_samples_break_rules(server, caller, fields, rule):
 
 @pytest.mark.parametrize(
     "headers",
-    [{"Accept": None}, {"User-Agent": None}, {"Authorization": "Bearer x", "X-API-Key": None}, {"Content-Type": "text/plain"}],
+    [
+        {"Accept": None},
+        {"User-Agent": None},
+        {"Authorization": "Bearer x", "X-API-Key": None},
+        {"Content-Type": "text/plain"},
+    ],
 )
 def test_bad_headers_break_rules(server, caller, headers):
     """Headers that a server relies on are checked."""
@@ -581,7 +586,7 @@ def test_stop_is_quick():
         server.hold()
         caller.promise()
         begun = time.monotonic()
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 5  # a hold-up would take 10
 
 
 def test_prefix():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 
-from tinkex._version import VERSION as __version__
+from tinkex._version import __version__
 from tinkex.config import ClientConfig, RetryConfig
 from tinkex.errors import (
     APIConnectionError,

@@ -17,7 +17,7 @@ from tinkex._job import Grant, Job
 from tinkex._locks import new_lock
 from tinkex._threads import WorkerPool
 from tinkex._waiter import Waiter
-from tinkex.errors import ClientClosedError, QueueFullError
+from tinkex.errors import ClientClosedError, QueueFullError, SampleTimeoutError
 
 _SUBMISSIONS = 400
 _THROTTLED_SUBMISSIONS = 10
@@ -72,7 +72,9 @@ class Admission:
     finds the way closed is void, and whoever opens the way again puts new ones.
     """
 
-    def __init__(self, workers: WorkerPool, waiter: Waiter, clock: Clock, limits: Callable[[], tuple[int, int, int]]) -> None:
+    def __init__(
+        self, workers: WorkerPool, waiter: Waiter, clock: Clock, limits: Callable[[], tuple[int, int, int]]
+    ) -> None:
         self._workers = workers
         self._waiter = waiter
         self._clock = clock
@@ -251,8 +253,10 @@ class Admission:
                 while not self._closed and self._offered - self._taken > most:
                     if not self._room.wait(until - self._clock.monotonic()):
                         self._taken += 1
-                        raise self._timed_out(most)
+                        raise SampleTimeoutError(
+                            f"The queue stayed full (max_queued={most}) until the deadline. Nothing was sent.", "queued"
+                        )
             finally:
                 self._blocked -= 1
             if self._closed:
-                raise ClientClosedError()
+                raise ClientClosedError

@@ -30,7 +30,12 @@ class Announcer:
         self._telling = False
 
     def announce(
-        self, session: str, request_id: str | None, state: QueueState, reason: str | None, more: Iterable[QueueStateObserver | None]
+        self,
+        session: str,
+        request_id: str | None,
+        state: QueueState,
+        reason: str | None,
+        more: Iterable[QueueStateObserver | None],
     ) -> None:
         """Note a word about `session`, for the service's observers and those in `more`."""
         if state is QueueState.ACTIVE and session not in self._known:
@@ -44,7 +49,9 @@ class Announcer:
                 self._known[session] = (state, since if since is not None and previous is state else now)
                 if len(self._known) > _MOST_SESSIONS:
                     self._known.popitem(last=False)
-            event = QueueStateChanged(state, reason, session, request_id, previous, None if since is None else now - since)
+            event = QueueStateChanged(
+                state, reason, session, request_id, previous, None if since is None else now - since
+            )
             self._untold.append((event, (*self._observers, *(observer for observer in more if observer is not None))))
             start, self._telling = not self._telling, True
         if start:

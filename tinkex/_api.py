@@ -49,7 +49,9 @@ HEARTBEAT = Endpoint("session_heartbeat")
 CREATE_SAMPLING_SESSION = Endpoint("create_sampling_session")
 JOIN_SAMPLING_SESSION = Endpoint("join_sampling_session")
 CAPABILITIES = Endpoint("get_server_capabilities", method="GET")
-ASAMPLE = Endpoint("asample", extra=(("X-Tinker-Sampling-Backpressure", "1"), ("x-sdk-method", "SamplingClient.sample")))
+ASAMPLE = Endpoint(
+    "asample", extra=(("X-Tinker-Sampling-Backpressure", "1"), ("x-sdk-method", "SamplingClient.sample"))
+)
 RETRIEVE_FUTURE = Endpoint(
     "retrieve_future", accept="application/x-protobuf", extra=(("X-Tinker-Request-Type", "Sample"),)
 )
@@ -114,7 +116,9 @@ class Api:
             replayed = True
             yield from self._auth.renew(self._exchange_key, config, credential)
 
-    def persist(self, endpoint: Endpoint, body: bytes, config: ClientConfig, *, seconds: float | None = None) -> Story[Response]:
+    def persist(
+        self, endpoint: Endpoint, body: bytes, config: ClientConfig, *, seconds: float | None = None
+    ) -> Story[Response]:
         """`call` until it gives a 2xx, with the retries that `config.retry` allows; raises the last error."""
         budget = RetryBudget(config.retry, self._clock)
         seconds = config.request_timeout if seconds is None else seconds
@@ -141,11 +145,15 @@ class Api:
     def _exchange_key(self, config: ClientConfig) -> Story[dict[str, Any]]:
         return self.ask(AUTH_TOKEN, {}, config)
 
-    def error(self, response: Response, *, request_id: str | None = None, phase: str | None = None) -> APIStatusError | APIConnectionError:
+    def error(
+        self, response: Response, *, request_id: str | None = None, phase: str | None = None
+    ) -> APIStatusError | APIConnectionError:
         """The error that an answer other than a 2xx stands for."""
         if is_edge_rejection(response):
             return APIConnectionError(
-                "A proxy in front of the server refused the request with an empty 400. Nothing was done; try again.", request_id, phase
+                "A proxy in front of the server refused the request with an empty 400. Nothing was done; try again.",
+                request_id,
+                phase,
             )
         words = _wire.decode_error_body(response.headers.get("content-type", ""), response.body)
         message = words.message or clean_text(response.body[:2000].decode("utf-8", "replace"), 300)
@@ -155,7 +163,7 @@ class Api:
             response.status, message, message or None, request_id, retry_after(response.headers, self._clock), phase
         )
         told = response.headers.get("x-should-retry")
-        error.should_retry = told == "true" if told in ("true", "false") else None
+        error.__dict__["should_retry"] = told == "true" if told in ("true", "false") else None
         return error
 
     def _head(self, endpoint: Endpoint, config: ClientConfig, seconds: float) -> bytes:
@@ -205,7 +213,9 @@ def decode_object(response: Response) -> dict[str, Any]:
     try:
         decoded = _wire.decode_json(response.body)
     except ValueError as error:
-        raise APIResponseError(f"The server answered {response.status} with something other than JSON: {error}") from None
+        raise APIResponseError(
+            f"The server answered {response.status} with something other than JSON: {error}"
+        ) from None
     if not isinstance(decoded, dict):
         raise APIResponseError(f"The server answered {response.status} with JSON that is not an object.")
     return decoded
@@ -218,7 +228,11 @@ def retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
             seconds = float(headers["retry-after-ms"]) / 1000
         elif "retry-after" in headers:
             text = headers["retry-after"]
-            seconds = float(text) if text[:1].isdigit() or text[:1] == "." else email.utils.parsedate_to_datetime(text).timestamp() - clock.wall()
+            seconds = (
+                float(text)
+                if text[:1].isdigit() or text[:1] == "."
+                else email.utils.parsedate_to_datetime(text).timestamp() - clock.wall()
+            )
         else:
             return None
     except (ValueError, OverflowError):
@@ -229,4 +243,3 @@ def retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
 def _log_deprecation(note: str, headers: Mapping[str, str]) -> None:
     level = logging.ERROR if headers.get("x-deprecation-level", "").lower() == "error" else logging.WARNING
     logger.log(level, "The server says: %s", clean_text(note, 500))
-

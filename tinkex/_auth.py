@@ -61,7 +61,11 @@ class _Token:
         now = clock.monotonic()
         ends, made = (claims.expires_at, claims.issued_at) if claims else (None, None)
         self.ends_at = _FOREVER if ends is None else now + ends - clock.wall()
-        self.refresh_after = None if ends is None else (ends - (clock.wall() if made is None else made)) * random.uniform(*_REFRESH_SHARE)
+        self.refresh_after = (
+            None
+            if ends is None
+            else (ends - (clock.wall() if made is None else made)) * random.uniform(*_REFRESH_SHARE)
+        )
 
 
 class Auth:

@@ -28,7 +28,19 @@ _IDLE_SECONDS = 30.0
 class Connection(Grant):
     """One socket, used by one job at a time, never waited on by reading: what is not there yet is waited for parked."""
 
-    __slots__ = ("__weakref__", "_armed", "_parked", "_poll", "_pool", "_secure", "_socket", "_waiter", "fileno", "idle_since", "reused")
+    __slots__ = (
+        "__weakref__",
+        "_armed",
+        "_parked",
+        "_poll",
+        "_pool",
+        "_secure",
+        "_socket",
+        "_waiter",
+        "fileno",
+        "idle_since",
+        "reused",
+    )
 
     def __init__(self, raw: socket.socket, pool: ConnectionPool, waiter: Waiter) -> None:
         self._socket = raw
@@ -61,7 +73,9 @@ class Connection(Grant):
             if not data:
                 if reader.end():
                     return True
-                raise ConnectionResetError("the server closed the connection" + (" in mid-answer" if reader.started else ""))
+                raise ConnectionResetError(
+                    "the server closed the connection" + (" in mid-answer" if reader.started else "")
+                )
             if reader.feed(data):
                 return True
             if len(data) < size and not self._secure:
@@ -143,7 +157,15 @@ class ConnectionPool:
     """
 
     def __init__(
-        self, dialer: Dialer, waiter: Waiter, threads: ElasticPool, clock: Clock, *, most: int, most_idle: int, busiest: int
+        self,
+        dialer: Dialer,
+        waiter: Waiter,
+        threads: ElasticPool,
+        clock: Clock,
+        *,
+        most: int,
+        most_idle: int,
+        busiest: int,
     ) -> None:
         self._dialer = dialer
         self._waiter = waiter

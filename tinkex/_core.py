@@ -8,6 +8,8 @@ from __future__ import annotations
 import atexit
 import itertools
 import os
+import sys
+import warnings
 import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
@@ -140,7 +142,7 @@ class Core:
     def _start(self) -> Machine:
         with self._lock:
             if self.closed:
-                raise ClientClosedError()
+                raise ClientClosedError
             if self._machine is None:
                 self._machine = self._build(self._session_id)
             if not self._started:
@@ -190,7 +192,9 @@ class Owner:
             return
         if self._warn:
             where = core.config.current.base_url
-            warnings.warn(f"A ServiceClient of {where} was never closed: use `with`, or call close()", ResourceWarning, 2)
+            warnings.warn(
+                f"A ServiceClient of {where} was never closed: use `with`, or call close()", ResourceWarning, 2
+            )
         core.abandon()
 
 

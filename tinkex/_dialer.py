@@ -6,7 +6,6 @@ client, from settings and environment; urllib3 connects. The socket that comes o
 
 from __future__ import annotations
 
-import os
 import socket
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
@@ -39,14 +38,11 @@ class Dialer:
         self._connect_timeout = config.connect_timeout
         session = requests.Session()
         session.trust_env = config.trust_env
-        verify: bool | str = config.verify
-        if verify is True and config.trust_env:
-            verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or True
         environment = session.merge_environment_settings(
-            config.base_url, dict(config.proxies or {}), stream=False, verify=verify, cert=config.cert
+            config.base_url, dict(config.proxies or {}), stream=False, verify=config.verify, cert=config.cert
         )
         self._proxies: dict[str, str] = dict(environment["proxies"])
-        self._verify: bool | str = environment["verify"]
+        self._verify: bool | str = environment["verify"] or False
         self._cert = environment["cert"]
         self.authorization = _netrc_header(config)
         self._proxy = requests.utils.select_proxy(config.base_url, self._proxies)
@@ -124,9 +120,10 @@ class Dialer:
         if self._verify is False:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         prepared = requests.Request("POST", self._base).prepare()
-        pool = self._adapter.get_connection_with_tls_context(prepared, self._verify, self._proxies, self._cert)
+        pool: Any = self._adapter.get_connection_with_tls_context(prepared, self._verify, self._proxies, self._cert)
         pool.timeout = urllib3.Timeout(connect=self._connect_timeout, read=self._connect_timeout)
-        return pool
+        made: urllib3.HTTPConnectionPool = pool
+        return made
 
     def _refusal(self, error: Exception) -> APIConnectionError:
         words = clean_text(str(error), 500) or type(error).__name__

@@ -9,7 +9,7 @@ from tinkex._connections import Connection, ConnectionPool, Lease
 from tinkex._http import HTTPFormatError, Response, ResponseReader
 from tinkex._job import Job, Story
 from tinkex._threads import ElasticPool
-from tinkex._waiter import READY, TIMED_OUT
+from tinkex._waiter import READY, TIMED_OUT, TimedOut
 from tinkex.errors import APIConnectionError, APIResponseError, APITimeoutError, clean_text
 
 if TYPE_CHECKING:
@@ -67,7 +67,9 @@ class _Called:
 
     __slots__ = ("_body", "_dialer", "_head", "_seconds", "_threads", "until")
 
-    def __init__(self, dialer: Dialer, threads: ElasticPool, head: bytes, body: bytes, seconds: float, until: float) -> None:
+    def __init__(
+        self, dialer: Dialer, threads: ElasticPool, head: bytes, body: bytes, seconds: float, until: float
+    ) -> None:
         self._dialer = dialer
         self._threads = threads
         self._head = head
@@ -105,8 +107,8 @@ class Transport:
         """
         if not self.dialer.plain:
             until = self._clock.monotonic() + seconds + 60.0
-            called = yield _Called(self.dialer, self._threads, head, body, seconds, until)
-            if called is TIMED_OUT:
+            called: Response | TimedOut = yield _Called(self.dialer, self._threads, head, body, seconds, until)
+            if isinstance(called, TimedOut):
                 raise APITimeoutError(f"The server gave no answer within {seconds:g} s.", may_have_run=True)
             return called
         fresh = False

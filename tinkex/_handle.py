@@ -21,7 +21,7 @@ class Handle:
 
     def encode(self) -> str:
         """The text: base64 of compact JSON, safe in a URL."""
-        fields = {
+        fields: dict[str, Any] = {
             "session_id": self.session_id,
             "sampling_session_id": self.sampling_session_id,
             "holder": {
@@ -40,7 +40,9 @@ class Handle:
     def decode(cls, text: str) -> Self:
         """Read a handle; raises ValueError naming what is wrong with it."""
         try:
-            fields: Any = json.loads(base64.urlsafe_b64decode(text.strip().encode("ascii") + b"=" * (-len(text.strip()) % 4)))
+            fields: Any = json.loads(
+                base64.urlsafe_b64decode(text.strip().encode("ascii") + b"=" * (-len(text.strip()) % 4))
+            )
         except (ValueError, AttributeError, RecursionError):
             raise ValueError("handle is not a sampler handle: it must be the text that handle() gave") from None
         holder = fields.get("holder") if isinstance(fields, dict) else None

@@ -43,7 +43,20 @@ class ResponseReader:
     `max_body` bounds the body both as sent and after decompression. Nothing is allocated on the peer's word alone.
     """
 
-    __slots__ = ("_body", "_buffer", "_expect", "_feed", "_inflate", "_left", "_max_body", "_whole", "headers", "keep_alive", "started", "status")
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_expect",
+        "_feed",
+        "_inflate",
+        "_left",
+        "_max_body",
+        "_whole",
+        "headers",
+        "keep_alive",
+        "started",
+        "status",
+    )
 
     def __init__(self, max_body: int) -> None:
         self._max_body = max_body
@@ -94,10 +107,16 @@ class ResponseReader:
         status_line, *lines = head.split("\r\n")
         version, _, rest = status_line.partition(" ")
         digits, after = rest[:3], rest[3:4]
-        if version not in _VERSIONS or not (digits.isascii() and digits.isdigit()) or after.strip() or not 100 <= int(digits) < 600:
+        if (
+            version not in _VERSIONS
+            or not (digits.isascii() and digits.isdigit())
+            or after.strip()
+            or not 100 <= int(digits) < 600
+        ):
             raise HTTPFormatError(f"not an HTTP/1.1 status line: {status_line[:80]!r}")
         self.status = int(digits)
-        self.headers = headers = {}
+        headers: dict[str, str] = {}
+        self.headers = headers
         for line in lines:
             name, colon, value = line.partition(":")
             if not colon or not name or name.strip() != name:

@@ -7,6 +7,7 @@ wait puts it back on the workers' queue. `throw` is how a cancel or a deadline r
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import logging
 import threading
@@ -105,7 +106,22 @@ class Jobs:
 class Job:
     """One generator on its way to its future's end; any thread may wake or interrupt it, one runs it at a time."""
 
-    __slots__ = ("__weakref__", "_context", "_dropped", "_epoch", "_generator", "_interrupted", "_jobs", "_lock", "_running", "_story", "_value", "_waiting", "future", "on_deadline")
+    __slots__ = (
+        "__weakref__",
+        "_context",
+        "_dropped",
+        "_epoch",
+        "_generator",
+        "_interrupted",
+        "_jobs",
+        "_lock",
+        "_running",
+        "_story",
+        "_value",
+        "_waiting",
+        "future",
+        "on_deadline",
+    )
 
     def __init__(
         self, jobs: Jobs, story: Callable[..., Story[Any]], future: Future[Any], dropped: Callable[[], None] = _nothing
@@ -195,8 +211,9 @@ class Job:
         if isinstance(self.future, ClientFuture):
             self.future.fail_after_fork()
         generator, self._interrupted = self._generator, True
-        if generator is not None and not generator.gi_running:
-            generator.close()
+        if generator is not None:
+            with contextlib.suppress(ValueError):  # a thread that is lost was running it
+                generator.close()
         self._end()
 
     def _expire(self) -> bool:
@@ -272,4 +289,16 @@ def _wrapped(error: BaseException) -> TinkexError:
     return wrapper
 
 
-__all__ = ["DEADLINE", "READY", "TIMED_OUT", "Interrupted", "Job", "Jobs", "Outcome", "Sleep", "Story", "TimedOut", "Wait"]
+__all__ = [
+    "DEADLINE",
+    "READY",
+    "TIMED_OUT",
+    "Interrupted",
+    "Job",
+    "Jobs",
+    "Outcome",
+    "Sleep",
+    "Story",
+    "TimedOut",
+    "Wait",
+]

@@ -95,7 +95,9 @@ class Machine:
 
     # --- what clients ask for -----------------------------------------------------------------------------------------
 
-    def run(self, story: Callable[[], Story[T]], deadline: float, on_deadline: Callable[[], BaseException]) -> ClientFuture[T]:
+    def run(
+        self, story: Callable[[], Story[T]], deadline: float, on_deadline: Callable[[], BaseException]
+    ) -> ClientFuture[T]:
         """Have `story` told as a job of its own."""
         future: ClientFuture[T] = ClientFuture(self.callbacks)
         job = Job(self.jobs, story, future)
@@ -163,7 +165,9 @@ class Machine:
         now = self.clock.monotonic()
         if self._billing_since is None or now - self._billing_last > _BILLING_MEMORY:
             self._billing_since = now
-            logger.warning("The server asks for payment (402). Samples wait up to %.0f s; check the account's billing.", wait)
+            logger.warning(
+                "The server asks for payment (402). Samples wait up to %.0f s; check the account's billing.", wait
+            )
         self._billing_last = now
         limit = min(wait, self.session.flags.current.billing_exception_max_pause_duration_sec)
         return now - self._billing_since < limit
@@ -199,7 +203,9 @@ class Machine:
     def begin_telemetry(self) -> None:
         """Report to the server from now on, if the configuration allows."""
         if self.telemetry is None and self.config.current.telemetry:
-            self.telemetry = Telemetry(session_id=self.session.session_id, sdk_version=PROTOCOL_VERSION, clock=self.clock)
+            self.telemetry = Telemetry(
+                session_id=self.session.session_id, sdk_version=PROTOCOL_VERSION, clock=self.clock
+            )
             self.telemetry.on_event = self._flush_soon
             if self.session.created_here:
                 self.telemetry.session_start()
@@ -246,6 +252,7 @@ class Machine:
         return in_flight, config.max_queued, flags.sample_dispatch_bytes_semaphore_size
 
     def _response_limit(self) -> int:
-        return min(self.config.current.inflight_response_bytes, self.session.flags.current.inflight_response_bytes_semaphore_size)
-
-
+        return min(
+            self.config.current.inflight_response_bytes,
+            self.session.flags.current.inflight_response_bytes_semaphore_size,
+        )

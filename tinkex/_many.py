@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
 import attrs
@@ -34,22 +34,24 @@ def in_order(items: Iterable[Any], start: Start, most: int, *, return_exceptions
             future.cancel()
 
 
-def as_completed(items: Iterable[Any], start: Start, most: int, *, return_exceptions: bool) -> Iterator[tuple[int, Any]]:
+def as_completed(
+    items: Iterable[Any], start: Start, most: int, *, return_exceptions: bool
+) -> Iterator[tuple[int, Any]]:
     """Pairs of an item's number and its result, as they come."""
-    futures: dict[SampleFuture[SampleResponse], int] = {}
+    futures: dict[Future[SampleResponse], int] = {}
     source, number = iter(items), 0
     try:
         while True:
-            while len(futures) < most and (future := _next(source, start, return_exceptions)) is not None:
-                futures[future] = number
+            while len(futures) < most and (begun := _next(source, start, return_exceptions)) is not None:
+                futures[begun] = number
                 number += 1
             if not futures:
                 return
-            for future in wait(futures, return_when=FIRST_COMPLETED).done:
-                yield futures.pop(future), _outcome(future, return_exceptions)
+            for done in wait(futures, return_when=FIRST_COMPLETED).done:
+                yield futures.pop(done), _outcome(done, return_exceptions)
     finally:
-        for future in futures:
-            future.cancel()
+        for left in futures:
+            left.cancel()
 
 
 def _next(source: Iterator[Any], start: Start, return_exceptions: bool) -> SampleFuture[SampleResponse] | None:
@@ -71,7 +73,7 @@ def failed(error: Exception) -> SampleFuture[SampleResponse]:
     return future
 
 
-def _outcome(future: SampleFuture[SampleResponse], return_exceptions: bool) -> Any:
+def _outcome(future: Future[SampleResponse], return_exceptions: bool) -> Any:
     try:
         return future.result()
     except Exception as error:

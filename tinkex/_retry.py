@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import random
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinkex._clock import Clock
 from tinkex.config import RetryConfig
@@ -17,9 +18,9 @@ _POLL_AGAIN = frozenset({408, 429})
 
 
 class _Strategies(NamedTuple):
-    wait: tenacity.wait.WaitBaseT
-    stop: tenacity.stop.StopBaseT
-    retry: tenacity.retry.RetryBaseT
+    wait: Callable[[tenacity.RetryCallState], float]
+    stop: Callable[[tenacity.RetryCallState], bool]
+    retry: Callable[[tenacity.RetryCallState], bool]
 
 
 @functools.lru_cache(maxsize=32)
@@ -73,7 +74,8 @@ class RetryBudget:
 
         self.failures += 1
         strategies = _strategies(self._config)
-        state = tenacity.RetryCallState(None, None, (), {})  # type: ignore[arg-type] - no call of tenacity's own
+        no_call: Any = None  # the strategies are used, the loop around a call is ours
+        state = tenacity.RetryCallState(no_call, None, (), {})
         state.set_exception((type(error), error, error.__traceback__))
         state.attempt_number = self.failures
         delay = _jittered(strategies.wait(state), self._config)

@@ -11,8 +11,6 @@ from __future__ import annotations
 import logging
 from typing import Any, NamedTuple, Protocol
 
-import attrs
-
 from tinkex import _wire
 from tinkex._admission import Admission, Again, Slot
 from tinkex._api import ASAMPLE, RETRIEVE_FUTURE, Api, retry_after
@@ -130,9 +128,12 @@ class SampleStory:
                 fetch=now - self._fetching_since,
             )
             response = _wire.finish_response(
-                response, self.request, request_id=promise.request_id or None, sequence_ids=promise.sequence_ids
+                response,
+                self.request,
+                request_id=promise.request_id or None,
+                sequence_ids=promise.sequence_ids,
+                timing=timing,
             )
-            response = attrs.evolve(response, timing=timing)
             around.ended(response, None)
             return response
         except BaseException as error:

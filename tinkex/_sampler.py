@@ -71,6 +71,3 @@ class Sampler:
             "cloned_sampler_id": clone,
         }
         self.poller = SessionPoller(self._jobs, self._api, self._clock, self._config, target)
-
-
-

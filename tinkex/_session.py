@@ -102,7 +102,9 @@ class Shared:
 class Session:
     """One session with the server, begun on first use, kept alive, finished once by the process that began it."""
 
-    def __init__(self, jobs: Jobs, api: Api, auth: Auth, clock: Clock, config: SnapshotCell[ClientConfig], session_id: str | None) -> None:
+    def __init__(
+        self, jobs: Jobs, api: Api, auth: Auth, clock: Clock, config: SnapshotCell[ClientConfig], session_id: str | None
+    ) -> None:
         self._jobs = jobs
         self._api = api
         self._auth = auth
@@ -251,7 +253,9 @@ class Session:
                 outcome = _wire.outcome_of(decode_object(response))
                 if isinstance(outcome, _wire.Failed):
                     raise RequestFailedError(
-                        f"The server could not create the sampling session: {outcome.message}", request_id, outcome.category
+                        f"The server could not create the sampling session: {outcome.message}",
+                        request_id,
+                        outcome.category,
                     )
                 if isinstance(outcome, _wire.Completed) and isinstance(outcome.value, dict):
                     return outcome.value
@@ -287,7 +291,10 @@ def _text(answer: Mapping[str, Any], name: str, asked: str) -> str:
 
 
 def _log_messages(answer: Mapping[str, Any]) -> None:
-    for name, level in (("info_message", logging.INFO), ("warning_message", logging.WARNING), ("error_message", logging.ERROR)):
+    for name, level in (
+        ("info_message", logging.INFO),
+        ("warning_message", logging.WARNING),
+        ("error_message", logging.ERROR),
+    ):
         if isinstance(answer.get(name), str) and answer[name]:
             logger.log(level, "The server says: %s", clean_text(answer[name], 500))
-

@@ -61,7 +61,9 @@ class SessionPoller:
     When polling fails for good its waiters are told to look for themselves, and it begins anew with the next one.
     """
 
-    def __init__(self, jobs: Jobs, api: Api, clock: Clock, config: Callable[[], ClientConfig], target: dict[str, Any]) -> None:
+    def __init__(
+        self, jobs: Jobs, api: Api, clock: Clock, config: Callable[[], ClientConfig], target: dict[str, Any]
+    ) -> None:
         self._jobs = jobs
         self._api = api
         self._clock = clock

@@ -109,12 +109,12 @@ class ElasticPool:
         self._name = name
         self._idle_after = idle_after
         self._changed = threading.Condition(new_lock())  # guards all below
-        self._items: deque[Callable[[], None]] = deque()
+        self._items: deque[Callable[[], object]] = deque()
         self._idle = 0
         self._stopped = False
         self.threads = 0
 
-    def submit(self, work: Callable[[], None]) -> None:
+    def submit(self, work: Callable[[], object]) -> None:
         """Have `work` run soon; what it raises is logged."""
         with self._changed:
             self._items.append(work)
@@ -139,7 +139,7 @@ class ElasticPool:
                 logger.exception("A callback or observer raised; tinkex goes on.")
             del work
 
-    def _next(self) -> Callable[[], None] | None:
+    def _next(self) -> Callable[[], object] | None:
         with self._changed:
             self._idle += 1
             in_time = True

@@ -6,6 +6,7 @@ cost one thread and a kernel table.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import logging
@@ -132,10 +133,8 @@ class Waiter:
     def forget(self, fileno: int) -> None:
         """Stop watching `fileno`, which is about to be closed."""
         self._parked.pop(fileno, None)
-        try:
+        with contextlib.suppress(OSError, ValueError):  # it was never armed, or the waiter has ended
             self._poller.forget(fileno)
-        except (OSError, ValueError):  # it was never armed, or the waiter has ended
-            pass
 
     def call_at(self, at: float, who: Waiting, epoch: int) -> None:
         """Wake `who` with TIMED_OUT at `at` on the client's clock, if still in wait `epoch`; inf is never."""
@@ -156,10 +155,8 @@ class Waiter:
         return len(self._parked)
 
     def _rouse(self) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError):  # roused already
             os.write(self._alarm_in, b"!")
-        except (BlockingIOError, OSError):  # already roused, or ended
-            pass
 
     def _run(self, first: Callable[[], None]) -> None:
         mark_internal()

@@ -5,11 +5,13 @@ The only module that touches the private parts of `concurrent.futures.Future` (a
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
-from typing import Any, Self, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from tinkex._threads import ElasticPool, is_internal_thread
 from tinkex.errors import ForkedFutureError
@@ -31,7 +33,7 @@ class ClientFuture(Future[T]):
         super().__init__()
         self._callbacks = callbacks
 
-    def add_done_callback(self, fn: Callable[[Self], object]) -> None:  # type: ignore[override]
+    def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
         """Have `fn(future)` called when the future ends: on a thread of the callback pool, or here and now if it has.
 
         `fn` runs in a copy of the current context, may block, and may use the client, also to wait for another
@@ -44,7 +46,7 @@ class ClientFuture(Future[T]):
 
         def hand_over(future: Any) -> None:
             if self._callbacks is not None and is_internal_thread():
-                self._callbacks.submit(lambda: call(fn, future))
+                self._callbacks.submit(partial(call, fn, future))
             else:
                 call(fn, future)
 
@@ -59,7 +61,7 @@ class ClientFuture(Future[T]):
         if not super().cancel():
             return False
         mark = object()
-        if self.__dict__.setdefault("_canceller", mark) is mark:  # atomic: just one thread tells wait() and as_completed()
+        if self.__dict__.setdefault("_canceller", mark) is mark:  # atomic: one thread alone tells wait() and others
             self.set_running_or_notify_cancel()
         if self._interrupt is not None:
             self._interrupt()
@@ -71,15 +73,14 @@ class ClientFuture(Future[T]):
 
     def fail_after_fork(self) -> None:
         """End it in a forked child, where nothing works on it; its lock may have been held at the fork."""
-        waiters, self._condition = self._waiters, threading.Condition()  # type: ignore[attr-defined]
+        waiters, self._condition = self._waiters, threading.Condition()
         for waiter in waiters:
-            waiter.lock = threading.Lock()
             waiter.event = threading.Event()
+            if hasattr(waiter, "lock"):
+                waiter.lock = threading.Lock()
         self._done_callbacks: list[Any] = []
-        try:
+        with contextlib.suppress(InvalidStateError):
             self.set_exception(ForkedFutureError())
-        except InvalidStateError:
-            pass
 
 
 class SampleFuture(ClientFuture[T]):

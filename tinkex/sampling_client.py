@@ -165,8 +165,12 @@ class SamplingClient:
         if sampling_params is not None:
             defaults["sampling_params"] = sampling_params
         run = _many.in_order if ordered else _many.as_completed
-        start: Callable[[Any], SampleFuture[SampleResponse]] = lambda item: self.sample(**_many.keywords(item, defaults))  # noqa: E731
-        return run(items, start, most, return_exceptions=return_exceptions)
+        return run(
+            items,
+            lambda item: self.sample(**_many.keywords(item, defaults)),
+            most,
+            return_exceptions=return_exceptions,
+        )
 
     def get_base_model(self, *, timeout: float | None = None) -> str:
         """The name of the model under the weights; asks the server where this client does not know. Blocks.
@@ -174,10 +178,14 @@ class SamplingClient:
         Raises NotFoundError or MissingFeatureError where the server does not tell.
         """
         if self._identity.base_model is None:
-            told = self._core.run(lambda: self._core.machine.session.sampler(self.sampling_session_id), timeout, "get_base_model")
+            told = self._core.run(
+                lambda: self._core.machine.session.sampler(self.sampling_session_id), timeout, "get_base_model"
+            )
             base_model = told.result().get("base_model")
             if not isinstance(base_model, str) or not base_model:
-                raise MissingFeatureError("The server does not tell the base model of this sampler. Pass a tokenizer of your own.")
+                raise MissingFeatureError(
+                    "The server does not tell the base model of this sampler. Pass a tokenizer of your own."
+                )
             self._identity = Handle(
                 self._identity.base_url, self.sampling_session_id, self._identity.session_id, base_model,
                 self._identity.record_stability_info,
@@ -218,10 +226,7 @@ class SamplingClient:
         """The caller's part: nothing here waits, except for room in a full queue."""
         core = self._core
         config = core.config.current
-        if timeout is None:
-            timeout = config.timeout
-        else:
-            timeout = _deadline_seconds(timeout)
+        timeout = config.timeout if timeout is None else _deadline_seconds(timeout)
         if self._closed:
             raise ClientClosedError("This sampling client is closed: make a new one.")
         machine = core.machine
@@ -237,7 +242,12 @@ class SamplingClient:
         if machine.session.flags.current.sample_no_retries:
             retry = _NO_RETRY
         story = SampleStory(machine, sampler, request, config, future, retry, observers, self)
-        job = Job(machine.jobs, story.tell if finish is None else lambda slot: _then(story.tell(slot), finish), future, machine.admission.dropped)
+        job = Job(
+            machine.jobs,
+            story.tell if finish is None else lambda slot: _then(story.tell(slot), finish),
+            future,
+            machine.admission.dropped,
+        )
         job.on_deadline = lambda: _too_late(future, timeout)
         future.on_cancel(job.interrupt)
         machine.waiter.call_at(deadline, job, DEADLINE)
@@ -251,7 +261,11 @@ class SamplingClient:
             known = machine.session.capabilities
             if known is None:
                 return
-            names = (model.max_context_length for model in known.supported_models if model.model_name == self._identity.base_model)
+            names = (
+                model.max_context_length
+                for model in known.supported_models
+                if model.model_name == self._identity.base_model
+            )
             self._context_length = limit = next(names, None) or 0
         length = request.prompt.known_length
         wanted = request.sampling_params.max_tokens or 0

@@ -139,7 +139,9 @@ class ServiceClient:
     def get_server_capabilities(self, *, timeout: float | None = None) -> ServerCapabilities:
         """What the server offers; blocks. Raises APIError where it does not say."""
         session = self._core.machine.session
-        capabilities: ServerCapabilities = self._core.run(session.fetch_capabilities, timeout, "get_server_capabilities").result()
+        capabilities: ServerCapabilities = self._core.run(
+            session.fetch_capabilities, timeout, "get_server_capabilities"
+        ).result()
         return capabilities
 
     def stats(self) -> ServiceStats:

@@ -89,13 +89,13 @@ def test_many_at_once(client):
 def test_unknown_base_model(service):
     """A base model that the server does not serve fails the sample at once, in the server's words."""
     client = service.create_sampling_client(base_model="no/such-model")
-    with pytest.raises(tinkex.APIError, match="no/such-model"):
+    with pytest.raises(tinkex.BadRequestError, match="no/such-model"):
         client.sample(PROMPT, FOUR_TOKENS, timeout=120).result(timeout=130)
 
 
 def test_topk_prompt_logprobs(client, skyrl):
     """What SkyRL cannot do is an error: 0.4.0 refuses it, 0.3.0 leaves it out of the answer."""
-    expected = tinkex.APIError if skyrl.version == "0.4.0" else tinkex.MissingFeatureError
+    expected = tinkex.BadRequestError if skyrl.version == "0.4.0" else tinkex.MissingFeatureError
     future = client.sample(PROMPT, FOUR_TOKENS, include_prompt_logprobs=True, topk_prompt_logprobs=2)
     with pytest.raises(expected, match="topk_prompt_logprobs"):
         future.result(timeout=120)

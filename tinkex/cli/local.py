@@ -44,8 +44,9 @@ def serve(*, port: int, gguf: str | None) -> None:
     Prints the server's URL: set TINKER_BASE_URL to it, or pass it as --base-url.
     """
     signal.signal(signal.SIGTERM, _stop)
-    model = gguf or fetch_local_model()
-    server = tinkex.local.LocalServer(model, port=port)
+    if gguf is None:
+        fetch_local_model()
+    server = tinkex.local.LocalServer(gguf, port=port)
     with working("Starting the server"):
         server.start()
     with server:

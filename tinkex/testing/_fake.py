@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Self
 
-import aiohttp  # noqa: F401  # a clear failure where the extra is missing
 from attrs import evolve
 
 from tinkex._server import EngineError, ServerOptions, make_app
