@@ -23,7 +23,7 @@ LAYERS = (
     ("_admission", "_auth", "_budget", "_connections"),
     ("_exchange",),
     ("_api",),
-    ("_session", "_session_poller"),
+    ("_session", "_session_poller", "_surroundings"),
     ("_sampler",),
     ("_sample",),
     ("_machine",),
@@ -32,6 +32,10 @@ LAYERS = (
     ("service_client",),
 )
 OUTSIDE_THE_CORE = ("tinkex._server", "tinkex.testing", "tinkex.local", "tinkex.cli")
+STORY = "tinkex._sample"
+COLLABORATORS = {"_admission", "_api", "_budget", "_retry", "_sampler", "_wire"}  # what the story calls
+VOCABULARY = {"_clock", "_http", "_job", "_session_poller", "config", "errors", "future", "queue_state", "types"}
+VOCABULARY |= {"_surroundings"}  # only says where the collaborators are found
 OPTIONAL = {("tinkex.service_client", "tinkex.local")}  # `ServiceClient.local()`, where its extra is installed
 LONGEST_MODULE = 350
 LONGEST_FUNCTION = 50
@@ -120,6 +124,13 @@ def test_imports_point_down():
         and (name, target) not in OPTIONAL
     ]
     assert upward == []
+
+
+def test_story_has_few_collaborators():
+    """The story of a sample calls at most six parts; what else it imports are the words it is told in."""
+    imported = {target.split(".")[1] for target in graph()[STORY] if target != "tinkex"}
+    assert imported <= COLLABORATORS | VOCABULARY
+    assert len(imported & COLLABORATORS) <= 6
 
 
 def importers(*packages):

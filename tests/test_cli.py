@@ -67,7 +67,7 @@ class Fake:
     def __exit__(self, kind, *_):
         self.closed_with = kind
 
-    def get_server_capabilities(self):
+    def get_server_capabilities(self, *, timeout):
         return ServerCapabilities(SupportedModel(name) for name in self.models)
 
     def create_sampling_client(self, **options):
@@ -125,7 +125,7 @@ def test_sample_passes_every_option(fake):
     assert (params.max_tokens, params.temperature, params.seed, params.top_k) == (7, 0.5, 3, 5)
     assert (params.top_p, params.stop) == (0.9, ("x", "y"))
     assert fake.options == {"num_samples": 2, "timeout": 9.0}
-    assert fake.calls == [{"base_model": "m", "model_path": None}]
+    assert fake.calls == [{"base_model": "m", "model_path": None, "timeout": 9.0}]
 
 
 def test_sample_json_is_all_there_is_on_stdout(fake):
@@ -205,7 +205,7 @@ def test_the_client_refusing_a_value_is_wrong_usage(fake):
 def test_base_url_alone_takes_the_only_model(fake):
     """Without a model, the server's only one is used."""
     assert run("sample", "abc", "--base-url", "http://127.0.0.1:1").exit_code == 0
-    assert fake.calls == [{"base_model": "only-model", "model_path": None}]
+    assert fake.calls == [{"base_model": "only-model", "model_path": None, "timeout": None}]
 
 
 @pytest.mark.parametrize(("models", "words"), [(["m1", "m2"], "m1, m2"), ([], "names none")])
@@ -225,7 +225,7 @@ def test_base_url_from_the_environment(fake, monkeypatch):
 def test_model_path_alone_works(fake):
     """Saved weights need no base model."""
     assert run("sample", "abc", "--model-path", "tinker://run/sampler_weights/1").exit_code == 0
-    assert fake.calls == [{"base_model": None, "model_path": "tinker://run/sampler_weights/1"}]
+    assert fake.calls == [{"base_model": None, "model_path": "tinker://run/sampler_weights/1", "timeout": None}]
 
 
 def test_failure_is_one_line_without_the_key(fake):
@@ -302,10 +302,10 @@ def test_logprobs_of_one_token(fake):
 
 def test_version():
     """The version is the package's, for people and for programs."""
-    from tinkex._version import VERSION
+    from tinkex._version import __version__
 
-    assert run("version").stdout.startswith(f"tinkex {VERSION} ")
-    assert json.loads(run("version", "--json").stdout)["tinkex"] == VERSION
+    assert run("version").stdout.startswith(f"tinkex {__version__} ")
+    assert json.loads(run("version", "--json").stdout)["tinkex"] == __version__
 
 
 def test_help_lists_what_the_commands_say():

@@ -577,6 +577,26 @@ def test_life(server):
     assert "tinkex-fake-server" not in {thread.name for thread in threading.enumerate()}
 
 
+@pytest.mark.slow
+def test_stop_in_a_forked_child():
+    """A forked child that leaves the context takes nothing from its parent."""
+    script = (
+        "import os, requests\n"
+        "from tinkex.testing import FakeServer\n"
+        "with FakeServer(tls=True) as server:\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        server.stop()\n"
+        "        os._exit(0)\n"
+        "    assert os.waitpid(child, 0)[1] == 0\n"
+        "    print(requests.get(server.url + '/api/v1/healthz', verify=server.ca_file, timeout=5).status_code)\n"
+    )
+    root = str(Path(__file__).parent.parent)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False, timeout=60)
+    assert done.stdout == "200\n", done.stderr
+
+
 def test_stop_is_quick():
     """Requests under way do not hold a server up."""
     with FakeServer() as server, Caller(server) as caller:

@@ -6,7 +6,7 @@ import email.utils
 import itertools
 import logging
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -75,10 +75,6 @@ class Api:
         self.knows_no_metadata = False  # the server refuses `allow_metadata_only`
         self._heads: dict[tuple[str, int], tuple[Mapping[str, str], bytes]] = {}
 
-    def forked(self) -> None:
-        """Take a stem of this process's own for idempotency keys."""
-        self._key_stem = f"tinkex-{uuid.uuid4()}"
-
     def call(
         self,
         endpoint: Endpoint,
@@ -94,12 +90,13 @@ class Api:
 
         Raises APIConnectionError, APITimeoutError, APIResponseError, CredentialError.
         """
-        head = self._head(endpoint, config, seconds)
-        head += f"Content-Length: {len(body)}\r\nX-Idempotency-Key: {self._key_stem}-{next(self._keys)}\r\n".encode()
-        head += f"x-stainless-retry-count: {retry_count}\r\n{extra}".encode("latin-1")
-        replayed = False
+        head = self._head(endpoint, config, seconds) + extra.encode("latin-1")
+        if endpoint.method != "GET":
+            key = f"X-Idempotency-Key: {self._key_stem}-{next(self._keys)}"
+            head += f"Content-Length: {len(body)}\r\n{key}\r\nx-stainless-retry-count: {retry_count}\r\n".encode()
+        renewed = False
         while True:
-            credential = yield from self._auth.credential(self._exchange_key, config, raw=endpoint.raw)
+            credential = yield from self._auth.credential(self._exchange_key, raw=endpoint.raw)
             response = yield from self._transport.exchange(
                 head + self._auth_head(credential),
                 body,
@@ -108,13 +105,13 @@ class Api:
                 pace=endpoint.pace,
                 urgent=urgent,
             )
-            note = response.headers.get("x-deprecation-note")
-            if note:
-                _log_deprecation(note, response.headers)
-            if response.status != 401 or replayed or endpoint.raw or not self._auth.may_renew(response.headers, config):
-                return response
-            replayed = True
-            yield from self._auth.renew(self._exchange_key, config, credential)
+            if response.status >= 400:
+                _redact(response, credential)
+            may_renew = response.status == 401 and not renewed and not endpoint.raw
+            if not may_renew or not self._auth.may_renew(response.headers):
+                return self._noted(response)
+            renewed = True
+            yield from self._auth.renew(self._exchange_key, credential)
 
     def persist(
         self, endpoint: Endpoint, body: bytes, config: ClientConfig, *, seconds: float | None = None
@@ -138,9 +135,9 @@ class Api:
         response = yield from self.persist(endpoint, body, config)
         return decode_object(response)
 
-    def keep_token_fresh(self, config: Callable[[], ClientConfig]) -> Story[None]:
+    def keep_token_fresh(self) -> Story[None]:
         """Refresh the token in the background."""
-        return self._auth.keep_fresh(self._exchange_key, config)
+        return self._auth.keep_fresh(self._exchange_key)
 
     def _exchange_key(self, config: ClientConfig) -> Story[dict[str, Any]]:
         return self.ask(AUTH_TOKEN, {}, config)
@@ -158,7 +155,8 @@ class Api:
         words = _wire.decode_error_body(response.headers.get("content-type", ""), response.body)
         message = words.message or clean_text(response.body[:2000].decode("utf-8", "replace"), 300)
         if 300 <= response.status < 400:
-            message = f"a redirect to {clean_text(response.headers.get('location', 'nowhere'), 200)}, which is not followed; check base_url"
+            where = clean_text(response.headers.get("location", "nowhere"), 200)
+            message = f"a redirect to {where}, which is not followed; check base_url"
         error = status_error(
             response.status, message, message or None, request_id, retry_after(response.headers, self._clock), phase
         )
@@ -183,7 +181,7 @@ class Api:
         }
         if endpoint.method != "GET":
             fields["Content-Type"] = "application/json"
-        if not self._official:  # what open servers tell their users and their replicas apart by
+        if not self._official:  # some open servers refuse a request without one, and route by it
             fields["X-Request-Id"] = fields["X-Ray-Serve-Request-Id"] = self._key_stem
         overridden = {name.lower() for name in config.default_headers}
         kept = [(name, value) for name, value in fields.items() if name.lower() not in overridden]
@@ -195,12 +193,21 @@ class Api:
         self._heads[key] = (config.default_headers, head)
         return head
 
+    def _noted(self, response: Response) -> Response:
+        note = response.headers.get("x-deprecation-note")
+        if note:
+            level = response.headers.get("x-deprecation-level", "").lower()
+            logger.log(
+                logging.ERROR if level == "error" else logging.WARNING, "The server says: %s", clean_text(note, 500)
+            )
+        return response
+
     def _auth_head(self, credential: str | None) -> bytes:
         other = self._transport.dialer.authorization
-        if credential is None:
-            return f"Authorization: {other}\r\n".encode("latin-1") if other else b""
-        bearer = "" if self._official else f"Authorization: {other or f'Bearer {credential}'}\r\n"
-        return f"X-API-Key: {credential}\r\n{bearer}".encode("latin-1")
+        lines = f"Authorization: {other}\r\n" if other else ""
+        if credential is not None:
+            lines += f"X-API-Key: {credential}\r\n"
+        return lines.encode("latin-1")
 
 
 def is_edge_rejection(response: Response) -> bool:
@@ -240,6 +247,8 @@ def retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
     return min(seconds, _MOST_RETRY_AFTER) if seconds > 0 else None
 
 
-def _log_deprecation(note: str, headers: Mapping[str, str]) -> None:
-    level = logging.ERROR if headers.get("x-deprecation-level", "").lower() == "error" else logging.WARNING
-    logger.log(level, "The server says: %s", clean_text(note, 500))
+def _redact(response: Response, credential: str | None) -> None:
+    """Take the credential out of an error answer that repeats it, before anybody quotes the answer."""
+    if credential:
+        response.body = response.body.replace(credential.encode("latin-1"), b"[redacted]")
+        response.headers = {name: value.replace(credential, "[redacted]") for name, value in response.headers.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import random
@@ -13,6 +14,7 @@ from typing import Any
 from tinkex._clock import Clock
 from tinkex._job import Job, Jobs, Outcome, Sleep, Story
 from tinkex._locks import new_lock
+from tinkex._snapshot import SnapshotCell
 from tinkex._threads import ElasticPool
 from tinkex.config import ClientConfig
 from tinkex.credentials import parse_claims, resolve_credential
@@ -24,6 +26,7 @@ _INVALID_TOKEN = re.compile(r'error\s*=\s*"?invalid_token', re.IGNORECASE)
 _REFRESH_SHARE = (0.45, 0.55)
 _REFRESH_BEFORE_END = 60.0
 _REFRESH_RETRY = 60.0
+_SHORTEST_SECRET = 4  # what is shorter is no secret, and would mangle the words it stands in
 _FOREVER = float("inf")
 
 Exchange = Callable[[ClientConfig], Story[dict[str, Any]]]
@@ -69,14 +72,18 @@ class _Token:
 
 
 class Auth:
-    """Keeps the credential of one service. Whoever needs a new one shares one exchange with everybody who does."""
+    """Keeps the credential of one service. Whoever needs a new one shares one exchange with everybody who does.
 
-    def __init__(self, jobs: Jobs, threads: ElasticPool, clock: Clock) -> None:
+    The key is read from the current configuration for every request, so that one that was rotated is used at once.
+    """
+
+    def __init__(self, jobs: Jobs, threads: ElasticPool, clock: Clock, config: SnapshotCell[ClientConfig]) -> None:
         self._jobs = jobs
         self._threads = threads
         self._clock = clock
+        self._config = config
         self._lock = new_lock()  # guards _renewing
-        self._renewing: Future[None] | None = None
+        self._renewing: tuple[str | None, Future[None]] | None = None  # the configured key, and the end of it
         self._exchanges = False  # the server wants a token instead of the key
         self._command_required = False
         self._found: tuple[str | None, str | None] | None = None  # the configured key, and what the chain made of it
@@ -86,37 +93,41 @@ class Auth:
         """Follow the server's start-up flags."""
         self._exchanges = exchanges
         self._command_required = command_required
+        if command_required and self._found is not None and self._found[0] is not None:
+            self._found = None  # the configured key was good enough until now
 
-    def credential(self, exchange: Exchange, config: ClientConfig, *, raw: bool) -> Story[str | None]:
+    def credential(self, exchange: Exchange, *, raw: bool) -> Story[str | None]:
         """What to send as X-API-Key now; None for nothing. `raw` asks for the key itself, not for a token."""
         found = self._found
-        if found is None or found[0] != config.api_key:
-            yield from self._resolve(config)
+        if found is None or found[0] != self._config.current.api_key:
+            yield from self._resolve()
             found = self._found
             assert found is not None
         if raw or not self._exchanges:
             return found[1]
         token = self._token
         if token is None or token[0] != found[1] or self._clock.monotonic() >= token[1].ends_at - _REFRESH_BEFORE_END:
-            yield from self.renew(exchange, config, token[1].text if token and token[0] == found[1] else None)
+            yield from self.renew(exchange, token[1].text if token and token[0] == found[1] else None)
             token = self._token
         return token[1].text if token else found[1]
 
-    def may_renew(self, headers: Mapping[str, str], config: ClientConfig) -> bool:
+    def may_renew(self, headers: Mapping[str, str]) -> bool:
         """Whether a 401 with these headers is worth a new credential: the token is refused, or a command has another."""
         if self._exchanges:
             return bool(_INVALID_TOKEN.search(headers.get("www-authenticate", "")))
-        return config.api_key is None and bool(os.environ.get("TINKER_CREDENTIAL_CMD"))
+        fixed = self._config.current.api_key is not None and not self._command_required
+        return not fixed and bool(os.environ.get("TINKER_CREDENTIAL_CMD"))
 
-    def renew(self, exchange: Exchange, config: ClientConfig, rejected: str | None) -> Story[None]:
+    def renew(self, exchange: Exchange, rejected: str | None) -> Story[None]:
         """Get a new credential unless another job has since `rejected` was sent; a live token survives a failure."""
+        key = self._config.current.api_key
         with self._lock:
             if self._current() != rejected and rejected is not None:
                 return
-            future = self._renewing
-            if future is None:
-                self._renewing = future = Future()
-                self._jobs.start(lambda: self._renew(exchange, config), future)
+            if self._renewing is None or self._renewing[0] != key:
+                self._renewing = begun = (key, Future())
+                self._jobs.start(lambda: self._renew(exchange, begun), begun[1])
+            future = self._renewing[1]
         done = yield Outcome(future)
         error = done.exception()
         if error is not None:
@@ -124,43 +135,55 @@ class Auth:
             if token is None or token[1].text == rejected or self._clock.monotonic() >= token[1].ends_at:
                 raise error
 
-    def keep_fresh(self, exchange: Exchange, config: Callable[[], ClientConfig]) -> Story[None]:
+    def keep_fresh(self, exchange: Exchange) -> Story[None]:
         """Refresh the token in the background for as long as the service lives."""
         while self._token is not None and self._token[1].refresh_after is not None:
             delay = max(1.0, self._token[1].refresh_after)
             while True:
                 yield Sleep(self._clock.monotonic() + delay)
-                try:
-                    yield from self.renew(exchange, config(), None)
+                before = self._token
+                with contextlib.suppress(TinkexError):  # it was logged; the old token may live
+                    yield from self.renew(exchange, None)
+                if self._token is not before:
                     break
-                except TinkexError as error:
-                    logger.warning("The access token could not be refreshed; the old one stays: %s", error)
-                    delay = _REFRESH_RETRY
+                delay = _REFRESH_RETRY
+
+    def masked(self, text: str) -> str:
+        """The server's words, without the credentials it was sent."""
+        found, token = self._found, self._token
+        for secret in (found and found[1], self._config.current.api_key, token and token[1].text):
+            if secret and len(secret) >= _SHORTEST_SECRET:
+                text = text.replace(secret, "[redacted]")
+        return text
 
     def _current(self) -> str | None:
         token = self._token if self._exchanges else None
         return token[1].text if token else self._found[1] if self._found else None
 
-    def _renew(self, exchange: Exchange, config: ClientConfig) -> Story[None]:
+    def _renew(self, exchange: Exchange, mine: tuple[str | None, Future[None]]) -> Story[None]:
         try:
-            yield from self._resolve(config)
+            yield from self._resolve()
             if self._exchanges:
-                yield from self._exchange(exchange, config)
+                yield from self._exchange(exchange)
+        except TinkexError as error:
+            logger.warning("The credential could not be renewed; the old one is used as long as it lasts: %s", error)
+            raise
         finally:
             with self._lock:
-                self._renewing = None
+                if self._renewing is mine:
+                    self._renewing = None
 
-    def _resolve(self, config: ClientConfig) -> Story[None]:
-        required = self._command_required
+    def _resolve(self) -> Story[None]:
+        config, required = self._config.current, self._command_required
         credential = yield Resolve(
             self._threads, lambda: resolve_credential(config, command_required=required, clock=self._clock)
         )
         self._found = (config.api_key, credential)
 
-    def _exchange(self, exchange: Exchange, config: ClientConfig) -> Story[None]:
+    def _exchange(self, exchange: Exchange) -> Story[None]:
         assert self._found is not None
         key = self._found[1]
-        text = (yield from exchange(config)).get("jwt")
+        text = (yield from exchange(self._config.current)).get("jwt")
         if not isinstance(text, str) or not text or not text.isascii() or not text.isprintable():
             raise APIResponseError("The server exchanged the API key for something that is not a token.")
         self._token = (key, _Token(text, self._clock))

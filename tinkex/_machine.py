@@ -22,7 +22,6 @@ from tinkex._dialer import Dialer
 from tinkex._exchange import Transport
 from tinkex._job import Job, Jobs, Sleep, Story
 from tinkex._locks import new_lock
-from tinkex._sample import SampleStory
 from tinkex._sampler import Sampler
 from tinkex._session import Session
 from tinkex._snapshot import SnapshotCell
@@ -75,14 +74,14 @@ class Machine:
             dialer, self.waiter, self.dialing, clock, most=first.max_connections, most_idle=first.max_idle_connections,
             busiest=2 * first.workers,
         )  # fmt: skip
-        self.auth = Auth(self.jobs, self.dialing, clock)
+        self.auth = Auth(self.jobs, self.dialing, clock, config)
         self.api = Api(Transport(dialer, self.connections, self.dialing, clock), self.auth, clock, first)
         self.session = Session(self.jobs, self.api, self.auth, clock, config, session_id)
         self.admission = Admission(self.workers, self.waiter, clock, self._limits)
         self.response_bytes = ByteBudget(self._response_limit)
         self._announcer = Announcer(observers, self.callbacks, clock)
         self._counters = Counters()
-        self._waiting: set[SampleStory] = set()
+        self._waiting: set[object] = set()
         self._billing_since: float | None = None
         self._billing_last = float("-inf")
         self._flushing = False
@@ -154,11 +153,16 @@ class Machine:
 
     # --- what samples ask for (Surroundings) --------------------------------------------------------------------------
 
-    def announce(self, story: SampleStory, state: QueueState, reason: str | None) -> None:
+    def announce(
+        self,
+        sampling_session_id: str,
+        request_id: str | None,
+        state: QueueState,
+        reason: str | None,
+        observers: tuple[QueueStateObserver, ...],
+    ) -> None:
         """Tell the observers about the server's queue."""
-        self._announcer.announce(
-            story.sampler.sampling_session_id, story.future.request_id, state, reason, story.observers
-        )
+        self._announcer.announce(sampling_session_id, request_id, state, reason, observers)
 
     def may_wait_for_billing(self, wait: float) -> bool:
         """Whether a 402 may be sat out: until `wait` seconds, or the server's own limit, after the first of a series."""
@@ -176,7 +180,7 @@ class Machine:
         """Whether the session poller is offered and pays: it slows a lone sample, and is the cheapest way for many."""
         return len(self._waiting) > self.workers.count and self.session.flags.current.sample_use_retrieve_futures
 
-    def waits_for_answer(self, story: SampleStory, *, begins: bool) -> None:
+    def waits_for_answer(self, story: object, *, begins: bool) -> None:
         """Count who waits for the server."""
         (self._waiting.add if begins else self._waiting.discard)(story)
 

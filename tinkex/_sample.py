@@ -9,18 +9,17 @@ taken, whether it ends with a result, an error, a cancel or its deadline.
 from __future__ import annotations
 
 import logging
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from tinkex import _wire
-from tinkex._admission import Admission, Again, Slot
-from tinkex._api import ASAMPLE, RETRIEVE_FUTURE, Api, retry_after
-from tinkex._budget import ByteBudget, Reserve, Reserved
-from tinkex._clock import Clock
+from tinkex._admission import Again, Slot
+from tinkex._api import ASAMPLE, RETRIEVE_FUTURE, retry_after
+from tinkex._budget import Reserve
 from tinkex._http import Response
 from tinkex._job import Interrupted, Sleep, Story
 from tinkex._retry import RetryBudget
 from tinkex._sampler import Sampler
-from tinkex._session_poller import Completion
+from tinkex._surroundings import Surroundings
 from tinkex.config import ClientConfig, RetryConfig
 from tinkex.errors import (
     APIConnectionError,
@@ -43,33 +42,6 @@ _MOST_DOUBTFUL = 3  # polls answered by something that may be a proxy
 _QUICK_ANSWER = 1.0  # "not yet" sooner than this is not a long poll's
 
 
-class Surroundings(Protocol):
-    """What the samples of one service share, as far as their story goes."""
-
-    api: Api
-    admission: Admission
-    response_bytes: ByteBudget
-    clock: Clock
-
-    def announce(self, story: SampleStory, state: QueueState, reason: str | None) -> None:
-        """Tell the observers about the server's queue."""
-
-    def may_wait_for_billing(self, wait: float) -> bool:
-        """Whether a 402 may be sat out by somebody who would do so for `wait` seconds."""
-
-    def poll_together(self) -> bool:
-        """Whether to wait through the session poller: the server has one, and it pays."""
-
-    def waits_for_answer(self, story: SampleStory, *, begins: bool) -> None:
-        """Count who waits for the server."""
-
-    def forget(self, request_id: str) -> None:
-        """Tell the server that nobody wants the result any more."""
-
-    def ended(self, response: SampleResponse | None, error: BaseException | None) -> None:
-        """Keep count."""
-
-
 class _Promise(NamedTuple):
     request_id: str
     sequence_ids: tuple[str, ...] | None
@@ -89,7 +61,10 @@ class _Expired(Exception):  # noqa: N818 - it steers, it is not an error of anyb
 class SampleStory:
     """One sample: what was asked for, and how far it has come."""
 
-    __slots__ = ("_around", "_config", "_doubtful", "_fetching_since", "_owner", "_quick", "_retry", "_risked", "future", "observers", "request", "sampler", "started_at")  # fmt: skip
+    __slots__ = (
+        "_around", "_config", "_doubtful", "_fetching_since", "_observers", "_owner", "_quick", "_retry", "_risked",
+        "future", "request", "sampler", "started_at",
+    )  # fmt: skip
 
     def __init__(
         self, around: Surroundings, sampler: Sampler, request: SampleRequest, config: ClientConfig,
@@ -100,7 +75,7 @@ class SampleStory:
         self.sampler = sampler
         self.request = request
         self.future = future
-        self.observers = observers
+        self._observers = observers
         self._retry = RetryBudget(retry, around.clock)
         self._owner = owner  # a sample keeps alive the client it was asked of
         self.started_at = around.clock.monotonic()
@@ -144,7 +119,7 @@ class SampleStory:
         finally:
             self.future.phase = "done"
             around.admission.ended()
-            around.announce(self, QueueState.ACTIVE, None)
+            self._announce(QueueState.ACTIVE, None)
 
     # --- submit -------------------------------------------------------------------------------------------------------
 
@@ -236,19 +211,17 @@ class SampleStory:
             return self._inline(promise.inline)
         around = self._around
         self._doubtful = self._quick = 0
-        reserved: Reserved | None = None
-        told_by_poller = False
-        iteration = 0
+        self.future.phase = "waiting"
+        iteration, size, reserved = 0, None, None
+        poller = self.sampler.poller if around.poll_together() else None
         around.waits_for_answer(self, begins=True)
         try:
+            if poller is not None:
+                size = (yield from poller.completion(promise.request_id)).size
             while True:
-                self.future.phase = "waiting" if reserved is None else "fetching"
-                if not told_by_poller and around.poll_together() and self.sampler.poller is not None:
-                    told_by_poller = True
-                    told = yield self.sampler.poller.wait(promise.request_id)
-                    if isinstance(told, Completion) and told.size:
-                        reserved = yield Reserve(around.response_bytes, told.size)
-                        self.future.phase = "fetching"
+                if size is not None and reserved is None:
+                    reserved = yield Reserve(around.response_bytes, size)
+                    self.future.phase = "fetching"
                 asked_at = around.clock.monotonic()
                 answer = yield from self._poll(promise, iteration, reserved is None)
                 iteration += 1
@@ -258,7 +231,7 @@ class SampleStory:
                 if isinstance(answer, _wire.MetadataOnly):
                     if reserved is not None:
                         raise APIResponseError("The server answered a request for the result with its size, twice.")
-                    reserved = yield Reserve(around.response_bytes, answer.size)
+                    size = answer.size
                 elif isinstance(answer, _wire.Pending):
                     yield from self._not_yet(answer, asked_at)
         except Interrupted:
@@ -268,8 +241,8 @@ class SampleStory:
             around.waits_for_answer(self, begins=False)
             if reserved is not None:
                 reserved.give_back()
-            if told_by_poller and self.sampler.poller is not None:
-                self.sampler.poller.fetched(promise.request_id)
+            if poller is not None:
+                poller.fetched(promise.request_id)
 
     def _poll(self, promise: _Promise, iteration: int, metadata_only: bool) -> Story[_wire.Answer | None]:
         """Ask once; None means: ask again now, the pause is over."""
@@ -299,12 +272,12 @@ class SampleStory:
         self._retry.recovered()
         answer = _wire.decode_answer(response.headers.get("content-type", ""), response.body)
         if isinstance(answer, _wire.Failed):
-            raise RequestFailedError(f"The server failed the request: {answer.message}", category=answer.category)
+            raise _failed(answer)
         return answer
 
     def _inline(self, answer: _wire.Answer) -> SampleResponse:
         if isinstance(answer, _wire.Failed):
-            raise RequestFailedError(f"The server failed the request: {answer.message}", category=answer.category)
+            raise _failed(answer)
         if not isinstance(answer, _wire.Finished):
             raise APIResponseError("The server's answer to asample has neither a request_id nor a result.")
         return answer.response
@@ -372,10 +345,18 @@ class SampleStory:
     def _note_queue(self, state: QueueState, reason: str | None) -> None:
         self.future.queue_state = state
         self.future.queue_state_reason = reason
-        self._around.announce(self, state, reason)
+        self._announce(state, reason)
+
+    def _announce(self, state: QueueState, reason: str | None) -> None:
+        session = self.sampler.sampling_session_id
+        self._around.announce(session, self.future.request_id, state, reason, self._observers)
 
     def _complete(self, error: APIError) -> None:
         """Add to an error what only the story knows."""
         error.request_id = error.request_id or self.future.request_id
         error.phase = error.phase or self.future.phase
         error.may_have_run = error.may_have_run or self._risked or self.future.request_id is not None
+
+
+def _failed(answer: _wire.Failed) -> RequestFailedError:
+    return RequestFailedError(f"The server failed the request: {answer.message}", category=answer.category)

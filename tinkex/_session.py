@@ -170,7 +170,7 @@ class Session:
         )
         yield from self._learn(DYNAMIC_CONFIG, config)
         if flags.pjwt_auth_enabled:
-            self._jobs.start(lambda: self._api.keep_token_fresh(lambda: self._config.current), Future())
+            self._jobs.start(self._api.keep_token_fresh, Future())
         self._jobs.start(self._refresh_flags, Future())
 
     def _learn(self, endpoint: Endpoint, config: ClientConfig) -> Story[None]:

@@ -28,20 +28,16 @@ _MOST_BAD_REQUESTS = 3
 
 
 class Completion(NamedTuple):
-    """A request that has ended; its size in bytes where the server tells, None for a failed one."""
+    """A request that has ended; its size in bytes where the server tells."""
 
     size: int | None
 
 
-class LookYourself:
-    """What a waiter is woken with when the poller has nothing to say and it should poll on its own."""
-
-
-LOOK_YOURSELF = LookYourself()
+_UNKNOWN = Completion(None)
 
 
 class Completed:
-    """A wait until the server says that a request has ended; yields `Completion` or `LOOK_YOURSELF`."""
+    """A wait until the server says that a request has ended; yields `Completion`, without a size where nothing is known of it."""
 
     __slots__ = ("_poller", "_request_id", "until")
 
@@ -77,9 +73,10 @@ class SessionPoller:
         self._cursor = 0
         self.dead = False
 
-    def wait(self, request_id: str) -> Completed:
-        """A wait for one request."""
-        return Completed(self, request_id, self._clock.monotonic() + _PATIENCE_SECONDS)
+    def completion(self, request_id: str) -> Story[Completion]:
+        """Wait for one request to end; without a size where the one who asks should look for itself."""
+        told = yield Completed(self, request_id, self._clock.monotonic() + _PATIENCE_SECONDS)
+        return told if isinstance(told, Completion) else _UNKNOWN
 
     def register(self, request_id: str, job: Job, epoch: int) -> None:
         """See `Completed`."""
@@ -182,7 +179,7 @@ class SessionPoller:
         if waiters:
             logger.warning("The session poller ended; %d samples poll on their own: %s", len(waiters), error)
         for job, epoch in waiters.values():
-            job.wake(epoch, LOOK_YOURSELF)
+            job.wake(epoch, _UNKNOWN)
 
 
 def _completion(entry: Any) -> tuple[str, Completion]:

@@ -68,8 +68,8 @@ class SamplingClient:
         usual = config_from_env().base_url
         if identity.base_url != usual and api_key is None:
             raise CredentialError(
-                f"The handle names {identity.base_url}, the configuration {usual}. No key from the environment goes to a server"
-                " that only a handle names: pass api_key."
+                f"The handle names {identity.base_url}, the configuration {usual}. No key from the environment goes to a"
+                " server that only a handle names: pass api_key."
             )
         return _attached(config_from_env(base_url=identity.base_url, api_key=api_key), identity, None)
 
@@ -112,7 +112,7 @@ class SamplingClient:
             QueueFullError: The queue is full and `on_full` is "raise".
             ClientClosedError: This client or its service is closed.
 
-        The future raises what is listed under "Errors" in the README. Safe to call from any thread, also from callbacks.
+        The future raises what is listed under "Errors" in the README. Safe in any thread, also in callbacks.
         """
         request = SampleRequest(
             prompt, sampling_params, num_samples, include_prompt_logprobs, topk_prompt_logprobs, topk_sample_logprobs,
@@ -195,6 +195,9 @@ class SamplingClient:
 
     def get_tokenizer(self) -> Tokenizer:
         """The tokenizer of the base model; needs the `tokenizers` extra. Blocks; later calls are quick."""
+        if self._owner.keeps is not None:
+            local: Tokenizer = self._owner.keeps.get_tokenizer()
+            return local
         return get_tokenizer(self.get_base_model())
 
     def get_telemetry(self) -> Telemetry | None:
@@ -271,8 +274,8 @@ class SamplingClient:
         wanted = request.sampling_params.max_tokens or 0
         if limit and length is not None and length + wanted > limit:
             raise ValueError(
-                f"max_tokens is too large: a prompt of {length} tokens and max_tokens={wanted} exceed the {limit} tokens of"
-                f" {self._identity.base_model}"
+                f"max_tokens is too large: a prompt of {length} tokens and max_tokens={wanted} exceed the {limit} tokens"
+                f" of {self._identity.base_model}"
             )
 
     def _make_sampler(self, machine: Machine, *, original: bool) -> Sampler:
@@ -323,7 +326,7 @@ def _prompt_logprobs(response: SampleResponse) -> list[float | None]:
 def _too_late(future: SampleFuture[Any], timeout: float) -> SampleTimeoutError:
     state = future.queue_state
     return SampleTimeoutError(
-        f"The sample did not end within {timeout:g} s. Raise timeout=, or look at the service's stats() for what it waits for.",
+        f"The sample did not end within {timeout:g} s. Raise timeout=, or see in stats() what the service waits for.",
         phase=future.phase,
         request_id=future.request_id,
         last_status=future.last_status,

@@ -28,7 +28,7 @@ class ServiceClient:
     is under way, or, when an exception leaves it, cancels.
 
     Args:
-        api_key: The key. None: `TINKER_API_KEY`, `TINKER_CREDENTIAL_CMD` or the stored login; other servers may need none.
+        api_key: The key. None: `TINKER_API_KEY`, `TINKER_CREDENTIAL_CMD` or the stored login; some servers need none.
         base_url: The server. None: `TINKER_BASE_URL`, or the official one.
         config: Further settings; arguments go before it, and it before the environment.
         user_metadata: JSON to file with the session.
@@ -42,8 +42,8 @@ class ServiceClient:
 
     def __init__(
         self, *, api_key: str | None = None, base_url: str | None = None, config: ClientConfig | None = None,
-        user_metadata: Mapping[str, object] | None = None, project_id: str | None = None, display_name: str | None = None,
-        observers: Iterable[QueueStateObserver] = (), _clock: Clock = SYSTEM_CLOCK,
+        user_metadata: Mapping[str, object] | None = None, project_id: str | None = None,
+        display_name: str | None = None, observers: Iterable[QueueStateObserver] = (), _clock: Clock = SYSTEM_CLOCK,
     ) -> None:  # fmt: skip
         settings = config_from_env(
             base=config, api_key=api_key, base_url=base_url, user_metadata=user_metadata, project_id=project_id,
@@ -58,8 +58,8 @@ class ServiceClient:
     def local(cls, **options: Any) -> Self:
         """A client of a small real model on this machine; needs the `local` extra, no key and no network.
 
-        The first use fetches the model (98 MB). `options` are those of `tinkex.local.LocalServer`. The model's server is
-        a process of its own and ends with this client. `local_model` is the name to sample from.
+        The first use fetches the model (98 MB). `options` are those of `tinkex.local.LocalServer`. The model's server
+        is a process of its own and ends with this client. `local_model` is the name to sample from.
         """
         from tinkex.local import LocalServer
 
@@ -166,7 +166,8 @@ class ServiceClient:
     def close(self, timeout: float = 30.0, cancel_pending: bool = False) -> None:
         """End it: no new samples, those under way have `timeout` seconds, the rest fail with ClientClosedError.
 
-        With `cancel_pending` they are cancelled at once. The session is finished, threads and connections end. Idempotent.
+        With `cancel_pending` they are cancelled at once. The session is finished, threads and connections end.
+        Idempotent.
         """
         self._end(timeout, cancel_pending=cancel_pending, reason="success")
 

@@ -86,8 +86,8 @@ def connected(target: Target) -> Iterator[Connected]:
         with working("Connecting"), wrong_arguments():
             path, name = target.model_path, target.base_model
             if path is None and name is None:
-                name = _only_model(service)
-            client = service.create_sampling_client(base_model=name, model_path=path)
+                name = _only_model(service, target.timeout)
+            client = service.create_sampling_client(base_model=name, model_path=path, timeout=target.timeout)
         with working("Loading the tokenizer"):
             tokenizer = get_tokenizer(target.tokenizer) if target.tokenizer else client.get_tokenizer()
         yield Connected(client, tokenizer, name or path or "")
@@ -120,8 +120,9 @@ def wrong_arguments() -> Iterator[None]:
         usage_error(str(error))
 
 
-def _only_model(service: Any) -> str:
-    names = [model.model_name for model in service.get_server_capabilities().supported_models if model.model_name]
+def _only_model(service: Any, timeout: float | None) -> str:
+    capabilities = service.get_server_capabilities(timeout=timeout)
+    names = [model.model_name for model in capabilities.supported_models if model.model_name]
     if len(names) != 1:
         offered = f"It offers: {', '.join(names)}." if names else "The server names none."
         usage_error(f"Say which model with --base-model. {offered}")

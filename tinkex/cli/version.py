@@ -6,7 +6,7 @@ import platform
 
 import click
 
-from tinkex._version import VERSION
+from tinkex._version import __version__
 from tinkex.cli._screen import print_json, print_text
 
 
@@ -14,8 +14,8 @@ from tinkex.cli._screen import print_json, print_text
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(*, as_json: bool) -> None:
     """Show the version."""
-    facts = {"tinkex": VERSION, "python": platform.python_version(), "platform": platform.platform()}
+    facts = {"tinkex": __version__, "python": platform.python_version(), "platform": platform.platform()}
     if as_json:
         print_json(facts)
     else:
-        print_text(f"tinkex {VERSION} (Python {facts['python']}, {facts['platform']})")
+        print_text(f"tinkex {__version__} (Python {facts['python']}, {facts['platform']})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -64,6 +65,8 @@ def load_runtime(model: GgufFile, name: RuntimeName = "auto", threads: int | Non
     if name == "auto":
         name = "ik" if importlib.util.find_spec("ik_llama_cpp") else "numpy"
     if name == "ik":
+        # Threads that wait in a busy loop for each other take turns of milliseconds once the cores are shared.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         from tinkex.local.ik_runtime import IkRuntime
 
         return IkRuntime(model, threads)

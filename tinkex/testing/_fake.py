@@ -107,11 +107,12 @@ class FakeServer(FaultPlanner):
         return self
 
     def stop(self) -> None:
-        """Close every connection and the port. In a forked child this does nothing."""
-        self._host.stop()
+        """Close every connection and the port. In a forked child it only lets go of the port."""
+        if not self._host.forked:
+            self._host.stop()
+            if self._certificates is not None:
+                self._certificates.directory.cleanup()
         self._listener.close()
-        if self._certificates is not None:
-            self._certificates.directory.cleanup()
 
     def __enter__(self) -> Self:
         return self.start()

@@ -51,6 +51,11 @@ class Host:
         self.connections = 0
 
     @property
+    def forked(self) -> bool:
+        """Whether this is a copy in a forked child, which has no thread."""
+        return os.getpid() != self._pid
+
+    @property
     def running(self) -> bool:
         """Whether it has been started and not stopped."""
         return self._thread is not None and self._thread.is_alive()
@@ -124,8 +129,8 @@ class Host:
         return threading.current_thread() is self._thread
 
     def stop(self) -> None:
-        """Close every connection and end the thread; does nothing in a forked child."""
-        if self._loop is None or self._thread is None or os.getpid() != self._pid:
+        """Close every connection and end the thread."""
+        if self._loop is None or self._thread is None:
             return
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
