@@ -15,7 +15,7 @@ PACKAGE = ROOT / "tinkex"
 
 # From the bottom up: a module imports only what stands in a lower line, or its own package.
 LAYERS = (
-    ("_clock", "_fields", "_handle", "_http", "_locks", "_text", "_version"),
+    ("_arguments", "_clock", "_fields", "_handle", "_http", "_locks", "_text", "_version"),
     ("_snapshot", "_threads", "config", "errors"),
     ("_dialer", "_retry", "_waiter", "credentials", "queue_state", "telemetry", "tokenizers"),
     ("_announce", "future", "types"),
@@ -27,7 +27,7 @@ LAYERS = (
     ("_sampler",),
     ("_sample",),
     ("_machine",),
-    ("_core",),
+    ("_begin", "_core"),
     ("sampling_client",),
     ("service_client",),
 )

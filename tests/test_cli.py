@@ -96,7 +96,8 @@ def fake(monkeypatch):
         return service
 
     monkeypatch.setattr(_connect, "open_service", open_service)
-    monkeypatch.delenv("TINKER_BASE_URL", raising=False)
+    for name in ("TINKER_BASE_URL", "TINKEX_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TINKER_API_KEY", KEY)
     return service
 

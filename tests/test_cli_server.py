@@ -23,6 +23,7 @@ def server(monkeypatch):
     answer = SampleResponse([SampledSequence([2, 3], [-0.5, -1.0])], prompt_logprobs=[None, -2.0])
     monkeypatch.setenv("TINKER_API_KEY", KEY)
     monkeypatch.setenv("TINKER_TELEMETRY", "0")
+    monkeypatch.delenv("TINKEX_DEBUG", raising=False)
     with testing.FakeServer(answers=lambda _: answer, require_key=KEY) as running:
         yield running
 

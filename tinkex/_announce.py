@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from tinkex._clock import Clock
 from tinkex._locks import new_lock
@@ -17,8 +19,24 @@ _MOST_UNTOLD = 10_000
 _MOST_SESSIONS = 4096
 
 
+class _Word(NamedTuple):
+    event: QueueStateChanged
+    observers: tuple[QueueStateObserver, ...]
+    context: contextvars.Context
+
+    def tell(self) -> None:
+        for observer in self.observers:
+            try:
+                self.context.run(observer.on_queue_state_change, self.event)
+            except BaseException:
+                logger.exception("A queue state observer raised; sampling goes on.")
+
+
 class Announcer:
-    """Tells observers every word that is not "active", and the change back to it. Never blocks, never raises."""
+    """Tells observers every word that is not "active", and the change back to it. Never blocks, never raises.
+
+    Observers are called in the context of the sample that the word came for, one after another, in the order of the words.
+    """
 
     def __init__(self, observers: Iterable[QueueStateObserver], threads: ElasticPool, clock: Clock) -> None:
         self._observers = tuple(observers)
@@ -26,7 +44,7 @@ class Announcer:
         self._clock = clock
         self._lock = new_lock()  # guards all below
         self._known: OrderedDict[str, tuple[QueueState, float]] = OrderedDict()
-        self._untold: deque[tuple[QueueStateChanged, tuple[QueueStateObserver, ...]]] = deque(maxlen=_MOST_UNTOLD)
+        self._untold: deque[_Word] = deque(maxlen=_MOST_UNTOLD)
         self._telling = False
 
     def announce(
@@ -52,10 +70,19 @@ class Announcer:
             event = QueueStateChanged(
                 state, reason, session, request_id, previous, None if since is None else now - since
             )
-            self._untold.append((event, (*self._observers, *(observer for observer in more if observer is not None))))
+            observers = (*self._observers, *(observer for observer in more if observer is not None))
+            self._untold.append(_Word(event, observers, contextvars.copy_context()))
             start, self._telling = not self._telling, True
         if start:
+            self._start()
+
+    def _start(self) -> None:
+        try:
             self._threads.submit(self._tell)
+        except RuntimeError as error:  # no thread can be started now: the next word tries again
+            logger.warning("Queue state observers are not told yet: %s", error)
+            with self._lock:
+                self._telling = False
 
     def _tell(self) -> None:
         while True:
@@ -63,9 +90,5 @@ class Announcer:
                 if not self._untold:
                     self._telling = False
                     return
-                event, observers = self._untold.popleft()
-            for observer in observers:
-                try:
-                    observer.on_queue_state_change(event)
-                except Exception:
-                    logger.exception("A queue state observer raised; sampling goes on.")
+                word = self._untold.popleft()
+            word.tell()

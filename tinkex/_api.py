@@ -73,7 +73,7 @@ class Api:
         self._keys = itertools.count()
         self._key_stem = f"tinkex-{uuid.uuid4()}"
         self.knows_no_metadata = False  # the server refuses `allow_metadata_only`
-        self._heads: dict[tuple[str, int], tuple[Mapping[str, str], bytes]] = {}
+        self._heads: dict[tuple[str, str, int], tuple[Mapping[str, str], bytes]] = {}
 
     def call(
         self,
@@ -166,7 +166,7 @@ class Api:
 
     def _head(self, endpoint: Endpoint, config: ClientConfig, seconds: float) -> bytes:
         """The part of the head that is the same for every call of an endpoint under one configuration."""
-        key = (endpoint.path, int(seconds * 1000))
+        key = (endpoint.path, endpoint.accept, int(seconds * 1000))
         cached = self._heads.get(key)
         if cached is not None and cached[0] is config.default_headers:
             return cached[1]

@@ -112,7 +112,7 @@ class Auth:
         return token[1].text if token else found[1]
 
     def may_renew(self, headers: Mapping[str, str]) -> bool:
-        """Whether a 401 with these headers is worth a new credential: the token is refused, or a command has another."""
+        """Whether a 401 with these headers is worth a new credential: the token is refused, or a command has more."""
         if self._exchanges:
             return bool(_INVALID_TOKEN.search(headers.get("www-authenticate", "")))
         fixed = self._config.current.api_key is not None and not self._command_required
@@ -125,7 +125,8 @@ class Auth:
             if self._current() != rejected and rejected is not None:
                 return
             if self._renewing is None or self._renewing[0] != key:
-                self._renewing = begun = (key, Future())
+                begun: tuple[str | None, Future[None]] = (key, Future())
+                self._renewing = begun
                 self._jobs.start(lambda: self._renew(exchange, begun), begun[1])
             future = self._renewing[1]
         done = yield Outcome(future)

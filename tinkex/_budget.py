@@ -72,7 +72,7 @@ class ByteBudget:
     def _serve(self) -> None:
         while True:
             with self._lock:
-                if not self._line or self._out >= self._limit():
+                if not self._line or 0 < self._out >= self._limit():  # with nothing out, one may go whatever the limit
                     return
                 job, epoch, size = self._line.popleft()
                 self._out += size

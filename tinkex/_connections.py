@@ -23,6 +23,8 @@ _NOT_NOW = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWant
 _RECEIVE_FIRST = 16 * 1024  # what most answers fit in; larger buffers cost page faults
 _RECEIVE_MORE = 256 * 1024
 _IDLE_SECONDS = 30.0
+_TURN_SECONDS = 5.0  # what a long poll may have of a connection that other polls want
+_URGENT_TURN_SECONDS = 1.0  # the same where a submission wants it
 
 
 class Connection(Grant):
@@ -39,6 +41,7 @@ class Connection(Grant):
         "_waiter",
         "fileno",
         "idle_since",
+        "patient",
         "reused",
     )
 
@@ -53,6 +56,7 @@ class Connection(Grant):
         self._poll.register(raw, select.POLLIN)
         self.fileno = raw.fileno()
         self.idle_since = 0.0
+        self.patient = False  # whether the exchange it carries may be ended for somebody who waits in line
         self.reused = False  # whether it has carried an exchange before
 
     def send(self, data: memoryview) -> int:
@@ -63,7 +67,7 @@ class Connection(Grant):
             return 0
 
     def receive(self, reader: ResponseReader) -> bool:
-        """Feed `reader` what has come; True once its response is complete. Raises ConnectionResetError at an early end."""
+        """Feed `reader` what has come; True once its response is complete. An early end raises ConnectionResetError."""
         while True:
             size = _RECEIVE_MORE if reader.started else _RECEIVE_FIRST
             try:
@@ -85,7 +89,7 @@ class Connection(Grant):
         """Note that it is at work again, after a wait."""
         if self._parked:
             self._parked = False
-            self._pool.unparked()
+            self._pool.unparked(self)
 
     def readable_within(self, milliseconds: int) -> bool:
         """Whether something can be read within so short a time that parking would cost more."""
@@ -96,7 +100,7 @@ class Connection(Grant):
         known, self._armed = self._armed, True
         if not self._parked:
             self._parked = True
-            self._pool.parked()
+            self._pool.parked(self, job, epoch)
         self._waiter.park(self.fileno, job, epoch, write=write, known=known)
 
     def is_alive(self) -> bool:
@@ -151,9 +155,10 @@ class Lease:
 class ConnectionPool:
     """At most `most` open connections; jobs beyond that stand in line, submissions before polls.
 
-    New ones are opened while fewer than `busiest` are at work. One that waits for the server, parked, is not at work: so
-    quick answers make do with a few connections, and slow ones get as many as they need. Idle connections are used last
-    in, first out, so that the surplus grows old and is closed after 30 s.
+    New ones are opened while fewer than `busiest` are at work. One that waits for the server, parked, is not at work:
+    so quick answers make do with a few connections, and slow ones get as many as they need. Once no more may be opened,
+    long polls end early, the oldest first, for those in line. Idle connections are used last in, first out, so that the
+    surplus grows old and is closed after 30 s.
     """
 
     def __init__(
@@ -179,15 +184,11 @@ class ConnectionPool:
         self._idle: deque[Connection] = deque()
         self._urgent: deque[tuple[Job, int]] = deque()
         self._patient: deque[tuple[Job, int]] = deque()
+        self._resting: dict[Connection, tuple[Job, int, float]] = {}  # parked in long polls, oldest first
         self._busy = 0  # being opened, or leased and not parked
         self._sweeping = False
         self._closed = False
         self.open = 0
-
-    @property
-    def crowded(self) -> bool:
-        """Whether nobody should hold a connection for long: all there may be are open, and jobs stand in line."""
-        return self.open >= self._most and bool(self._urgent or self._patient)
 
     def lease(self, job: Job, epoch: int, *, urgent: bool, fresh: bool) -> None:
         """See `Lease`."""
@@ -208,18 +209,21 @@ class ConnectionPool:
                 self._urgent.appendleft((job, epoch))
         self._grow(at_least_one=fresh)
 
-    def parked(self) -> None:
+    def parked(self, connection: Connection, job: Job, epoch: int) -> None:
         """A leased connection waits for the server: somebody else may be served by a new one."""
         with self._lock:
             self._busy -= 1
+            if connection.patient:
+                self._resting[connection] = (job, epoch, self._clock.monotonic())
             wanted = bool(self._urgent or self._patient)
         if wanted:
             self._grow()
 
-    def unparked(self) -> None:
+    def unparked(self, connection: Connection) -> None:
         """It is at work again."""
         with self._lock:
             self._busy += 1
+            self._resting.pop(connection, None)
 
     def release(self, connection: Connection) -> None:
         """Hand a usable connection to the next in line, or keep it."""
@@ -285,12 +289,23 @@ class ConnectionPool:
     def _grow(self, *, at_least_one: bool = False) -> None:
         """Open a connection for the line, where that is right."""
         with self._lock:
-            room = self._busy < self._busiest and self.open < self._most
-            if not (at_least_one or room):
+            full = self.open >= self._most
+            grow = not full and (at_least_one or self._busy < self._busiest)
+            self._busy += grow
+            self.open += grow
+        if full:
+            self._hasten()
+        elif grow:
+            self._threads.submit(self._open)
+
+    def _hasten(self) -> None:
+        """No more may be opened: have the poll that has been parked longest end once it has had its turn."""
+        with self._lock:
+            if not self._resting:
                 return
-            self._busy += 1
-            self.open += 1
-        self._threads.submit(self._open)
+            job, epoch, since = self._resting.pop(next(iter(self._resting)))
+            turn = _URGENT_TURN_SECONDS if self._urgent else _TURN_SECONDS
+        self._waiter.call_at(since + turn, job, epoch)
 
     def _open(self) -> None:
         next_in_line = self._next()

@@ -6,13 +6,14 @@ client, from settings and environment; urllib3 connects. The socket that comes o
 
 from __future__ import annotations
 
+import http.client
 import socket
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
 from tinkex._http import Response
 from tinkex.config import ClientConfig
-from tinkex.errors import APIConnectionError, APITimeoutError, clean_text
+from tinkex.errors import APIConnectionError, APIResponseError, APITimeoutError, clean_text
 
 if TYPE_CHECKING:
     import requests
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import urllib3
 
 _KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPALIVE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+_PIECE_BYTES = 256 * 1024
 
 
 class Dialer:
@@ -46,9 +48,10 @@ class Dialer:
         self._cert = environment["cert"]
         self.authorization = _netrc_header(config)
         self._proxy = requests.utils.select_proxy(config.base_url, self._proxies)
+        self._borrowed = config.adapter is not None
         self._adapter: requests.adapters.BaseAdapter = config.adapter or requests.adapters.HTTPAdapter(max_retries=0)
         proxy_scheme = (self._proxy or "http").partition("://")[0].lower()
-        self.plain = config.adapter is None and (proxy_scheme == "http" or "://" not in (self._proxy or ""))
+        self.plain = not self._borrowed and (proxy_scheme == "http" or "://" not in (self._proxy or ""))
         self._pool: urllib3.HTTPConnectionPool | None = self._make_pool() if self.plain else None
         self._absolute = bool(self._proxy) and self.url.scheme == "http"
 
@@ -77,7 +80,7 @@ class Dialer:
                 self._pool._prepare_proxy(connection)  # noqa: SLF001 - as above
             else:
                 connection.connect()
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
             connection.close()
             raise self._refusal(error) from None
         raw: socket.socket = connection.sock
@@ -86,56 +89,110 @@ class Dialer:
         raw.setblocking(False)
         return raw
 
-    def call(self, head: bytes, body: bytes, timeout: float) -> Response:
-        """One whole exchange through the requests adapter, blocking."""
+    def call(self, head: bytes, body: bytes, timeout: float, max_body: int) -> Response:
+        """One whole exchange through the requests adapter, blocking; `timeout` bounds the wait for each piece."""
         import requests
 
         method, target, headers = _parse_head(head)
         url = target if "://" in target else self._base + target
         prepared = requests.Request(method, url, headers=headers, data=body or None).prepare()
         prepared.headers = requests.structures.CaseInsensitiveDict(headers)
+        timeouts = (self._connect_timeout, timeout)
         try:
-            answer = self._adapter.send(
-                prepared,
-                timeout=(self._connect_timeout, timeout),
-                verify=self._verify,
-                cert=self._cert,
-                proxies=self._proxies,
-            )
-            return Response(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, answer.content)
-        except requests.exceptions.ConnectTimeout as error:
-            raise self._refusal(error) from None
-        except requests.exceptions.Timeout:
-            raise APITimeoutError(_no_answer(timeout), may_have_run=True) from None
+            answer = self._adapter.send(prepared, True, timeouts, self._verify, self._cert, self._proxies)
+            try:
+                content = _content(answer, max_body)
+            finally:
+                answer.close()
+        except requests.exceptions.ContentDecodingError as error:
+            raise APIResponseError(f"The server sent {_words(error)}.", may_have_run=True) from None
         except (requests.exceptions.RequestException, OSError, ValueError) as error:
-            refusal = self._refusal(error)
-            refusal.may_have_run = not isinstance(error, requests.exceptions.SSLError | requests.exceptions.ProxyError)
-            raise refusal from None
+            raise self._failure(error, timeout) from None
+        return Response(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, content)
+
+    def close(self) -> None:
+        """Close the connections an adapter of ours keeps; one that was handed in belongs to somebody else."""
+        if not self._borrowed:
+            self._adapter.close()
+
+    def forked(self) -> None:
+        """In a child: let go of an adapter's connections, which the parent still uses."""
+        import requests.adapters
+
+        if self._borrowed and isinstance(self._adapter, requests.adapters.HTTPAdapter):
+            fresh: Any = self._adapter
+            fresh.__setstate__(fresh.__getstate__())  # what it does when unpickled: new pools
 
     def _make_pool(self) -> urllib3.HTTPConnectionPool:
         import requests
         import urllib3
 
-        assert isinstance(self._adapter, requests.adapters.HTTPAdapter)
-        if self._verify is False:
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        adapter: Any = self._adapter
         prepared = requests.Request("POST", self._base).prepare()
-        pool: Any = self._adapter.get_connection_with_tls_context(prepared, self._verify, self._proxies, self._cert)
+        pool: Any = adapter.get_connection_with_tls_context(prepared, self._verify, self._proxies, self._cert)
         pool.timeout = urllib3.Timeout(connect=self._connect_timeout, read=self._connect_timeout)
+        if self.url.scheme == "https":
+            adapter.cert_verify(pool, self._base, self._verify, self._cert)
+            _share_context(pool)
         made: urllib3.HTTPConnectionPool = pool
         return made
 
+    def _failure(self, error: Exception, timeout: float) -> APIConnectionError:
+        """What an exchange through an adapter failed with, and whether the server can have acted on it."""
+        import requests
+        import urllib3.exceptions
+
+        nothing_sent = (
+            requests.exceptions.ConnectTimeout,
+            requests.exceptions.SSLError,
+            requests.exceptions.ProxyError,
+            requests.exceptions.InvalidSchema,
+            requests.exceptions.InvalidURL,
+        )
+        reason = getattr(error.args[0] if error.args else None, "reason", None)
+        if isinstance(error, nothing_sent) or isinstance(reason, urllib3.exceptions.NewConnectionError):
+            return self._refusal(error)
+        if isinstance(error, requests.exceptions.Timeout):
+            return APITimeoutError(f"The server gave no answer within {timeout:g} s.", may_have_run=True)
+        return APIConnectionError(f"The connection was lost: {_words(error)}.", may_have_run=True)
+
     def _refusal(self, error: Exception) -> APIConnectionError:
-        words = clean_text(str(error), 500) or type(error).__name__
         through = f" through the proxy {_without_password(self._proxy)}" if self._proxy else ""
         return APIConnectionError(
-            f"No connection to {self.url.hostname}{through}: {words}. Nothing was sent. Check base_url, the network and"
-            f" the proxy and certificate settings."
+            f"No connection to {self.url.hostname}{through}: {_words(error)}. Nothing was sent. Check base_url, the network"
+            f" and the proxy and certificate settings."
         )
 
 
-def _no_answer(timeout: float) -> str:
-    return f"The server gave no answer within {timeout:g} s."
+def _share_context(pool: Any) -> None:
+    """Load the certificates once: urllib3 would for every connection, which takes 20 ms of CPU each."""
+    from urllib3.util import ssl_
+
+    context = ssl_.create_urllib3_context(cert_reqs=ssl_.resolve_cert_reqs(pool.cert_reqs))
+    if pool.ca_certs or pool.ca_cert_dir:
+        context.load_verify_locations(pool.ca_certs, pool.ca_cert_dir)
+    if pool.cert_file:
+        context.load_cert_chain(pool.cert_file, pool.key_file, password="")
+    pool.conn_kw["ssl_context"] = context
+    pool.ca_certs = pool.ca_cert_dir = pool.cert_file = pool.key_file = None
+
+
+def _content(answer: requests.Response, max_body: int) -> bytes:
+    """The decoded body of an answer, bounded."""
+    if answer.raw is None:  # made by hand, by an adapter of the user's
+        return answer.content or b""
+    body = bytearray()
+    for piece in answer.iter_content(_PIECE_BYTES):
+        body += piece
+        if len(body) > max_body:
+            raise APIResponseError(
+                f"The server sent a body of more than max_response_bytes={max_body} bytes.", may_have_run=True
+            )
+    return bytes(body)
+
+
+def _words(error: Exception) -> str:
+    return clean_text(str(error), 500) or type(error).__name__
 
 
 def _keep_alive(raw: socket.socket) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tinkex._clock import Clock
@@ -9,7 +10,7 @@ from tinkex._connections import Connection, ConnectionPool, Lease
 from tinkex._http import HTTPFormatError, Response, ResponseReader
 from tinkex._job import Job, Story
 from tinkex._threads import ElasticPool
-from tinkex._waiter import READY, TIMED_OUT, TimedOut
+from tinkex._waiter import READY, TIMED_OUT
 from tinkex.errors import APIConnectionError, APIResponseError, APITimeoutError, clean_text
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 _LINGER_MS = 2
 _QUICK_SECONDS = 0.005
-_TURN_SECONDS = 5.0
 _FOREVER = float("inf")
 
 
@@ -65,24 +65,21 @@ class _Writable:
 class _Called:
     """A wait for an exchange that only a requests adapter can make, on a thread of the elastic pool."""
 
-    __slots__ = ("_body", "_dialer", "_head", "_seconds", "_threads", "until")
+    __slots__ = ("_call", "_threads", "until")
 
-    def __init__(
-        self, dialer: Dialer, threads: ElasticPool, head: bytes, body: bytes, seconds: float, until: float
-    ) -> None:
-        self._dialer = dialer
+    def __init__(self, threads: ElasticPool, call: Callable[[], Response]) -> None:
         self._threads = threads
-        self._head = head
-        self._body = body
-        self._seconds = seconds
-        self.until = until
+        self._call = call
+        self.until = _FOREVER  # a call has time limits of its own, from when it gets a thread
 
     def arm(self, job: Job, epoch: int) -> None:
-        self._threads.submit(lambda: self._call(job, epoch))
+        self._threads.submit(lambda: self._run(job, epoch))
 
-    def _call(self, job: Job, epoch: int) -> None:
+    def _run(self, job: Job, epoch: int) -> None:
+        if not job.is_waiting(epoch):  # cancelled in line: send nothing
+            return
         try:
-            outcome: object = self._dialer.call(self._head, self._body, self._seconds)
+            outcome: object = self._call()
         except BaseException as error:  # noqa: BLE001 - it belongs to the job, whatever it is
             outcome = error
         job.wake(epoch, outcome)
@@ -106,24 +103,20 @@ class Transport:
         APIResponseError. A reused connection that ends without a byte of an answer is replaced once, at once.
         """
         if not self.dialer.plain:
-            until = self._clock.monotonic() + seconds + 60.0
-            called: Response | TimedOut = yield _Called(self.dialer, self._threads, head, body, seconds, until)
-            if isinstance(called, TimedOut):
-                raise APITimeoutError(f"The server gave no answer within {seconds:g} s.", may_have_run=True)
+            called: Response = yield _Called(self._threads, lambda: self.dialer.call(head, body, seconds, max_body))
             return called
         fresh = False
         while True:
             connection: Connection = yield Lease(self.pool, _FOREVER, urgent=urgent, fresh=fresh)
-            if not urgent and self.pool.crowded:
-                seconds = min(seconds, _TURN_SECONDS)
+            connection.patient = not urgent
             until = self._clock.monotonic() + seconds
             reader = ResponseReader(max_body)
             clean = sent = False
             try:
-                yield from self._send(connection, memoryview(head + b"\r\n" + body), until)
+                whole = yield from self._send(connection, memoryview(head + b"\r\n" + body), until)
                 sent = True
                 yield from self._receive(connection, reader, pace, until)
-                clean = reader.keep_alive
+                clean = whole and reader.keep_alive
                 return reader.response()
             except HTTPFormatError as error:
                 raise APIResponseError(f"The server sent {error}.", may_have_run=True) from None
@@ -136,17 +129,19 @@ class Transport:
             finally:
                 connection.release(reusable=clean)
 
-    def _send(self, connection: Connection, data: memoryview, until: float) -> Story[None]:
+    def _send(self, connection: Connection, data: memoryview, until: float) -> Story[bool]:
+        """Send it all; False where the server closed before it had it all, and left an answer that says why."""
         while data:
             try:
                 sent = connection.send(data)
             except OSError:
                 if connection.readable_within(0):
-                    return  # it was refused before it was whole; the answer says why
+                    return False
                 raise
             data = data[sent:]
             if not sent and (yield _Writable(connection, until)) is TIMED_OUT:
                 raise APITimeoutError("The server did not take the whole request in time.")
+        return True
 
     def _receive(self, connection: Connection, reader: ResponseReader, pace: Pace, until: float) -> Story[None]:
         since = self._clock.monotonic()

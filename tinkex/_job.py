@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 from tinkex._locks import reopen
 from tinkex._threads import WorkerPool
 from tinkex._waiter import READY, TIMED_OUT, TimedOut, Waiter
-from tinkex.errors import TinkexError
+from tinkex.errors import ClientClosedError, TinkexError
 from tinkex.future import ClientFuture
 
 T = TypeVar("T")
@@ -84,14 +84,31 @@ def _nothing() -> None:
 
 
 class Jobs:
-    """Every job that has begun and not ended, with the threads that run them."""
+    """Every job that was made and has not ended, with the threads that run them.
 
-    __slots__ = ("live", "waiter", "workers")
+    `start` takes no lock, so that it may be called wherever a collection may come.
+    """
+
+    __slots__ = ("_live", "_stopped", "enter", "leave", "waiter", "workers")
 
     def __init__(self, workers: WorkerPool, waiter: Waiter) -> None:
         self.workers = workers
         self.waiter = waiter
-        self.live: set[Job] = set()
+        self._live: set[Job] = set()
+        self.enter = self._live.add
+        self.leave = self._live.discard
+        self._stopped = False
+
+    @property
+    def live(self) -> set[Job]:
+        """Those that have not ended, as a copy: jobs come and go at any line."""
+        return self._live.copy()
+
+    def stop(self) -> None:
+        """Interrupt every job, also those launched later; futures that have not ended fail with ClientClosedError."""
+        self._stopped = True
+        for job in self.live:
+            job.interrupt()
 
     def start(self, story: Callable[[], Story[T]], future: Future[T]) -> None:
         """Begin a job on a worker; `future` gets its result."""
@@ -101,6 +118,8 @@ class Jobs:
         """Begin a job that was made before; at `deadline` its `on_deadline` ends it."""
         self.waiter.call_at(deadline, job, DEADLINE)
         self.workers.put(job)
+        if self._stopped:  # looked at after the job was made: `stop` sees it, or it sees `stop`
+            job.fail(_closed())
 
 
 class Job:
@@ -139,7 +158,7 @@ class Job:
         self._running = False
         self._interrupted = False
         self._value: object = None
-        jobs.live.add(self)
+        jobs.enter(self)
 
     @property
     def done(self) -> bool:
@@ -153,7 +172,7 @@ class Job:
                 return False
             self._running = True
             self._generator = self._story(*arguments)
-        self._context.run(self._advance)
+        self._advance()
         return True
 
     def run(self) -> None:
@@ -161,14 +180,14 @@ class Job:
         if self._generator is None:
             self.begin()
         else:
-            self._context.run(self._advance)
+            self._advance()
 
     def is_waiting(self, epoch: int) -> bool:
         """Whether a timer for `epoch` still has a purpose."""
         return self._story is not None and (epoch == DEADLINE or (epoch == self._epoch and self._waiting))
 
     def wake(self, epoch: int, value: object) -> bool:
-        """End the wait numbered `epoch` with `value`; False if it has ended already, and `value` is the caller's to keep."""
+        """End the wait numbered `epoch` with `value`; False if it has ended already, and `value` stays the caller's."""
         if epoch == DEADLINE:
             return self._expire()
         with self._lock:
@@ -183,7 +202,7 @@ class Job:
         return True
 
     def interrupt(self) -> None:
-        """Have the job give back what it holds; its future must have ended before."""
+        """Have the job give back what it holds and end; a future that has not ended fails with ClientClosedError."""
         with self._lock:
             if self._interrupted or self._story is None:
                 return
@@ -197,6 +216,7 @@ class Job:
             self._jobs.workers.put(self)
         else:
             self._dropped()
+            self._resolve(error=_closed())
             self._end()
 
     def fail(self, error: BaseException) -> bool:
@@ -205,40 +225,45 @@ class Job:
         self.interrupt()
         return ended
 
-    def forked(self) -> None:
-        """In a child: fail the future and run the `finally` clauses, unless the story was just running in a lost thread."""
+    def reopen(self) -> None:
+        """In a child, before any job's `forked`: open the lock, which a lost thread may have held."""
         reopen(self._lock)
+
+    def forked(self) -> None:
+        """In a child: fail the future and run the `finally` clauses, unless the story was running in a lost thread."""
         if isinstance(self.future, ClientFuture):
             self.future.fail_after_fork()
         generator, self._interrupted = self._generator, True
         if generator is not None:
-            with contextlib.suppress(ValueError):  # a thread that is lost was running it
+            with contextlib.suppress(Exception):  # a thread that is lost was running it, or a clause of it fails here
                 generator.close()
         self._end()
 
     def _expire(self) -> bool:
-        if self.on_deadline is not None and self._story is not None:
-            self.fail(self.on_deadline())
+        too_late = self.on_deadline
+        if too_late is not None:
+            self.fail(too_late())
         return True
 
     def _advance(self) -> None:
+        # The context is left before a wait begins: whoever ends the wait may have another worker run the job at once.
         try:
-            while (wait := self._next()) is not None:
-                if not self._begin(wait):
-                    return
+            while self._begin(self._context.run(self._next)):
+                pass
+            return
         except StopIteration as stop:
             self._resolve(result=stop.value)
         except Interrupted:
-            pass
+            self._resolve(error=_closed())
         except BaseException as error:  # noqa: BLE001 - every future ends, whatever happened
             self._resolve(error=error)
         self._end()
 
-    def _next(self) -> Wait | None:
-        """Run the generator to its next wait."""
+    def _next(self) -> Wait:
+        """Run the generator to its next wait. An interruption comes at a wait: before the first, no `finally` is entered."""
         assert self._generator is not None
         value, self._value = self._value, None
-        if self._interrupted:
+        if self._interrupted and self._epoch:
             if isinstance(value, Grant):
                 value.give_back()
             return self._generator.throw(Interrupted())
@@ -254,7 +279,10 @@ class Job:
             self._waiting = not self._interrupted
             if self._interrupted:
                 return True
-        wait.arm(self, epoch)
+        try:
+            wait.arm(self, epoch)
+        except BaseException as error:  # noqa: BLE001 - it belongs to the story, which is waiting
+            self.wake(epoch, error)
         with self._lock:
             if not self._waiting or self._interrupted:
                 self._waiting = False
@@ -266,20 +294,31 @@ class Job:
     def _resolve(self, result: object = None, error: BaseException | None = None) -> bool:
         if error is not None and not isinstance(error, Exception):
             error = _wrapped(error)
+        future = self.future
         try:
             if error is None:
-                self.future.set_result(result)
+                future.set_result(result)
             else:
-                self.future.set_exception(error)
+                future.set_exception(error)
         except InvalidStateError:  # cancelled, or past its deadline
             return False
         return True
 
     def _end(self) -> None:
-        self._generator = self._story = None
-        self._value = None
-        self.on_deadline = None
-        self._jobs.live.discard(self)
+        """Let go of everything: the timer of the deadline may hold the job itself for hours."""
+        self._generator = self._story = self.on_deadline = None
+        self.future = _ENDED
+        self._context = _NO_CONTEXT
+        self._jobs.leave(self)
+
+
+_ENDED: Future[Any] = Future()  # what stands in for the future of a job that has ended
+_ENDED.set_result(None)
+_NO_CONTEXT = contextvars.Context()
+
+
+def _closed() -> ClientClosedError:
+    return ClientClosedError("The client was closed before the request ended. Make a new client and ask again.")
 
 
 def _wrapped(error: BaseException) -> TinkexError:

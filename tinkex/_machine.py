@@ -69,7 +69,7 @@ class Machine:
         self.jobs = Jobs(self.workers, self.waiter)
         self.callbacks = ElasticPool(first.callback_workers, f"{name}-callback")
         self.dialing = ElasticPool(_CONNECTING_THREADS, f"{name}-connect")
-        dialer = Dialer(first)
+        self._dialer = dialer = Dialer(first)
         self.connections = ConnectionPool(
             dialer, self.waiter, self.dialing, clock, most=first.max_connections, most_idle=first.max_idle_connections,
             busiest=2 * first.workers,
@@ -136,20 +136,33 @@ class Machine:
     def stop(self) -> None:
         """End all threads and connections; jobs still alive are interrupted."""
         self.admission.close()
-        for job in tuple(self.jobs.live):
-            job.interrupt()
+        self.jobs.stop()
         self.connections.close()
         self.workers.shutdown()
         self.waiter.stop()
         self.callbacks.stop()
         self.dialing.stop()
+        self._dialer.close()
+
+    def join(self, seconds: float) -> None:
+        """Wait a moment, after `stop`, until the workers have given back what they had."""
+        self.workers.join(seconds)
 
     def forked(self) -> None:
-        """In a child: nothing here runs. Fail the futures, run the `finally` clauses, close our copies of the sockets."""
+        """In a child: nothing here runs. Fail the futures, run the `finally` clauses, close our copies of the sockets.
+
+        First of all no part starts anything any more: the `finally` clauses would wake those who stand in line.
+        """
+        for threads in (self.workers, self.callbacks, self.dialing):
+            threads.forked()
         self.waiter.forked()
-        for job in tuple(self.jobs.live):
-            job.forked()
         self.connections.forked()
+        self._dialer.forked()
+        jobs = self.jobs.live
+        for job in jobs:
+            job.reopen()
+        for job in jobs:
+            job.forked()
 
     # --- what samples ask for (Surroundings) --------------------------------------------------------------------------
 
@@ -163,6 +176,11 @@ class Machine:
     ) -> None:
         """Tell the observers about the server's queue."""
         self._announcer.announce(sampling_session_id, request_id, state, reason, observers)
+
+    @property
+    def no_retries(self) -> bool:
+        """Whether the server asks its clients not to retry."""
+        return self.session.flags.current.sample_no_retries
 
     def may_wait_for_billing(self, wait: float) -> bool:
         """Whether a 402 may be sat out: until `wait` seconds, or the server's own limit, after the first of a series."""

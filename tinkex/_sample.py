@@ -35,6 +35,7 @@ from tinkex.types import SampleRequest, SampleResponse, Timing
 
 logger = logging.getLogger("tinkex")
 
+_NO_RETRY = RetryConfig(max_attempts=1)
 _SMALL_REQUEST = 131_072  # estimated bytes up to which a 429 without Retry-After means one second, above it five
 _BILLING_PAUSE = 5.0
 _UNKNOWN_GRACE = 10.0  # a promise may be unknown for so long after it was made
@@ -76,7 +77,7 @@ class SampleStory:
         self.request = request
         self.future = future
         self._observers = observers
-        self._retry = RetryBudget(retry, around.clock)
+        self._retry = RetryBudget(_NO_RETRY if around.no_retries else retry, around.clock)
         self._owner = owner  # a sample keeps alive the client it was asked of
         self.started_at = around.clock.monotonic()
         self._risked = False  # whether something was sent that the server may have acted on without a word to us

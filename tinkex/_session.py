@@ -26,12 +26,20 @@ from tinkex._api import (
 )
 from tinkex._auth import Auth
 from tinkex._clock import Clock
+from tinkex._http import Response
 from tinkex._job import Jobs, Outcome, Sleep, Story
 from tinkex._locks import new_lock
 from tinkex._snapshot import SnapshotCell
 from tinkex._version import PROTOCOL_VERSION
 from tinkex.config import ClientConfig
-from tinkex.errors import APIResponseError, APIStatusError, RequestFailedError, TinkexError, clean_text
+from tinkex.errors import (
+    APIResponseError,
+    APIStatusError,
+    APITimeoutError,
+    RequestFailedError,
+    TinkexError,
+    clean_text,
+)
 from tinkex.types import ServerCapabilities
 
 T = TypeVar("T")
@@ -66,7 +74,7 @@ class Flags:
             value = answer.get(field.name)
             default = field.default
             wanted: Any = (int, float) if isinstance(default, float) else type(default)
-            if isinstance(value, wanted) and isinstance(value, bool) == isinstance(default, bool):
+            if isinstance(value, wanted) and isinstance(value, bool) == isinstance(default, bool) and _sane(value):
                 changes[field.name] = value
         return attrs.evolve(self, **changes)
 
@@ -211,7 +219,7 @@ class Session:
             answer = yield from self._api.ask(CREATE_SESSION, _present(fields), config)
             self.session_id = _text(answer, "session_id", "create_session")
             self.created_here = True
-            _log_messages(answer)
+            self._log_messages(answer)
         self._beat()
         return self.session_id
 
@@ -242,24 +250,38 @@ class Session:
 
     def _retrieve(self, request_id: str, config: ClientConfig) -> Story[dict[str, Any]]:
         """Wait for an answer that a server gives as a future where it could have given it at once."""
-        body = _wire.encode_json({"request_id": request_id, "allow_metadata_only": False})
+        body = _wire.encode_json({"request_id": request_id})
         endpoint = Endpoint(RETRIEVE_FUTURE.path)
         while True:
             asked_at = self._clock.monotonic()
-            response = yield from self._api.call(endpoint, body, config, seconds=config.poll_timeout)
-            if response.status != 408:
-                if not 200 <= response.status < 300:
-                    raise self._api.error(response, request_id=request_id)
+            response = yield from self._poll(endpoint, body, config)
+            if response is not None:
                 outcome = _wire.outcome_of(decode_object(response))
                 if isinstance(outcome, _wire.Failed):
+                    words = self._auth.masked(outcome.message)
                     raise RequestFailedError(
-                        f"The server could not create the sampling session: {outcome.message}",
-                        request_id,
-                        outcome.category,
+                        f"The server could not create the sampling session: {words}", request_id, outcome.category
                     )
                 if isinstance(outcome, _wire.Completed) and isinstance(outcome.value, dict):
                     return outcome.value
             yield Sleep(asked_at + config.min_poll_interval)
+
+    def _poll(self, endpoint: Endpoint, body: bytes, config: ClientConfig) -> Story[Response | None]:
+        """One look for such an answer, again where that failed; None: not yet."""
+        try:
+            return (yield from self._api.persist(endpoint, body, config, seconds=config.poll_timeout))
+        except APITimeoutError:
+            return None
+        except APIStatusError as error:
+            if error.status == 408:
+                return None
+            raise
+
+    def _log_messages(self, answer: Mapping[str, Any]) -> None:
+        levels = {"info_message": logging.INFO, "warning_message": logging.WARNING, "error_message": logging.ERROR}
+        for name, level in levels.items():
+            if isinstance(answer.get(name), str) and answer[name]:
+                logger.log(level, "The server says: %s", clean_text(self._auth.masked(answer[name]), 500))
 
     def fetch_capabilities(self) -> Story[ServerCapabilities]:
         """Ask what the server offers."""
@@ -277,6 +299,10 @@ class Session:
             self._jobs.start(self.fetch_capabilities, Future())
 
 
+def _sane(value: object) -> bool:
+    return not isinstance(value, int | float) or 0 <= value < float("inf")
+
+
 def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -288,13 +314,3 @@ def _text(answer: Mapping[str, Any], name: str, asked: str) -> str:
     if not isinstance(value, str) or not value:
         raise APIResponseError(f"The server's answer to {asked} has no {name}.")
     return value
-
-
-def _log_messages(answer: Mapping[str, Any]) -> None:
-    for name, level in (
-        ("info_message", logging.INFO),
-        ("warning_message", logging.WARNING),
-        ("error_message", logging.ERROR),
-    ):
-        if isinstance(answer.get(name), str) and answer[name]:
-            logger.log(level, "The server says: %s", clean_text(answer[name], 500))

@@ -20,6 +20,10 @@ class Surroundings(Protocol):
     response_bytes: ByteBudget
     clock: Clock
 
+    @property
+    def no_retries(self) -> bool:
+        """Whether the server asks its clients not to retry."""
+
     def announce(
         self,
         sampling_session_id: str,

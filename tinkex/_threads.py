@@ -6,11 +6,12 @@ takes as long as the slowest call they are in; ours never hold an exit up.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -40,6 +41,17 @@ def mark_internal() -> None:
     _mark.internal = True
 
 
+@contextlib.contextmanager
+def internally() -> Iterator[None]:
+    """Have callbacks of futures that end in this block run elsewhere, as if this thread were internal."""
+    before = is_internal_thread()
+    _mark.internal = True
+    try:
+        yield
+    finally:
+        _mark.internal = before
+
+
 class _Call:
     """A function for the executor's public `submit`."""
 
@@ -66,6 +78,7 @@ class WorkerPool(ThreadPoolExecutor):
     def __init__(self, workers: int, name: str) -> None:
         super().__init__(max_workers=workers, thread_name_prefix=name)
         self._items: queue.SimpleQueue[Runnable | None] = queue.SimpleQueue()
+        self._started: list[threading.Thread] = []
         self.count = workers
         self.put: Callable[[Runnable], None] = self._items.put
         self.waiting = self._items.qsize
@@ -74,7 +87,9 @@ class WorkerPool(ThreadPoolExecutor):
         """Start every worker; call it once, off the caller's thread."""
         for number in range(self.count):
             name = f"{self._thread_name_prefix}-{number}"
-            threading.Thread(target=_work, args=(self._items,), name=name, daemon=True).start()
+            thread = threading.Thread(target=_work, args=(self._items,), name=name, daemon=True)
+            thread.start()
+            self._started.append(thread)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run `fn` on a worker; for completeness, samples go through `put`."""
@@ -86,6 +101,19 @@ class WorkerPool(ThreadPoolExecutor):
         """Let the threads end when they have done what is queued; never joins them."""
         for _ in range(self.count):
             self._items.put(None)
+
+    def join(self, seconds: float) -> None:
+        """Wait a moment, after `shutdown`, until the threads have ended."""
+        for thread in tuple(self._started):
+            thread.join(seconds)
+
+    def forked(self) -> None:
+        """In a child, where no thread is: take nothing more."""
+        self.put = _drop
+
+
+def _drop(item: Runnable) -> None:
+    """Nobody would run it."""
 
 
 def _work(items: queue.SimpleQueue[Runnable | None]) -> None:
@@ -130,6 +158,10 @@ class ElasticPool:
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
+
+    def forked(self) -> None:
+        """In a child: start no thread for the parent's work."""
+        self._most = 0
 
     def _run(self) -> None:
         while (work := self._next()) is not None:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from functools import partial
 from typing import Any, TypeVar
 
+from tinkex._locks import reopen
 from tinkex._threads import ElasticPool, is_internal_thread
 from tinkex.errors import ForkedFutureError
 from tinkex.queue_state import QueueState
@@ -73,14 +73,21 @@ class ClientFuture(Future[T]):
 
     def fail_after_fork(self) -> None:
         """End it in a forked child, where nothing works on it; its lock may have been held at the fork."""
-        waiters, self._condition = self._waiters, threading.Condition()
+        _reopen(self._condition)
+        waiters: list[Any] = self._waiters
         for waiter in waiters:
-            waiter.event = threading.Event()
+            _reopen(waiter.event._cond)  # noqa: SLF001
             if hasattr(waiter, "lock"):
-                waiter.lock = threading.Lock()
+                reopen(waiter.lock)
         self._done_callbacks: list[Any] = []
         with contextlib.suppress(InvalidStateError):
             self.set_exception(ForkedFutureError())
+
+
+def _reopen(condition: Any) -> None:
+    """Open a condition that a lost thread may hold, in place: this one may be waiting on it, in a signal handler."""
+    if not getattr(condition._lock, "_is_owned", bool)():  # noqa: SLF001
+        reopen(condition._lock)  # noqa: SLF001
 
 
 class SampleFuture(ClientFuture[T]):

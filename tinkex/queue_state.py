@@ -10,8 +10,8 @@ from typing import Protocol, runtime_checkable
 
 import attrs
 
-from tinkex._locks import new_lock
 from tinkex._clock import SYSTEM_CLOCK, Clock
+from tinkex._locks import new_lock
 from tinkex.errors import clean_text
 
 _MOST_SESSIONS = 4096

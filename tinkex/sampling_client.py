@@ -8,17 +8,17 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from tinkex import _many
+from tinkex._arguments import check_observer, check_on_full, check_timeout
+from tinkex._begin import enter
 from tinkex._clock import SYSTEM_CLOCK
 from tinkex._core import Core, Owner
 from tinkex._handle import Handle
-from tinkex._job import DEADLINE, Job, Story
 from tinkex._locks import new_lock
 from tinkex._machine import Machine
 from tinkex._sample import SampleStory
 from tinkex._sampler import Sampler
-from tinkex._wire import estimate_bytes
 from tinkex.config import ClientConfig, RetryConfig, config_from_env
-from tinkex.errors import ClientClosedError, CredentialError, MissingFeatureError, SampleTimeoutError
+from tinkex.errors import ClientClosedError, CredentialError, MissingFeatureError
 from tinkex.future import SampleFuture
 from tinkex.queue_state import QueueStateObserver
 from tinkex.telemetry import Telemetry
@@ -27,7 +27,6 @@ from tinkex.types import ModelInput, SampleRequest, SampleResponse, SamplingPara
 
 T = TypeVar("T")
 
-_NO_RETRY = RetryConfig(max_attempts=1)
 _MANY = 1000
 
 
@@ -37,11 +36,15 @@ class SamplingClient:
     It pickles as configuration, without the key: the copy takes its key from the environment of its own process.
     """
 
-    def __init__(self, owner: Owner, identity: Handle, *, original: bool, retry: RetryConfig | None) -> None:
+    def __init__(
+        self, owner: Owner, identity: Handle, *, original: bool, retry: RetryConfig | None,
+        observers: tuple[QueueStateObserver, ...] = (),
+    ) -> None:  # fmt: skip
         self._core = owner.core
         self._owner = owner
         self._identity = identity
         self._retry = retry
+        self._observers = observers
         self._closed = False
         self._context_length: int | None = None
         self._sampler: Sampler = self._make_sampler(owner.core.machine, original=original)
@@ -68,10 +71,11 @@ class SamplingClient:
         usual = config_from_env().base_url
         if identity.base_url != usual and api_key is None:
             raise CredentialError(
-                f"The handle names {identity.base_url}, the configuration {usual}. No key from the environment goes to a"
+                f"The handle names {identity.base_url}, the configuration {usual}. No key of the environment goes to a"
                 " server that only a handle names: pass api_key."
             )
-        return _attached(config_from_env(base_url=identity.base_url, api_key=api_key), identity, None)
+        config = config_from_env(base_url=identity.base_url, api_key=api_key)
+        return _attached(_owner_of(config), identity, None)
 
     def sample(
         self,
@@ -105,7 +109,7 @@ class SamplingClient:
             timeout: The sample's deadline in seconds, over queueing, sending, waiting and retries. None: the configured
                 `timeout`; `float("inf")`: none.
             on_full: "block" or "raise" where the queue is full; None: as configured.
-            queue_state_observer: Told about this sample's queue, besides the service's observers.
+            queue_state_observer: Told about this sample's queue, besides the observers of the client and the service.
 
         Raises:
             TypeError, ValueError: An argument is wrong; the text names it. Nothing was sent.
@@ -229,7 +233,12 @@ class SamplingClient:
         """The caller's part: nothing here waits, except for room in a full queue."""
         core = self._core
         config = core.config.current
-        timeout = config.timeout if timeout is None else _deadline_seconds(timeout)
+        seconds = config.timeout if timeout is None else check_timeout(timeout)
+        on_full = config.on_full if on_full is None else check_on_full(on_full)
+        observers = self._observers
+        if observer is not None:
+            check_observer("queue_state_observer", observer)
+            observers = (*observers, observer)
         if self._closed:
             raise ClientClosedError("This sampling client is closed: make a new one.")
         machine = core.machine
@@ -237,24 +246,13 @@ class SamplingClient:
         sampler = self._sampler
         if sampler.machine is not machine:
             sampler = self._move(machine)
-        deadline = machine.clock.monotonic() + timeout
-        machine.admission.reserve(on_full or config.on_full, deadline)
         future: SampleFuture[Any] = SampleFuture(machine.callbacks)
-        observers = () if observer is None else (observer,)
-        retry = self._retry or config.retry
-        if machine.session.flags.current.sample_no_retries:
-            retry = _NO_RETRY
-        story = SampleStory(machine, sampler, request, config, future, retry, observers, self)
-        job = Job(
-            machine.jobs,
-            story.tell if finish is None else lambda slot: _then(story.tell(slot), finish),
-            future,
-            machine.admission.dropped,
-        )
-        job.on_deadline = lambda: _too_late(future, timeout)
-        future.on_cancel(job.interrupt)
-        machine.waiter.call_at(deadline, job, DEADLINE)
-        machine.admission.offer(sampler.lane, job, estimate_bytes(request.prompt))
+        story = SampleStory(
+            machine, sampler, request, config, future, self._retry or config.retry, observers, self._owner
+        )  # fmt: skip
+        job = enter(machine, story, finish, seconds, on_full)
+        if core.closed:  # closed in between: whoever closed may have looked too early to see this sample
+            job.fail(ClientClosedError())
         return future
 
     def _check_context(self, request: SampleRequest, machine: Machine) -> None:
@@ -274,8 +272,8 @@ class SamplingClient:
         wanted = request.sampling_params.max_tokens or 0
         if limit and length is not None and length + wanted > limit:
             raise ValueError(
-                f"max_tokens is too large: a prompt of {length} tokens and max_tokens={wanted} exceed the {limit} tokens"
-                f" of {self._identity.base_model}"
+                f"max_tokens is too large: a prompt of {length} tokens and max_tokens={wanted} exceed {limit} tokens,"
+                f" the context of {self._identity.base_model}"
             )
 
     def _make_sampler(self, machine: Machine, *, original: bool) -> Sampler:
@@ -294,55 +292,37 @@ class SamplingClient:
 
 
 def _rebuilt(config: ClientConfig, identity: Handle, retry: RetryConfig | None) -> SamplingClient:
-    """A sampling client from its pickle; the key comes from the environment it is in now."""
-    return _attached(config_from_env(base=config, base_url=config.base_url), identity, retry)
+    """A sampling client from its pickle; the key comes from the environment it is in now.
 
-
-def _attached(config: ClientConfig, identity: Handle, retry: RetryConfig | None) -> SamplingClient:
-    """A client of a sampling session that somebody else began; those of one configuration share a service."""
-    with _attaching:
-        owner = _owners.get(config)
+    Those of one process and configuration share a service. What stands for the configuration holds no secret.
+    """
+    with _rebuilding:
+        owner = _owners.get(repr(config))
         if owner is None or owner.core.closed:
-            _owners[config] = owner = Owner(Core(config, (), SYSTEM_CLOCK), warn=False)
+            owner = _owner_of(config_from_env(base=config, base_url=config.base_url))
+            _owners[repr(config)] = owner
+    return _attached(owner, identity, retry)
+
+
+def _owner_of(config: ClientConfig) -> Owner:
+    return Owner(Core(config, (), SYSTEM_CLOCK), warn=False)
+
+
+def _attached(owner: Owner, identity: Handle, retry: RetryConfig | None) -> SamplingClient:
+    """A client of a sampling session that somebody else began."""
     client = SamplingClient(owner, identity, original=False, retry=retry)
     if identity.session_id is not None:
         owner.core.machine.session.adopt(identity.session_id)
     return client
 
 
-_attaching = new_lock()  # guards _owners
-_owners: weakref.WeakValueDictionary[Any, Owner] = weakref.WeakValueDictionary()
-
-
-def _then(story: Story[SampleResponse], finish: Callable[[SampleResponse], T]) -> Story[T]:
-    return finish((yield from story))
+_rebuilding = new_lock()  # guards _owners
+_owners: weakref.WeakValueDictionary[str, Owner] = weakref.WeakValueDictionary()
 
 
 def _prompt_logprobs(response: SampleResponse) -> list[float | None]:
     assert response.prompt_logprobs is not None  # finish_response has seen to it
     return response.prompt_logprobs
-
-
-def _too_late(future: SampleFuture[Any], timeout: float) -> SampleTimeoutError:
-    state = future.queue_state
-    return SampleTimeoutError(
-        f"The sample did not end within {timeout:g} s. Raise timeout=, or see in stats() what the service waits for.",
-        phase=future.phase,
-        request_id=future.request_id,
-        last_status=future.last_status,
-        attempts=future.attempts,
-        queue_state=None if state is None else state.value,
-        timeout=timeout,
-        may_have_run=future.phase != "queued",
-    )
-
-
-def _deadline_seconds(timeout: object) -> float:
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        raise TypeError(f"timeout must be a number of seconds, not {type(timeout).__name__}")
-    if not timeout > 0:
-        raise ValueError(f"timeout must be above 0 seconds, not {timeout}")
-    return float(timeout)
 
 
 _ONE_TOKEN = SamplingParams(max_tokens=1)

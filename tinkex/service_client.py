@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
 
+from tinkex._arguments import check_flag, check_model, check_observer
 from tinkex._clock import SYSTEM_CLOCK, Clock
 from tinkex._core import Core, Owner
 from tinkex._handle import Handle
@@ -51,7 +52,10 @@ class ServiceClient:
         )  # fmt: skip
         if settings.api_key is not None:
             check_credential(settings.api_key, settings.base_url)
-        self._core = Core(settings, observers, _clock)
+        told = tuple(observers)
+        for observer in told:
+            check_observer("observers", observer)
+        self._core = Core(settings, told, _clock)
         self._owner = Owner(self._core, warn=True)
 
     @classmethod
@@ -94,7 +98,8 @@ class ServiceClient:
 
     def create_sampling_client(
         self, *, base_model: str | None = None, model_path: str | None = None, sampling_session_id: str | None = None,
-        retry_config: RetryConfig | None = None, record_stability_info: bool = False, timeout: float | None = None,
+        retry_config: RetryConfig | None = None, record_stability_info: bool = False,
+        queue_state_observer: QueueStateObserver | None = None, timeout: float | None = None,
     ) -> SamplingClient:  # fmt: skip
         """A client for one model; blocks for a request or a few.
 
@@ -104,6 +109,7 @@ class ServiceClient:
             sampling_session_id: Attach to an existing sampling session instead.
             retry_config: How its samples retry. None: as the service is configured.
             record_stability_info: Ask the server to record what it needs to judge numerical stability.
+            queue_state_observer: Told about the queue of its samples, besides the service's observers.
             timeout: Seconds to wait. None: the configured deadline.
 
         Raises:
@@ -112,17 +118,23 @@ class ServiceClient:
         """
         return self.create_sampling_client_async(
             base_model=base_model, model_path=model_path, sampling_session_id=sampling_session_id,
-            retry_config=retry_config, record_stability_info=record_stability_info, timeout=timeout,
+            retry_config=retry_config, record_stability_info=record_stability_info,
+            queue_state_observer=queue_state_observer, timeout=timeout,
         ).result()  # fmt: skip
 
     def create_sampling_client_async(
         self, *, base_model: str | None = None, model_path: str | None = None, sampling_session_id: str | None = None,
-        retry_config: RetryConfig | None = None, record_stability_info: bool = False, timeout: float | None = None,
+        retry_config: RetryConfig | None = None, record_stability_info: bool = False,
+        queue_state_observer: QueueStateObserver | None = None, timeout: float | None = None,
     ) -> Future[SamplingClient]:  # fmt: skip
         """The same as a future: returns at once; wrong arguments still raise here."""
-        _check_model(base_model, model_path, sampling_session_id)
+        check_model(base_model, model_path, sampling_session_id)
         if retry_config is not None and not isinstance(retry_config, RetryConfig):
             raise TypeError(f"retry_config must be a RetryConfig, not {type(retry_config).__name__}")
+        check_flag("record_stability_info", record_stability_info)
+        observers = () if queue_state_observer is None else (queue_state_observer,)
+        for observer in observers:
+            check_observer("queue_state_observer", observer)
 
         def story() -> Story[SamplingClient]:
             session = self._core.machine.session
@@ -132,7 +144,7 @@ class ServiceClient:
                 self._core.machine.begin_telemetry()
                 session.learn_capabilities()
             identity = Handle(self.config.base_url, found, session.session_id, base_model, record_stability_info)
-            return SamplingClient(self._owner, identity, original=original, retry=retry_config)
+            return SamplingClient(self._owner, identity, original=original, retry=retry_config, observers=observers)
 
         return self._core.run(story, timeout, "create_sampling_client")
 
@@ -190,20 +202,3 @@ class ServiceClient:
         finally:
             if self._owner.keeps is not None:
                 self._owner.keeps.close()
-
-
-def _check_model(base_model: str | None, model_path: str | None, sampling_session_id: str | None) -> None:
-    given = {"base_model": base_model, "model_path": model_path, "sampling_session_id": sampling_session_id}
-    for name, value in given.items():
-        if value is not None and not isinstance(value, str):
-            raise TypeError(f"{name} must be a string, not {type(value).__name__}")
-        if value is not None and not value.strip():
-            raise ValueError(f"{name} must not be empty")
-    if model_path is not None and not model_path.startswith("tinker://"):
-        raise ValueError(f"model_path must start with tinker://, not {model_path[:60]!r}")
-    if base_model is not None and model_path is not None:
-        raise ValueError("base_model and model_path exclude each other: give one")
-    if sampling_session_id is not None and model_path is not None:
-        raise ValueError("sampling_session_id and model_path exclude each other: the session has its model")
-    if base_model is None and model_path is None and sampling_session_id is None:
-        raise ValueError("base_model or model_path is missing: give one")

@@ -19,8 +19,8 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, ParamSpec
 
-from tinkex._locks import new_lock
 from tinkex._clock import SYSTEM_CLOCK, Clock
+from tinkex._locks import new_lock
 from tinkex.errors import TinkexError, clean_text, is_user_error
 
 LARGEST_BATCH = 100

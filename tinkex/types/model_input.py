@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import chain
+from os import PathLike
 from typing import Any, Protocol
 
 from attrs import field, frozen
@@ -59,7 +60,7 @@ class ModelInput:
         return cls((checked_text(token_tuple("prompt", tokens)),))
 
     @classmethod
-    def from_text(cls, text: str, model_or_tokenizer: str | TextEncoder) -> ModelInput:
+    def from_text(cls, text: str, model_or_tokenizer: str | PathLike[str] | TextEncoder) -> ModelInput:
         """Make a prompt of a text, encoded by a model's tokenizer or by the one given.
 
         Naming a model needs the `tokenizers` extra and may download its tokenizer.
@@ -67,7 +68,7 @@ class ModelInput:
         if not isinstance(text, str):
             raise TypeError(f"text must be a string, got {shown(text)}")
         tokenizer: Any = model_or_tokenizer
-        if isinstance(model_or_tokenizer, str):
+        if isinstance(model_or_tokenizer, str | PathLike):
             from tinkex.tokenizers import get_tokenizer
 
             tokenizer = get_tokenizer(model_or_tokenizer)

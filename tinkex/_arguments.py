@@ -1,0 +1,51 @@
+"""The arguments of calls, checked where the call is made; each complaint names the argument."""
+
+from __future__ import annotations
+
+_ON_FULL = ("block", "raise")
+
+
+def check_timeout(timeout: object) -> float:
+    """A time limit in seconds; `float("inf")` is none."""
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"timeout must be a number of seconds, not {type(timeout).__name__}")
+    if not timeout > 0:
+        raise ValueError(f"timeout must be above 0 seconds, not {timeout}")
+    return float(timeout)
+
+
+def check_on_full(on_full: object) -> str:
+    """What to do when the queue is full."""
+    if on_full not in _ON_FULL:
+        raise ValueError(f"on_full must be 'block' or 'raise', not {str(on_full)[:60]!r}")
+    return str(on_full)
+
+
+def check_observer(name: str, observer: object) -> None:
+    """Somebody to tell about the queue."""
+    if not callable(getattr(observer, "on_queue_state_change", None)):
+        raise TypeError(f"{name} must have a method on_queue_state_change, and {type(observer).__name__} has none")
+
+
+def check_flag(name: str, value: object) -> None:
+    """A plain True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {type(value).__name__}")
+
+
+def check_model(base_model: object, model_path: object, sampling_session_id: object) -> None:
+    """What to sample from: exactly one way to say it."""
+    given = {"base_model": base_model, "model_path": model_path, "sampling_session_id": sampling_session_id}
+    for name, value in given.items():
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{name} must be a string, not {type(value).__name__}")
+        if isinstance(value, str) and not value.strip():
+            raise ValueError(f"{name} must not be empty")
+    if isinstance(model_path, str) and not model_path.startswith("tinker://"):
+        raise ValueError(f"model_path must start with tinker://, not {model_path[:60]!r}")
+    if base_model is not None and model_path is not None:
+        raise ValueError("base_model and model_path exclude each other: give one")
+    if sampling_session_id is not None and model_path is not None:
+        raise ValueError("sampling_session_id and model_path exclude each other: the session has its model")
+    if all(value is None for value in given.values()):
+        raise ValueError("base_model or model_path is missing: give one")
