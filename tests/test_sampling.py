@@ -170,9 +170,10 @@ def test_chunks(client, server, chunk):
     assert response.usage.prompt_tokens == 1 + chunk.length
 
 
-@pytest.mark.parametrize("prompt", [(1, 2, 3), np.array([1, 2, 3]), iter([1, 2, 3]), ModelInput.from_ints([1, 2, 3])])
+@pytest.mark.parametrize("prompt", [(1, 2, 3), np.array([1, 2, 3]), range(1, 4), ModelInput.from_ints([1, 2, 3])])
 def test_prompt_forms(client, prompt):
     """A prompt may be any iterable of ids, an array or a ModelInput."""
+    prompt = iter(prompt) if isinstance(prompt, range) else prompt
     assert client.sample(prompt, PARAMS).result().sequences[0].tokens == expected_tokens([1, 2, 3], max_tokens=4)
 
 
@@ -312,46 +313,56 @@ def test_record_stability_info(flag):
         assert sent(fake).get("record_stability_info", False) is flag
 
 
-BAD = {
-    "unknown parameter": (lambda c: c.sample(PROMPT, SamplingParams(max_tokens=1, temprature=1)), TypeError, "temprature"),
-    "no max_tokens": (lambda c: c.sample(PROMPT, SamplingParams()), ValueError, "max_tokens"),
-    "bool for int": (lambda c: c.sample(PROMPT, SamplingParams(max_tokens=True)), TypeError, "max_tokens"),
-    "NaN temperature": (lambda c: c.sample(PROMPT, SamplingParams(max_tokens=1, temperature=math.nan)), ValueError, "temperature"),
-    "negative temperature": (lambda c: c.sample(PROMPT, SamplingParams(max_tokens=1, temperature=-1)), ValueError, "temperature"),
-    "mixed stop": (lambda c: c.sample(PROMPT, SamplingParams(max_tokens=1, stop=["a", 1])), TypeError, "stop"),
-    "params of another type": (lambda c: c.sample(PROMPT, {"max_tokens": 1}), TypeError, "sampling_params"),
-    "empty prompt": (lambda c: c.sample([], PARAMS), ValueError, "prompt"),
-    "empty ModelInput": (lambda c: c.sample(ModelInput.empty(), PARAMS), ValueError, "prompt"),
-    "negative token": (lambda c: c.sample([1, -2], PARAMS), ValueError, "prompt"),
-    "float token": (lambda c: c.sample([1, 2.0], PARAMS), TypeError, "prompt"),
-    "bool token": (lambda c: c.sample([1, True], PARAMS), TypeError, "prompt"),
-    "float array": (lambda c: c.sample(np.array([1.0]), PARAMS), TypeError, "prompt"),
-    "text prompt": (lambda c: c.sample("hello", PARAMS), TypeError, "prompt"),
-    "no iterable": (lambda c: c.sample(5, PARAMS), TypeError, "prompt"),
-    "bool num_samples": (lambda c: c.sample(PROMPT, PARAMS, num_samples=True), TypeError, "num_samples"),
-    "no samples": (lambda c: c.sample(PROMPT, PARAMS, num_samples=0), ValueError, "num_samples"),
-    "float topk": (lambda c: c.sample(PROMPT, PARAMS, topk_prompt_logprobs=1.0), TypeError, "topk_prompt_logprobs"),
-    "negative k": (lambda c: c.sample(PROMPT, PARAMS, prompt_alt_tokens_k=-1), ValueError, "prompt_alt_tokens_k"),
-    "last_n alone": (lambda c: c.sample(PROMPT, PARAMS, prompt_logprobs_last_n=1), ValueError, "prompt_logprobs_last_n"),
-    "last_n too large": (lambda c: c.compute_logprobs(PROMPT, prompt_logprobs_last_n=3), ValueError, "prompt_logprobs_last_n"),
-    "flag that is none": (lambda c: c.sample(PROMPT, PARAMS, include_prompt_logprobs=1), TypeError, "include_prompt_logprobs"),
-    "target rows": (lambda c: c.sample([1, 2], PARAMS, target_prompt_logprobs=DENSE), ValueError, "target_prompt_logprobs"),
-    "target type": (lambda c: c.sample(PROMPT, PARAMS, target_prompt_logprobs=[[1]]), TypeError, "target_prompt_logprobs"),
-    "bool timeout": (lambda c: c.sample(PROMPT, PARAMS, timeout=True), TypeError, "timeout"),
-    "text timeout": (lambda c: c.sample(PROMPT, PARAMS, timeout="5"), TypeError, "timeout"),
-    "NaN timeout": (lambda c: c.sample(PROMPT, PARAMS, timeout=math.nan), ValueError, "timeout"),
-    "no timeout": (lambda c: c.sample(PROMPT, PARAMS, timeout=0), ValueError, "timeout"),
-    "on_full": (lambda c: c.sample(PROMPT, PARAMS, on_full="drop"), ValueError, "on_full"),
-    "observer": (lambda c: c.sample(PROMPT, PARAMS, queue_state_observer=print), TypeError, "queue_state_observer"),
-    "unknown option": (lambda c: c.sample(PROMPT, PARAMS, logprobs=True), TypeError, "logprobs"),
-    "unreadable image": (lambda c: c.sample(ModelInput((ImageChunk.from_bytes(b"text"),)), PARAMS), ValueError, "data"),
-}  # fmt: skip
+def params(**fields):
+    """Sampling parameters under their argument's name."""
+    return {"sampling_params": SamplingParams(**{"max_tokens": 1, **fields})}
 
 
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input(client, server, case):
+BAD = [
+    (lambda: params(temprature=1), TypeError, "temprature"),
+    (lambda: params(max_tokens=None), ValueError, "max_tokens"),
+    (lambda: params(max_tokens=True), TypeError, "max_tokens"),
+    (lambda: params(max_tokens=0), ValueError, "max_tokens"),
+    (lambda: params(temperature=math.nan), ValueError, "temperature"),
+    (lambda: params(temperature=-1), ValueError, "temperature"),
+    (lambda: params(temperature="hot"), TypeError, "temperature"),
+    (lambda: params(top_p=0), ValueError, "top_p"),
+    (lambda: params(top_k=2.0), TypeError, "top_k"),
+    (lambda: params(seed=1.5), TypeError, "seed"),
+    (lambda: params(stop=["a", 1]), TypeError, "stop"),
+    (lambda: {"sampling_params": {"max_tokens": 1}}, TypeError, "sampling_params"),
+    (lambda: {"prompt": []}, ValueError, "prompt"),
+    (lambda: {"prompt": ModelInput.empty()}, ValueError, "prompt"),
+    (lambda: {"prompt": [1, -2]}, ValueError, "prompt"),
+    (lambda: {"prompt": [1, 2.0]}, TypeError, "prompt"),
+    (lambda: {"prompt": [1, True]}, TypeError, "prompt"),
+    (lambda: {"prompt": np.array([1.0])}, TypeError, "prompt"),
+    (lambda: {"prompt": "hello"}, TypeError, "prompt"),
+    (lambda: {"prompt": 5}, TypeError, "prompt"),
+    (lambda: {"prompt": ModelInput((ImageChunk.from_bytes(b"text"),))}, ValueError, "data"),
+    (lambda: {"num_samples": True}, TypeError, "num_samples"),
+    (lambda: {"num_samples": 0}, ValueError, "num_samples"),
+    (lambda: {"topk_prompt_logprobs": 1.0}, TypeError, "topk_prompt_logprobs"),
+    (lambda: {"topk_sample_logprobs": -1}, ValueError, "topk_sample_logprobs"),
+    (lambda: {"prompt_alt_tokens_k": -1}, ValueError, "prompt_alt_tokens_k"),
+    (lambda: {"include_prompt_logprobs": 1}, TypeError, "include_prompt_logprobs"),
+    (lambda: {"prompt_logprobs_last_n": 1}, ValueError, "prompt_logprobs_last_n"),
+    (lambda: {"prompt_logprobs_last_n": 3, "include_prompt_logprobs": True}, ValueError, "prompt_logprobs_last_n"),
+    (lambda: {"prompt": [1, 2], "target_prompt_logprobs": DENSE}, ValueError, "target_prompt_logprobs"),
+    (lambda: {"target_prompt_logprobs": [[1]]}, TypeError, "target_prompt_logprobs"),
+    (lambda: {"timeout": True}, TypeError, "timeout"),
+    (lambda: {"timeout": "5"}, TypeError, "timeout"),
+    (lambda: {"timeout": math.nan}, ValueError, "timeout"),
+    (lambda: {"timeout": 0}, ValueError, "timeout"),
+    (lambda: {"on_full": "drop"}, ValueError, "on_full"),
+    (lambda: {"queue_state_observer": print}, TypeError, "queue_state_observer"),
+    (lambda: {"logprobs": True}, TypeError, "logprobs"),
+]
+
+
+@pytest.mark.parametrize(("make", "kind", "field"), BAD)
+def test_bad_input(client, server, make, kind, field):
     """A wrong argument raises in the caller's thread, names the field, and nothing is sent."""
-    call, kind, field = BAD[case]
     with pytest.raises(kind, match=field):
-        call(client)
+        client.sample(**{"prompt": PROMPT, "sampling_params": PARAMS, **make()})
     assert not server.requests_to("asample")

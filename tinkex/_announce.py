@@ -35,7 +35,7 @@ class _Word(NamedTuple):
 class Announcer:
     """Tells observers every word that is not "active", and the change back to it. Never blocks, never raises.
 
-    Observers are called in the context of the sample that the word came for, one after another, in the order of the words.
+    They are called in the context of the sample that the word came for, one at a time, in the order of the words.
     """
 
     def __init__(self, observers: Iterable[QueueStateObserver], threads: ElasticPool, clock: Clock) -> None:

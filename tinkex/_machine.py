@@ -33,7 +33,7 @@ from tinkex.errors import TinkexError
 from tinkex.future import ClientFuture
 from tinkex.queue_state import QueueState, QueueStateObserver
 from tinkex.telemetry import Telemetry
-from tinkex.types import SampleResponse, ServiceStats
+from tinkex.types import SampleResponse, ServiceStats, Usage
 
 T = TypeVar("T")
 logger = logging.getLogger("tinkex")
@@ -46,12 +46,22 @@ _BILLING_MEMORY = 300.0
 
 
 class Counters:
-    """Sums for `stats()`; only added to by one worker at a time is not promised, so they are sums of ended samples."""
+    """Sums over all samples that have ended."""
 
-    __slots__ = ("completed", "failed", "prompt_tokens", "sampled_tokens")
+    __slots__ = ("_lock", "completed", "failed", "prompt_tokens", "sampled_tokens")
 
     def __init__(self) -> None:
+        self._lock = new_lock()  # guards the sums
         self.completed = self.failed = self.prompt_tokens = self.sampled_tokens = 0
+
+    def add(self, usage: Usage | None, *, failed: bool) -> None:
+        """Count one more."""
+        with self._lock:
+            self.failed += failed
+            self.completed += not failed
+            if usage is not None:
+                self.prompt_tokens += usage.prompt_tokens
+                self.sampled_tokens += usage.sampled_tokens
 
 
 class Machine:
@@ -108,8 +118,8 @@ class Machine:
     def sampler(self, sampling_session_id: str, *, original: bool, record_stability_info: bool) -> Sampler:
         """The use of a sampling session by this process."""
         return Sampler(
-            sampling_session_id, original=original, record_stability_info=record_stability_info, machine=self, jobs=self.jobs,
-            api=self.api, clock=self.clock, session=self.session, config=lambda: self.config.current,
+            sampling_session_id, original=original, record_stability_info=record_stability_info, machine=self,
+            jobs=self.jobs, api=self.api, clock=self.clock, session=self.session, config=lambda: self.config.current,
         )  # fmt: skip
 
     def stats(self) -> ServiceStats:
@@ -183,7 +193,7 @@ class Machine:
         return self.session.flags.current.sample_no_retries
 
     def may_wait_for_billing(self, wait: float) -> bool:
-        """Whether a 402 may be sat out: until `wait` seconds, or the server's own limit, after the first of a series."""
+        """Whether a 402 may be sat out: for `wait` seconds, or the server's own limit, after the first of a series."""
         now = self.clock.monotonic()
         if self._billing_since is None or now - self._billing_last > _BILLING_MEMORY:
             self._billing_since = now
@@ -209,14 +219,7 @@ class Machine:
 
     def ended(self, response: SampleResponse | None, error: BaseException | None) -> None:
         """Keep count, and report an error."""
-        counters = self._counters
-        if response is None:
-            counters.failed += 1
-        else:
-            counters.completed += 1
-            if response.usage is not None:
-                counters.prompt_tokens += response.usage.prompt_tokens
-                counters.sampled_tokens += response.usage.sampled_tokens
+        self._counters.add(None if response is None else response.usage, failed=response is None)
         if error is not None and self.telemetry is not None:
             self.telemetry.log_exception(error)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import queue
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from typing import Any
 
 import attrs
 
+from tinkex.errors import QueueFullError, SampleTimeoutError
 from tinkex.future import SampleFuture
 from tinkex.types import SampleRequest, SampleResponse
 
@@ -19,10 +22,10 @@ Start = Callable[[Any], SampleFuture[SampleResponse]]
 def in_order(items: Iterable[Any], start: Start, most: int, *, return_exceptions: bool) -> Iterator[Any]:
     """The results in the order of `items`."""
     futures: deque[SampleFuture[SampleResponse]] = deque()
-    source = iter(items)
+    begun = _begun(items, start, return_exceptions)
     try:
         while True:
-            while len(futures) < most and (future := _next(source, start, return_exceptions)) is not None:
+            while len(futures) < most and (future := next(begun, None)) is not None:
                 futures.append(future)
             if not futures:
                 return
@@ -38,32 +41,32 @@ def as_completed(
     items: Iterable[Any], start: Start, most: int, *, return_exceptions: bool
 ) -> Iterator[tuple[int, Any]]:
     """Pairs of an item's number and its result, as they come."""
-    futures: dict[Future[SampleResponse], int] = {}
-    source, number = iter(items), 0
+    numbers: dict[Future[SampleResponse], int] = {}
+    ended: queue.SimpleQueue[Future[SampleResponse]] = queue.SimpleQueue()
+    begun, count = _begun(items, start, return_exceptions), itertools.count()
     try:
         while True:
-            while len(futures) < most and (begun := _next(source, start, return_exceptions)) is not None:
-                futures[begun] = number
-                number += 1
-            if not futures:
+            while len(numbers) < most and (future := next(begun, None)) is not None:
+                numbers[future] = next(count)
+                future.report_to(ended)
+            if not numbers:
                 return
-            for done in wait(futures, return_when=FIRST_COMPLETED).done:
-                yield futures.pop(done), _outcome(done, return_exceptions)
+            done = ended.get()
+            yield numbers.pop(done), _outcome(done, return_exceptions)
     finally:
-        for left in futures:
+        for left in numbers:
             left.cancel()
 
 
-def _next(source: Iterator[Any], start: Start, return_exceptions: bool) -> SampleFuture[SampleResponse] | None:
-    """The future of the next item, already failed where the item itself is wrong; None at the end."""
-    for item in source:
+def _begun(items: Iterable[Any], start: Start, return_exceptions: bool) -> Iterator[SampleFuture[SampleResponse]]:
+    """A future for each item, already failed where that one cannot be begun; after one whose error is raised, no more."""
+    for item in items:
         try:
-            return start(item)
-        except (TypeError, ValueError) as error:
+            yield start(item)
+        except (TypeError, ValueError, QueueFullError, SampleTimeoutError) as error:
+            yield failed(error)
             if not return_exceptions:
-                raise
-            return failed(error)
-    return None
+                return
 
 
 def failed(error: Exception) -> SampleFuture[SampleResponse]:

@@ -43,6 +43,9 @@ _MOST_DOUBTFUL = 3  # polls answered by something that may be a proxy
 _QUICK_ANSWER = 1.0  # "not yet" sooner than this is not a long poll's
 
 
+_Answer = _wire.Finished | _wire.MetadataOnly | _wire.Pending
+
+
 class _Promise(NamedTuple):
     request_id: str
     sequence_ids: tuple[str, ...] | None
@@ -63,8 +66,8 @@ class SampleStory:
     """One sample: what was asked for, and how far it has come."""
 
     __slots__ = (
-        "_around", "_config", "_doubtful", "_fetching_since", "_observers", "_owner", "_quick", "_retry", "_risked",
-        "future", "request", "sampler", "started_at",
+        "_around", "_config", "_doubtful", "_fetching_since", "_observers", "_owner", "_polls", "_quick", "_retry",
+        "_risked", "future", "request", "sampler", "started_at",
     )  # fmt: skip
 
     def __init__(
@@ -207,83 +210,81 @@ class SampleStory:
     # --- wait and fetch -----------------------------------------------------------------------------------------------
 
     def _await_answer(self, promise: _Promise) -> Story[SampleResponse]:
-        """Poll until there is a result; raises `_Expired` where the promise is lost."""
+        """Wait for the result and fetch it; raises `_Expired` where the promise is lost."""
         if promise.inline is not None:
-            return self._inline(promise.inline)
+            return _result_of(promise.inline)
         around = self._around
-        self._doubtful = self._quick = 0
+        self._polls = self._doubtful = self._quick = 0
         self.future.phase = "waiting"
-        iteration, size, reserved = 0, None, None
         poller = self.sampler.poller if around.poll_together() else None
         around.waits_for_answer(self, begins=True)
         try:
-            if poller is not None:
-                size = (yield from poller.completion(promise.request_id)).size
-            while True:
-                if size is not None and reserved is None:
-                    reserved = yield Reserve(around.response_bytes, size)
-                    self.future.phase = "fetching"
-                asked_at = around.clock.monotonic()
-                answer = yield from self._poll(promise, iteration, reserved is None)
-                iteration += 1
+            size = None if poller is None else (yield from poller.completion(promise.request_id)).size
+            if size is None:
+                answer = yield from self._poll_until_ready(promise, whole=False)
                 if isinstance(answer, _wire.Finished):
-                    self._fetching_since = asked_at if reserved is not None else around.clock.monotonic()
+                    self._fetching_since = around.clock.monotonic()
                     return answer.response
-                if isinstance(answer, _wire.MetadataOnly):
-                    if reserved is not None:
-                        raise APIResponseError("The server answered a request for the result with its size, twice.")
-                    size = answer.size
-                elif isinstance(answer, _wire.Pending):
-                    yield from self._not_yet(answer, asked_at)
+                size = answer.size
+            return (yield from self._fetch(promise, size))
         except Interrupted:
             around.forget(promise.request_id)
             raise
         finally:
             around.waits_for_answer(self, begins=False)
-            if reserved is not None:
-                reserved.give_back()
             if poller is not None:
                 poller.fetched(promise.request_id)
 
-    def _poll(self, promise: _Promise, iteration: int, metadata_only: bool) -> Story[_wire.Answer | None]:
-        """Ask once; None means: ask again now, the pause is over."""
+    def _fetch(self, promise: _Promise, size: int) -> Story[SampleResponse]:
+        """Get a result that is known to be there, once its bytes have room."""
+        self.future.phase = "fetching"
+        reserved = yield Reserve(self._around.response_bytes, size)
+        self._fetching_since = self._around.clock.monotonic()
+        try:
+            answer = yield from self._poll_until_ready(promise, whole=True)
+            if isinstance(answer, _wire.MetadataOnly):
+                raise APIResponseError("The server answered a request for the result with its size, twice.")
+            return answer.response
+        finally:
+            reserved.give_back()
+
+    def _poll_until_ready(self, promise: _Promise, *, whole: bool) -> Story[_wire.Finished | _wire.MetadataOnly]:
+        while True:
+            asked_at = self._around.clock.monotonic()
+            answer = yield from self._poll(promise, whole=whole)
+            if isinstance(answer, _wire.Pending):
+                yield from self._not_yet(answer, asked_at)
+            elif answer is not None:
+                return answer
+
+    def _poll(self, promise: _Promise, *, whole: bool) -> Story[_Answer | None]:
+        """Ask once, for the result or, where it is large, its size; None: ask again, any pause is over."""
         around, config = self._around, self._config
         fields: dict[str, Any] = {"request_id": promise.request_id}
-        if metadata_only and not around.api.knows_no_metadata:
+        if not whole and not around.api.knows_no_metadata:
             fields["allow_metadata_only"] = True
-        extra = f"X-Tinker-Request-Iteration: {iteration}\r\n"
-        if iteration == 0:
+        extra = f"X-Tinker-Request-Iteration: {self._polls}\r\n"
+        if not self._polls:
             extra += f"X-Tinker-Create-Promise-Roundtrip-Time: {promise.roundtrip:.6f}\r\n"
+        self._polls += 1
         body = _wire.encode_json(fields)
         try:
             response = yield from around.api.call(
-                RETRIEVE_FUTURE, body, config, seconds=config.poll_timeout, extra=extra, urgent=not metadata_only
+                RETRIEVE_FUTURE, body, config, seconds=config.poll_timeout, extra=extra, urgent=whole
             )
         except APITimeoutError:  # how some servers' long polls end
-            return _wire.Pending(None, None, None)
+            return _wire.Pending()
         except APIConnectionError as error:
             yield from self._back_off(error, attempt=False)
             return None
         self._heard(response)
-        if 200 <= response.status < 300:
-            return self._read(response)
-        return (yield from self._not_answered(response, promise))
-
-    def _read(self, response: Response) -> _wire.Answer:
+        if not 200 <= response.status < 300:
+            return (yield from self._not_answered(response, promise))
         self._retry.recovered()
         answer = _wire.decode_answer(response.headers.get("content-type", ""), response.body)
-        if isinstance(answer, _wire.Failed):
-            raise _failed(answer)
-        return answer
+        return answer if isinstance(answer, _wire.Pending | _wire.MetadataOnly) else _wire.Finished(_result_of(answer))
 
-    def _inline(self, answer: _wire.Answer) -> SampleResponse:
-        if isinstance(answer, _wire.Failed):
-            raise _failed(answer)
-        if not isinstance(answer, _wire.Finished):
-            raise APIResponseError("The server's answer to asample has neither a request_id nor a result.")
-        return answer.response
-
-    def _not_answered(self, response: Response, promise: _Promise) -> Story[_wire.Answer | None]:
+    def _not_answered(self, response: Response, promise: _Promise) -> Story[_Answer | None]:
         """What a poll's status other than 2xx means (protocol section 7.1 and rule 6 of section 15)."""
         around, status = self._around, response.status
         words = _wire.decode_error_body(response.headers.get("content-type", ""), response.body)
@@ -359,5 +360,9 @@ class SampleStory:
         error.may_have_run = error.may_have_run or self._risked or self.future.request_id is not None
 
 
-def _failed(answer: _wire.Failed) -> RequestFailedError:
-    return RequestFailedError(f"The server failed the request: {answer.message}", category=answer.category)
+def _result_of(answer: _wire.Answer) -> SampleResponse:
+    if isinstance(answer, _wire.Failed):
+        raise RequestFailedError(f"The server failed the request: {answer.message}", category=answer.category)
+    if not isinstance(answer, _wire.Finished):
+        raise APIResponseError("The server's answer to asample has neither a request_id nor a result.")
+    return answer.response

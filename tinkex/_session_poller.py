@@ -37,7 +37,7 @@ _UNKNOWN = Completion(None)
 
 
 class Completed:
-    """A wait until the server says that a request has ended; yields `Completion`, without a size where nothing is known of it."""
+    """A wait until the server says that a request has ended; yields `Completion`."""
 
     __slots__ = ("_poller", "_request_id", "until")
 

@@ -79,26 +79,34 @@ class WorkerPool(ThreadPoolExecutor):
         super().__init__(max_workers=workers, thread_name_prefix=name)
         self._items: queue.SimpleQueue[Runnable | None] = queue.SimpleQueue()
         self._started: list[threading.Thread] = []
+        self._ending = False
         self.count = workers
         self.put: Callable[[Runnable], None] = self._items.put
         self.waiting = self._items.qsize
 
     def start(self) -> None:
-        """Start every worker; call it once, off the caller's thread."""
+        """Start every worker, or as many as the system allows; call it once, off the caller's thread."""
         for number in range(self.count):
             name = f"{self._thread_name_prefix}-{number}"
             thread = threading.Thread(target=_work, args=(self._items,), name=name, daemon=True)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:
+                logger.exception("Only %d of %d tinkex workers could be started.", number, self.count)
+                return
             self._started.append(thread)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run `fn` on a worker; for completeness, samples go through `put`."""
+        """Run `fn` on a worker; for completeness, samples go through `put`. Raises RuntimeError after `shutdown`."""
+        if self._ending:
+            raise RuntimeError("cannot schedule new futures after shutdown")
         future: Future[T] = Future()
         self._items.put(_Call(future, lambda: fn(*args, **kwargs)))
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Let the threads end when they have done what is queued; never joins them."""
+        self._ending = True
         for _ in range(self.count):
             self._items.put(None)
 
@@ -143,7 +151,7 @@ class ElasticPool:
         self.threads = 0
 
     def submit(self, work: Callable[[], object]) -> None:
-        """Have `work` run soon; what it raises is logged."""
+        """Have `work` run soon; what it raises is logged. Raises RuntimeError if no thread can be had for it."""
         with self._changed:
             self._items.append(work)
             start = len(self._items) > self._idle and self.threads < self._most
@@ -151,7 +159,11 @@ class ElasticPool:
             name = f"{self._name}-{self.threads - 1}"
             self._changed.notify()
         if start:
-            threading.Thread(target=self._run, name=name, daemon=True).start()
+            try:
+                threading.Thread(target=self._run, name=name, daemon=True).start()
+            except RuntimeError:
+                if self._is_lost(work):
+                    raise
 
     def stop(self) -> None:
         """Let the threads end once nothing is queued."""
@@ -163,12 +175,21 @@ class ElasticPool:
         """In a child: start no thread for the parent's work."""
         self._most = 0
 
+    def _is_lost(self, work: Callable[[], object]) -> bool:
+        """After a thread could not be started: whether there is no other that will come to `work`."""
+        with self._changed:
+            self.threads -= 1
+            lost = not self.threads and work in self._items
+            if lost:
+                self._items.remove(work)
+        return lost
+
     def _run(self) -> None:
         while (work := self._next()) is not None:
             try:
                 work()
             except BaseException:
-                logger.exception("A callback or observer raised; tinkex goes on.")
+                logger.exception("What ran on a tinkex thread raised; tinkex goes on.")
             del work
 
     def _next(self) -> Callable[[], object] | None:

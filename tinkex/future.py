@@ -1,33 +1,42 @@
 """The futures tinkex hands out: the standard ones, and what a sample adds.
 
-The only module that touches the private parts of `concurrent.futures.Future` (after a fork).
+The only module that touches the private parts of `concurrent.futures.Future`: after a fork, and to have users'
+callbacks called elsewhere.
 """
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
+import logging
+import queue
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from functools import partial
 from typing import Any, TypeVar
 
 from tinkex._locks import reopen
-from tinkex._threads import ElasticPool, is_internal_thread
+from tinkex._threads import ElasticPool
 from tinkex.errors import ForkedFutureError
 from tinkex.queue_state import QueueState
 
 T = TypeVar("T")
+logger = logging.getLogger("tinkex")
+
+
+class _Callback(partial[object]):
+    """A user's callback, in the context it was added in."""
 
 
 class ClientFuture(Future[T]):
-    """A `concurrent.futures.Future` whose callbacks never run on a thread that does the client's work.
+    """A `concurrent.futures.Future` whose callbacks run on threads of their own, so that no work waits for them.
 
     `concurrent.futures.wait`, `as_completed`, `add_done_callback` and `asyncio.wrap_future` all work. It stays pending
     until it ends. Safe to use from any thread.
     """
 
     _interrupt: Callable[[], None] | None = None  # ends the work
+    _report: Callable[[Future[T]], None] | None = None
 
     def __init__(self, callbacks: ElasticPool | None) -> None:
         super().__init__()
@@ -37,20 +46,16 @@ class ClientFuture(Future[T]):
         """Have `fn(future)` called when the future ends: on a thread of the callback pool, or here and now if it has.
 
         `fn` runs in a copy of the current context, may block, and may use the client, also to wait for another
-        result. What it raises is logged.
+        result. The callbacks of one future are called one after another, as they were added. What one raises is logged.
         """
-        if getattr(fn, "__module__", None) == "asyncio.futures":  # only ever wakes its loop: no thread needed
-            super().add_done_callback(fn)
-            return
-        call = contextvars.copy_context().run
+        if getattr(fn, "__module__", None) != "asyncio.futures":  # those only ever wake their loop: no thread needed
+            fn = _Callback(contextvars.copy_context().run, fn)
+        super().add_done_callback(fn)
 
-        def hand_over(future: Any) -> None:
-            if self._callbacks is not None and is_internal_thread():
-                self._callbacks.submit(partial(call, fn, future))
-            else:
-                call(fn, future)
-
-        super().add_done_callback(hand_over)
+    def report_to(self, ended: queue.SimpleQueue[Future[T]]) -> None:
+        """Put this future on `ended` when it ends, also if that is in a forked child; the client's own business."""
+        self._report = ended.put
+        super().add_done_callback(self._report)
 
     def cancel(self) -> bool:
         """End the work, if it has not ended: its thread, connection and place are free at once.
@@ -79,9 +84,28 @@ class ClientFuture(Future[T]):
             _reopen(waiter.event._cond)  # noqa: SLF001
             if hasattr(waiter, "lock"):
                 reopen(waiter.lock)
-        self._done_callbacks: list[Any] = []
+        self._done_callbacks: list[Any] = [] if self._report is None else [self._report]
         with contextlib.suppress(InvalidStateError):
             self.set_exception(ForkedFutureError())
+
+    def _invoke_callbacks(self) -> None:
+        """Part of the standard class, which calls it once, when the future has ended."""
+        users = [callback for callback in self._done_callbacks if isinstance(callback, _Callback)]
+        if users and self._callbacks is not None:
+            self._done_callbacks = [callback for callback in self._done_callbacks if not isinstance(callback, _Callback)]
+            try:
+                self._callbacks.submit(partial(_call, users, self))
+            except RuntimeError:
+                logger.exception("No thread could be had for the callbacks of a future: they are not called.")
+        super()._invoke_callbacks()  # type: ignore[misc]
+
+
+def _call(callbacks: list[_Callback], future: Future[Any]) -> None:
+    for callback in callbacks:
+        try:
+            callback(future)
+        except BaseException:
+            logger.exception("A callback raised; tinkex goes on.")
 
 
 def _reopen(condition: Any) -> None:
@@ -113,3 +137,7 @@ class SampleFuture(ClientFuture[T]):
     """The status of that answer."""
     attempts: int = 0
     """How many times the sample was submitted."""
+
+    def _invoke_callbacks(self) -> None:
+        self.phase = "done"  # also where it ends before its story began
+        super()._invoke_callbacks()

@@ -1,0 +1,88 @@
+"""Programs that a test runs in a process of their own, against a fake server in the test's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+
+import attrs
+
+PRELUDE = """
+import os, signal, sys, threading, time
+import tinkex
+
+URL = sys.argv[1]
+PARAMS = tinkex.SamplingParams(max_tokens=4)
+
+def open_client(**settings):
+    service = tinkex.ServiceClient(base_url=URL, api_key="tml-secret", config=tinkex.ClientConfig(**settings))
+    return service, service.create_sampling_client(base_model="fake/model")
+
+def in_child(work, seconds=20):
+    # Fork, have the child do the work and leave through sys.exit; the child's process id.
+    pid = os.fork()
+    if pid:
+        return pid
+    signal.alarm(seconds)
+    work()
+    sys.exit(0)
+
+def join(*pids):
+    for pid in pids:
+        _, status = os.waitpid(pid, 0)
+        assert status == 0, f"a child ended with {status}"
+
+def ends_by_fork(future):
+    began = time.monotonic()
+    try:
+        future.result(5)
+    except tinkex.ForkedFutureError:
+        return time.monotonic() - began < 1
+    return False
+"""
+
+
+@attrs.frozen
+class Ended:
+    """How a program ended: what it wrote, and how long it took after it printed "main ends"."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+
+def run(text, *arguments, seconds=60.0, interrupt=None, environ=None):
+    """Run a program to its end; send the signal `interrupt` once it has printed "ready"."""
+    command = [sys.executable, "-X", "dev", "-W", "ignore::DeprecationWarning", "-c", PRELUDE + textwrap.dedent(text)]
+    process = subprocess.Popen(
+        [*command, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **(environ or {})},
+    )
+    lines, last = [], time.monotonic()
+    try:
+        for line in process.stdout:
+            lines.append(line)
+            if line.strip() == "main ends":
+                last = time.monotonic()
+            if line.strip() == "ready" and interrupt is not None:
+                last = time.monotonic()
+                process.send_signal(interrupt)
+        _, errors = process.communicate(timeout=seconds)
+        return Ended(process.returncode, "".join(lines), errors, time.monotonic() - last)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def succeed(text, *arguments, **options):
+    """Run a program that must end well and say nothing on stderr."""
+    ended = run(text, *arguments, **options)
+    assert (ended.code, ended.err) == (0, ""), ended.out + ended.err
+    return ended
