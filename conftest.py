@@ -1,14 +1,15 @@
-"""Runs the README's Python examples, as they stand, against a fake server."""
+"""Runs the Python examples of the README and of docs/, as they stand, against a fake server."""
 
 from __future__ import annotations
 
+import doctest
 import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from sybil import Sybil
-from sybil.parsers.rest import PythonCodeBlockParser, SkipParser
+from sybil.parsers.rest import DocTestParser, PythonCodeBlockParser, SkipParser
 
 from tinkex.testing import FakeServer
 
@@ -30,8 +31,8 @@ def set_up(namespace: dict[str, Any]) -> None:
 
 collect_ignore = ["tests/typing"]  # for mypy, never run
 pytest_collect_file = Sybil(
-    parsers=[PythonCodeBlockParser(), SkipParser()],
-    patterns=["README.rst"],
+    parsers=[PythonCodeBlockParser(), DocTestParser(doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE), SkipParser()],
+    patterns=["README.rst", "docs/*.rst"],
     fixtures=["example_server"],
     setup=set_up,
 ).pytest()

@@ -8,7 +8,7 @@ import logging
 import uuid
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import attrs
 
@@ -26,7 +26,7 @@ from tinkex.errors import APIConnectionError, APIResponseError, APIStatusError, 
 logger = logging.getLogger("tinkex")
 
 _MOST_RETRY_AFTER = 24 * 3600.0
-_REDIRECTS = frozenset({307, 308})
+_REDIRECTS = frozenset({307, 308})  # the same request, elsewhere
 
 
 @attrs.frozen
@@ -67,8 +67,8 @@ class Api:
         self._transport = transport
         self._auth = auth
         self._clock = clock
-        self._prefix = urlsplit(config.base_url).path
-        self._host = urlsplit(config.base_url).netloc.rpartition("@")[2]
+        self._url = urlsplit(config.base_url)
+        self._host = self._url.netloc.rpartition("@")[2]
         self._official = is_official(config.base_url)
         self._keys = itertools.count()
         self._key_stem = f"tinkex-{uuid.uuid4()}"
@@ -94,7 +94,7 @@ class Api:
         if endpoint.method != "GET":
             key = f"X-Idempotency-Key: {self._key_stem}-{next(self._keys)}"
             head += f"Content-Length: {len(body)}\r\n{key}\r\nx-stainless-retry-count: {retry_count}\r\n".encode()
-        renewed = False
+        renewed = moved = False
         while True:
             credential = yield from self._auth.credential(self._exchange_key, raw=endpoint.raw)
             response = yield from self._transport.exchange(
@@ -107,11 +107,14 @@ class Api:
             )
             if response.status >= 400:
                 _redact(response, credential)
+            if response.status in _REDIRECTS and not moved and (line := self._new_line(endpoint, response)):
+                moved, head = True, line + head[head.index(b"\r\n") :]
+                continue
             may_renew = response.status == 401 and not renewed and not endpoint.raw
             if not may_renew or not self._auth.may_renew(response.headers):
                 return self._noted(response)
             renewed = True
-            yield from self._auth.renew(self._exchange_key, credential)
+            yield from self._auth.renew(self._exchange_key, credential, refused=True)
 
     def persist(
         self, endpoint: Endpoint, body: bytes, config: ClientConfig, *, seconds: float | None = None
@@ -157,12 +160,25 @@ class Api:
         if 300 <= response.status < 400:
             where = clean_text(response.headers.get("location", "nowhere"), 200)
             message = f"a redirect to {where}, which is not followed; check base_url"
-        error = status_error(
-            response.status, message, message or None, request_id, retry_after(response.headers, self._clock), phase
-        )
+        body = _wire.decode_json(response.body) if words.is_json else message or None
+        wait = retry_after(response.headers, self._clock)
+        error = status_error(response.status, message, body, request_id, wait, phase)
         told = response.headers.get("x-should-retry")
         error.__dict__["should_retry"] = told == "true" if told in ("true", "false") else None
         return error
+
+    def _new_line(self, endpoint: Endpoint, response: Response) -> bytes | None:
+        """The request line for where a redirect leads; None where that is another server."""
+        here, location = self._url, response.headers.get("location", "")
+        there = urlsplit(urljoin(f"{here.geturl()}/api/v1/{endpoint.path}", location))
+        target = there._replace(scheme="", netloc="", fragment="").geturl()
+        if (there.scheme, there.netloc) != (here.scheme, here.netloc) or not target.isascii() or " " in target:
+            return None
+        return f"{endpoint.method} {self._transport.dialer.target(target)} HTTP/1.1".encode()
+
+    def masked(self, text: str) -> str:
+        """The server's words, without the credentials that it may have repeated in them."""
+        return self._auth.masked(text)
 
     def _head(self, endpoint: Endpoint, config: ClientConfig, seconds: float) -> bytes:
         """The part of the head that is the same for every call of an endpoint under one configuration."""
@@ -186,7 +202,7 @@ class Api:
         overridden = {name.lower() for name in config.default_headers}
         kept = [(name, value) for name, value in fields.items() if name.lower() not in overridden]
         kept += [*config.default_headers.items(), *self._transport.dialer.proxy_headers]
-        target = self._transport.dialer.target(f"{self._prefix}/api/v1/{endpoint.path}")
+        target = self._transport.dialer.target(f"{self._url.path}/api/v1/{endpoint.path}")
         head = request_head(endpoint.method, target, kept)
         if len(self._heads) > 256:
             self._heads.clear()
@@ -196,10 +212,9 @@ class Api:
     def _noted(self, response: Response) -> Response:
         note = response.headers.get("x-deprecation-note")
         if note:
-            level = response.headers.get("x-deprecation-level", "").lower()
-            logger.log(
-                logging.ERROR if level == "error" else logging.WARNING, "The server says: %s", clean_text(note, 500)
-            )
+            grave = response.headers.get("x-deprecation-level", "").lower() == "error"
+            words = clean_text(self.masked(note), 500)
+            logger.log(logging.ERROR if grave else logging.WARNING, "The server says: %s", words)
         return response
 
     def _auth_head(self, credential: str | None) -> bytes:
@@ -211,7 +226,7 @@ class Api:
 
 
 def is_edge_rejection(response: Response) -> bool:
-    """A 400 without a body comes from a proxy at the edge, not from the API (protocol section 1.2)."""
+    """A 400 without a body comes from a proxy at the edge, not from the API."""
     return response.status == 400 and not response.body
 
 

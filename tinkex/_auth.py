@@ -107,7 +107,8 @@ class Auth:
             return found[1]
         token = self._token
         if token is None or token[0] != found[1] or self._clock.monotonic() >= token[1].ends_at - _REFRESH_BEFORE_END:
-            yield from self.renew(exchange, token[1].text if token and token[0] == found[1] else None)
+            old = token[1].text if token and token[0] == found[1] else None
+            yield from self.renew(exchange, old, refused=False)
             token = self._token
         return token[1].text if token else found[1]
 
@@ -118,11 +119,11 @@ class Auth:
         fixed = self._config.current.api_key is not None and not self._command_required
         return not fixed and bool(os.environ.get("TINKER_CREDENTIAL_CMD"))
 
-    def renew(self, exchange: Exchange, rejected: str | None) -> Story[None]:
-        """Get a new credential unless another job has since `rejected` was sent; a live token survives a failure."""
+    def renew(self, exchange: Exchange, old: str | None, *, refused: bool) -> Story[None]:
+        """Get a new credential unless another job has replaced `old`; a live one survives a failure."""
         key = self._config.current.api_key
         with self._lock:
-            if self._current() != rejected and rejected is not None:
+            if old is not None and self._current() != old:
                 return
             if self._renewing is None or self._renewing[0] != key:
                 begun: tuple[str | None, Future[None]] = (key, Future())
@@ -133,7 +134,7 @@ class Auth:
         error = done.exception()
         if error is not None:
             token = self._token
-            if token is None or token[1].text == rejected or self._clock.monotonic() >= token[1].ends_at:
+            if token is None or (refused and token[1].text == old) or self._clock.monotonic() >= token[1].ends_at:
                 raise error
 
     def keep_fresh(self, exchange: Exchange) -> Story[None]:
@@ -144,7 +145,7 @@ class Auth:
                 yield Sleep(self._clock.monotonic() + delay)
                 before = self._token
                 with contextlib.suppress(TinkexError):  # it was logged; the old token may live
-                    yield from self.renew(exchange, None)
+                    yield from self.renew(exchange, None, refused=False)
                 if self._token is not before:
                     break
                 delay = _REFRESH_RETRY

@@ -43,7 +43,7 @@ class Reserve:
 class ByteBudget:
     """At most `limit()` bytes out at once, but for one request: it may overdraw, so that a single huge one passes.
 
-    First come, first served (protocol section 8).
+    First come, first served.
     """
 
     def __init__(self, limit: Callable[[], int]) -> None:

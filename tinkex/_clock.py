@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 
 class Clock(Protocol):
@@ -14,6 +15,14 @@ class Clock(Protocol):
 
     def wall(self) -> float:
         """Seconds since 1970 in UTC: for token expiry and time stamps only."""
+
+
+@runtime_checkable
+class MovedClock(Clock, Protocol):
+    """A clock that stands still until somebody moves it: whoever sleeps by it is told, instead of counting seconds."""
+
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after every move, until the function returned is called."""
 
 
 class SystemClock:

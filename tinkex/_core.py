@@ -22,11 +22,11 @@ import attrs
 
 from tinkex._arguments import check_timeout
 from tinkex._clock import Clock
+from tinkex._ending import FAREWELL_SECONDS, HURRIED_SECONDS, Ending, fail_all, last_words, say_farewell
 from tinkex._job import Story
 from tinkex._locks import new_lock, reopen_all
 from tinkex._machine import Machine
 from tinkex._snapshot import SnapshotCell
-from tinkex._threads import internally
 from tinkex.config import ClientConfig, validate_changes
 from tinkex.errors import APITimeoutError, ClientClosedError
 from tinkex.future import ClientFuture
@@ -35,9 +35,6 @@ from tinkex.queue_state import QueueStateLogger, QueueStateObserver
 T = TypeVar("T")
 logger = logging.getLogger("tinkex")
 
-_FAREWELL_SECONDS = 5.0  # for finishing the session and the last telemetry, at close
-_EXIT_SECONDS = 0.5  # the same when the interpreter exits, or somebody is in a hurry
-_JOIN_SECONDS = 1.0
 _numbers = itertools.count(1)
 _cores: weakref.WeakValueDictionary[int, Core] = weakref.WeakValueDictionary()
 
@@ -53,8 +50,7 @@ class Core:
         number = next(_numbers)
         self._name = f"tinkex-{number}"
         self._lock = new_lock()  # guards building and dropping the machine, and `closed`
-        self._ended = threading.Event()
-        self._closer: int | None = None  # the thread that closes
+        self._ending: Ending | None = None
         self._machine: Machine | None = self._build(None)
         self._started = False
         self._pid = os.getpid()
@@ -100,39 +96,32 @@ class Core:
 
     def close(self, timeout: float, *, cancel_pending: bool, reason: str, detail: str | None = None) -> None:
         """End it: wait for what is under way, fail the rest, finish the session, stop every thread. Idempotent."""
-        machine, first = self._shut()
-        if machine is None:
-            return
-        if not first:
-            self._close_again(machine, timeout, cancel_pending=cancel_pending)
-            return
-        seconds = _EXIT_SECONDS if reason == "interrupted" else _FAREWELL_SECONDS
-        try:
-            self._drain(machine, timeout, cancel_pending=cancel_pending)
-        except BaseException:
-            seconds = _EXIT_SECONDS
-            raise
-        finally:
-            self._finish(machine, reason, detail, seconds)
+        with self._lock:
+            if self._ending is None and (machine := self._open_machine()) is not None:
+                self._ending = Ending(machine, reason, detail)
+            ending, self.closed = self._ending, True
+        if ending is not None:
+            ending.look_on(timeout, timeout + FAREWELL_SECONDS, cancel_pending=cancel_pending)
 
     def exit(self) -> Future[None] | None:
         """The interpreter ends: resolve everything and begin to say good-bye. Called once, by atexit."""
-        machine, first = self._shut()
-        if machine is None or not first:
+        with self._lock:
+            machine, self.closed = self._open_machine(), True
+        if machine is None:
             return None
-        self._fail_all(machine)
-        return self._farewell(machine, "interrupted", None, _EXIT_SECONDS)
+        machine.admission.close()
+        fail_all(machine)
+        return say_farewell(machine, "interrupted", None, HURRIED_SECONDS)
 
     def abandon(self) -> None:
         """Its owner was collected: end in the background. Takes no lock, since a collection can come at any line."""
-        machine = self._machine if self._started else None
-        if machine is None or self.closed or self._pid != os.getpid():
+        machine, self.closed = self._open_machine(), True
+        if machine is None:
             return
-        self.closed = True
 
         def story() -> Story[None]:
             try:
-                yield from self._last_words(machine, "success", None, _FAREWELL_SECONDS)
+                yield from last_words(machine, "success", None, FAREWELL_SECONDS)
             finally:
                 machine.stop()
 
@@ -166,59 +155,9 @@ class Core:
                 self._started = True
             return self._machine
 
-    def _shut(self) -> tuple[Machine | None, bool]:
-        """Take nothing more; the machine if there is one to end, and whether this is the first call."""
-        with self._lock:
-            first, self.closed = not self.closed, True
-            if first:
-                self._closer = threading.get_ident()
-            machine = self._machine if self._started and self._pid == os.getpid() else None
-        if machine is not None:
-            machine.admission.close()
-        return machine, first
-
-    def _close_again(self, machine: Machine, timeout: float, *, cancel_pending: bool) -> None:
-        if cancel_pending:
-            self._drain(machine, 0.0, cancel_pending=True)
-        if self._closer != threading.get_ident():  # or a signal handler, or callback, would wait for its own thread
-            self._ended.wait(min(timeout, threading.TIMEOUT_MAX))
-
-    def _drain(self, machine: Machine, timeout: float, *, cancel_pending: bool) -> None:
-        futures = [future for job in machine.jobs.live if isinstance(future := job.future, ClientFuture)]
-        if cancel_pending:
-            with internally():
-                for future in futures:
-                    future.cancel()
-        elif futures:
-            wait(futures, None if timeout == float("inf") else timeout)
-
-    def _fail_all(self, machine: Machine) -> None:
-        with internally():
-            for job in machine.jobs.live:
-                if isinstance(job.future, ClientFuture):
-                    job.fail(ClientClosedError("The client was closed before the sample ended: make a new one."))
-
-    def _finish(self, machine: Machine, reason: str, detail: str | None, seconds: float) -> None:
-        try:
-            self._fail_all(machine)
-            wait([self._farewell(machine, reason, detail, seconds)], seconds)
-        finally:
-            machine.stop()
-            machine.join(_JOIN_SECONDS)
-            self._ended.set()
-
-    def _farewell(self, machine: Machine, reason: str, detail: str | None, seconds: float) -> Future[None]:
-        future: Future[None] = Future()
-        machine.jobs.start(lambda: self._last_words(machine, reason, detail, seconds), future)
-        return future
-
-    def _last_words(self, machine: Machine, reason: str, detail: str | None, seconds: float) -> Story[None]:
-        if machine.telemetry is not None:
-            machine.telemetry.on_event = None
-            if machine.session.created_here:
-                machine.telemetry.session_end()
-        yield from machine.session.finish(reason, detail, seconds)
-        yield from machine.flush(seconds)
+    def _open_machine(self) -> Machine | None:
+        """The machine, if this process has started it and nobody has closed it."""
+        return None if self.closed or not self._started or self._pid != os.getpid() else self._machine
 
 
 class Owner:
@@ -228,13 +167,14 @@ class Owner:
         self.core = core
         self.keeps = keeps  # what must live as long, such as the process of a local model
         self._warn = warn
+        self._pid = os.getpid()
 
     def __del__(self) -> None:
         core = self.core
         if core.closed or core.running is None or sys.is_finalizing():
             return
         core.abandon()
-        if self._warn:
+        if self._warn and self._pid == os.getpid():  # a child did not make it
             where = core.config.current.base_url
             warnings.warn(
                 f"A ServiceClient of {where} was never closed: use `with`, or call close()", ResourceWarning, 2
@@ -249,7 +189,7 @@ def _exit() -> None:
     _exiting.set()
     with contextlib.suppress(KeyboardInterrupt):  # the end has begun
         farewells = [core.exit() for core in _living()]
-        wait([farewell for farewell in farewells if farewell is not None], _EXIT_SECONDS)
+        wait([farewell for farewell in farewells if farewell is not None], HURRIED_SECONDS)
 
 
 def _forked() -> None:

@@ -97,9 +97,11 @@ class Dialer:
         url = target if "://" in target else self._base + target
         prepared = requests.Request(method, url, headers=headers, data=body or None).prepare()
         prepared.headers = requests.structures.CaseInsensitiveDict(headers)
-        timeouts = (self._connect_timeout, timeout)
         try:
-            answer = self._adapter.send(prepared, True, timeouts, self._verify, self._cert, self._proxies)
+            answer = self._adapter.send(
+                prepared, stream=True, timeout=(self._connect_timeout, timeout), verify=self._verify, cert=self._cert,
+                proxies=self._proxies,
+            )  # fmt: skip
             try:
                 content = _content(answer, max_body)
             finally:
@@ -159,8 +161,8 @@ class Dialer:
     def _refusal(self, error: Exception) -> APIConnectionError:
         through = f" through the proxy {_without_password(self._proxy)}" if self._proxy else ""
         return APIConnectionError(
-            f"No connection to {self.url.hostname}{through}: {_words(error)}. Nothing was sent. Check base_url, the network"
-            f" and the proxy and certificate settings."
+            f"No connection to {self.url.hostname}{through}: {_words(error)}. Nothing was sent. Check base_url, the"
+            f" network and the proxy and certificate settings."
         )
 
 

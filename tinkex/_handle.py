@@ -1,4 +1,4 @@
-"""Sampler handles: a sampling client as a line of text, as the official SDK writes and reads it (protocol section 5.4)."""
+"""Sampler handles: a sampling client as a line of text, as the official SDK writes and reads it."""
 
 from __future__ import annotations
 

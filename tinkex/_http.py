@@ -10,7 +10,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 
-MAX_HEAD_BYTES = 64 * 1024
+MAX_HEAD_BYTES = 64 * 1024  # of one head, or of the fields that follow a chunked body
+_MOST_INTERIM = 32
 _MAX_CHUNK_LINE = 4096
 _NO_BODY = frozenset({204, 304})
 _VERSIONS = frozenset({"HTTP/1.1", "HTTP/1.0"})
@@ -49,6 +50,7 @@ class ResponseReader:
         "_expect",
         "_feed",
         "_inflate",
+        "_interim",
         "_left",
         "_max_body",
         "_whole",
@@ -63,7 +65,8 @@ class ResponseReader:
         self._buffer = bytearray()  # a head, or chunk framing, not read yet
         self._body = bytearray()
         self._whole: bytes | None = None  # the body, where it came in one piece
-        self._left = 0  # body bytes still to come, of the whole or of a chunk
+        self._interim = 0  # 1xx answers that came before the real one
+        self._left = 0  # bytes still to come of the body or of a chunk; after them, those of the trailer so far
         self._expect = "size"  # what comes next in a chunked body: size, data, end (of a chunk) or trailer
         self._inflate: _Inflater | None = None
         self._feed = self._feed_head
@@ -88,23 +91,25 @@ class ResponseReader:
 
     def _feed_head(self, data: bytes) -> bool:
         buffer = self._buffer
+        known = max(0, len(buffer) - 3)  # where the empty line cannot begin
         buffer += data
-        end = buffer.find(b"\r\n\r\n")
-        if end < 0:
-            if len(buffer) > MAX_HEAD_BYTES:
-                raise HTTPFormatError(f"a response head of more than {MAX_HEAD_BYTES} bytes")
-            return False
-        head, rest = buffer[:end].decode("latin-1"), bytes(buffer[end + 4 :])
-        buffer.clear()
-        self._read_head(head)
-        if self.status >= 200:
-            return self._begin_body(rest)
-        if self.status == 101:
-            raise HTTPFormatError("a switch of protocols nobody asked for")
-        return self._feed_head(rest)  # 100 Continue, 103 Early Hints: the real answer follows
+        while (end := _find(buffer, b"\r\n\r\n", known, MAX_HEAD_BYTES, "response head")) >= 0:
+            head, known = buffer[:end].decode("latin-1"), 0
+            del buffer[: end + 4]
+            self._read_head(head)
+            if self.status >= 200:
+                rest = bytes(buffer)
+                buffer.clear()
+                return self._begin_body(rest)
+            self._interim += 1  # 100 Continue, 103 Early Hints: the real answer follows
+            if self.status == 101 or self._interim > _MOST_INTERIM:
+                raise HTTPFormatError("a switch of protocols nobody asked for, or no end of 1xx responses")
+        return False
 
     def _read_head(self, head: str) -> None:
         status_line, *lines = head.split("\r\n")
+        if head.count("\r") != len(lines) or head.count("\n") != len(lines) or "\0" in head:
+            raise HTTPFormatError(f"a stray control character in its head: {head[:80]!r}")
         version, _, rest = status_line.partition(" ")
         digits, after = rest[:3], rest[3:4]
         if (
@@ -126,7 +131,7 @@ class ResponseReader:
                 value = self._join(name, headers[name], value)
             headers[name] = value
         connection = headers.get("connection", "").lower()
-        self.keep_alive = "keep-alive" in connection if version == "HTTP/1.0" else "close" not in connection
+        self.keep_alive = "close" not in connection and (version == "HTTP/1.1" or "keep-alive" in connection)
 
     @staticmethod
     def _join(name: str, first: str, second: str) -> str:
@@ -148,14 +153,16 @@ class ResponseReader:
         if transfer:
             if transfer != "chunked":
                 raise HTTPFormatError(f"an unknown Transfer-Encoding: {transfer[:80]!r}")
+            if length is not None:  # it contradicts; the chunks win, but nothing behind them is to be believed
+                self.keep_alive = False
             self._feed = self._feed_chunks
         elif length is None:
             self.keep_alive = False
             self._feed = self._feed_until_close
         else:
-            if not (length.isascii() and length.isdigit()):
+            if not (length.isascii() and length.isdigit() and len(length) < 20):
                 raise HTTPFormatError(f"not a Content-Length: {length[:80]!r}")
-            self._left = int(length[:19])
+            self._left = int(length)
             self._check_size(self._left)
             self._feed = self._feed_counted
         return self._feed(rest)
@@ -187,10 +194,8 @@ class ResponseReader:
                 self._take(piece)
                 self._expect = "data" if self._left else "end"
                 continue
-            end = buffer.find(b"\r\n")
+            end = _find(buffer, b"\r\n", 0, _MAX_CHUNK_LINE, "line between chunks")
             if end < 0:
-                if len(buffer) > _MAX_CHUNK_LINE:
-                    raise HTTPFormatError("an endless line between chunks")
                 return False
             line = bytes(buffer[:end])
             del buffer[: end + 2]
@@ -210,6 +215,10 @@ class ResponseReader:
                 raise HTTPFormatError(f"not a chunk size: {line[:80]!r}")
             self._left = int(digits, 16)
             self._expect = "data" if self._left else "trailer"
+        else:
+            self._left += len(line)
+            if self._left > MAX_HEAD_BYTES:
+                raise HTTPFormatError(f"a trailer of more than {MAX_HEAD_BYTES} bytes")
 
     def _take(self, data: bytes) -> None:
         if self._inflate is not None and data:
@@ -237,7 +246,7 @@ class _Inflater:
             raise HTTPFormatError(f"an unknown Content-Encoding: {encoding[:80]!r}")
         self._deflate = encoding == "deflate"
         self._stream = zlib.decompressobj(zlib.MAX_WBITS | 16 if not self._deflate else zlib.MAX_WBITS)
-        self._left = limit
+        self._left = self._sent_left = limit
         self._fresh = True
 
     def feed(self, data: bytes) -> bytes:
@@ -249,10 +258,21 @@ class _Inflater:
         except zlib.error as error:
             raise HTTPFormatError(f"a body that does not decompress: {error}") from None
         self._left -= len(piece)
-        if self._left < 0:
-            raise HTTPFormatError("a body that decompresses to more than max_response_bytes")
+        self._sent_left -= len(data)
+        if self._left < 0 or self._sent_left < 0:
+            raise HTTPFormatError("a body that is, or decompresses to, more than max_response_bytes")
+        if self._stream.unused_data:
+            raise HTTPFormatError("a body that goes on after the end of its compressed content")
         return piece
 
     def finish(self) -> None:
         if not self._stream.eof and not self._fresh:
             raise HTTPFormatError("a compressed body that ends early")
+
+
+def _find(buffer: bytearray, mark: bytes, start: int, most: int, what: str) -> int:
+    """Where `mark` is, -1 if it has not come; raises, however the bytes were split, if more than `most` precede it."""
+    end = buffer.find(mark, start)
+    if max(end, len(buffer) - len(mark) + 1 if end < 0 else 0) > most:
+        raise HTTPFormatError(f"a {what} of more than {most} bytes")
+    return end

@@ -307,6 +307,8 @@ class Job:
     def _end(self) -> None:
         """Let go of everything: the timer of the deadline may hold the job itself for hours."""
         self._generator = self._story = self.on_deadline = None
+        if isinstance(self.future, ClientFuture):
+            self.future.let_go()
         self.future = _ENDED
         self._context = _NO_CONTEXT
         self._jobs.leave(self)

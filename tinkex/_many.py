@@ -59,7 +59,7 @@ def as_completed(
 
 
 def _begun(items: Iterable[Any], start: Start, return_exceptions: bool) -> Iterator[SampleFuture[SampleResponse]]:
-    """A future for each item, already failed where that one cannot be begun; after one whose error is raised, no more."""
+    """A future for each item, already failed where it cannot be begun; none after one whose error will be raised."""
     for item in items:
         try:
             yield start(item)

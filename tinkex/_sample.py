@@ -180,6 +180,7 @@ class SampleStory:
 
     def _promised(self, response: Response, sent_at: float) -> _Promise:
         now = self._around.clock.monotonic()
+        self._risked = True
         decoded = _wire.decode_promise(response.body)
         self.future.request_id = decoded.request_id
         self.future.sample_sequence_ids = decoded.sequence_ids
@@ -187,11 +188,16 @@ class SampleStory:
         return _Promise(decoded.request_id or "", decoded.sequence_ids, now, now - sent_at, decoded.answer)
 
     def _is_pause(self, failure: APIError) -> bool:
-        """Whether the server asks everybody to wait: a 429, or a 402 while that may be sat out."""
+        """Whether the server asks everybody to wait: a 429, or a 402 while that may be sat out.
+
+        Raises the 429 where the caller would rather know than wait.
+        """
         if not isinstance(failure, APIStatusError):
             return False
         if failure.status == 429:
-            return self._config.on_rate_limit == "wait"
+            if self._config.on_rate_limit == "raise":
+                raise failure
+            return True
         return failure.status == 402 and self._around.may_wait_for_billing(self._config.billing_wait)
 
     def _pause(self, failure: APIError, response: Response, size: int) -> None:
@@ -285,7 +291,7 @@ class SampleStory:
         return answer if isinstance(answer, _wire.Pending | _wire.MetadataOnly) else _wire.Finished(_result_of(answer))
 
     def _not_answered(self, response: Response, promise: _Promise) -> Story[_Answer | None]:
-        """What a poll's status other than 2xx means (protocol section 7.1 and rule 6 of section 15)."""
+        """What a poll's status other than 2xx means."""
         around, status = self._around, response.status
         words = _wire.decode_error_body(response.headers.get("content-type", ""), response.body)
         if status == 408:
@@ -308,7 +314,7 @@ class SampleStory:
                 yield from self._back_off(error, attempt=False, retry=True)
                 return None
         if status == 429 or status >= 500:
-            yield from self._back_off(error, attempt=False, retry=True)
+            yield from self._back_off(error, attempt=False)
             return None
         raise error
 
@@ -345,6 +351,7 @@ class SampleStory:
         self.future.last_status = response.status
 
     def _note_queue(self, state: QueueState, reason: str | None) -> None:
+        reason = reason and self._around.api.masked(reason)
         self.future.queue_state = state
         self.future.queue_state_reason = reason
         self._announce(state, reason)
@@ -354,7 +361,9 @@ class SampleStory:
         self._around.announce(session, self.future.request_id, state, reason, self._observers)
 
     def _complete(self, error: APIError) -> None:
-        """Add to an error what only the story knows."""
+        """Add to an error what only the story knows, and take out the key if the server repeated it."""
+        error.message = self._around.api.masked(error.message)
+        error.args = (error.message,)
         error.request_id = error.request_id or self.future.request_id
         error.phase = error.phase or self.future.phase
         error.may_have_run = error.may_have_run or self._risked or self.future.request_id is not None

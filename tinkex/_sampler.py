@@ -15,7 +15,7 @@ from tinkex._session_poller import SessionPoller
 from tinkex.config import ClientConfig
 from tinkex.errors import APIResponseError
 
-_BLOCK = 1_000_000_000  # sequence numbers a clone has to itself (protocol section 5.3)
+_BLOCK = 1_000_000_000  # sequence numbers a clone has to itself
 
 
 class Sampler:

@@ -53,7 +53,7 @@ _LEAST_REFRESH_SECONDS = 10.0
 
 @attrs.frozen
 class Flags:
-    """What the server wants of its clients, from client/config and client/dynamic_config (protocol section 3)."""
+    """What the server wants of its clients, from client/config and client/dynamic_config."""
 
     pjwt_auth_enabled: bool = False
     credential_default_source: str = "api_key"

@@ -21,6 +21,7 @@ logger = logging.getLogger("tinkex")
 _LONG_POLL_SECONDS = 45.0
 _ACK_SECONDS = 5.0
 _PATIENCE_SECONDS = 300.0  # a waiter that hears nothing for so long looks for itself
+_DEAD_SECONDS = 60.0  # after a failure for good, before it is tried again
 _FLOOR_SECONDS = 0.02  # between two long polls: completions that come one by one are taken together
 _GATHER_SECONDS = 0.1  # before a poll that only acknowledges
 _MOST_UNCLAIMED = 10_000
@@ -54,7 +55,7 @@ class Completed:
 class SessionPoller:
     """Polls for one sampling session and clone; sleeps, without a thread or a request, when nobody waits.
 
-    When polling fails for good its waiters are told to look for themselves, and it begins anew with the next one.
+    When polling fails for good its waiters look for themselves, and so do those who come in the minute after that.
     """
 
     def __init__(
@@ -68,14 +69,18 @@ class SessionPoller:
         self._lock = new_lock()  # guards all below
         self._waiters: dict[str, tuple[Job, int]] = {}
         self._unclaimed: OrderedDict[str, Completion] = OrderedDict()  # told before anybody asked
+        self._told: set[str] = set()  # requests known to have ended whose results are being fetched
         self._fetched: set[str] = set()  # results the server need not keep
         self._running = False
         self._cursor = 0
-        self.dead = False
+        self._dead_until = float("-inf")
 
     def completion(self, request_id: str) -> Story[Completion]:
         """Wait for one request to end; without a size where the one who asks should look for itself."""
-        told = yield Completed(self, request_id, self._clock.monotonic() + _PATIENCE_SECONDS)
+        now = self._clock.monotonic()
+        if now < self._dead_until:
+            return _UNKNOWN
+        told = yield Completed(self, request_id, now + _PATIENCE_SECONDS)
         return told if isinstance(told, Completion) else _UNKNOWN
 
     def register(self, request_id: str, job: Job, epoch: int) -> None:
@@ -84,6 +89,8 @@ class SessionPoller:
             known = self._unclaimed.pop(request_id, None)
             if known is None:
                 self._waiters[request_id] = (job, epoch)
+            else:
+                self._told.add(request_id)
             start = known is None and not self._running
             self._running = self._running or start
         if known is not None:
@@ -92,9 +99,12 @@ class SessionPoller:
             self._jobs.start(self._poll, Future())
 
     def fetched(self, request_id: str) -> None:
-        """Note that nobody will ask for this request again: fetched, failed or given up."""
+        """Note that nobody will ask for this request again; the server hears of it if it has ended."""
         with self._lock:
             self._waiters.pop(request_id, None)
+            if request_id not in self._told:
+                return
+            self._told.remove(request_id)
             self._fetched.add(request_id)
             start, self._running = not self._running, True
         if start:
@@ -117,9 +127,12 @@ class SessionPoller:
             except (TinkexError, ValueError) as error:
                 bad_requests += isinstance(error, APIStatusError) and error.status == 400
                 pause = self._pause_after(error, bad_requests)
-                if pause is None or not waiting:
+                if pause is None:
                     self._fail(error)
                     return
+                if not waiting:  # it was only a courtesy
+                    self._acknowledged(acks)
+                    continue
                 yield Sleep(self._clock.monotonic() + pause)
 
     def _ask(self, acks: list[str], *, wait: bool) -> Story[None]:
@@ -144,19 +157,24 @@ class SessionPoller:
             raise APIResponseError("The server's answer to retrieve_futures has no completions or no cursor.")
         ended = [_completion(entry) for entry in completions]
         woken = []
+        self._acknowledged(acks)
         with self._lock:
-            self._fetched.difference_update(acks)
             for request_id, completion in ended:
                 waiter = self._waiters.pop(request_id, None)
                 if waiter is None:
                     self._unclaimed[request_id] = completion
                 else:
+                    self._told.add(request_id)
                     woken.append((*waiter, completion))
             while len(self._unclaimed) > _MOST_UNCLAIMED:
                 self._unclaimed.popitem(last=False)
             self._cursor = cursor
         for job, epoch, completion in woken:
             job.wake(epoch, completion)
+
+    def _acknowledged(self, acks: list[str]) -> None:
+        with self._lock:
+            self._fetched.difference_update(acks)
 
     def _pause_after(self, error: Exception, bad_requests: int) -> float | None:
         """Seconds to the next poll; None where polling makes no sense any more."""
@@ -175,9 +193,8 @@ class SessionPoller:
             self._running = False
             self._fetched.clear()
             waiters, self._waiters = self._waiters, {}
-            self.dead = bool(waiters)
-        if waiters:
-            logger.warning("The session poller ended; %d samples poll on their own: %s", len(waiters), error)
+            self._dead_until = self._clock.monotonic() + _DEAD_SECONDS
+        logger.warning("The session poller ended; %d samples poll on their own: %s", len(waiters), error)
         for job, epoch in waiters.values():
             job.wake(epoch, _UNKNOWN)
 

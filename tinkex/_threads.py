@@ -6,12 +6,11 @@ takes as long as the slowest call they are in; ours never hold an exit up.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -39,17 +38,6 @@ def is_internal_thread() -> bool:
 def mark_internal() -> None:
     """Declare the current thread internal."""
     _mark.internal = True
-
-
-@contextlib.contextmanager
-def internally() -> Iterator[None]:
-    """Have callbacks of futures that end in this block run elsewhere, as if this thread were internal."""
-    before = is_internal_thread()
-    _mark.internal = True
-    try:
-        yield
-    finally:
-        _mark.internal = before
 
 
 class _Call:
@@ -113,7 +101,7 @@ class WorkerPool(ThreadPoolExecutor):
     def join(self, seconds: float) -> None:
         """Wait a moment, after `shutdown`, until the threads have ended."""
         for thread in tuple(self._started):
-            thread.join(seconds)
+            thread.join(seconds / self.count)
 
     def forked(self) -> None:
         """In a child, where no thread is: take nothing more."""

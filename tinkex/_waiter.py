@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from tinkex._clock import Clock
+from tinkex._clock import Clock, MovedClock
 from tinkex._threads import mark_internal
 
 logger = logging.getLogger("tinkex")
@@ -25,6 +25,7 @@ logger = logging.getLogger("tinkex")
 _AWAKE = float("-inf")
 _FOREVER = float("inf")
 _COMPACT_ABOVE = 1024
+_LONGEST_SLEEP = 3600.0
 
 
 class Waiting(Protocol):
@@ -44,6 +45,14 @@ class TimedOut:
 TIMED_OUT = TimedOut()
 READY = True
 Timer = tuple[float, int, Waiting, int]
+
+
+def _guarded(call: Callable[..., object], *arguments: object) -> None:
+    """Call it; whatever goes wrong for one must not keep the others from being woken."""
+    try:
+        call(*arguments)
+    except Exception:
+        logger.exception("The tinkex waiter met an error of its own; please report it.")
 
 
 class _Epoll:
@@ -73,7 +82,10 @@ class _Kqueue:
     def __init__(self) -> None:
         self._select: Any = select
         self._kqueue = self._select.kqueue()
-        self.close = self._kqueue.close
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # in a forked child it is closed already
+            self._kqueue.close()
 
     def _change(self, fileno: int, kind: int, flags: int) -> None:
         self._kqueue.control([self._select.kevent(fileno, kind, flags)], 0)
@@ -96,12 +108,14 @@ class Waiter:
     """Wakes those who wait: `park` for a socket, `call_at` for a time. Safe to call from any thread.
 
     Handing over is lock-free: a time goes through a deque, and the thread is only roused when that time comes
-    before the one it sleeps until. It publishes `_sleeps_until` before it looks into the deque a last time, and
+    before the one it sleeps until. It publishes `_sleeps_until` before it takes from the deque a last time, and
     callers append before they look at `_sleeps_until`: one of the two sees the other.
+    By a clock that is moved by hand it sleeps until that is moved.
     """
 
     def __init__(self, clock: Clock, name: str) -> None:
         self._clock = clock
+        self._moved = clock if isinstance(clock, MovedClock) else None
         self._name = name
         self._poller = _Epoll() if hasattr(select, "epoll") else _Kqueue()
         self._parked: dict[int, tuple[Waiting, int]] = {}
@@ -160,24 +174,24 @@ class Waiter:
 
     def _run(self, first: Callable[[], None]) -> None:
         mark_internal()
-        first()
+        unsubscribe = self._moved.subscribe(self._rouse) if self._moved is not None else None
+        _guarded(first)
         while not self._stopping:
-            try:
-                self._turn()
-            except Exception:
-                logger.exception("The tinkex waiter met an error of its own; please report it.")
+            _guarded(self._turn)
+        if unsubscribe is not None:
+            unsubscribe()
         self._poller.close()
 
     def _turn(self) -> None:
         self._sleeps_until = _AWAKE
         self._collect()
         self._sleeps_until = at = self._heap[0][0] if self._heap else _FOREVER
-        if self._times or self._stopping:
+        if self._collect() or self._stopping:
             return
         for fileno in self._poller.poll(self._seconds_until(at)):
             parked = self._parked.pop(fileno, None)
             if parked is not None:
-                parked[0].wake(parked[1], READY)
+                _guarded(parked[0].wake, parked[1], READY)
             elif fileno == self._alarm_out:
                 os.read(self._alarm_out, 4096)
         self._fire()
@@ -185,20 +199,25 @@ class Waiter:
     def _seconds_until(self, at: float) -> float | None:
         if at == _FOREVER:
             return None
-        real: Callable[[float], float | None] | None = getattr(self._clock, "real_seconds", None)
         seconds = max(0.0, at - self._clock.monotonic())
-        return real(seconds) if real else min(seconds, 3600.0)
+        if self._moved is not None:
+            return None if seconds else 0.0
+        return min(seconds, _LONGEST_SLEEP)
 
-    def _collect(self) -> None:
-        heap, times = self._heap, self._times
-        while times:
-            timer = times.popleft()
-            if timer[2].is_waiting(timer[3]):
-                heapq.heappush(heap, timer)
+    def _collect(self) -> bool:
+        """Take over what `call_at` handed over; whether there was anything."""
+        heap, found = self._heap, False
+        with contextlib.suppress(IndexError):
+            while True:  # not `while self._times`: taking orders memory between threads, looking need not
+                timer = self._times.popleft()
+                found = True
+                if timer[2].is_waiting(timer[3]):
+                    heapq.heappush(heap, timer)
         if len(heap) > self._compact_at:
             heap[:] = [timer for timer in heap if timer[2].is_waiting(timer[3])]
             heapq.heapify(heap)
             self._compact_at = max(_COMPACT_ABOVE, 2 * len(heap))
+        return found
 
     def _fire(self) -> None:
         heap = self._heap
@@ -206,7 +225,7 @@ class Waiter:
             now = self._clock.monotonic()
             while heap and heap[0][0] <= now:
                 _, _, who, epoch = heapq.heappop(heap)
-                who.wake(epoch, TIMED_OUT)
+                _guarded(who.wake, epoch, TIMED_OUT)
 
     def __del__(self) -> None:
         # Only when nobody can call _rouse any more: a closed descriptor's number is soon somebody else's.

@@ -68,13 +68,18 @@ class ClientFuture(Future[T]):
         mark = object()
         if self.__dict__.setdefault("_canceller", mark) is mark:  # atomic: one thread alone tells wait() and others
             self.set_running_or_notify_cancel()
-        if self._interrupt is not None:
-            self._interrupt()
+        interrupt = self._interrupt
+        if interrupt is not None:
+            interrupt()
         return True
 
     def on_cancel(self, interrupt: Callable[[], None]) -> None:
         """Have `interrupt()` called when it is cancelled; the client's own business."""
         self._interrupt = interrupt
+
+    def let_go(self) -> None:
+        """Hold nothing of the client any more: somebody may keep a future for its result."""
+        self._interrupt = None
 
     def fail_after_fork(self) -> None:
         """End it in a forked child, where nothing works on it; its lock may have been held at the fork."""
@@ -90,9 +95,9 @@ class ClientFuture(Future[T]):
 
     def _invoke_callbacks(self) -> None:
         """Part of the standard class, which calls it once, when the future has ended."""
-        users = [callback for callback in self._done_callbacks if isinstance(callback, _Callback)]
+        users = [call for call in self._done_callbacks if isinstance(call, _Callback)]
         if users and self._callbacks is not None:
-            self._done_callbacks = [callback for callback in self._done_callbacks if not isinstance(callback, _Callback)]
+            self._done_callbacks = [call for call in self._done_callbacks if not isinstance(call, _Callback)]
             try:
                 self._callbacks.submit(partial(_call, users, self))
             except RuntimeError:

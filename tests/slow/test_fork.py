@@ -195,7 +195,7 @@ def test_nested_forks(server):
 
 @pytest.mark.parametrize("how", ["fork", "forkserver", "spawn"])
 def test_a_multiprocessing_pool(server, how, tmp_path):
-    """Forked workers use the global client, others get it as a pickle, which holds no key; its key is the environment's."""
+    """Forked workers use the global client; others get it as a pickle, without the key, and use their own."""
     program = tmp_path / "program.py"
     program.write_text(
         """
@@ -267,11 +267,10 @@ def test_close_in_a_child_leaves_the_parents_session_alone(server):
         with tinkex.ServiceClient(base_url=URL, api_key="tml-x") as service:
             client = service.create_sampling_client(base_model="fake/model")
             pid = os.fork()
-            if pid == 0:
-                client.sample([2], PARAMS).result(10)
-        if pid == 0:
-            sys.exit(0)
-        join(pid)
+            client.sample([2], PARAMS).result(10)
+            if pid:
+                join(pid)
+                client.sample([3], PARAMS).result(10)
         """,
         server.url,
     )

@@ -1,0 +1,39 @@
+"""The virtual environments that the clients run in: made once, kept in a cache, one for each client."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+OFFICIAL = "tinker==0.38.0"
+INSTALLED = {
+    "tinker": [OFFICIAL],
+    "tinkex": ["--editable", str(CHECKOUT)],
+    "tinkex+fast": ["--editable", f"{CHECKOUT}[fast]", "matplotlib>=3.8"],  # the plots are drawn there as well
+}
+
+
+def cache_directory() -> Path:
+    """`$TINKEX_BENCH_CACHE`, or a directory of our own in the user's cache."""
+    chosen = os.environ.get("TINKEX_BENCH_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinkex-benchmarks"
+
+
+def python_of(name: str) -> Path:
+    """The interpreter that has `name` installed; the first time this takes a minute."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    home = cache_directory() / f"{name}-{version}"
+    python, stamp = home / "bin" / "python", home / "installed"
+    wanted = "\n".join(INSTALLED[name])
+    if not stamp.is_file() or stamp.read_text() != wanted:
+        print(f"Installing {name} into {home}", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
+        pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+        subprocess.run([*pip, *INSTALLED[name]], check=True)
+        stamp.write_text(wanted)
+    return python

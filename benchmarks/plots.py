@@ -1,0 +1,61 @@
+"""Draws `cost.svg` and `latency.svg` (and .png) from results.json; run.py calls it."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+_STYLES = {"session poller": "-", "long polls": "--"}
+_COLOURS = {"tinker": "tab:orange", "tinkex": "tab:blue", "floor": "tab:grey"}
+
+
+def cost(cases: list[dict], axes) -> bool:
+    """CPU a sample against how many were in flight."""
+    lines: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for case in cases:
+        point = re.fullmatch(r"\d+ in flight, (.+)", case["name"])
+        for subject, figures in case["medians"].items() if point else ():
+            lines.setdefault((subject, point[1]), []).append((figures["most_in_flight"], figures["cpu_ms"]))
+    for (subject, way), points in lines.items():
+        in_flight, spent = zip(*sorted(points), strict=True)
+        axes.plot(in_flight, spent, _STYLES[way], color=_COLOURS[subject], marker="o", label=f"{subject}, {way}")
+    axes.set(xscale="log", yscale="log", xlabel="samples in flight, 5 s each", ylabel="CPU of the client, ms a sample")
+    return bool(lines)
+
+
+def latency(cases: list[dict], axes) -> bool:
+    """Which part of the samples took no longer than that, beyond the server's own time."""
+    drawn = False
+    for name, style in (("sequential", "-"), ("8 callers, 50 ms", "--")):
+        for case in (case for case in cases if case["name"] == name):
+            for subject, runs in case["runs"].items():
+                points = sorted(each for run in runs for each in run["distribution"])
+                parts = [(index + 1) / len(points) for index in range(len(points))]
+                axes.plot(points, parts, style, color=_COLOURS[subject], label=f"{subject}, {name}")
+                drawn = True
+    axes.set(xscale="log", xlabel="ms beyond the server's own time", ylabel="part of the samples")
+    return drawn
+
+
+def main() -> None:
+    """Draw what there are results for."""
+    results = Path(sys.argv[1])
+    cases = json.loads((results / "results.json").read_text())["cases"]
+    for draw in (cost, latency):
+        figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+        if draw(cases, axes):
+            axes.grid(visible=True, which="major", alpha=0.3)
+            axes.legend(fontsize="small")
+            figure.savefig(results / f"{draw.__name__}.svg")
+            figure.savefig(results / f"{draw.__name__}.png", dpi=120)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The clients that are measured, behind one interface; each is imported when its process has chosen it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from array import array
+from concurrent.futures import Future, ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+MODEL = "bench/model"
+KEY = "tml-benchmark"
+
+
+class Tinkex:
+    """tinkex, whether with the `fast` extra or not."""
+
+    def __init__(self, url: str, most: int) -> None:
+        import tinkex
+
+        self._tinkex = tinkex
+        config = tinkex.ClientConfig(max_in_flight=most)
+        self._service = tinkex.ServiceClient(base_url=url, api_key=KEY, config=config)
+
+    def client(self):
+        return self._service.create_sampling_client(base_model=MODEL)
+
+    def prompt(self, tokens):
+        return self._tinkex.ModelInput.from_ints(tokens)
+
+    def params(self):
+        return self._tinkex.SamplingParams(max_tokens=16)
+
+    def sample(self, client, prompt, params, count, scored):
+        return client.sample(prompt, params, num_samples=count, include_prompt_logprobs=scored)
+
+
+class Tinker:
+    """The official SDK."""
+
+    def __init__(self, url: str, most: int) -> None:
+        import tinker
+
+        self._types = tinker.types
+        self._service = tinker.ServiceClient(base_url=url, api_key=KEY)
+
+    def client(self):
+        client = self._service.create_sampling_client(base_model=MODEL)
+        return client.result() if hasattr(client, "result") else client
+
+    def prompt(self, tokens):
+        return self._types.ModelInput.from_ints(tokens)
+
+    def params(self):
+        return self._types.SamplingParams(max_tokens=16)
+
+    def sample(self, client, prompt, params, count, scored):
+        return client.sample(prompt, count, params, include_prompt_logprobs=scored)
+
+
+class Floor:
+    """No client at all: the same two exchanges, from threads that block, over sockets that stay open.
+
+    What it lacks is the point: no retries, no deadline, no cancelling, no checks, and no more in flight than threads.
+    """
+
+    _THREADS = 4
+
+    def __init__(self, url: str, most: int) -> None:
+        self._host = urlsplit(url).hostname, urlsplit(url).port
+        self._pool = ThreadPoolExecutor(self._THREADS)
+        self._own = threading.local()
+
+    def client(self):
+        body = b'{"session_id":"session","sampling_session_seq_id":0,"base_model":"bench/model"}'
+        return self._exchange(b"create_sampling_session", body).split(b'"sampling_session_id": "')[1].partition(b'"')[0]
+
+    def prompt(self, tokens):
+        return list(tokens)
+
+    def params(self):
+        return b'{"max_tokens":16}'
+
+    def sample(self, client, prompt, params, count, scored) -> Future:
+        return self._pool.submit(self._sample, client, prompt, params)
+
+    def _sample(self, client, prompt, params):
+        tokens = str(prompt).replace(" ", "").encode()
+        chunk = b'{"type":"encoded_text","tokens":%b}' % tokens
+        body = b'{"sampling_session_id":"%b","seq_id":0,"prompt":{"chunks":[%b]},"sampling_params":%b}'
+        promise = self._exchange(b"asample", body % (client, chunk, params))
+        request = promise.partition(b'"request_id":"')[2].partition(b'"')[0]
+        return _Result(self._exchange(b"retrieve_future", b'{"request_id":"%b"}' % request, b"application/x-protobuf"))
+
+    def _exchange(self, path: bytes, body: bytes, accept: bytes = b"application/json") -> bytes:
+        own = self._own
+        if not hasattr(own, "socket"):
+            own.socket = socket.create_connection(self._host)
+            own.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        head = b"POST /api/v1/%b HTTP/1.1\r\nHost: bench\r\nAccept: %b\r\nContent-Length: %d\r\n\r\n"
+        own.socket.sendall(head % (path, accept, len(body)) + body)
+        received = own.socket.recv(65_536)
+        start = received.index(b"\r\n\r\n") + 4
+        length = int(received[:start].partition(b"content-length: ")[2].partition(b"\r")[0])
+        while len(received) < start + length:
+            received += own.socket.recv(65_536)
+        return received[start:]
+
+
+class _Result:
+    """Just enough to read the one sequence of a small answer."""
+
+    def __init__(self, message: bytes) -> None:
+        self.sequences = [self]
+        start = message.index(b"\x12", 2) + 2
+        size = message[start - 1]
+        self.tokens = array("i", message[start : start + size]).tolist()
+        self.logprobs = array("f", message[start + size + 2 :]).tolist()
+
+
+SUBJECTS = {"tinker": Tinker, "tinkex": Tinkex, "tinkex+fast": Tinkex, "floor": Floor}
+
+
+def read(response) -> int:
+    """Touch what a user would: tokens and log-probabilities as lists."""
+    return sum(len(sequence.tokens) + len(sequence.logprobs or ()) for sequence in response.sequences)

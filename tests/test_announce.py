@@ -1,0 +1,179 @@
+"""Announcements: observers hear every word that matters, in order, on a thread of their own."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import queue
+from functools import partial
+
+import pytest
+from stepping import at_once
+
+from tinkex import _announce
+from tinkex._announce import Announcer
+from tinkex._threads import ElasticPool
+from tinkex.queue_state import QueueState
+from tinkex.testing import ManualClock
+
+ACTIVE, LIMITED, FULL = QueueState.ACTIVE, QueueState.PAUSED_RATE_LIMIT, QueueState.PAUSED_CAPACITY
+WHO = contextvars.ContextVar("WHO", default="nobody")
+
+
+class LaterThreads:
+    """Threads that work when the test says so."""
+
+    def __init__(self):
+        self.work = []
+        self.submit = self.work.append
+
+    def run(self):
+        while self.work:
+            self.work.pop(0)()
+
+
+class Observer:
+    """Keeps the events it is told."""
+
+    def __init__(self):
+        self.events = []
+
+    def on_queue_state_change(self, event):
+        self.events.append(event)
+
+    def told(self):
+        """The states, with how long the one before was on."""
+        return [(event.state, event.previous, event.seconds_since) for event in self.events]
+
+
+class Broken:
+    """An observer that raises."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def on_queue_state_change(self, event):
+        raise self.error
+
+
+@pytest.fixture
+def clock():
+    """Time for the announcer."""
+    return ManualClock()
+
+
+@pytest.fixture
+def threads():
+    """Threads that work when the test says so."""
+    return LaterThreads()
+
+
+def test_states_and_times(clock, threads):
+    """An event names the state before and how long it has been on; "active" is only news after something else."""
+    observer = Observer()
+    announcer = Announcer([observer], threads, clock)
+    for state in (ACTIVE, LIMITED, LIMITED, FULL, ACTIVE, ACTIVE):
+        announcer.announce("s", "r", state, "why", ())
+        clock.advance(2.0)
+    assert observer.events == []
+    threads.run()
+    assert observer.told() == [
+        (LIMITED, None, None),
+        (LIMITED, LIMITED, 2.0),
+        (FULL, LIMITED, 4.0),
+        (ACTIVE, FULL, 2.0),
+    ]
+    assert {(event.reason, event.sampling_session_id, event.request_id) for event in observer.events} == {
+        ("why", "s", "r")
+    }
+
+
+def test_sessions_are_told_apart(clock, threads):
+    """The state of one session says nothing about another's."""
+    observer = Observer()
+    announcer = Announcer([observer], threads, clock)
+    announcer.announce("a", None, LIMITED, None, ())
+    announcer.announce("b", None, ACTIVE, None, ())
+    announcer.announce("b", None, LIMITED, None, ())
+    threads.run()
+    assert [(event.sampling_session_id, event.previous) for event in observer.events] == [("a", None), ("b", None)]
+
+
+def test_all_observers(clock, threads, caplog):
+    """A sample's own observer is told too, and one that raises anything keeps no other from being told."""
+    first, last = Observer(), Observer()
+    announcer = Announcer([Broken(ValueError()), first, Broken(SystemExit())], threads, clock)
+    with caplog.at_level(logging.ERROR, "tinkex"):
+        for _ in range(2):
+            announcer.announce("s", None, LIMITED, None, (None, last))
+            threads.run()
+    assert len(first.events) == len(last.events) == 2
+    assert "observer raised" in caplog.text
+
+
+def test_context(clock, threads):
+    """Observers are called in the context of the sample that the word was for."""
+    seen = []
+
+    class Reader:
+        def on_queue_state_change(self, event):
+            seen.append(WHO.get())
+            WHO.set("observer")
+
+    announcer = Announcer([Reader()], threads, clock)
+    for who in ("first", "second"):
+        contextvars.copy_context().run(lambda who=who: (WHO.set(who), announcer.announce("s", None, LIMITED, None, ())))
+    threads.run()
+    assert seen == ["first", "second"]
+    assert WHO.get() == "nobody"
+
+
+def test_without_a_thread(clock, threads):
+    """Where no thread can be had nothing is raised, and the next word brings the one before along."""
+    observer = Observer()
+    announcer = Announcer([observer], threads, clock)
+
+    def refuse(work):
+        raise RuntimeError("can't start new thread")
+
+    threads.submit = refuse
+    announcer.announce("s", None, LIMITED, None, ())
+    threads.submit = threads.work.append
+    announcer.announce("s", None, FULL, None, ())
+    threads.run()
+    assert [event.state for event in observer.events] == [LIMITED, FULL]
+
+
+def test_bounded_memory(clock, threads, monkeypatch):
+    """Sessions and words are forgotten, oldest first, before they fill the memory."""
+    monkeypatch.setattr(_announce, "_MOST_SESSIONS", 3)
+    announcer = Announcer([Observer()], threads, clock)
+    for number in range(10):
+        announcer.announce(f"s{number}", None, LIMITED, None, ())
+    assert list(announcer._known) == ["s7", "s8", "s9"]
+    assert announcer._untold.maxlen == _announce._MOST_UNTOLD
+    assert len(threads.work) == 1
+
+
+def test_one_at_a_time():
+    """Words from many threads reach an observer one at a time, none twice, none lost, in the order of each session."""
+    told, busy = queue.SimpleQueue(), []
+
+    class Slow:
+        def on_queue_state_change(self, event):
+            busy.append(event)
+            assert len(busy) == 1
+            told.put((event.sampling_session_id, int(event.reason)))
+            busy.pop()
+
+    pool = ElasticPool(4, "test-elastic")
+    announcer = Announcer([Slow()], pool, ManualClock())
+
+    def speak(session):
+        for number in range(100):
+            announcer.announce(session, None, LIMITED, str(number), ())
+
+    at_once(*(partial(speak, session) for session in "abc"))
+    heard = [told.get(timeout=10) for _ in range(300)]
+    assert all([number for name, number in heard if name == session] == list(range(100)) for session in "abc")
+    pool.stop()

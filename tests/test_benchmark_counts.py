@@ -1,0 +1,188 @@
+"""What a sample costs, in counts: requests, connections, threads, parks, wake-ups, bytes. Seconds are not tested."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+
+import pytest
+from serving import KEY, MODEL, PARAMS, advance_until, all_done, make_service, sampling, until
+
+from tinkex._http import ResponseReader
+from tinkex._wire import encode_sample, json_bytes
+from tinkex.testing import FakeServer, ManualClock
+from tinkex.types import ModelInput, SampleRequest
+
+WORKERS = 2  # of the clients here; see `quick_config`
+PROMPT = list(range(100_000, 100_064))
+MANY = 60
+
+
+class Counting:
+    """Counts the calls of a method, which go on to be made."""
+
+    def __init__(self, monkeypatch, owner, name):
+        self.calls = 0
+        self._call = getattr(owner, name)
+        monkeypatch.setattr(owner, name, self)
+
+    def __call__(self, *arguments, **options):
+        self.calls += 1
+        return self._call(*arguments, **options)
+
+
+def machine_of(service):
+    """The working parts of a service."""
+    return service._core.machine
+
+
+def held(server, client, many):
+    """So many samples that the server has accepted and does not answer."""
+    server.hold()
+    futures = [client.sample(PROMPT, PARAMS) for _ in range(many)]
+    server.wait_for("asample", many)
+    until(lambda: all(future.phase == "waiting" for future in futures))
+    return futures
+
+
+@pytest.fixture(scope="module")
+def server():
+    """One server for all: counts are taken from it as differences."""
+    with FakeServer() as fake:
+        yield fake
+
+
+def test_requests_of_a_sample(server):
+    """A sample that goes well is two requests, and a client that is set up sends nothing else."""
+    with sampling(server) as client:
+        client.sample(PROMPT, PARAMS).result(10)
+        before = server.counts
+        all_done([client.sample(PROMPT, PARAMS) for _ in range(MANY)])
+        sent = server.counts - before
+    assert {name: sent[name] for name in ("asample", "retrieve_future")} == {"asample": MANY, "retrieve_future": MANY}
+    assert sent.total() == 2 * MANY
+
+
+def test_connections_of_samples_in_turn(server):
+    """Samples one after the other share the connections there are."""
+    with sampling(server) as client:
+        client.sample(PROMPT, PARAMS).result(10)
+        before = server.connections
+        for _ in range(20):
+            client.sample(PROMPT, PARAMS).result(10)
+        assert server.connections == before
+
+
+def test_connections_and_threads_of_samples_in_flight(server):
+    """In flight, a sample has one connection where it polls for itself, and no thread."""
+    with sampling(server) as client:
+        before = server.connections
+        futures = held(server, client, MANY)
+        until(lambda: machine_of(client.service).waiter.parked >= MANY)
+        stats, opened = client.service.stats(), server.connections - before
+        server.release()
+        all_done(futures)
+    assert opened <= MANY + 2 * WORKERS
+    assert stats.in_flight == MANY
+    assert stats.threads <= 1 + WORKERS + 32  # 32 may connect at once, for a moment
+
+
+def test_parks_of_a_sample_in_flight(server, monkeypatch):
+    """A sample that waits is parked once an exchange at most: nobody looks at what cannot be read yet."""
+    with sampling(server) as client:
+        client.sample(PROMPT, PARAMS).result(10)
+        waiter = machine_of(client.service).waiter
+        parks = Counting(monkeypatch, waiter, "park")
+        futures = held(server, client, MANY)
+        until(lambda: waiter.parked >= MANY)
+        server.release()
+        all_done(futures)
+    assert MANY <= parks.calls <= 2 * MANY + 2  # what a client does beside its first sample may still go on
+
+
+def test_the_session_poller_asks_for_all_together():
+    """With the session poller neither the polls nor the connections in use grow with the samples in flight."""
+    with FakeServer(client_config={"sample_use_retrieve_futures": True}) as server, sampling(server) as client:
+        futures = held(server, client, MANY)
+        until(lambda: server.counts["retrieve_futures"] >= 1)
+        parked, asked = machine_of(client.service).waiter.parked, server.counts["retrieve_future"]
+        server.release()
+        all_done(futures)
+        until(lambda: server.counts["retrieve_future"] >= MANY)
+        together = server.counts["retrieve_futures"]
+    assert asked <= 2 * WORKERS  # the first polled for themselves, before there were more than workers
+    assert parked <= 2 * WORKERS
+    assert together <= MANY // 4
+
+
+def test_bytes_of_a_sample(server):
+    """What is sent besides the prompt stays small: a head of less than 800 bytes and few fields."""
+    with sampling(server) as client:
+        client.sample(PROMPT, PARAMS).result(10)
+    for endpoint, most in (("asample", 180), ("retrieve_future", 90)):
+        request = server.requests_to(endpoint)[-1]
+        head = sum(len(f"{name}: {value}\r\n") for name, value in request.headers.items())
+        prompt = json.dumps(PROMPT, separators=(",", ":")) if endpoint == "asample" else ""
+        assert head <= 800
+        assert len(request.body) - len(prompt) <= most
+
+
+def test_an_idle_client_wakes_for_heartbeats_and_flags_only():
+    """In ten minutes of rest a client sends a heartbeat each 10 s, asks for the flags twice, and sleeps otherwise."""
+    clock = ManualClock()
+    with FakeServer() as server:
+        service = make_service(server, clock=clock)
+        client = service.create_sampling_client(base_model=MODEL)
+        client.sample(PROMPT, PARAMS).result(10)
+        with pytest.MonkeyPatch.context() as patch:
+            polls = Counting(patch, machine_of(service).waiter._poller, "poll")
+            before, began, steps = server.counts, clock.monotonic(), Counting(patch, clock, "advance")
+            flags = before["client/dynamic_config"] + 2
+            advance_until(clock, lambda: server.counts["client/dynamic_config"] == flags, step=5.0)
+            passed, sent = clock.monotonic() - began, server.counts - before
+            woken = polls.calls - steps.calls  # this kind of clock wakes it at every move
+        service.close(timeout=0.0, cancel_pending=True)
+    assert set(sent) == {"session_heartbeat", "client/dynamic_config"}
+    assert sent["session_heartbeat"] <= passed / 10.0
+    assert woken <= 4 * sent.total()
+
+
+@pytest.mark.parametrize("count", [1, 32])
+def test_bytes_copied_of_a_large_answer(count):
+    """An answer is held once as it came, and at most once more when it is whole."""
+    size = 2**22
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+    piece = bytes(size // count)
+    reader = ResponseReader(2 * size)
+    tracemalloc.start()
+    try:
+        reader.feed(head)
+        assert [reader.feed(piece) for _ in range(count)][-1]
+        body = reader.response().body
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(body) == size
+    assert peak <= 2.3 * size
+
+
+def test_bytes_copied_of_a_large_prompt(monkeypatch):
+    """Encoding a prompt takes no more than five times the bytes that are sent, for a moment."""
+    monkeypatch.setattr(json_bytes, "_orjson", lambda: None)  # it reserves megabytes, which it does not touch
+    request = SampleRequest(ModelInput.from_ints(range(1, 32_769)), PARAMS)
+    tracemalloc.start()
+    try:
+        body = encode_sample(request, sampling_session_id="s", seq_id=1)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak <= 5 * len(body)
+
+
+def test_the_key_is_sent_once(server):
+    """A request carries one header with the key, and nothing else repeats it."""
+    with sampling(server) as client:
+        client.sample(PROMPT, PARAMS).result(10)
+    for endpoint in ("asample", "retrieve_future"):
+        request = server.requests_to(endpoint)[-1]
+        assert [value for value in request.headers.values() if KEY in value] == [KEY]

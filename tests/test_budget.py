@@ -1,0 +1,185 @@
+"""The byte budget: first come, first served; overdrawn by one at most; nothing is lost."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from functools import partial
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from stepping import Gate, Steps, at_once, real_jobs
+
+from tinkex._budget import ByteBudget, Reserve
+from tinkex._job import Job
+
+
+@pytest.fixture
+def steps():
+    """Jobs that run when the test says so."""
+    return Steps()
+
+
+def hold(budget, size, gate):
+    """A story that holds bytes until its gate opens."""
+    reserved = yield Reserve(budget, size)
+    try:
+        yield gate
+    finally:
+        reserved.give_back()
+        reserved.give_back()  # once is enough, twice does no harm
+
+
+def begin(steps, budget, size):
+    """A job that wants bytes, and its gate."""
+    gate = Gate()
+    job = steps.start(lambda: hold(budget, size, gate), Future())
+    steps.run()
+    return job, gate
+
+
+def test_first_come_first_served(steps):
+    """A small request does not overtake a large one."""
+    budget = ByteBudget(lambda: 10)
+    _, first = begin(steps, budget, 10)
+    _, large = begin(steps, budget, 9)
+    _, small = begin(steps, budget, 1)
+    assert budget.out == 10
+    assert not large.waiting
+    assert not small.waiting
+    first.open()
+    steps.run()
+    assert budget.out == 10
+    assert large.waiting
+    assert small.waiting
+
+
+def test_one_may_overdraw(steps):
+    """A single huge request passes; nobody else does until it has given back."""
+    budget = ByteBudget(lambda: 10)
+    _, one = begin(steps, budget, 9)
+    _, huge = begin(steps, budget, 1000)
+    assert budget.out == 1009
+    _, third = begin(steps, budget, 1)
+    assert not third.waiting
+    one.open()
+    steps.run()
+    assert not third.waiting
+    huge.open()
+    steps.run()
+    assert third.waiting
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1])
+def test_no_limit_stops_everything(steps, limit):
+    """With nothing out one request passes, whatever the limit is set to."""
+    budget = ByteBudget(lambda: limit)
+    for _ in range(3):
+        _, gate = begin(steps, budget, 5)
+        assert budget.out == 5
+        gate.open()
+        steps.run()
+    assert budget.out == 0
+
+
+def test_interrupted_in_line(steps):
+    """Who leaves the line takes nothing with it, and holds nobody up."""
+    budget = ByteBudget(lambda: 10)
+    _, first = begin(steps, budget, 10)
+    gone, _ = begin(steps, budget, 500)
+    _, third = begin(steps, budget, 1)
+    gone.interrupt()
+    steps.run()
+    first.open()
+    steps.run()
+    assert third.waiting
+    assert budget.out == 1
+
+
+class Conservation(RuleBasedStateMachine):
+    """What is out is what is held; the limit is passed by the last one only; the line moves while there is room."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = Steps()
+        self.limit = 10
+        self.budget = ByteBudget(lambda: self.limit)
+        self.held = {}
+
+    @rule(size=st.integers(1, 25))
+    def ask(self, size):
+        """Stand in line."""
+        job, gate = begin(self.steps, self.budget, size)
+        self.held[job] = (size, gate)
+
+    @rule(data=st.data(), interrupt=st.booleans())
+    def end(self, data, interrupt):
+        """End one that holds bytes or stands in line."""
+        if self.held:
+            job = data.draw(st.sampled_from(sorted(self.held, key=id)))
+            gate = self.held[job][1]
+            if interrupt:
+                job.interrupt()
+            elif not gate.waiting:
+                return
+            else:
+                gate.open()
+            del self.held[job]
+            self.steps.run()
+
+    @rule(limit=st.integers(0, 20))
+    def change(self, limit):
+        """The limit may change at any time; it counts from the next change on."""
+        self.limit = limit
+
+    @invariant()
+    def conserved(self):
+        """Nothing is lost, nobody is forgotten."""
+        served = [size for size, gate in self.held.values() if gate.waiting]
+        assert self.budget.out == sum(served)
+        if len(served) < len(self.held):
+            assert served
+
+    def teardown(self):
+        """Everybody is served in the end."""
+        while self.held:
+            job = next(job for job, (_, gate) in self.held.items() if gate.waiting)
+            self.held.pop(job)[1].open()
+            self.steps.run()
+        assert self.budget.out == 0
+
+
+Conservation.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+test_conservation = Conservation.TestCase
+
+
+def test_under_threads():
+    """Many jobs on several workers, some interrupted: all end, and every byte comes back."""
+
+    def story(budget, size):
+        for _ in range(5):
+            reserved = yield Reserve(budget, size)
+            reserved.give_back()
+
+    with real_jobs(workers=3) as jobs:
+        budget = ByteBudget(lambda: 20)
+        futures = [Future() for _ in range(200)]
+        made = [Job(jobs, partial(story, budget, 1 + at % 30), future) for at, future in enumerate(futures)]
+
+        def launch():
+            for job in made:
+                jobs.launch(job)
+
+        def interrupt():
+            for job in made[::3]:
+                job.interrupt()
+
+        at_once(launch, interrupt)
+        for future in futures:
+            future.exception(10)
+        pool = jobs.workers
+        pool.shutdown()
+        pool.join(10)
+    assert budget.out == 0
+    assert not budget._line

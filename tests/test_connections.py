@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+
+from tinkex._connections import _IDLE_SECONDS, Connection, ConnectionPool, Lease
+from tinkex._job import Job, Jobs
+from tinkex._threads import ElasticPool, WorkerPool
+from tinkex._waiter import Waiter
+from tinkex.future import ClientFuture
+from tinkex.testing import ManualClock
+
+
+class Dialled:
+    """A dialer whose peers the test holds; `refuse` makes it raise."""
+
+    def __init__(self):
+        self.peers = []
+        self.refuse = None
+
+    def open(self):
+        if self.refuse is not None:
+            raise self.refuse
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        self.peers.append(theirs)
+        return ours
+
+
+class Bench:
+    """A pool and jobs that lease from it; a job keeps its connection until `give`."""
+
+    def __init__(self, most=4, most_idle=2, busiest=3):
+        self.clock = ManualClock()
+        self.workers = WorkerPool(2, "test-worker")
+        self.waiter = Waiter(self.clock, "test-waiter")
+        self.jobs = Jobs(self.workers, self.waiter)
+        self.threads = ElasticPool(4, "test-connect")
+        self.dialer = Dialled()
+        self.pool = ConnectionPool(
+            self.dialer, self.waiter, self.threads, self.clock, most=most, most_idle=most_idle, busiest=busiest
+        )
+        self.waiter.start(self.workers.start)
+
+    def lease(self, *, urgent=True):
+        future = ClientFuture(None)
+
+        def story():
+            return (yield Lease(self.pool, float("inf"), urgent=urgent))
+
+        job = Job(self.jobs, story, future)
+        future.on_cancel(job.interrupt)
+        self.jobs.launch(job)
+        return future
+
+    def settle(self):
+        """Wait until the workers have done what is queued."""
+        for _ in range(3):
+            for future in [self.workers.submit(int) for _ in range(4)]:
+                future.result(5)
+
+    def stop(self):
+        self.jobs.stop()
+        self.pool.close()
+        self.workers.shutdown()
+        self.workers.join(5)
+        self.waiter.stop()
+        self.threads.stop()
+        for peer in self.dialer.peers:
+            peer.close()
+
+
+@pytest.fixture
+def bench():
+    """A pool of 4 connections, 2 of them idle, 3 at work."""
+    made = Bench()
+    yield made
+    made.stop()
+
+
+def test_the_last_one_back_is_the_first_one_out(bench):
+    """Idle connections are used last in, first out."""
+    first, second = bench.lease().result(5), bench.lease().result(5)
+    first.release(reusable=True)
+    second.release(reusable=True)
+    assert bench.lease().result(5) is second
+    assert bench.lease().result(5) is first
+    first.close()
+    second.close()
+
+
+def test_no_more_than_most_are_at_work_or_idle(bench):
+    """Jobs beyond that stand in line, and surplus connections are closed when they come back."""
+    leases = [bench.lease() for _ in range(6)]
+    bench.settle()
+    held = [lease.result(5) for lease in leases[:3]]
+    assert not any(lease.done() for lease in leases[3:])
+    for connection in held:
+        connection.release(reusable=True)
+    assert [lease.result(5) for lease in leases[3:]] == held
+    for connection in held:
+        connection.release(reusable=True)
+    assert bench.pool.open == 2
+
+
+def test_submissions_go_before_polls(bench):
+    """The line of the urgent moves first."""
+    held = [bench.lease().result(5) for _ in range(3)]
+    poll, submission = bench.lease(urgent=False), bench.lease()
+    bench.settle()
+    held[0].release(reusable=True)
+    assert submission.result(5) is held[0]
+    assert not poll.done()
+    held[1].release(reusable=True)
+    assert poll.result(5) is held[1]
+    for connection in held:
+        connection.close()
+
+
+def test_a_parked_connection_is_not_at_work(bench):
+    """While one waits for the server another may be opened, up to the limit."""
+    held = [bench.lease().result(5) for _ in range(3)]
+    waiting = bench.lease()
+    bench.settle()
+    assert not waiting.done()
+    job = Job(bench.jobs, lambda: iter(()), ClientFuture(None))
+    held[0].park(job, 1)
+    fourth = waiting.result(5)
+    assert fourth not in held
+    assert bench.pool.open == 4
+    for connection in [*held, fourth]:
+        connection.release(reusable=False)
+    assert bench.pool.open == 0
+
+
+def test_idle_connections_are_closed_after_a_while(bench):
+    """After 30 s on the client's clock, the oldest first; the sweep ends when there are none."""
+    first, second = bench.lease().result(5), bench.lease().result(5)
+    first.release(reusable=True)
+    bench.clock.advance(_IDLE_SECONDS / 2)
+    second.release(reusable=True)
+    bench.clock.advance(_IDLE_SECONDS / 2 + 1)
+    assert bench.dialer.peers[0].recv(1) == b""
+    assert bench.pool.open == 1
+    bench.clock.advance(_IDLE_SECONDS)
+    assert bench.dialer.peers[1].recv(1) == b""
+    assert bench.pool.open == 0
+    assert not bench.pool.is_waiting(0)
+
+
+def test_an_idle_connection_that_says_something_is_not_used(bench):
+    """Bytes that nobody asked for, or the end: it is closed and another one opened."""
+    for spoil in (lambda peer: peer.send(b"!"), lambda peer: peer.close()):
+        connection = bench.lease().result(5)
+        connection.release(reusable=True)
+        spoil(bench.dialer.peers[-1])
+        other = bench.lease().result(5)
+        assert other is not connection
+        assert bench.pool.open == 1
+        other.release(reusable=False)
+
+
+def test_a_refused_connection_is_its_jobs_error_alone(bench):
+    """Others in line try for themselves; nothing is counted as open afterwards."""
+    bench.dialer.refuse = OSError("no")
+    for lease in [bench.lease() for _ in range(10)]:
+        with pytest.raises(OSError, match="no"):
+            lease.result(5)
+    bench.settle()
+    assert (bench.pool.open, bench.pool._busy) == (0, 0)
+    bench.dialer.refuse = None
+    bench.lease().result(5).release(reusable=True)
+
+
+def test_a_job_that_was_cancelled_in_line_is_passed_over(bench):
+    """Its turn, or the connection that was opened for it, goes to the next."""
+    held = [bench.lease().result(5) for _ in range(3)]
+    cancelled, waiting = bench.lease(), bench.lease()
+    bench.settle()
+    assert cancelled.cancel()
+    held[0].release(reusable=True)
+    assert waiting.result(5) is held[0]
+    for connection in held:
+        connection.release(reusable=False)
+    assert (bench.pool.open, bench.pool._busy) == (0, 0)
+
+
+def test_a_closed_pool_keeps_nothing(bench):
+    """Idle connections are closed at once, leased ones when they come back."""
+    idle, leased = bench.lease().result(5), bench.lease().result(5)
+    idle.release(reusable=True)
+    bench.pool.close()
+    assert bench.dialer.peers[0].recv(1) == b""
+    leased.release(reusable=True)
+    assert bench.dialer.peers[1].recv(1) == b""
+    assert bench.pool.open == 0
+
+
+def test_a_child_closes_its_copies_without_the_kernel_table(bench):
+    """The table of parked sockets is shared with the parent: it is let go of before anything is closed."""
+    connection = bench.lease().result(5)
+    connection.park(Job(bench.jobs, lambda: iter(()), ClientFuture(None)), 1)
+    bench.waiter.forked()
+    with pytest.raises(ValueError, match="closed"):
+        bench.waiter._poller.forget(connection.fileno)
+    bench.pool.forked()
+    assert connection._socket.fileno() == -1
+    connection.release(reusable=False)
+
+
+def test_many_jobs_on_few_connections():
+    """A thousand leases from many threads on three connections: each gets one, none is left over."""
+    bench = Bench(most=3, busiest=3)
+    try:
+        done = []
+
+        def work():
+            for _ in range(100):
+                connection = bench.lease(urgent=False).result(10)
+                assert isinstance(connection, Connection)
+                done.append(1)
+                connection.release(reusable=len(done) % 7 != 0)
+
+        threads = [threading.Thread(target=work) for _ in range(10)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert len(done) == 1000
+        bench.settle()
+        assert bench.pool.open <= 2
+        assert bench.pool._busy == 0
+    finally:
+        bench.stop()

@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import warnings
+import weakref
+from concurrent.futures import CancelledError
+
+import pytest
+
+import tinkex
+from tinkex import _core
+from tinkex.testing import FakeServer
+
+PARAMS = tinkex.SamplingParams(max_tokens=4)
+
+
+@pytest.fixture
+def server():
+    """A server that answers when it is let."""
+    with FakeServer(long_poll=30.0) as fake:
+        yield fake
+
+
+@pytest.fixture
+def service(server):
+    """A client of it."""
+    with tinkex.ServiceClient(base_url=server.url, api_key="tml-x") as made:
+        yield made
+        server.release()
+
+
+def threads():
+    """The names of this package's threads but the server's."""
+    return [
+        thread.name
+        for thread in threading.enumerate()
+        if thread.name.startswith("tinkex-") and "fake" not in thread.name
+    ]
+
+
+def gone(condition):
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + 5
+    while not condition() and time.monotonic() < deadline:
+        gc.collect()
+        time.sleep(0.002)
+    return condition()
+
+
+def held(server, service, count=5):
+    """So many samples that the server does not answer."""
+    client = service.create_sampling_client(base_model="fake/model")
+    server.hold()
+    futures = [client.sample([1], PARAMS) for _ in range(count)]
+    server.wait_for("retrieve_future", count)
+    return futures
+
+
+def test_nothing_runs_before_the_first_use(server):
+    """Making and closing a client starts no thread and sends nothing."""
+    before = threads()
+    with tinkex.ServiceClient(base_url=server.url, api_key="tml-x"):
+        assert threads() == before
+    assert not server.requests
+
+
+def test_closing_waits_for_what_is_under_way(server, service):
+    """Samples that end in time end well; the session is finished, once, and no thread is left."""
+    futures = held(server, service)
+    threading.Timer(0.1, server.release).start()
+    service.close(timeout=10)
+    assert all(len(future.result(0).sequences) == 1 for future in futures)
+    assert server.counts["finish"] == 1
+    assert gone(lambda: not threads())
+
+
+def test_closing_fails_what_takes_too_long(server, service):
+    """After the timeout every future fails with ClientClosedError."""
+    futures = held(server, service)
+    service.close(timeout=0.05)
+    for future in futures:
+        with pytest.raises(tinkex.ClientClosedError):
+            future.result(0)
+
+
+def test_closing_cancels_where_asked(server, service):
+    """With `cancel_pending` nothing is waited for."""
+    futures = held(server, service)
+    service.close(cancel_pending=True)
+    assert all(future.cancelled() for future in futures)
+
+
+def test_closing_twice_and_at_once(server, service):
+    """Every call returns when it is over; a later one may lose patience for all."""
+    futures = held(server, service)
+    closing = [threading.Thread(target=service.close) for _ in range(4)]
+    for thread in closing:
+        thread.start()
+    assert gone(lambda: service._core.closed)
+    service.close(cancel_pending=True)
+    for thread in closing:
+        thread.join(5)
+        assert not thread.is_alive()
+    assert all(future.cancelled() for future in futures)
+    service.close()
+    assert server.counts["finish"] == 1
+
+
+def test_closing_inside_a_callback(server, service):
+    """A callback may close the client whose future it is called for."""
+    [future] = held(server, service, 1)
+    closed = threading.Event()
+    future.add_done_callback(lambda _: (service.close(), closed.set()))
+    server.release()
+    assert closed.wait(5)
+    with pytest.raises(tinkex.ClientClosedError):
+        service.create_sampling_client(base_model="fake/model")
+
+
+def test_an_exception_leaves_a_with_block(server):
+    """What is under way is cancelled, and the exception goes on; a clean end waits."""
+    service = tinkex.ServiceClient(base_url=server.url, api_key="tml-x")
+    futures = held(server, service)
+    with pytest.raises(ZeroDivisionError), service:
+        raise ZeroDivisionError
+    for future in futures:
+        with pytest.raises(CancelledError):
+            future.result(0)
+
+
+def test_a_closed_client_refuses(service):
+    """Every use raises ClientClosedError."""
+    client = service.create_sampling_client(base_model="fake/model")
+    service.close()
+    for use in (
+        lambda: client.sample([1], PARAMS),
+        lambda: client.compute_logprobs([1]),
+        service.get_server_capabilities,
+        lambda: service.create_sampling_client(base_model="fake/model"),
+    ):
+        with pytest.raises(tinkex.ClientClosedError):
+            use()
+    assert not service.health().ok
+
+
+def test_closing_a_service_that_cannot_reach_its_server():
+    """It takes no longer than a moment, and raises nothing."""
+    service = tinkex.ServiceClient(base_url="http://127.0.0.1:1", api_key="tml-x")
+    future = service.create_sampling_client_async(base_model="fake/model")
+    began = time.monotonic()
+    service.close(timeout=0.1)
+    assert time.monotonic() - began < 2
+    assert isinstance(future.exception(0), tinkex.ClientClosedError)
+
+
+def test_a_dropped_client_warns_once_and_ends(server):
+    """Nobody has closed it: one ResourceWarning, and its threads end."""
+    service = tinkex.ServiceClient(base_url=server.url, api_key="tml-x")
+    client = service.create_sampling_client(base_model="fake/model")
+    client.sample([1], PARAMS).result(5)
+    core = weakref.ref(service._core)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        del service, client
+        assert gone(lambda: not threads() and core() is None)
+    assert [warning.category for warning in caught] == [ResourceWarning]
+    assert server.counts["finish"] == 1
+
+
+def test_a_future_keeps_what_it_needs(server):
+    """Nobody but the sample holds the client, and it ends well all the same; then the client ends, too."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        server.latency = 0.1
+        future = (
+            tinkex.ServiceClient(base_url=server.url, api_key="tml-x")
+            .create_sampling_client(base_model="fake/model")
+            .sample([1], PARAMS)
+        )
+        gc.collect()
+        assert len(future.result(5).sequences) == 1
+        assert gone(lambda: not threads())
+
+
+def test_an_ended_future_holds_nothing_of_the_client(server):
+    """Results may be kept for long; threads, sockets and settings are not kept with them."""
+    service = tinkex.ServiceClient(base_url=server.url, api_key="tml-x")
+    future = service.create_sampling_client(base_model="fake/model").sample([1], PARAMS)
+    future.result(5)
+    service.close()
+    machine = weakref.ref(service._core._machine)
+    del service
+    assert gone(lambda: machine() is None)
+    assert future.done()
+
+
+def test_the_end_of_the_interpreter(server, service, monkeypatch):
+    """Everything ends with ClientClosedError, and clients made from then on refuse."""
+    monkeypatch.setattr(_core, "_exiting", threading.Event())
+    monkeypatch.setattr(_core, "_cores", weakref.WeakValueDictionary({1: service._core}))
+    futures = held(server, service)
+    began = time.monotonic()
+    _core._exit()
+    assert time.monotonic() - began < 1
+    for future in futures:
+        with pytest.raises(tinkex.ClientClosedError):
+            future.result(0)
+    late = tinkex.ServiceClient(base_url=server.url, api_key="tml-x")
+    with pytest.raises(tinkex.ClientClosedError):
+        late.create_sampling_client(base_model="fake/model")
+    service._core._machine.stop()

@@ -1,0 +1,362 @@
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+
+import attrs
+import pytest
+
+import tinkex
+from tinkex._clock import SYSTEM_CLOCK
+from tinkex._connections import ConnectionPool
+from tinkex._dialer import Dialer
+from tinkex._exchange import Pace, Transport
+from tinkex._http import request_head
+from tinkex._job import Job, Jobs
+from tinkex._threads import ElasticPool, WorkerPool
+from tinkex._waiter import Waiter
+from tinkex.config import ClientConfig
+from tinkex.future import ClientFuture
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@attrs.define(eq=False)
+class Peer:
+    """A server of one thread a connection: `answers` is called with each connection and its number."""
+
+    answers: object
+    listener: socket.socket = attrs.field(init=False)
+    connections: int = 0
+    open: list = attrs.field(init=False, factory=list)
+
+    def __attrs_post_init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def _serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self.listener.accept()
+                self.open.append(connection)
+                number, self.connections = self.connections, self.connections + 1
+                threading.Thread(target=self._answer, args=(connection, number), daemon=True).start()
+
+    def _answer(self, connection, number):
+        with contextlib.suppress(OSError), connection:
+            self.answers(connection, number)
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        for connection in self.open:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+
+
+class Parts:
+    """A transport with its threads."""
+
+    def __init__(self, url, most=4, **settings):
+        self.workers = WorkerPool(2, "test-worker")
+        self.waiter = Waiter(SYSTEM_CLOCK, "test-waiter")
+        self.jobs = Jobs(self.workers, self.waiter)
+        self.dialing = ElasticPool(8, "test-connect")
+        self.dialer = Dialer(ClientConfig(base_url=url, trust_env=False, **settings))
+        self.pool = ConnectionPool(
+            self.dialer, self.waiter, self.dialing, SYSTEM_CLOCK, most=most, most_idle=4, busiest=4
+        )
+        self.transport = Transport(self.dialer, self.pool, self.dialing, SYSTEM_CLOCK)
+        self.waiter.start(self.workers.start)
+
+    def ask(self, body=b"", *, seconds=5.0, max_body=1000, urgent=True, path="/"):
+        """Begin an exchange; the future of its response."""
+        head = request_head("POST", self.dialer.target(path), [("Host", "test"), ("Content-Length", str(len(body)))])
+        future = ClientFuture(None)
+        job = Job(
+            self.jobs,
+            lambda: self.transport.exchange(head, body, seconds=seconds, max_body=max_body, pace=Pace(), urgent=urgent),
+            future,
+        )
+        future.on_cancel(job.interrupt)
+        self.jobs.launch(job)
+        return future
+
+    def stop(self):
+        self.jobs.stop()
+        self.pool.close()
+        self.workers.shutdown()
+        self.workers.join(5)
+        self.waiter.stop()
+        self.dialing.stop()
+        self.dialer.close()
+
+
+@pytest.fixture
+def start():
+    """Starts a peer and the parts that talk to it; ends both."""
+    with contextlib.ExitStack() as stack:
+
+        def begin(answers, **settings):
+            peer = Peer(answers)
+            stack.callback(peer.close)
+            parts = Parts(peer.url, **settings)
+            stack.callback(parts.stop)
+            return peer, parts
+
+        yield begin
+
+
+def read_request(connection):
+    """Read one request to its end; its body."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = connection.recv(65536)
+        if not piece:
+            raise OSError("closed")
+        data += piece
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
+    while len(body) < length:
+        body += connection.recv(65536)
+    return body
+
+
+def serve(connection, number):
+    """Answer every request with its body."""
+    while True:
+        body = read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+
+def wait_until(condition, seconds=5.0):
+    """Spin until a condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.001)
+
+
+def test_a_connection_is_used_again(start):
+    """Exchanges one after another share a connection."""
+    peer, parts = start(serve)
+    for number in range(5):
+        assert parts.ask(b"%d" % number).result(5).body == b"%d" % number
+    assert peer.connections == 1
+
+
+def test_a_large_body_goes_through_a_full_socket(start):
+    """What the kernel does not take at once is sent as it takes it, without holding a worker."""
+    _, parts = start(serve)
+    body = bytes(range(256)) * 40_000
+    futures = [parts.ask(body, max_body=2**24) for _ in range(4)]
+    assert all(future.result(10).body == body for future in futures)
+
+
+def test_a_reused_connection_that_ends_without_a_byte_is_replaced_once(start):
+    """The server closed it while it was idle, or crashed: one more try, on a connection of its own."""
+
+    def answers(connection, number):
+        read_request(connection)
+        connection.sendall(OK)
+        read_request(connection)  # and close without a byte
+
+    peer, parts = start(answers)
+    parts.ask().result(5)
+    assert parts.ask().result(5).body == b"ok"
+    assert peer.connections == 2
+
+
+def test_a_replacement_that_ends_too_is_an_error(start):
+    """The second loss is not hidden."""
+
+    def answers(connection, number):
+        read_request(connection)
+        if number == 0:
+            connection.sendall(OK)
+            read_request(connection)
+
+    peer, parts = start(answers)
+    parts.ask().result(5)
+    with pytest.raises(tinkex.APIConnectionError, match="lost") as caught:
+        parts.ask().result(5)
+    assert caught.value.may_have_run
+    assert peer.connections == 2
+
+
+def test_an_idle_connection_that_was_closed_is_not_used(start):
+    """It is noticed before anything is sent."""
+
+    def answers(connection, number):
+        read_request(connection)
+        connection.sendall(OK)
+
+    peer, parts = start(answers)
+    for _ in range(3):
+        parts.ask().result(5)
+        wait_until(lambda: parts.pool.open == 0 or not parts.pool._idle or not parts.pool._idle[-1].is_alive())
+    assert peer.connections == 3
+
+
+def test_a_connection_lost_in_mid_answer_is_not_replaced(start):
+    """A byte has come: the server has acted."""
+
+    def answers(connection, number):
+        read_request(connection)
+        connection.sendall(OK)
+        read_request(connection)
+        connection.sendall(OK[:30])
+
+    peer, parts = start(answers)
+    parts.ask().result(5)
+    with pytest.raises(tinkex.APIConnectionError, match="mid-answer") as caught:
+        parts.ask().result(5)
+    assert caught.value.may_have_run
+    assert peer.connections == 1
+
+
+def test_a_server_that_answers_early_and_closes(start):
+    """Its answer counts, and the connection is not used again."""
+
+    def answers(connection, number):
+        connection.recv(10)
+        connection.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig")
+
+    _, parts = start(answers)
+    response = parts.ask(bytes(20_000_000)).result(10)
+    assert (response.status, response.body) == (413, b"big")
+    assert parts.pool.open == 0
+
+
+def test_a_server_that_takes_nothing(start):
+    """A request that does not get through in its time is an error that says nothing ran."""
+
+    def answers(connection, number):
+        time.sleep(5)
+
+    _, parts = start(answers)
+    with pytest.raises(tinkex.APITimeoutError) as caught:
+        parts.ask(bytes(20_000_000), seconds=0.1).result(5)
+    assert not caught.value.may_have_run
+
+
+def test_no_answer_in_time(start):
+    """The time runs from when there is a connection; the connection is closed."""
+
+    def answers(connection, number):
+        read_request(connection)
+        time.sleep(5)
+
+    _, parts = start(answers)
+    with pytest.raises(tinkex.APITimeoutError) as caught:
+        parts.ask(seconds=0.1).result(5)
+    assert caught.value.may_have_run
+    wait_until(lambda: parts.pool.open == 0)
+
+
+def test_cancelling_closes_the_connection_at_once(start):
+    """The server sees the end of what nobody waits for."""
+    ended = threading.Event()
+
+    def answers(connection, number):
+        read_request(connection)
+        connection.sendall(OK[:20])
+        if connection.recv(1) == b"":
+            ended.set()
+
+    _, parts = start(answers)
+    future = parts.ask()
+    wait_until(lambda: parts.waiter.parked)
+    assert future.cancel()
+    assert ended.wait(2)
+    wait_until(lambda: parts.pool.open == 0)
+
+
+def test_long_polls_take_turns(start, monkeypatch):
+    """Where no more connections may be opened, parked polls end early for those in line, submissions soonest."""
+    monkeypatch.setattr("tinkex._connections._TURN_SECONDS", 0.3)
+    monkeypatch.setattr("tinkex._connections._URGENT_TURN_SECONDS", 0.1)
+
+    def answers(connection, number):
+        while read_request(connection) != b"poll":
+            connection.sendall(OK)
+        connection.recv(1)
+
+    _, parts = start(answers, most=2)
+    polls = [parts.ask(b"poll", urgent=False) for _ in range(2)]
+    wait_until(lambda: parts.waiter.parked == 2)
+    assert parts.ask(b"submit").result(5).body == b"ok"
+    assert [poll.done() for poll in polls].count(True) == 1
+    with pytest.raises(tinkex.APITimeoutError):
+        next(poll for poll in polls if poll.done()).result()
+    more = [parts.ask(b"poll", urgent=False) for _ in range(2)]
+    wait_until(lambda: all(poll.done() for poll in polls))
+    assert not any(poll.done() for poll in more)
+    for poll in more:
+        poll.cancel()
+
+
+def test_nobody_is_hastened_while_there_is_room(start, monkeypatch):
+    """Long polls last as long as the server lets them where connections suffice."""
+    monkeypatch.setattr("tinkex._connections._TURN_SECONDS", 0.0)
+    monkeypatch.setattr("tinkex._connections._URGENT_TURN_SECONDS", 0.0)
+
+    def answers(connection, number):
+        while read_request(connection) != b"poll":
+            connection.sendall(OK)
+        connection.recv(1)
+
+    _, parts = start(answers, most=4)
+    polls = [parts.ask(b"poll", urgent=False) for _ in range(3)]
+    wait_until(lambda: parts.waiter.parked == 3)
+    for _ in range(5):
+        parts.ask().result(5)
+    assert not any(poll.done() for poll in polls)
+    for poll in polls:
+        poll.cancel()
+
+
+def test_a_black_hole_is_let_go_of_at_once(start):
+    """While a connect hangs, a cancelled future is free; its thread follows within connect_timeout."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as hole, contextlib.ExitStack() as stack:
+        for _ in range(3):
+            plug = stack.enter_context(socket.socket())
+            plug.setblocking(False)
+            plug.connect_ex(hole.getsockname())
+        parts = Parts(f"http://127.0.0.1:{hole.getsockname()[1]}", connect_timeout=0.5)
+        stack.callback(parts.stop)
+        future = parts.ask()
+        wait_until(lambda: parts.pool.open == 1)
+        began = time.monotonic()
+        assert future.cancel()
+        assert future.cancelled()
+        assert time.monotonic() - began < 0.1
+        wait_until(lambda: parts.pool.open == 0)
+        with pytest.raises(tinkex.APIConnectionError, match="Nothing was sent") as caught:
+            parts.ask().result(5)
+        assert not caught.value.may_have_run
+
+
+def test_after_a_stop_nothing_is_left(start):
+    """Parked, idle and waiting: every connection is closed, every future has ended."""
+
+    def answers(connection, number):
+        while read_request(connection) != b"poll":
+            connection.sendall(OK)
+        connection.recv(1)
+
+    _, parts = start(answers, most=2)
+    parts.ask().result(5)
+    futures = [parts.ask(b"poll") for _ in range(5)]
+    wait_until(lambda: parts.waiter.parked == 2)
+    parts.stop()
+    assert all(future.done() for future in futures)
+    assert parts.pool.open == 0
+    assert len(parts.pool._all) == 0 or all(each._socket.fileno() == -1 for each in parts.pool._all)

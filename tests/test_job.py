@@ -1,0 +1,482 @@
+"""Jobs: they end once, give back what they hold, and never run twice at a time."""
+
+from __future__ import annotations
+
+import contextvars
+import gc
+import threading
+import weakref
+from concurrent.futures import Future, wait
+from functools import partial
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from stepping import Gate, Loan, Steps, at_once, real_jobs
+
+from tinkex._job import DEADLINE, TIMED_OUT, Grant, Interrupted, Job, Outcome, Sleep, TimedOut
+from tinkex.errors import ClientClosedError, ForkedFutureError, TinkexError
+from tinkex.future import ClientFuture
+
+VARIABLE = contextvars.ContextVar("VARIABLE", default="outside")
+
+
+@pytest.fixture
+def steps():
+    """Jobs that run when the test says so."""
+    return Steps()
+
+
+def test_a_job_runs_to_its_result(steps):
+    """Waits yield what ended them; what the story returns is the result."""
+    first, second = Gate(), Gate()
+
+    def story():
+        return [(yield first), (yield second)]
+
+    future = Future()
+    steps.start(story, future)
+    steps.run()
+    assert first.open("a")
+    steps.run()
+    assert not future.done()
+    assert second.open("b")
+    steps.run()
+    assert future.result(0) == ["a", "b"]
+    assert steps.jobs.live == set()
+
+
+def test_sleep_and_timeouts(steps):
+    """A wait ends with TIMED_OUT at its time, not before; a late wake-up is turned away."""
+    gate = Gate(until=7.0)
+
+    def story():
+        yield Sleep(5.0)
+        return (yield gate)
+
+    future = Future()
+    steps.start(story, future)
+    steps.advance(4.9)
+    assert not gate.waiting
+    steps.advance(0.1)
+    steps.advance(2.0)
+    assert isinstance(future.result(0), TimedOut)
+    assert not gate.open("late")
+
+
+def test_outcome(steps):
+    """A job can wait for another's future."""
+    other = Future()
+
+    def story():
+        done = yield Outcome(other)
+        return done.result()
+
+    future = Future()
+    steps.start(story, future)
+    steps.run()
+    other.set_result(3)
+    steps.run()
+    assert future.result(0) == 3
+
+
+def test_an_error_as_value_is_raised(steps):
+    """A wait that is ended with an error raises it in the story."""
+    gate = Gate()
+
+    def story():
+        try:
+            yield gate
+        except OSError as error:
+            return str(error)
+
+    future = Future()
+    steps.start(story, future)
+    steps.run()
+    gate.open(OSError("lost"))
+    steps.run()
+    assert future.result(0) == "lost"
+
+
+def test_a_wait_that_cannot_begin(steps):
+    """What beginning a wait raises is raised in the story, with its clauses run."""
+    seen = []
+
+    class Broken:
+        until = float("inf")
+
+        def arm(self, job, epoch):
+            raise RuntimeError("can't start new thread")
+
+    def story():
+        try:
+            yield Broken()
+        finally:
+            seen.append("cleaned")
+
+    future = Future()
+    steps.start(story, future)
+    steps.run()
+    assert isinstance(future.exception(0), RuntimeError)
+    assert seen == ["cleaned"]
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+def test_base_exceptions_are_wrapped(steps, error):
+    """What would end a program does not end whoever asks for the result."""
+
+    def story():
+        yield Sleep(0.0)
+        raise error
+
+    future = Future()
+    steps.start(story, future)
+    steps.advance(0)
+    assert isinstance(future.exception(0), TinkexError)
+    assert future.exception(0).__cause__ is error
+
+
+def test_context(steps):
+    """A story runs in a copy of the context it was made in, in every step."""
+
+    def story():
+        seen = [VARIABLE.get()]
+        VARIABLE.set("inside")
+        yield Sleep(0.0)
+        return [*seen, VARIABLE.get()]
+
+    VARIABLE.set("caller's")
+    future = Future()
+    steps.start(story, future)
+    VARIABLE.set("changed")
+    steps.advance(0)
+    assert future.result(0) == ["caller's", "inside"]
+    assert VARIABLE.get() == "changed"
+
+
+def test_the_context_is_left_before_anybody_can_go_on(steps):
+    """Whoever ends a wait the moment it has begun may run the job at once, also while the first thread looks on."""
+    gate = Gate(until=1.0)
+
+    def call_at(at, who, epoch):
+        if epoch != DEADLINE and gate.waiting:  # the worker is on its way out: another takes the job over now
+            gate.open("quick")
+            steps.run()
+
+    def story():
+        return (yield gate)
+
+    steps.waiter.call_at = call_at
+    future = Future()
+    steps.start(story, future)
+    steps.run()
+    assert future.result(0) == "quick"
+
+
+def test_interrupting(steps):
+    """An interrupted job runs its clauses and ends; its future, still pending, fails."""
+    seen = []
+
+    def story():
+        try:
+            yield Gate()
+        except Interrupted:
+            seen.append("interrupted")
+            raise
+
+    future = Future()
+    job = steps.start(story, future)
+    steps.run()
+    job.interrupt()
+    job.interrupt()
+    assert job.done
+    steps.run()
+    assert seen == ["interrupted"]
+    assert isinstance(future.exception(0), ClientClosedError)
+
+
+def test_interrupted_before_it_begins(steps):
+    """A job that is interrupted in line never begins, and says so once."""
+    dropped = []
+    future = Future()
+    job = Job(steps.jobs, lambda: pytest.fail("must not run"), future, lambda: dropped.append(1))
+    job.interrupt()
+    job.interrupt()
+    assert dropped == [1]
+    assert job.begin() is False
+    assert future.done()
+    assert steps.jobs.live == set()
+
+
+def test_interrupted_while_it_begins(steps):
+    """What a story is begun with is given back also if it is interrupted before its first step."""
+    loan = Loan()
+
+    def story(lent):
+        try:
+            yield Gate()
+        finally:
+            lent.give_back()
+
+    job = Job(steps.jobs, story, Future())
+    job._lock = _AfterBegin(job)
+    assert job.begin(loan)
+    assert loan.returned == 1
+    assert job.done
+
+
+class _AfterBegin:
+    """A lock whose first release is followed by an interruption from elsewhere."""
+
+    def __init__(self, job):
+        self._lock = threading.Lock()
+        self._job = job
+        self._first = True
+
+    def __enter__(self):
+        self._lock.acquire()
+
+    def __exit__(self, *_):
+        self._lock.release()
+        first, self._first = self._first, False
+        if first:
+            self._job.interrupt()
+
+
+def test_a_grant_is_given_back_when_the_job_was_interrupted(steps):
+    """A value on its way to an interrupted job is returned; one that comes later stays with the giver."""
+    gate, loan, late = Gate(), Loan(), Loan()
+
+    def story():
+        yield gate
+
+    job = steps.start(story, Future())
+    steps.run()
+    job_and_epoch = gate.waiting[0]
+    assert gate.open(loan)
+    job.interrupt()
+    assert not job_and_epoch[0].wake(job_and_epoch[1], late)
+    steps.run()
+    assert (loan.returned, late.returned) == (1, 0)
+
+
+@pytest.mark.parametrize("order", ["grant first", "interrupt first"])
+def test_interrupted_during_arm(steps, order):
+    """An interruption while a wait begins ends it, and a grant given meanwhile is returned or refused."""
+    loan, refused = Loan(), []
+
+    class Arming:
+        until = float("inf")
+
+        def arm(self, job, epoch):
+            if order == "grant first":
+                assert job.wake(epoch, loan)
+            job.interrupt()
+            if order == "interrupt first" and not job.wake(epoch, loan):
+                refused.append(loan)
+
+    def story():
+        yield Arming()
+
+    future = Future()
+    steps.start(story, future)
+    steps.run()
+    assert future.done()
+    assert loan.returned + len(refused) == 1
+
+
+def test_deadline(steps):
+    """A deadline ends the future at once, and the job soon after; none comes after the end."""
+    gate = Gate()
+
+    def story():
+        try:
+            yield gate
+        finally:
+            seen.append(steps.clock.monotonic())
+
+    seen = []
+    future = Future()
+    job = Job(steps.jobs, story, future)
+    job.on_deadline = lambda: TimeoutError("late")
+    steps.jobs.launch(job, 5.0)
+    steps.run()
+    steps.clock.advance(5.0)
+    steps.waiter.fire()
+    assert isinstance(future.exception(0), TimeoutError)
+    steps.run()
+    assert seen == [5.0]
+    assert not job.is_waiting(DEADLINE)
+    assert job.wake(DEADLINE, TIMED_OUT)  # nothing happens
+
+
+class Thing:
+    """Something that can be watched."""
+
+
+def finished(steps):
+    """A job that has ended, hours before its deadline; references to all it dealt with."""
+
+    def story(kept):
+        yield Sleep(0.0)
+        return Thing()
+
+    argument, future = Thing(), Future()
+    job = Job(steps.jobs, lambda: story(argument), future)
+    job.on_deadline = lambda: TimeoutError(str(future))
+    steps.jobs.launch(job, 7200.0)
+    steps.advance(0)
+    return [weakref.ref(argument), weakref.ref(future.result(0)), weakref.ref(future)]
+
+
+def test_an_ended_job_keeps_nothing_alive(steps):
+    """The timer of a deadline hours away holds no result and no argument."""
+    references = finished(steps)
+    gc.collect()
+    assert steps.waiter.timers
+    assert [reference() for reference in references] == [None, None, None]
+
+
+def test_stop(steps):
+    """Stopping fails what is under way and whatever is launched later; nobody waits for ever."""
+
+    def story():
+        yield Gate()
+
+    before, after = Future(), Future()
+    steps.start(story, before)
+    steps.run()
+    steps.jobs.stop()
+    steps.start(story, after)
+    steps.run()
+    assert isinstance(before.exception(0), ClientClosedError)
+    assert isinstance(after.exception(0), ClientClosedError)
+    assert steps.jobs.live == set()
+
+
+def test_forked(steps):
+    """In a child the future fails, clauses run, and one that fails there does not matter."""
+    seen = []
+
+    def story():
+        try:
+            yield Gate()
+        finally:
+            seen.append("cleaned")
+            raise RuntimeError("not in a child")
+
+    future = ClientFuture(None)
+    job = steps.start(story, future)
+    steps.run()
+    job._lock.acquire()
+    job.reopen()
+    job.forked()
+    assert isinstance(future.exception(0), ForkedFutureError)
+    assert seen == ["cleaned"]
+    assert steps.jobs.live == set()
+
+
+class Races(RuleBasedStateMachine):
+    """Whatever the order of wake-ups, interruptions, timers and steps: one end, and every loan given back once."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = Steps()
+        self.loans, self.ends = [], []
+        self.gates = [Gate(until=float(number)) for number in range(1, 4)]
+        self.future = ClientFuture(None)
+        self.future.add_done_callback(self.ends.append)
+        self.job = Job(self.steps.jobs, self.story, self.future)
+        self.job.on_deadline = lambda: TimeoutError("late")
+        self.future.on_cancel(self.job.interrupt)
+        self.steps.jobs.launch(self.job, 2.5)
+
+    def story(self):
+        for gate in self.gates:
+            value = yield gate
+            if isinstance(value, Grant):
+                value.give_back()
+        return "done"
+
+    @rule(number=st.integers(0, 2))
+    def wake(self, number):
+        """End a wait, also one that is over."""
+        loan = Loan()
+        for job, epoch in self.gates[number].waiting:
+            if job.wake(epoch, loan):
+                self.loans.append(loan)
+                break
+
+    @rule()
+    def step(self):
+        """Let a worker do one thing."""
+        if self.steps.workers.items:
+            self.steps.workers.items.popleft().run()
+
+    @rule()
+    def cancel(self):
+        """Cancel the future."""
+        self.future.cancel()
+
+    @rule(seconds=st.sampled_from([0.0, 0.5, 1.0]))
+    def time(self, seconds):
+        """Let time pass."""
+        self.steps.clock.advance(seconds)
+        self.steps.waiter.fire()
+
+    @invariant()
+    def ends_once(self):
+        """The future has not ended twice."""
+        assert len(self.ends) == self.future.done()
+
+    def teardown(self):
+        """At the end all is over."""
+        self.steps.advance(10.0)
+        assert self.future.done()
+        assert [loan.returned for loan in self.loans] == [1] * len(self.loans)
+        assert self.steps.jobs.live == set()
+
+
+Races.TestCase.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+test_races = Races.TestCase
+
+
+def take_two(gates):
+    """A story of two waits."""
+    for gate in gates:
+        (yield gate).give_back()
+
+
+def open_all(all_gates, futures, loans):
+    """End every wait as soon as it begins."""
+    for gates, future in zip(all_gates, futures, strict=True):
+        for gate in gates:
+            while not gate.waiting and not future.done():
+                pass
+            loan = Loan()
+            if gate.waiting and gate.open(loan):
+                loans.append(loan)
+
+
+def cancel_every_other(futures):
+    """Cancel half of them."""
+    for future in futures[::2]:
+        future.cancel()
+
+
+def test_races_between_threads():
+    """A waker, a canceller and workers at once: every job ends once, every grant comes back."""
+    loans, ended = [], []
+    all_gates = [[Gate(), Gate()] for _ in range(300)]
+    futures = [ClientFuture(None) for _ in all_gates]
+    with real_jobs(workers=3) as jobs:
+        for gates, future in zip(all_gates, futures, strict=True):
+            job = Job(jobs, partial(take_two, gates), future)
+            future.on_cancel(job.interrupt)
+            future.add_done_callback(ended.append)
+            jobs.launch(job)
+        at_once(partial(open_all, all_gates, futures, loans), partial(cancel_every_other, futures))
+        assert not wait(futures, 10).not_done
+    assert len(ended) == len(futures)
+    assert all(loan.returned == 1 for loan in loans)

@@ -1,0 +1,218 @@
+"""Threads of the client: a fixed pool, and an elastic one that comes and goes with its work."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from concurrent.futures import wait
+
+import pytest
+from stepping import until
+
+from tinkex import _threads
+from tinkex._threads import ElasticPool, WorkerPool, is_internal_thread
+
+
+@pytest.fixture
+def pool():
+    """Three workers, started."""
+    made = WorkerPool(3, "test-worker")
+    made.start()
+    yield made
+    made.shutdown()
+    made.join(10)
+
+
+@pytest.fixture
+def no_threads(monkeypatch):
+    """A system that starts no thread; the list says how many were asked for."""
+    asked = []
+
+    class Refused(threading.Thread):
+        def start(self):
+            asked.append(self)
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_threads.threading, "Thread", Refused)
+    return asked
+
+
+class Item:
+    """Something to run."""
+
+    def __init__(self, run):
+        self.run = run
+
+
+def test_workers_run_what_is_put(pool):
+    """Items run on the workers, as many at once as there are."""
+    barrier, done = threading.Barrier(4), queue.SimpleQueue()
+
+    def work():
+        barrier.wait(10)
+        done.put((is_internal_thread(), threading.current_thread().daemon))
+
+    for _ in range(3):
+        pool.put(Item(work))
+    barrier.wait(10)
+    assert [done.get(timeout=10) for _ in range(3)] == [(True, True)] * 3
+    assert not is_internal_thread()
+
+
+def test_a_failing_item_ends_no_worker(pool, caplog):
+    """What an item raises is logged, and its worker goes on."""
+    with caplog.at_level(logging.ERROR, "tinkex"):
+        for _ in range(5):
+            pool.put(Item(lambda: 1 / 0))
+            pool.submit(lambda: None).result(10)
+        pool.put(Item(lambda: exec("raise SystemExit")))
+        assert wait([pool.submit(lambda: None) for _ in range(9)], 10).not_done == set()
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_submit_keeps_the_contract(pool):
+    """The standard interface gives results, errors and cancelled futures."""
+    assert pool.submit(divmod, 7, 2).result(10) == (3, 1)
+    assert isinstance(pool.submit(divmod, 7, 0).exception(10), ZeroDivisionError)
+    assert isinstance(pool.submit(lambda: exec("raise SystemExit")).exception(10), SystemExit)
+    gates = [threading.Event() for _ in range(3)]
+    busy = [pool.submit(gate.wait, 10) for gate in gates]
+    late = pool.submit(lambda: None)
+    assert late.cancel()
+    for gate in gates:
+        gate.set()
+    assert wait(busy, 10).not_done == set()
+
+
+def test_submit_after_the_end():
+    """After the end nothing is taken that would never run."""
+    pool = WorkerPool(1, "test-worker")
+    pool.shutdown()
+    with pytest.raises(RuntimeError):
+        pool.submit(lambda: None)
+
+
+def test_shutdown_finishes_what_is_queued():
+    """Workers end after the work that was there before."""
+    pool = WorkerPool(2, "test-worker")
+    futures = [pool.submit(lambda number=number: number) for number in range(20)]
+    pool.shutdown()
+    pool.start()
+    pool.join(10)
+    assert [future.result(0) for future in futures] == list(range(20))
+
+
+def test_fewer_workers(no_threads, caplog):
+    """A system that starts no more threads is reported; those there are do the work."""
+    with caplog.at_level(logging.ERROR, "tinkex"):
+        WorkerPool(3, "test-worker").start()
+    assert len(no_threads) == 1
+    assert "Only 0 of 3" in caplog.text
+
+
+def test_elastic_growth():
+    """Threads come with work that is not taken at once, up to the most there may be."""
+    pool = ElasticPool(3, "test-elastic")
+    gate, started = threading.Event(), queue.SimpleQueue()
+
+    def work():
+        started.put(threading.current_thread().name)
+        gate.wait(10)
+
+    for _ in range(7):
+        pool.submit(work)
+    names = {started.get(timeout=10) for _ in range(3)}
+    assert len(names) == pool.threads == 3
+    assert started.empty()
+    gate.set()
+    assert {started.get(timeout=10) for _ in range(4)} <= names
+    pool.stop()
+
+
+def test_elastic_reuse():
+    """An idle thread takes new work; none is started."""
+    pool = ElasticPool(5, "test-elastic", idle_after=100.0)
+    for _ in range(20):
+        done = threading.Event()
+        pool.submit(done.set)
+        assert done.wait(10)
+        until(lambda: pool._idle)
+    assert pool.threads == 1
+    pool.stop()
+
+
+def ended(pool, threads):
+    """Wait until its threads have gone."""
+    for thread in threads:
+        thread.join(10)
+    return pool.threads
+
+
+def test_elastic_idle_end():
+    """An idle thread ends after its time, and new work starts another."""
+    pool = ElasticPool(5, "test-elastic", idle_after=0.0)
+    for _ in range(2):
+        seen = queue.SimpleQueue()
+        pool.submit(lambda: seen.put(threading.current_thread()))  # noqa: B023 - it runs within the round
+        assert ended(pool, [seen.get(timeout=10)]) == 0
+
+
+def test_elastic_stop():
+    """After a stop idle threads end at once, and queued work is still done."""
+    pool = ElasticPool(1, "test-elastic", idle_after=1000.0)
+    gate, seen = threading.Event(), queue.SimpleQueue()
+    pool.submit(lambda: gate.wait(10))
+    pool.submit(lambda: seen.put(threading.current_thread()))
+    pool.stop()
+    gate.set()
+    assert ended(pool, [seen.get(timeout=10)]) == 0
+
+
+def test_elastic_work_that_raises(caplog):
+    """What work raises is logged, and its thread goes on."""
+    pool = ElasticPool(1, "test-elastic")
+    done = threading.Event()
+    with caplog.at_level(logging.ERROR, "tinkex"):
+        pool.submit(lambda: exec("raise SystemExit"))
+        pool.submit(done.set)
+        assert done.wait(10)
+    assert "SystemExit" in caplog.text
+    pool.stop()
+
+
+def test_elastic_without_threads(no_threads):
+    """Where no thread can be had the caller is told, and nothing is left behind."""
+    pool = ElasticPool(2, "test-elastic")
+    with pytest.raises(RuntimeError):
+        pool.submit(lambda: None)
+    assert pool.threads == 0
+    assert not pool._items
+
+
+def test_elastic_with_one_thread_only(monkeypatch):
+    """Where no more threads can be had, those there are do the work."""
+    pool = ElasticPool(2, "test-elastic")
+    gate, done = threading.Event(), threading.Event()
+    pool.submit(lambda: gate.wait(10))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _refuse)
+        pool.submit(done.set)
+    assert pool.threads == 1
+    gate.set()
+    assert done.wait(10)
+    pool.stop()
+
+
+def _refuse(thread):
+    raise RuntimeError("can't start new thread")
+
+
+def test_forked():
+    """In a child nothing is started and nothing is taken."""
+    pool, workers = ElasticPool(2, "test-elastic"), WorkerPool(1, "test-worker")
+    pool.forked()
+    workers.forked()
+    pool.submit(lambda: None)
+    workers.put(Item(lambda: None))
+    assert (pool.threads, workers.waiting()) == (0, 0)

@@ -1,0 +1,289 @@
+"""The waiter: sockets and times, on one thread that sleeps whenever it can."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import select
+import socket
+import threading
+import types
+from functools import partial
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stepping import at_once
+
+from tinkex import _waiter
+from tinkex._clock import SYSTEM_CLOCK
+from tinkex._waiter import READY, TIMED_OUT, Waiter
+from tinkex.testing import ManualClock
+
+
+class Sleeper:
+    """Somebody who waits, and notes what with."""
+
+    def __init__(self, woken, name=None):
+        self.woken = woken
+        self.name = name
+        self.waits = True
+
+    def wake(self, epoch, value):
+        self.woken.put((self.name, epoch, value))
+        return True
+
+    def is_waiting(self, epoch):
+        return self.waits
+
+
+@pytest.fixture
+def clock():
+    """Time for the waiter."""
+    return ManualClock()
+
+
+@pytest.fixture
+def waiter(clock):
+    """A waiter at work, by that clock."""
+    made = Waiter(clock, "waiter")
+    made.start(lambda: None)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def woken():
+    """Where those who were woken say so."""
+    return queue.SimpleQueue()
+
+
+def turn(waiter):
+    """Have an idle waiter that has no thread go round once."""
+    waiter._rouse()
+    waiter._turn()
+
+
+def test_timers_fire_in_order(waiter, clock, woken):
+    """Those whose time has come are woken, the earliest first, the others not yet."""
+    for at in (3.0, 1.0, 2.0, 1.0, 9.0):
+        waiter.call_at(at, Sleeper(woken, at), 7)
+    clock.advance(3.0)
+    assert [woken.get(timeout=10) for _ in range(4)] == [(at, 7, TIMED_OUT) for at in (1.0, 1.0, 2.0, 3.0)]
+    assert woken.empty()
+
+
+def test_roused_for_an_earlier_time(woken):
+    """One who sleeps until some time is roused for an earlier one."""
+    waiter = Waiter(SYSTEM_CLOCK, "waiter")
+    waiter.start(lambda: None)
+    waiter.call_at(SYSTEM_CLOCK.monotonic() + 1000.0, Sleeper(woken, "late"), 0)
+    waiter.call_at(SYSTEM_CLOCK.monotonic() + 0.01, Sleeper(woken, "soon"), 0)
+    assert woken.get(timeout=10)[0] == "soon"
+    waiter.stop()
+
+
+def test_never(waiter, woken):
+    """A time that never comes costs nothing."""
+    waiter.call_at(float("inf"), Sleeper(woken), 0)
+    assert not waiter._times
+
+
+def test_moved_clock_needs_no_real_time(waiter, clock, woken):
+    """By a clock that is moved by hand the waiter sleeps until it is moved, and not after it has stopped."""
+    waiter.call_at(5.0, Sleeper(woken), 1)
+    clock.advance(4.9)
+    assert waiter._seconds_until(5.0) is None
+    clock.advance(0.2)
+    assert woken.get(timeout=10) == (None, 1, TIMED_OUT)
+
+
+def test_unsubscribes(clock):
+    """A waiter that has ended is not told of moves."""
+    ended = threading.Event()
+    waiter = Waiter(clock, "waiter")
+    poller, waiter._poller = waiter._poller, types.SimpleNamespace(close=ended.set, poll=lambda timeout: [])
+    waiter._stopping = True
+    waiter.start(lambda: None)
+    assert ended.wait(10)
+    assert clock._callbacks == []
+    poller.close()
+
+
+def test_sockets(waiter, woken):
+    """A parked socket wakes who waits for it once, and again when it is parked anew."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        waiter.park(ours.fileno(), Sleeper(woken, "first"), 1, write=False, known=False)
+        assert waiter.parked == 1
+        theirs.send(b"x")
+        assert woken.get(timeout=10) == ("first", 1, READY)
+        assert waiter.parked == 0
+        waiter.park(ours.fileno(), Sleeper(woken, "again"), 2, write=False, known=True)
+        assert woken.get(timeout=10) == ("again", 2, READY)
+        waiter.park(ours.fileno(), Sleeper(woken, "write"), 3, write=True, known=True)
+        assert woken.get(timeout=10) == ("write", 3, READY)
+        waiter.forget(ours.fileno())
+        waiter.forget(ours.fileno())
+
+
+def test_forgotten_sockets_wake_nobody(waiter, woken):
+    """One that is about to be closed is not watched any more."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        waiter.park(ours.fileno(), Sleeper(woken), 1, write=False, known=False)
+        waiter.forget(ours.fileno())
+        theirs.send(b"x")
+        waiter.park(theirs.fileno(), Sleeper(woken, "other"), 2, write=True, known=False)
+        assert woken.get(timeout=10) == ("other", 2, READY)
+        assert woken.empty()
+        waiter.forget(theirs.fileno())
+
+
+def test_one_who_fails_keeps_nobody_waiting(waiter, clock, woken, caplog):
+    """An error in one wake-up does not swallow the next."""
+
+    class Broken(Sleeper):
+        def wake(self, epoch, value):
+            raise ValueError("broken")
+
+    waiter.call_at(1.0, Broken(woken), 0)
+    waiter.call_at(1.0, Sleeper(woken, "next"), 0)
+    with caplog.at_level(logging.ERROR, "tinkex"):
+        clock.advance(1.0)
+        assert woken.get(timeout=10)[0] == "next"
+    assert "error of its own" in caplog.text
+
+
+def test_works_although_the_start_fails(clock, woken):
+    """Deadlines are kept even if what should be started first cannot be."""
+    waiter = Waiter(clock, "waiter")
+    waiter.start(lambda: 1 / 0)
+    waiter.call_at(1.0, Sleeper(woken), 0)
+    clock.advance(1.0)
+    assert woken.get(timeout=10)
+    waiter.stop()
+
+
+def test_compaction(clock, woken):
+    """Timers that have lost their purpose are dropped before they fill the memory; the others stay."""
+    waiter = Waiter(clock, "waiter")
+    sleepers = [Sleeper(woken, number) for number in range(3000)]
+    for number, sleeper in enumerate(sleepers):
+        waiter.call_at(1000.0 + number, sleeper, 0)
+    turn(waiter)
+    assert len(waiter._heap) == 3000
+    for sleeper in sleepers[10:]:
+        sleeper.waits = False
+    waiter._compact_at = 2000
+    turn(waiter)
+    assert sorted(timer[2].name for timer in waiter._heap) == list(range(10))
+    assert waiter._compact_at == _waiter._COMPACT_ABOVE
+    waiter._poller.close()
+
+
+def test_stale_timers_are_not_taken_over(clock, woken):
+    """A wait that was over before the waiter looked never enters its heap."""
+    waiter = Waiter(clock, "waiter")
+    sleeper = Sleeper(woken)
+    sleeper.waits = False
+    waiter.call_at(5.0, sleeper, 0)
+    turn(waiter)
+    assert waiter._heap == []
+    waiter._poller.close()
+
+
+def test_handed_over_while_it_falls_asleep(clock, woken):
+    """A time handed over between the look into the deque and the sleep is seen."""
+    waiter = Waiter(clock, "waiter")
+    original = waiter._collect
+    looks = []
+
+    def collect():
+        found = original()
+        looks.append(found)
+        if len(looks) == 1:
+            waiter.call_at(0.0, Sleeper(woken), 0)
+        return found
+
+    waiter._collect = collect
+    waiter._turn()  # would sleep for ever
+    assert looks == [False, True]
+    turn(waiter)
+    assert woken.get(timeout=0)
+    waiter._poller.close()
+
+
+@given(st.lists(st.floats(0.0, 100.0), max_size=40), st.lists(st.floats(0.0, 50.0), max_size=5))
+@settings(max_examples=40, deadline=None)
+def test_never_early_never_lost(times, moves):
+    """After any moves of the clock exactly those have been woken whose time has come."""
+    clock, woken = ManualClock(), queue.SimpleQueue()
+    waiter = Waiter(clock, "waiter")
+    for at in times:
+        waiter.call_at(at, Sleeper(woken, at), 0)
+    for seconds in moves:
+        clock.advance(seconds)
+        for _ in range(2):
+            turn(waiter)
+    turn(waiter)
+    turn(waiter)
+    names = [woken.get()[0] for _ in range(woken.qsize())]
+    assert sorted(names) == sorted(at for at in times if at <= clock.monotonic())
+    waiter._poller.close()
+
+
+def test_many_threads(waiter, clock):
+    """Times from many threads, while the clock moves: nobody is forgotten."""
+    woken = queue.SimpleQueue()
+
+    def ask(seed):
+        chance = random.Random(seed)
+        for _ in range(200):
+            waiter.call_at(clock.monotonic() + chance.random(), Sleeper(woken), 0)
+
+    at_once(*(partial(ask, seed) for seed in range(4)), lambda: [clock.advance(0.01) for _ in range(100)])
+    clock.advance(10.0)
+    for _ in range(800):
+        woken.get(timeout=10)
+
+
+def test_forked(clock, woken):
+    """A child gives up its copy of the kernel table and what is parked in it."""
+    waiter = Waiter(clock, "waiter")
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        waiter.park(ours.fileno(), Sleeper(woken), 1, write=False, known=False)
+        waiter.forked()
+        assert waiter.parked == 0
+        waiter.forget(ours.fileno())
+
+
+class FakeKqueue:
+    """A kernel queue of macOS, as far as the waiter uses one."""
+
+    def __init__(self):
+        self.changes = []
+
+    def control(self, changes, most, timeout=None):
+        self.changes += changes or []
+        return [types.SimpleNamespace(ident=change[0]) for change in self.changes] if most else []
+
+    def close(self):
+        raise OSError("bad file descriptor")
+
+
+def test_kqueue(monkeypatch):
+    """The other kernel's poller is asked the same things; closing an inherited one is no error."""
+    flags = {"KQ_FILTER_READ": -1, "KQ_FILTER_WRITE": -2, "KQ_EV_ADD": 1, "KQ_EV_ONESHOT": 16}
+    for name, value in {**flags, "kqueue": FakeKqueue, "kevent": lambda *of: of}.items():
+        monkeypatch.setattr(select, name, value, raising=False)
+    poller = _waiter._Kqueue()
+    poller.watch(3)
+    poller.arm(4, False, False)
+    poller.arm(5, True, True)
+    poller.forget(5)
+    assert poller._kqueue.changes == [(3, -1, 1), (4, -1, 17), (5, -2, 17)]
+    assert poller.poll(None) == [3, 4, 5]
+    poller.close()
