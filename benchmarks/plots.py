@@ -27,6 +27,9 @@ def cost(cases: list[dict], axes) -> bool:
         in_flight, spent = zip(*sorted(points), strict=True)
         axes.plot(in_flight, spent, _STYLES[way], color=_COLOURS[subject], marker="o", label=f"{subject}, {way}")
     axes.set(xscale="log", yscale="log", xlabel="samples in flight, 5 s each", ylabel="CPU of the client, ms a sample")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
     return bool(lines)
 
 
@@ -41,6 +44,7 @@ def latency(cases: list[dict], axes) -> bool:
                 axes.plot(points, parts, style, color=_COLOURS[subject], label=f"{subject}, {name}")
                 drawn = True
     axes.set(xscale="log", xlabel="ms beyond the server's own time", ylabel="part of the samples")
+    axes.xaxis.set_major_formatter("{x:g}")
     return drawn
 
 

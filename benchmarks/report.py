@@ -4,34 +4,36 @@ from __future__ import annotations
 
 _BASE = "tinker"
 _COLUMNS = ("tinker", "tinkex", "tinkex+fast", "floor")
-_FIRST = 28
-_SECOND = 16
-_OTHER = 18
+_NOTHING = "\\"
 
 
 def table(record: dict) -> str:
     """A reStructuredText simple table: a figure a line; in brackets its ratio to that of the official SDK."""
-    widths = (_FIRST, _SECOND, *(_OTHER for _ in _COLUMNS))
-    rule = "  ".join("=" * width for width in widths)
-    lines = [rule, _line(("case", "figure", *_COLUMNS), widths), rule]
+    rows = [("case", "figure", *_COLUMNS)]
     for case in record["cases"]:
-        medians = case["medians"]
         for index, figure in enumerate(case["figures"]):
-            cells = [_cell(medians, subject, figure) for subject in _COLUMNS]
-            lines.append(_line((case["name"] if not index else "\\", figure, *cells), widths))
+            cells = [_cell(case["medians"], subject, figure) for subject in _COLUMNS]
+            rows.append((_NOTHING if index else case["name"], figure, *cells))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    rule = _line(["=" * width for width in widths], widths)
+    head, *lines = [_line(row, widths) for row in rows]
     about = record["about"]
     words = f"Medians of {about['rounds']}; Python {about['python']}, {about['cores']} cores, {about['system']}."
-    return "\n".join([*lines, rule, "", words, ""])
+    return "\n".join([rule, head, rule, *lines, rule, "", words, ""])
 
 
 def _cell(medians: dict, subject: str, figure: str) -> str:
     if figure not in medians.get(subject, {}):
-        return "\\"
+        return _NOTHING
     value, base = medians[subject][figure], medians.get(_BASE, {}).get(figure)
     if subject == _BASE or not base:
-        return f"{value:.4g}"
-    return f"{value:.4g} ({value / base:.3f})"
+        return _number(value)
+    return f"{_number(value)} ({value / base:.3f})"
 
 
-def _line(cells: tuple[str, ...], widths: tuple[int, ...]) -> str:
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def _line(cells: tuple[str, ...] | list[str], widths: list[int]) -> str:
     return "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()

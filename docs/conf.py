@@ -13,21 +13,24 @@ version = release = metadata.version("tinkex")
 project_copyright = author
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-default_role = "code"  # docstrings and pages write names in single backquotes
+default_role = "py:obj"  # names in single backquotes, here and in docstrings, are links where there is something to link to
+rst_prolog = ".. py:currentmodule:: tinkex"
 exclude_patterns = ["_build"]
 nitpick_ignore_regex = [
     ("py:.*", r"(?!tinkex).*"),  # other projects' names are not linked, so that a build needs no network
-    ("py:.*", r"tinkex\.(_|.*\._).*"),  # what a public signature shows of the inside
+    ("py:.*", r"tinkex\.(_|.*\._|credentials).*"),  # what a public signature shows of the inside
     ("py:.*", r"tinkex\..*\.(T|Row|Stop|ImageFormat|TensorDtype|Chunk|Answers|Latency|Progress|RuntimeName|TextEncoder|TextDecoder)"),
 ]
 
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True  # also keeps the environment of whoever builds out of a signature
 autodoc_typehints_format = "short"
 autodoc_default_options = {"members": True, "undoc-members": False}
 python_use_unqualified_type_names = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 
+toc_object_entries_show_parents = "hide"
 html_theme = "furo"
 html_title = f"tinkex {version}"
 html_static_path = ["_static"]

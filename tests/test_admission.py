@@ -263,12 +263,7 @@ def block(samples, outcomes, count, until_then=float("inf")):
     """Callers that wait for room, and note how that ended."""
 
     def call():
-        try:
-            samples.admission.reserve("block", until_then)
-        except Exception as error:
-            outcomes.append(type(error))
-        else:
-            outcomes.append(None)
+        outcomes.append(_reserve(samples, until_then))
 
     threads = [threading.Thread(target=call, daemon=True) for _ in range(count)]
     for thread in threads:

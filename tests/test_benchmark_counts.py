@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from serving import KEY, MODEL, PARAMS, advance_until, all_done, make_service, sampling, until
@@ -13,6 +16,7 @@ from tinkex._wire import encode_sample, json_bytes
 from tinkex.testing import FakeServer, ManualClock
 from tinkex.types import ModelInput, SampleRequest
 
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 WORKERS = 2  # of the clients here; see `quick_config`
 PROMPT = list(range(100_000, 100_064))
 MANY = 60
@@ -186,3 +190,23 @@ def test_the_key_is_sent_once(server):
     for endpoint in ("asample", "retrieve_future"):
         request = server.requests_to(endpoint)[-1]
         assert [value for value in request.headers.values() if KEY in value] == [KEY]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("poller", [False, True])
+def test_the_benchmarks_still_run(poller):
+    """A scenario runs against the load server, which counts what a sample sends, in both ways to wait."""
+    options = {"session_poller": poller, "latency": 0.2, "max_concurrent": 25_000}
+    job = {"subject": "tinkex", "scenario": "burst", "samples": 200, "server": options, "warm": 5}
+    with subprocess.Popen(
+        [sys.executable, "load_server.py", json.dumps(options)], cwd=BENCHMARKS, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        try:
+            command = [sys.executable, "scenario.py", json.dumps({**job, "url": process.stdout.readline().strip()})]
+            done = subprocess.run(command, cwd=BENCHMARKS, check=True, capture_output=True, text=True, timeout=60)
+        finally:
+            process.kill()
+    counted = json.loads(done.stdout)["server"]
+    assert counted["asample"] == counted["retrieve_future"] == counted["most_in_flight"] == 200
+    assert poller == (counted.get("retrieve_futures", 0) > 0)

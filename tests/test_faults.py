@@ -48,7 +48,7 @@ def options(kind):
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"status"}))
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_a_fault_that_comes_once(server, client, endpoint, kind):
-    """A fault ends in the right result, asked for again where that is safe, or in an error that says what may have run."""
+    """It ends in the right result, asked for again where that is safe, or in an error that says what may have run."""
     client.sample([1, 2], PARAMS).result(5)  # so that the fault meets a reused connection
     server.fault(endpoint, kind, **options(kind))
     future = client.sample([1, 2, 3], PARAMS, timeout=5)

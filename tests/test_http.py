@@ -294,7 +294,7 @@ def test_bomb():
 
 def test_bound_of_what_is_sent():
     """Compressed bytes are bounded as well, also where they inflate to nothing."""
-    empty_blocks = b"\x00\x00\x00\xff\xff" * 2000
+    empty_blocks = b"\x00\x00\x00\xff\xff" * 2000 + b"\x01\x00\x00\xff\xff"
     assert outcome([head("Content-Encoding: deflate"), empty_blocks]) == "error"
 
 

@@ -7,7 +7,7 @@ import re
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from serving import MODEL, PARAMS, PROMPT, advance_until, make_service, result_of, sampling, until
 
@@ -179,6 +179,18 @@ def warnings(caplog):
     return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
 
 
+def test_heartbeats_of_a_clone():
+    """Who is attached to a session that somebody else began keeps it alive too, under the server's flags."""
+    clock = ManualClock()
+    with FakeServer(strict=True, jwt=True) as fake, sampling(fake) as maker, make_service(fake, clock=clock) as service:
+        service._core.machine.session.adopt(fake.requests_to("create_sampling_session")[0].json["session_id"])
+        client = service.create_sampling_client(sampling_session_id=maker.sampling_session_id)
+        advance_until(clock, lambda: fake.counts["session_heartbeat"] >= 2, step=1.0)
+        assert {request.status for request in fake.requests_to("session_heartbeat")} <= {200, None}
+        assert fake.counts["create_session"] == 1
+        assert client.sampling_session_id == maker.sampling_session_id
+
+
 def test_health_without_heartbeats(server):
     """A service whose heartbeats have gone unanswered for two minutes is not healthy, nor is a closed one."""
     clock = ManualClock()
@@ -249,6 +261,7 @@ JSON = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(st.sampled_from([*Flags.__slots__[:-1], "odd"]), JSON))
 def test_flags_take_what_makes_sense(answer):
     """Whatever the server sends, a flag keeps its type, and numbers are finite and not negative."""

@@ -133,7 +133,7 @@ def test_failed_samples(server):
         [Fault("status", 429, headers={"Retry-After": "2"})],
         [Fault("status", 402)],
         [Fault("status", 400)] * 3,
-        [Fault("reset"), Fault("half")],
+        [Fault("reset"), Fault("close")],
         [Fault("status", 408), Fault("status", 409)],
     ],
     ids=["503", "429", "402", "400", "lost", "408"],
@@ -147,7 +147,7 @@ def test_trouble_that_passes(server, caplog, faults):
         server.wait_for("retrieve_futures")
         own = server.counts["retrieve_future"]
         advance_until(clock, lambda: server.counts["retrieve_futures"] > len(faults), step=0.2)
-        assert clock.monotonic() >= 0.9 * len(faults)
+        assert clock.monotonic() >= 0.9
         assert server.counts["retrieve_future"] == own
         server.release()
         advance_until(clock, lambda: all(future.done() for future in futures), step=0.01)

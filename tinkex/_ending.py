@@ -16,6 +16,7 @@ from tinkex.errors import ClientClosedError
 from tinkex.future import ClientFuture
 
 FAREWELL_SECONDS = 5.0  # for finishing the session and the last telemetry
+TELEMETRY_SECONDS = 1.0  # of which telemetry may take this much
 HURRIED_SECONDS = 0.5  # the same when the interpreter exits, or somebody is in a hurry
 _JOIN_SECONDS = 1.0
 _MOST_PAUSE = 0.05
@@ -92,7 +93,7 @@ def last_words(machine: Machine, reason: str, detail: str | None, seconds: float
         if machine.session.created_here:
             machine.telemetry.session_end()
     yield from machine.session.finish(reason, detail, seconds)
-    yield from machine.flush(seconds)
+    yield from machine.flush(min(seconds, TELEMETRY_SECONDS))
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> None:

@@ -47,7 +47,7 @@ class Handle:
             raise ValueError("handle is not a sampler handle: it must be the text that handle() gave") from None
         holder = fields.get("holder") if isinstance(fields, dict) else None
         if not isinstance(holder, dict):
-            raise ValueError("handle is not a sampler handle: it names no server")
+            raise ValueError("handle is not a sampler handle: it names no server")  # noqa: TRY004 - it is text throughout
         return cls(
             base_url=_text("base_url", holder.get("base_url")),
             sampling_session_id=_text("sampling_session_id", fields.get("sampling_session_id")),

@@ -95,7 +95,7 @@ class Machine:
         self._billing_since: float | None = None
         self._billing_last = float("-inf")
         self._flushing = False
-        self.moving = new_lock()  # guards a sampling client's move to this machine
+        self.moving = new_lock()  # guards a sampling client's move to this machine, and the making of telemetry
         self.telemetry: Telemetry | None = None
 
     def start(self) -> None:
@@ -220,25 +220,32 @@ class Machine:
     def ended(self, response: SampleResponse | None, error: BaseException | None) -> None:
         """Keep count, and report an error."""
         self._counters.add(None if response is None else response.usage, failed=response is None)
-        if error is not None and self.telemetry is not None:
+        if error is not None and self.telemetry is not None and self.config.current.telemetry:
             self.telemetry.log_exception(error)
 
     # --- in the background --------------------------------------------------------------------------------------------
 
     def begin_telemetry(self) -> None:
         """Report to the server from now on, if the configuration allows."""
-        if self.telemetry is None and self.config.current.telemetry:
-            self.telemetry = Telemetry(
-                session_id=self.session.session_id, sdk_version=PROTOCOL_VERSION, clock=self.clock
+        with self.moving:
+            if self.telemetry is not None or not self.config.current.telemetry:
+                return
+            session_id = self.session.session_id
+            self.telemetry = telemetry = Telemetry(
+                session_id=session_id, sdk_version=PROTOCOL_VERSION, clock=self.clock
             )
-            self.telemetry.on_event = self._flush_soon
-            if self.session.created_here:
-                self.telemetry.session_start()
+        telemetry.on_event = self._flush_soon
+        if self.session.created_here:
+            telemetry.session_start()
 
     def flush(self, seconds: float) -> Story[None]:
         """Post what telemetry has, as far as `seconds` reach."""
         until = self.clock.monotonic() + seconds
-        while self.telemetry is not None and (left := until - self.clock.monotonic()) > 0:
+        while (
+            self.telemetry is not None
+            and self.config.current.telemetry
+            and (left := until - self.clock.monotonic()) > 0
+        ):
             batch = self.telemetry.take_batch()
             if batch is None:
                 return

@@ -1,4 +1,4 @@
-"""The one owner of "again": whether, how often, how long, and after what pause; the only module that imports tenacity."""
+"""The one owner of "again": whether, how often, how long, after what pause; the only module that imports tenacity."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ class RetryBudget:
     def delay(self, error: Exception, *, attempt: bool = True, retry: bool | None = None) -> float:
         """Seconds to wait before going on after `error`; raises `error` where this is the end.
 
-        `attempt` says whether what failed was an attempt (a submission) or only a look at one (a poll); `retry` overrules
-        the rule for which errors are transient.
+        `attempt` says whether what failed was an attempt (a submission) or only a look at one (a poll); `retry`
+        overrules the rule for which errors are transient.
         """
         import tenacity
 

@@ -235,6 +235,7 @@ class Session:
             yield Sleep(self._clock.monotonic() + _HEARTBEAT_SECONDS)
             body = _wire.encode_json({"session_id": self.session_id, "type": "session_heartbeat"})
             try:
+                yield from self.started()  # a session that was adopted comes without the flags
                 response = yield from self._api.call(HEARTBEAT, body, self._config.current, seconds=_SHORT_TIMEOUT)
                 if response.status == 410:
                     logger.info("Session %s is finished; its heartbeat stops.", clean_text(str(self.session_id), 200))

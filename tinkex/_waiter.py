@@ -184,7 +184,9 @@ class Waiter:
 
     def _turn(self) -> None:
         self._sleeps_until = _AWAKE
+        now = self._clock.monotonic()  # read before the times are collected: they fire in order, however late they came
         self._collect()
+        self._fire(now)
         self._sleeps_until = at = self._heap[0][0] if self._heap else _FOREVER
         if self._collect() or self._stopping:
             return
@@ -194,7 +196,6 @@ class Waiter:
                 _guarded(parked[0].wake, parked[1], READY)
             elif fileno == self._alarm_out:
                 os.read(self._alarm_out, 4096)
-        self._fire()
 
     def _seconds_until(self, at: float) -> float | None:
         if at == _FOREVER:
@@ -219,13 +220,11 @@ class Waiter:
             self._compact_at = max(_COMPACT_ABOVE, 2 * len(heap))
         return found
 
-    def _fire(self) -> None:
+    def _fire(self, now: float) -> None:
         heap = self._heap
-        if heap:
-            now = self._clock.monotonic()
-            while heap and heap[0][0] <= now:
-                _, _, who, epoch = heapq.heappop(heap)
-                _guarded(who.wake, epoch, TIMED_OUT)
+        while heap and heap[0][0] <= now:
+            _, _, who, epoch = heapq.heappop(heap)
+            _guarded(who.wake, epoch, TIMED_OUT)
 
     def __del__(self) -> None:
         # Only when nobody can call _rouse any more: a closed descriptor's number is soon somebody else's.
