@@ -13,13 +13,13 @@ version = release = metadata.version("tinkex")
 project_copyright = author
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-default_role = "py:obj"  # names in single backquotes, here and in docstrings, are links where there is something to link to
+default_role = "py:obj"  # names in single backquotes are links, where there is something to link to
 rst_prolog = ".. py:currentmodule:: tinkex"
 exclude_patterns = ["_build"]
 nitpick_ignore_regex = [
     ("py:.*", r"(?!tinkex).*"),  # other projects' names are not linked, so that a build needs no network
     ("py:.*", r"tinkex\.(_|.*\._|credentials).*"),  # what a public signature shows of the inside
-    ("py:.*", r"tinkex\..*\.(T|Row|Stop|ImageFormat|TensorDtype|Chunk|Answers|Latency|Progress|RuntimeName|TextEncoder|TextDecoder)"),
+    ("py:.*", r"tinkex\..*\.(T|Row|Stop|ImageFormat|TensorDtype|Chunk|TextEncoder|TextDecoder)"),  # stand for types
 ]
 
 autodoc_member_order = "bysource"

@@ -67,29 +67,35 @@ def test_the_parts_of_urllib3_and_requests_that_are_not_public():
     assert adapter.poolmanager is not before
 
 
-def test_a_socket_is_ready_for_use(server):
-    """Connected, non-blocking, kept alive, without delay, and the test's alone to close."""
-    raw = Dialer(ClientConfig(base_url=server.url)).open()
-    with raw:
+@pytest.fixture
+def listener():
+    """The URL of something that can be connected to."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def test_a_socket_is_ready_for_use(listener):
+    """Connected, non-blocking, kept alive, without delay."""
+    with Dialer(ClientConfig(base_url=listener)).open() as raw:
         assert not raw.getblocking()
         assert raw.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-def test_the_way_is_chosen_when_the_client_is_made(server, monkeypatch):
+def test_the_way_is_chosen_when_the_client_is_made(listener, monkeypatch):
     """Proxies come from the environment as it was then; NO_PROXY and trust_env=False leave them out."""
     with Proxy() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("http_proxy", proxy.url)
-        through = Dialer(config_from_env(base_url=server.url))
-        straight = Dialer(config_from_env(base=ClientConfig(trust_env=False), base_url=server.url))
+        through = Dialer(config_from_env(base_url=listener))
+        straight = Dialer(config_from_env(base=ClientConfig(trust_env=False), base_url=listener))
         monkeypatch.setenv("no_proxy", "127.0.0.1")
-        spared = Dialer(config_from_env(base_url=server.url))
-        assert through.target("/x") == f"{server.url}/x"
+        spared = Dialer(config_from_env(base_url=listener))
+        assert through.target("/x") == f"{listener}/x"
         assert straight.target("/x") == spared.target("/x") == "/x"
-        for dialer, asked in ((through, proxy.address), (straight, server.url[7:]), (spared, server.url[7:])):
+        for dialer, asked in ((through, proxy.url), (straight, listener), (spared, listener)):
             with dialer.open() as raw:
-                assert ":".join(map(str, raw.getpeername())) == asked
+                assert "http://{}:{}".format(*raw.getpeername()) == asked
 
 
 def test_a_proxy_that_forwards(server):

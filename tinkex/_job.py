@@ -260,7 +260,7 @@ class Job:
         self._end()
 
     def _next(self) -> Wait:
-        """Run the generator to its next wait. Interruptions come at a wait: before the first, no `finally` is entered."""
+        """Run the generator to its next wait. Interruptions come at waits: before the first no `finally` is entered."""
         assert self._generator is not None
         value, self._value = self._value, None
         if self._interrupted and self._epoch:
