@@ -9,7 +9,7 @@ taken, whether it ends with a result, an error, a cancel or its deadline.
 from __future__ import annotations
 
 import logging
-from typing import Any, NamedTuple
+from typing import Any
 
 from tinkex import _wire
 from tinkex._admission import Again, Slot
@@ -17,6 +17,7 @@ from tinkex._api import ASAMPLE, RETRIEVE_FUTURE, retry_after
 from tinkex._budget import Reserve
 from tinkex._http import Response
 from tinkex._job import Interrupted, Sleep, Story
+from tinkex._promise import Expired, Polled, Promise, result_of
 from tinkex._retry import RetryBudget
 from tinkex._sampler import Sampler
 from tinkex._surroundings import Surroundings
@@ -27,7 +28,6 @@ from tinkex.errors import (
     APIResponseError,
     APIStatusError,
     APITimeoutError,
-    RequestFailedError,
 )
 from tinkex.future import SampleFuture
 from tinkex.queue_state import QueueState, QueueStateObserver
@@ -41,25 +41,6 @@ _BILLING_PAUSE = 5.0
 _UNKNOWN_GRACE = 10.0  # a promise may be unknown for so long after it was made
 _MOST_DOUBTFUL = 3  # polls answered by something that may be a proxy
 _QUICK_ANSWER = 1.0  # "not yet" sooner than this is not a long poll's
-
-
-_Answer = _wire.Finished | _wire.MetadataOnly | _wire.Pending
-
-
-class _Promise(NamedTuple):
-    request_id: str
-    sequence_ids: tuple[str, ...] | None
-    made_at: float
-    roundtrip: float
-    inline: _wire.Answer | None  # some servers answer at once
-
-
-class _Expired(Exception):  # noqa: N818 - it steers, it is not an error of anybody's
-    """The server has lost a promise (410): only a new submission helps."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
-        self.error = error
 
 
 class SampleStory:
@@ -97,7 +78,7 @@ class SampleStory:
                 try:
                     response = yield from self._await_answer(promise)
                     break
-                except _Expired as expired:
+                except Expired as expired:
                     yield from self._back_off(expired.error, attempt=True, retry=True)
             now = around.clock.monotonic()
             timing = Timing(
@@ -127,7 +108,7 @@ class SampleStory:
 
     # --- submit -------------------------------------------------------------------------------------------------------
 
-    def _submit(self, slot: Slot | None) -> Story[_Promise]:
+    def _submit(self, slot: Slot | None) -> Story[Promise]:
         """Send it until the server accepts it, always under the same sequence number."""
         around, config, future = self._around, self._config, self.future
         number = yield from self._numbered(slot)
@@ -178,14 +159,14 @@ class SampleStory:
         self._risked |= response.status >= 500 and response.status != 503
         return self._around.api.error(response, phase="submitting")
 
-    def _promised(self, response: Response, sent_at: float) -> _Promise:
+    def _promised(self, response: Response, sent_at: float) -> Promise:
         now = self._around.clock.monotonic()
         self._risked = True
         decoded = _wire.decode_promise(response.body)
         self.future.request_id = decoded.request_id
         self.future.sample_sequence_ids = decoded.sequence_ids
         self._fetching_since = now
-        return _Promise(decoded.request_id or "", decoded.sequence_ids, now, now - sent_at, decoded.answer)
+        return Promise(decoded.request_id or "", decoded.sequence_ids, now, now - sent_at, decoded.answer)
 
     def _is_pause(self, failure: APIError) -> bool:
         """Whether the server asks everybody to wait: a 429, or a 402 while that may be sat out.
@@ -215,10 +196,10 @@ class SampleStory:
 
     # --- wait and fetch -----------------------------------------------------------------------------------------------
 
-    def _await_answer(self, promise: _Promise) -> Story[SampleResponse]:
-        """Wait for the result and fetch it; raises `_Expired` where the promise is lost."""
+    def _await_answer(self, promise: Promise) -> Story[SampleResponse]:
+        """Wait for the result and fetch it; raises `Expired` where the promise is lost."""
         if promise.inline is not None:
-            return _result_of(promise.inline)
+            return result_of(promise.inline)
         around = self._around
         self._polls = self._doubtful = self._quick = 0
         self.future.phase = "waiting"
@@ -241,7 +222,7 @@ class SampleStory:
             if poller is not None:
                 poller.fetched(promise.request_id)
 
-    def _fetch(self, promise: _Promise, size: int) -> Story[SampleResponse]:
+    def _fetch(self, promise: Promise, size: int) -> Story[SampleResponse]:
         """Get a result that is known to be there, once its bytes have room."""
         self.future.phase = "fetching"
         reserved = yield Reserve(self._around.response_bytes, size)
@@ -254,7 +235,7 @@ class SampleStory:
         finally:
             reserved.give_back()
 
-    def _poll_until_ready(self, promise: _Promise, *, whole: bool) -> Story[_wire.Finished | _wire.MetadataOnly]:
+    def _poll_until_ready(self, promise: Promise, *, whole: bool) -> Story[_wire.Finished | _wire.MetadataOnly]:
         while True:
             asked_at = self._around.clock.monotonic()
             answer = yield from self._poll(promise, whole=whole)
@@ -263,7 +244,7 @@ class SampleStory:
             elif answer is not None:
                 return answer
 
-    def _poll(self, promise: _Promise, *, whole: bool) -> Story[_Answer | None]:
+    def _poll(self, promise: Promise, *, whole: bool) -> Story[Polled | None]:
         """Ask once, for the result or, where it is large, its size; None: ask again, any pause is over."""
         around, config = self._around, self._config
         fields: dict[str, Any] = {"request_id": promise.request_id}
@@ -288,18 +269,19 @@ class SampleStory:
             return (yield from self._not_answered(response, promise))
         self._retry.recovered()
         answer = _wire.decode_answer(response.headers.get("content-type", ""), response.body)
-        return answer if isinstance(answer, _wire.Pending | _wire.MetadataOnly) else _wire.Finished(_result_of(answer))
+        return answer if isinstance(answer, _wire.Pending | _wire.MetadataOnly) else _wire.Finished(result_of(answer))
 
-    def _not_answered(self, response: Response, promise: _Promise) -> Story[_Answer | None]:
+    def _not_answered(self, response: Response, promise: Promise) -> Story[Polled | None]:
         """What a poll's status other than 2xx means."""
         around, status = self._around, response.status
         words = _wire.decode_error_body(response.headers.get("content-type", ""), response.body)
         if status == 408:
             self._retry.recovered()
+            self._doubtful = 0
             return _wire.Pending(words.queue_state, words.reason, retry_after(response.headers, around.clock))
         error = around.api.error(response, request_id=promise.request_id, phase="waiting")
         if status == 410:
-            raise _Expired(error)
+            raise Expired(error)
         if status == 402 and around.may_wait_for_billing(self._config.billing_wait):
             self._retry.paused(_BILLING_PAUSE)
             yield Sleep(around.clock.monotonic() + _BILLING_PAUSE)
@@ -308,11 +290,10 @@ class SampleStory:
             around.api.knows_no_metadata = True
             return None
         recent = around.clock.monotonic() - promise.made_at < _UNKNOWN_GRACE
-        if (status == 400 and not words.is_json) or (status == 404 and recent):
-            self._doubtful += 1
-            if self._doubtful <= _MOST_DOUBTFUL:
-                yield from self._back_off(error, attempt=False, retry=True)
-                return None
+        self._doubtful += (doubtful := (status == 400 and not words.is_json) or (status == 404 and recent))
+        if doubtful and self._doubtful <= _MOST_DOUBTFUL:
+            yield from self._back_off(error, attempt=False, retry=True)
+            return None
         if status == 429 or status >= 500:
             yield from self._back_off(error, attempt=False)
             return None
@@ -367,11 +348,3 @@ class SampleStory:
         error.request_id = error.request_id or self.future.request_id
         error.phase = error.phase or self.future.phase
         error.may_have_run = error.may_have_run or self._risked or self.future.request_id is not None
-
-
-def _result_of(answer: _wire.Answer) -> SampleResponse:
-    if isinstance(answer, _wire.Failed):
-        raise RequestFailedError(f"The server failed the request: {answer.message}", category=answer.category)
-    if not isinstance(answer, _wire.Finished):
-        raise APIResponseError("The server's answer to asample has neither a request_id nor a result.")
-    return answer.response

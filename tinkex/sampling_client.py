@@ -65,7 +65,7 @@ class SamplingClient:
         """Attach to the sampling session that `handle` names; handles of the official SDK are read too.
 
         The key from the environment is only used for a server that the environment, or the default, names too: for any
-        other, pass `api_key`. Raises ValueError for text that is no handle. Nothing is sent before the first sample.
+        other, pass `api_key`. Raises ValueError for text that is no handle. Sends nothing itself.
         """
         identity = Handle.decode(handle)
         usual = config_from_env().base_url

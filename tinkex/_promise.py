@@ -1,0 +1,39 @@
+"""What a submission gives: a promise, which is kept, lost, or kept at once."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tinkex import _wire
+from tinkex.errors import APIResponseError, RequestFailedError
+from tinkex.types import SampleResponse
+
+Polled = _wire.Finished | _wire.MetadataOnly | _wire.Pending
+"""What a poll can find, if it finds no failure."""
+
+
+class Promise(NamedTuple):
+    """A submission that the server accepted; instants and durations in monotonic seconds."""
+
+    request_id: str
+    sequence_ids: tuple[str, ...] | None
+    made_at: float
+    roundtrip: float
+    inline: _wire.Answer | None  # some servers answer at once
+
+
+class Expired(Exception):  # noqa: N818 - it steers, it is not an error of anybody's
+    """The server has lost a promise (410): only a new submission helps."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+def result_of(answer: _wire.Answer) -> SampleResponse:
+    """The result in an answer that must have one; raises RequestFailedError or APIResponseError."""
+    if isinstance(answer, _wire.Failed):
+        raise RequestFailedError(f"The server failed the request: {answer.message}", category=answer.category)
+    if not isinstance(answer, _wire.Finished):
+        raise APIResponseError("The server's answer to asample has neither a request_id nor a result.")
+    return answer.response
