@@ -72,6 +72,7 @@ class Api:
         self._official = is_official(config.base_url)
         self._keys = itertools.count()
         self._key_stem = f"tinkex-{uuid.uuid4()}"
+        self.last_failure = ""  # of any call that was repeated, in words
         self.knows_no_metadata = False  # the server refuses `allow_metadata_only`
         self._heads: dict[tuple[str, str, int], tuple[Mapping[str, str], bytes]] = {}
 
@@ -130,6 +131,10 @@ class Api:
                 raise self.error(response)
             except (APIConnectionError, APIStatusError) as error:
                 delay = budget.delay(error)
+                level = logging.WARNING if budget.failures == 1 else logging.INFO
+                logger.log(level, "The call of %s is repeated in %.1f s, and again for up to %.0f s, after: %s",
+                           endpoint.path, delay, config.retry.max_elapsed, error)  # fmt: skip
+                self.last_failure = str(error)
             yield Sleep(self._clock.monotonic() + delay)
 
     def ask(self, endpoint: Endpoint, fields: Mapping[str, Any], config: ClientConfig) -> Story[dict[str, Any]]:

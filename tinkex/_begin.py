@@ -10,7 +10,6 @@ from tinkex._job import DEADLINE, Job, Story
 from tinkex._machine import Machine
 from tinkex._sample import SampleStory
 from tinkex.errors import SampleTimeoutError
-from tinkex.future import SampleFuture
 from tinkex.types import SampleResponse
 
 T = TypeVar("T")
@@ -30,7 +29,7 @@ def enter(
         machine.jobs, story.tell if finish is None else lambda slot: _then(story.tell(slot), finish), future,
         admission.dropped,
     )  # fmt: skip
-    job.on_deadline = lambda: _too_late(future, timeout)
+    job.on_deadline = lambda: _too_late(story, timeout)
     future.on_cancel(job.interrupt)
     machine.waiter.call_at(deadline, job, DEADLINE)
     admission.offer(story.sampler.lane, job, _wire.estimate_bytes(story.request.prompt))
@@ -41,7 +40,8 @@ def _then(story: Story[SampleResponse], finish: Callable[[SampleResponse], T]) -
     return finish((yield from story))
 
 
-def _too_late(future: SampleFuture[Any], timeout: float) -> SampleTimeoutError:
+def _too_late(story: SampleStory, timeout: float) -> SampleTimeoutError:
+    future = story.future
     state = future.queue_state
     return SampleTimeoutError(
         f"The sample did not end within {timeout:g} s. Raise timeout=, or see in stats() what the service waits for.",
@@ -51,5 +51,5 @@ def _too_late(future: SampleFuture[Any], timeout: float) -> SampleTimeoutError:
         attempts=future.attempts,
         queue_state=None if state is None else state.value,
         timeout=timeout,
-        may_have_run=future.phase != "queued",
+        may_have_run=story.risked or future.request_id is not None or future.phase == "submitting",
     )

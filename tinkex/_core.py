@@ -87,7 +87,11 @@ class Core:
         machine = self.machine
 
         def too_late() -> BaseException:
-            return APITimeoutError(f"{what} took longer than {seconds:g} s. Try again, or pass a longer timeout=.")
+            last = machine.api.last_failure
+            words = f" The last failure was: {last}" if last else ""
+            return APITimeoutError(
+                f"{what} took longer than {seconds:g} s; try again, or pass a longer timeout=.{words}"
+            )
 
         future = machine.run(story, self._clock.monotonic() + seconds, too_late)
         if self.closed:  # closed in between: whoever closed may have looked too early to see this job

@@ -48,7 +48,7 @@ class SampleStory:
 
     __slots__ = (
         "_around", "_config", "_doubtful", "_fetching_since", "_observers", "_owner", "_polls", "_quick", "_retry",
-        "_risked", "future", "request", "sampler", "started_at",
+        "future", "request", "risked", "sampler", "started_at",
     )  # fmt: skip
 
     def __init__(
@@ -64,7 +64,7 @@ class SampleStory:
         self._retry = RetryBudget(_NO_RETRY if around.no_retries else retry, around.clock)
         self._owner = owner  # a sample keeps alive the client it was asked of
         self.started_at = around.clock.monotonic()
-        self._risked = False  # whether something was sent that the server may have acted on without a word to us
+        self.risked = False  # whether something was sent that the server may have acted on without a word to us
 
     def tell(self, slot: Slot) -> Story[SampleResponse]:
         """Live it; `slot` is the right to submit that comes with the place in flight."""
@@ -111,13 +111,7 @@ class SampleStory:
     def _submit(self, slot: Slot | None) -> Story[Promise]:
         """Send it until the server accepts it, always under the same sequence number."""
         around, config, future = self._around, self._config, self.future
-        number = yield from self._numbered(slot)
-        body = _wire.encode_sample(
-            self.request,
-            sampling_session_id=self.sampler.sampling_session_id,
-            seq_id=number,
-            record_stability_info=self.sampler.record_stability_info,
-        )
+        body = yield from self._encoded(slot)
         size = _wire.estimate_bytes(self.request.prompt)
         while True:
             if slot is None:
@@ -132,7 +126,7 @@ class SampleStory:
                 failure = self._refusal(response)
             except APIConnectionError as error:
                 failure = error
-                self._risked |= error.may_have_run
+                self.risked |= error.may_have_run
             finally:
                 slot.give_back()
                 slot = None
@@ -143,9 +137,14 @@ class SampleStory:
             else:
                 yield from self._back_off(failure, attempt=True)
 
-    def _numbered(self, slot: Slot | None) -> Story[int]:
+    def _encoded(self, slot: Slot | None) -> Story[bytes]:
         try:
-            return (yield from self.sampler.next_number())
+            return _wire.encode_sample(
+                self.request,
+                sampling_session_id=self.sampler.sampling_session_id,
+                seq_id=(yield from self.sampler.next_number()),
+                record_stability_info=self.sampler.record_stability_info,
+            )
         except BaseException:
             if slot is not None:
                 slot.give_back()
@@ -156,12 +155,12 @@ class SampleStory:
         if 200 <= response.status < 300:
             self._retry.recovered()
             return None
-        self._risked |= response.status >= 500 and response.status != 503
+        self.risked |= response.status >= 500 and response.status != 503
         return self._around.api.error(response, phase="submitting")
 
     def _promised(self, response: Response, sent_at: float) -> Promise:
         now = self._around.clock.monotonic()
-        self._risked = True
+        self.risked = True
         decoded = _wire.decode_promise(response.body)
         self.future.request_id = decoded.request_id
         self.future.sample_sequence_ids = decoded.sequence_ids
@@ -347,4 +346,4 @@ class SampleStory:
         error.args = (error.message,)
         error.request_id = error.request_id or self.future.request_id
         error.phase = error.phase or self.future.phase
-        error.may_have_run = error.may_have_run or self._risked or self.future.request_id is not None
+        error.may_have_run = error.may_have_run or self.risked or self.future.request_id is not None

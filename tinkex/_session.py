@@ -48,6 +48,7 @@ logger = logging.getLogger("tinkex")
 _HEARTBEAT_SECONDS = 10.0
 _HEARTBEAT_PATIENCE = 120.0
 _SHORT_TIMEOUT = 10.0
+_LAST_BEAT_SECONDS = 1.0
 _LEAST_REFRESH_SECONDS = 10.0
 
 
@@ -121,6 +122,8 @@ class Session:
         self._sampling_numbers = itertools.count()
         self._lock = new_lock()  # guards _beating, _asked_capabilities
         self._beating = False
+        self._over = False
+        self._beat_in_air: Future[None] | None = None  # a heartbeat that is not answered yet, or the last one
         self._asked_capabilities = False
         self.flags: SnapshotCell[Flags] = SnapshotCell(Flags())
         self.session_id = session_id  # None until begun
@@ -162,6 +165,9 @@ class Session:
         """Tell the server that the session is over, if it was begun here; failures do not matter any more."""
         if not self.created_here or self.session_id is None:
             return
+        self._over = True
+        if self._beat_in_air is not None:  # or it might come after the end
+            yield Outcome(self._beat_in_air, self._clock.monotonic() + min(seconds, _LAST_BEAT_SECONDS))
         body = _wire.encode_json({"reason": {"type": reason}, "detail": detail})
         endpoint = Endpoint(f"sessions/{quote(self.session_id, safe='')}/finish")
         try:
@@ -233,21 +239,31 @@ class Session:
         heard_at = self._clock.monotonic()
         while True:
             yield Sleep(self._clock.monotonic() + _HEARTBEAT_SECONDS)
-            body = _wire.encode_json({"session_id": self.session_id, "type": "session_heartbeat"})
+            in_air: Future[None] = Future()
+            self._beat_in_air = in_air  # before `_over` is looked at: `finish` sees this, or this sees `finish`
             try:
-                yield from self.started()  # a session that was adopted comes without the flags
-                response = yield from self._api.call(HEARTBEAT, body, self._config.current, seconds=_SHORT_TIMEOUT)
-                if response.status == 410:
-                    logger.info("Session %s is finished; its heartbeat stops.", clean_text(str(self.session_id), 200))
+                if self._over or not (yield from self._beat_once()):
                     return
-                if response.status >= 300:
-                    raise self._api.error(response)
                 self.heard_at = heard_at = self._clock.monotonic()
             except TinkexError as error:
                 silence = self._clock.monotonic() - heard_at
                 level = logging.WARNING if silence > _HEARTBEAT_PATIENCE else logging.DEBUG
                 logger.log(level, "No heartbeat of session %s was answered for %.0f s; the server may end it: %s",
                            clean_text(str(self.session_id), 200), silence, error)  # fmt: skip
+            finally:
+                in_air.set_result(None)
+
+    def _beat_once(self) -> Story[bool]:
+        """One heartbeat; False where the session is finished."""
+        yield from self.started()  # a session that was adopted comes without the flags
+        body = _wire.encode_json({"session_id": self.session_id, "type": "session_heartbeat"})
+        response = yield from self._api.call(HEARTBEAT, body, self._config.current, seconds=_SHORT_TIMEOUT)
+        if response.status == 410:
+            logger.info("Session %s is finished; its heartbeat stops.", clean_text(str(self.session_id), 200))
+            return False
+        if response.status >= 300:
+            raise self._api.error(response)
+        return True
 
     def _retrieve(self, request_id: str, config: ClientConfig) -> Story[dict[str, Any]]:
         """Wait for an answer that a server gives as a future where it could have given it at once."""

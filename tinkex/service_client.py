@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
 
-from tinkex._arguments import check_flag, check_model, check_observer
+from tinkex._arguments import check_flag, check_model, check_observer, check_timeout
 from tinkex._clock import SYSTEM_CLOCK, Clock
 from tinkex._core import Core, Owner
 from tinkex._handle import Handle
@@ -181,7 +181,8 @@ class ServiceClient:
         With `cancel_pending` they are cancelled at once. The session is finished, threads and connections end.
         Idempotent.
         """
-        self._end(timeout, cancel_pending=cancel_pending, reason="success")
+        seconds = 0.0 if timeout == 0 else check_timeout(timeout)
+        self._end(seconds, cancel_pending=cancel_pending, reason="success")
 
     def __enter__(self) -> Self:
         return self

@@ -19,13 +19,13 @@ from tinkex.types import ModelInput
 @target_options
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 def command(*, text: str, target: Target, as_json: bool) -> None:
-    r"""Show how likely a model finds each token of a text.
+    """Show how likely a model finds each token of a text.
 
     Prints a natural logarithm for every token; the first has none, since nothing stands before it.
 
     \b
       tinkex logprobs --local "The capital of France is"
-    """
+    """  # noqa: D301 - click wants the character itself
     with connected(target) as model:
         with wrong_arguments():
             prompt = ModelInput.from_text(text, model.tokenizer)

@@ -25,14 +25,14 @@ from tinkex.types import ModelInput, SampleResponse, SamplingParams
 @target_options
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
 def command(*, text: str, target: Target, num_samples: int, as_json: bool, **sampling: Any) -> None:
-    r"""Generate text from a prompt.
+    """Generate text from a prompt.
 
     The prompt is the argument, a file, or standard input. It goes to the model as it is: no chat template is applied.
 
     \b
       tinkex sample --local "The capital of France is"
       tinkex sample --base-model Qwen/Qwen3-8B --json < prompt.txt
-    """
+    """  # noqa: D301 - click wants the character itself
     with wrong_arguments():
         params = SamplingParams(**{**sampling, "stop": list(sampling["stop"]) or None})
     with connected(target) as model:
