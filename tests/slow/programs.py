@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import attrs
@@ -45,6 +46,9 @@ def ends_by_fork(future):
 """
 
 
+_REMIND_SECONDS = 10.0
+
+
 @attrs.frozen
 class Ended:
     """How a program ended: what it wrote, and how long it took after it printed "main ends"."""
@@ -66,6 +70,14 @@ def run(text, *arguments, seconds=60.0, interrupt=None, environ=None):
         env={**os.environ, "PYTHONUNBUFFERED": "1", **(environ or {})},
     )
     lines, last = [], time.monotonic()
+
+    def remind():
+        # CPython may miss a signal that arrives just as its main thread blocks on a lock.
+        nonlocal last
+        last = time.monotonic()
+        process.send_signal(interrupt)
+
+    reminder = threading.Timer(_REMIND_SECONDS, remind)
     try:
         for line in process.stdout:
             lines.append(line)
@@ -74,9 +86,11 @@ def run(text, *arguments, seconds=60.0, interrupt=None, environ=None):
             if line.strip() == "ready" and interrupt is not None:
                 last = time.monotonic()
                 process.send_signal(interrupt)
+                reminder.start()
         _, errors = process.communicate(timeout=seconds)
         return Ended(process.returncode, "".join(lines), errors, time.monotonic() - last)
     finally:
+        reminder.cancel()
         process.kill()
         process.wait()
 
