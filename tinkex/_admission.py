@@ -27,6 +27,7 @@ _THROTTLED_BYTE_WEIGHT = 20
 _SWEEP_ABOVE = 1000  # samples that ended in line and still lie there
 _ROOM = -1  # the epoch of a blocked caller's deadline; those of pauses count up from 1
 _STAGGER = 0.2  # of a pause, at most 1 s: processes that were paused together come back one by one
+_chance = random.SystemRandom()  # a program's own random numbers stay as they are
 
 
 class Lane:
@@ -131,7 +132,7 @@ class Admission:
     def pause(self, seconds: float, reason: str | None) -> None:
         """Nobody submits for `seconds`; then a few at a time."""
         now = self._clock.monotonic()
-        seconds += random.uniform(0, min(1.0, _STAGGER * seconds))
+        seconds += _chance.uniform(0, min(1.0, _STAGGER * seconds))
         with self._lock:
             if now + seconds <= self.paused_until:
                 return

@@ -106,7 +106,7 @@ class Api:
                 pace=endpoint.pace,
                 urgent=urgent,
             )
-            if response.status >= 400:
+            if response.status >= 300:
                 _redact(response, credential)
             if response.status in _REDIRECTS and not moved and (line := self._new_line(endpoint, response)):
                 moved, head = True, line + head[head.index(b"\r\n") :]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import os
 import random
@@ -27,6 +28,7 @@ _REFRESH_SHARE = (0.45, 0.55)
 _REFRESH_BEFORE_END = 60.0
 _REFRESH_RETRY = 60.0
 _SHORTEST_SECRET = 4  # what is shorter is no secret, and would mangle the words it stands in
+_chance = random.SystemRandom()  # a program's own random numbers stay as they are
 _FOREVER = float("inf")
 
 Exchange = Callable[[ClientConfig], Story[dict[str, Any]]]
@@ -67,7 +69,7 @@ class _Token:
         self.refresh_after = (
             None
             if ends is None
-            else (ends - (clock.wall() if made is None else made)) * random.uniform(*_REFRESH_SHARE)
+            else (ends - (clock.wall() if made is None else made)) * _chance.uniform(*_REFRESH_SHARE)
         )
 
 
@@ -135,7 +137,7 @@ class Auth:
         if error is not None:
             token = self._token
             if token is None or (refused and token[1].text == old) or self._clock.monotonic() >= token[1].ends_at:
-                raise error
+                raise copy.copy(error)
 
     def keep_fresh(self, exchange: Exchange) -> Story[None]:
         """Refresh the token in the background for as long as the service lives."""

@@ -51,10 +51,9 @@ class Core:
         self._name = f"tinkex-{number}"
         self._lock = new_lock()  # guards building and dropping the machine, and `closed`
         self._ending: Ending | None = None
-        self._machine: Machine | None = self._build(None)
+        self._machine: Machine | None = self._build()
         self._started = False
         self._pid = os.getpid()
-        self._session_id: str | None = None  # inherited from the parent process
         self.closed = False
         _cores[number] = self
 
@@ -136,7 +135,6 @@ class Core:
         inherited, self._machine, self._started = self._machine, None, False
         self._pid = os.getpid()
         if inherited is not None:
-            self._session_id = inherited.session.session_id
             inherited.forked()
 
     def _notice_fork(self) -> None:
@@ -145,15 +143,15 @@ class Core:
             if os.getpid() != self._pid:
                 _forked()
 
-    def _build(self, session_id: str | None) -> Machine:
-        return Machine(self.config, self._observers, self._clock, self._name, session_id)
+    def _build(self) -> Machine:
+        return Machine(self.config, self._observers, self._clock, self._name)
 
     def _start(self) -> Machine:
         with self._lock:
             if self.closed or _exiting.is_set():
                 raise ClientClosedError
             if self._machine is None:
-                self._machine = self._build(self._session_id)
+                self._machine = self._build()
             if not self._started:
                 self._machine.start()
                 self._started = True

@@ -69,7 +69,6 @@ class Machine:
 
     def __init__(
         self, config: SnapshotCell[ClientConfig], observers: Iterable[QueueStateObserver], clock: Clock, name: str,
-        session_id: str | None,
     ) -> None:  # fmt: skip
         first = config.current
         self.config = config
@@ -86,7 +85,7 @@ class Machine:
         )  # fmt: skip
         self.auth = Auth(self.jobs, self.dialing, clock, config)
         self.api = Api(Transport(dialer, self.connections, self.dialing, clock), self.auth, clock, first)
-        self.session = Session(self.jobs, self.api, self.auth, clock, config, session_id)
+        self.session = Session(self.jobs, self.api, self.auth, clock, config)
         self.admission = Admission(self.workers, self.waiter, clock, self._limits)
         self.response_bytes = ByteBudget(self._response_limit)
         self._announcer = Announcer(observers, self.callbacks, clock)

@@ -19,7 +19,30 @@ Start = Callable[[Any], SampleFuture[SampleResponse]]
 """Begins to sample one item."""
 
 
-def in_order(items: Iterable[Any], start: Start, most: int, *, return_exceptions: bool) -> Iterator[Any]:
+Abandon = Callable[[Iterable["Future[SampleResponse]"]], None]
+"""Cancels what the consumer left."""
+
+
+def cancel_all(futures: Iterable[Future[SampleResponse]]) -> None:
+    """Cancel them here and now."""
+    for future in futures:
+        future.cancel()
+
+
+class Abandoned:
+    """Futures for a worker to cancel: a generator may be closed by a collection, at a line where some lock is held."""
+
+    def __init__(self, futures: Iterable[Future[SampleResponse]]) -> None:
+        self._futures = tuple(futures)
+
+    def run(self) -> None:
+        """Cancel them."""
+        cancel_all(self._futures)
+
+
+def in_order(
+    items: Iterable[Any], start: Start, most: int, *, return_exceptions: bool, abandon: Abandon = cancel_all
+) -> Iterator[Any]:
     """The results in the order of `items`."""
     futures: deque[SampleFuture[SampleResponse]] = deque()
     begun = _begun(items, start, return_exceptions)
@@ -33,12 +56,11 @@ def in_order(items: Iterable[Any], start: Start, most: int, *, return_exceptions
             futures.popleft()
             yield outcome
     finally:
-        for future in futures:
-            future.cancel()
+        abandon(futures)
 
 
 def as_completed(
-    items: Iterable[Any], start: Start, most: int, *, return_exceptions: bool
+    items: Iterable[Any], start: Start, most: int, *, return_exceptions: bool, abandon: Abandon = cancel_all
 ) -> Iterator[tuple[int, Any]]:
     """Pairs of an item's number and its result, as they come."""
     numbers: dict[Future[SampleResponse], int] = {}
@@ -54,8 +76,7 @@ def as_completed(
             done = ended.get()
             yield numbers.pop(done), _outcome(done, return_exceptions)
     finally:
-        for left in numbers:
-            left.cancel()
+        abandon(numbers)
 
 
 def _begun(items: Iterable[Any], start: Start, return_exceptions: bool) -> Iterator[SampleFuture[SampleResponse]]:

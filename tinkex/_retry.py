@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _POLL_AGAIN = frozenset({408, 429})
 
+_chance = random.SystemRandom()  # a program's own random numbers stay as they are
+
 
 class _Strategies(NamedTuple):
     wait: Callable[[tenacity.RetryCallState], float]
@@ -108,4 +110,4 @@ class RetryBudget:
 
 
 def _jittered(delay: float, config: RetryConfig) -> float:
-    return min(config.max_delay, delay * (1 + config.jitter * random.uniform(-1, 1)))
+    return min(config.max_delay, delay * (1 + config.jitter * _chance.uniform(-1, 1)))

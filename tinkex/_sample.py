@@ -104,7 +104,8 @@ class SampleStory:
         finally:
             self.future.phase = "done"
             around.admission.ended()
-            self._announce(QueueState.ACTIVE, None)
+            if around.clock.monotonic() >= around.admission.paused_until:  # else it is others that still wait
+                self._announce(QueueState.ACTIVE, None)
 
     # --- submit -------------------------------------------------------------------------------------------------------
 
@@ -247,7 +248,8 @@ class SampleStory:
         """Ask once, for the result or, where it is large, its size; None: ask again, any pause is over."""
         around, config = self._around, self._config
         fields: dict[str, Any] = {"request_id": promise.request_id}
-        if not whole and not around.api.knows_no_metadata:
+        asks_size = not whole and not around.api.knows_no_metadata
+        if asks_size:
             fields["allow_metadata_only"] = True
         extra = f"X-Tinker-Request-Iteration: {self._polls}\r\n"
         if not self._polls:
@@ -265,8 +267,12 @@ class SampleStory:
             return None
         self._heard(response)
         if not 200 <= response.status < 300:
+            if asks_size and response.status == 422 and b"allow_metadata_only" in response.body:
+                around.api.knows_no_metadata = True
+                return None
             return (yield from self._not_answered(response, promise))
         self._retry.recovered()
+        self._doubtful = 0
         answer = _wire.decode_answer(response.headers.get("content-type", ""), response.body)
         return answer if isinstance(answer, _wire.Pending | _wire.MetadataOnly) else _wire.Finished(result_of(answer))
 
@@ -284,9 +290,6 @@ class SampleStory:
         if status == 402 and around.may_wait_for_billing(self._config.billing_wait):
             self._retry.paused(_BILLING_PAUSE)
             yield Sleep(around.clock.monotonic() + _BILLING_PAUSE)
-            return None
-        if status == 422 and not around.api.knows_no_metadata and b"allow_metadata_only" in response.body:
-            around.api.knows_no_metadata = True
             return None
         recent = around.clock.monotonic() - promise.made_at < _UNKNOWN_GRACE
         self._doubtful += (doubtful := (status == 400 and not words.is_json) or (status == 404 and recent))
@@ -311,8 +314,6 @@ class SampleStory:
             until = max(asked_at + interval, now + (pending.retry_after or 0.0))
             if until > now:
                 yield Sleep(until)
-
-    # --- on the way ---------------------------------------------------------------------------------------------------
 
     def _back_off(self, error: Exception, *, attempt: bool, retry: bool | None = None) -> Story[None]:
         """Wait before going on after `error`, or raise it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import logging
 from collections.abc import Callable, Mapping
@@ -101,6 +102,9 @@ class Shared:
         if start:
             self._jobs.start(self._run, future)
         done = yield Outcome(future)
+        error = done.exception()
+        if error is not None:
+            raise copy.copy(error)  # each has its own: it is completed with what only it knows
         return done.result()
 
     def _run(self) -> Story[Any]:
@@ -111,22 +115,21 @@ class Shared:
 class Session:
     """One session with the server, begun on first use, kept alive, finished once by the process that began it."""
 
-    def __init__(
-        self, jobs: Jobs, api: Api, auth: Auth, clock: Clock, config: SnapshotCell[ClientConfig], session_id: str | None
-    ) -> None:
+    def __init__(self, jobs: Jobs, api: Api, auth: Auth, clock: Clock, config: SnapshotCell[ClientConfig]) -> None:
         self._jobs = jobs
         self._api = api
         self._auth = auth
         self._clock = clock
         self._config = config
         self._sampling_numbers = itertools.count()
-        self._lock = new_lock()  # guards _beating, _asked_capabilities
+        self._lock = new_lock()  # guards _kept_alive, _beating, _asked_capabilities
+        self._kept_alive: set[str] = set()  # sessions whose heart beats here
         self._beating = False
         self._over = False
         self._beat_in_air: Future[None] | None = None  # a heartbeat that is not answered yet, or the last one
         self._asked_capabilities = False
         self.flags: SnapshotCell[Flags] = SnapshotCell(Flags())
-        self.session_id = session_id  # None until begun
+        self.session_id: str | None = None  # None until begun
         self.created_here = False
         self.heard_at: float | None = None  # the last heartbeat that was answered
         self.started = Shared(jobs, self._start)
@@ -156,9 +159,9 @@ class Session:
         return (yield from self._api.ask(endpoint, {}, self._config.current))
 
     def adopt(self, session_id: str) -> None:
-        """Keep a session alive that another client began, unless this one has its own."""
+        """Keep a session alive that another client or process began; nothing new is created in it."""
         with self._lock:
-            self.session_id = self.session_id or session_id
+            self._kept_alive.add(session_id)
         self._beat()
 
     def finish(self, reason: str, detail: str | None, seconds: float) -> Story[None]:
@@ -226,7 +229,7 @@ class Session:
             self.session_id = _text(answer, "session_id", "create_session")
             self.created_here = True
             self._log_messages(answer)
-        self._beat()
+        self.adopt(self.session_id)
         return self.session_id
 
     def _beat(self) -> None:
@@ -236,34 +239,43 @@ class Session:
             self._jobs.start(self._heartbeats, Future())
 
     def _heartbeats(self) -> Story[None]:
-        heard_at = self._clock.monotonic()
+        heard_at: dict[str, float] = {}
         while True:
-            yield Sleep(self._clock.monotonic() + _HEARTBEAT_SECONDS)
+            begun_at = self._clock.monotonic()
+            yield Sleep(begun_at + _HEARTBEAT_SECONDS)
             in_air: Future[None] = Future()
             self._beat_in_air = in_air  # before `_over` is looked at: `finish` sees this, or this sees `finish`
             try:
-                if self._over or not (yield from self._beat_once()):
-                    return
-                self.heard_at = heard_at = self._clock.monotonic()
-            except TinkexError as error:
-                silence = self._clock.monotonic() - heard_at
-                level = logging.WARNING if silence > _HEARTBEAT_PATIENCE else logging.DEBUG
-                logger.log(level, "No heartbeat of session %s was answered for %.0f s; the server may end it: %s",
-                           clean_text(str(self.session_id), 200), silence, error)  # fmt: skip
+                for session_id in () if self._over else tuple(self._kept_alive):
+                    heard_at[session_id] = yield from self._beat_once(session_id, heard_at.get(session_id, begun_at))
             finally:
                 in_air.set_result(None)
+            with self._lock:
+                if self._over or not self._kept_alive:
+                    self._beating = False
+                    return
 
-    def _beat_once(self) -> Story[bool]:
-        """One heartbeat; False where the session is finished."""
-        yield from self.started()  # a session that was adopted comes without the flags
-        body = _wire.encode_json({"session_id": self.session_id, "type": "session_heartbeat"})
-        response = yield from self._api.call(HEARTBEAT, body, self._config.current, seconds=_SHORT_TIMEOUT)
-        if response.status == 410:
-            logger.info("Session %s is finished; its heartbeat stops.", clean_text(str(self.session_id), 200))
-            return False
-        if response.status >= 300:
-            raise self._api.error(response)
-        return True
+    def _beat_once(self, session_id: str, heard_at: float) -> Story[float]:
+        """One heartbeat, the last where the session is finished; when it was heard last."""
+        shown = clean_text(session_id, 200)
+        try:
+            yield from self.started()  # a session that was adopted comes without the flags
+            body = _wire.encode_json({"session_id": session_id, "type": "session_heartbeat"})
+            response = yield from self._api.call(HEARTBEAT, body, self._config.current, seconds=_SHORT_TIMEOUT)
+            if response.status == 410:
+                logger.info("Session %s is finished; its heartbeat stops.", shown)
+                with self._lock:
+                    self._kept_alive.discard(session_id)
+            elif response.status >= 300:
+                raise self._api.error(response)
+            else:
+                self.heard_at = heard_at = self._clock.monotonic()
+        except TinkexError as error:
+            silence = self._clock.monotonic() - heard_at
+            level = logging.WARNING if silence > _HEARTBEAT_PATIENCE else logging.DEBUG
+            logger.log(level, "No heartbeat of session %s was answered for %.0f s; the server may end it: %s",
+                       shown, silence, error)  # fmt: skip
+        return heard_at
 
     def _retrieve(self, request_id: str, config: ClientConfig) -> Story[dict[str, Any]]:
         """Wait for an answer that a server gives as a future where it could have given it at once."""

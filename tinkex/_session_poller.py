@@ -14,7 +14,7 @@ from tinkex._clock import Clock
 from tinkex._job import Job, Jobs, Sleep, Story
 from tinkex._locks import new_lock
 from tinkex.config import ClientConfig
-from tinkex.errors import APIConnectionError, APIResponseError, APIStatusError, TinkexError
+from tinkex.errors import APIConnectionError, APIResponseError, APIStatusError
 
 logger = logging.getLogger("tinkex")
 
@@ -124,7 +124,7 @@ class SessionPoller:
                     yield Sleep(self._clock.monotonic() + _GATHER_SECONDS)
                 yield from self._ask(acks, wait=waiting)
                 bad_requests = 0
-            except (TinkexError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for a poller that is not there
                 bad_requests += isinstance(error, APIStatusError) and error.status == 400
                 pause = self._pause_after(error, bad_requests)
                 if pause is None:

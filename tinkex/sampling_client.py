@@ -174,7 +174,13 @@ class SamplingClient:
             lambda item: self.sample(**_many.keywords(item, defaults)),
             most,
             return_exceptions=return_exceptions,
+            abandon=self._abandon,
         )
+
+    def _abandon(self, futures: Iterable[Future[SampleResponse]]) -> None:
+        machine = self._core.running
+        if machine is not None:
+            machine.workers.put(_many.Abandoned(futures))
 
     def get_base_model(self, *, timeout: float | None = None) -> str:
         """The name of the model under the weights; asks the server where this client does not know. Blocks.
