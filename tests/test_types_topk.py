@@ -72,3 +72,10 @@ def test_what_is_no_table(rows):
 def test_repr_is_short():
     """A long table shows a part of itself."""
     assert len(repr(TopkLogprobs([[(1, -1.0)]] * 10_000))) < 100
+
+
+def test_a_row_that_begins_empty_is_undefined():
+    """A row whose first cell is empty is undefined, whatever stands behind it."""
+    ids, logprobs = array("i", [0, 7, 5, 6]), array("f", [-99999.0, -1.0, -0.5, -1.5])
+    table = TopkLogprobs.from_columns(memoryview(ids), memoryview(logprobs), 2)
+    assert table.rows == [None, [(5, -0.5), (6, -1.5)]]

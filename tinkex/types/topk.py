@@ -73,7 +73,7 @@ class TopkLogprobs(Sequence[Row]):
         cells: list[tuple[int, float]] = list(zip(self._ids.tolist(), logprobs, strict=True))
         rows: list[Row] = [cells[start : start + k] for start in range(0, len(cells), k)]
         if _EMPTY[1] in logprobs:
-            rows = [_trimmed(row) if row and row[-1] == _EMPTY else row for row in rows]
+            rows = [_trimmed(row) if _EMPTY in (row[0], row[-1]) else row for row in rows]
         return rows
 
     @property
