@@ -71,10 +71,10 @@ class TopkLogprobs(Sequence[Row]):
         assert self._logprobs is not None
         logprobs, k = self._logprobs.tolist(), self.k
         cells: list[tuple[int, float]] = list(zip(self._ids.tolist(), logprobs, strict=True))
-        rows: list[Row] = [cells[start : start + k] for start in range(0, len(cells), k)]
-        if _EMPTY[1] in logprobs:
-            rows = [_trimmed(row) if _EMPTY in (row[0], row[-1]) else row for row in rows]
-        return rows
+        full = [cells[start : start + k] for start in range(0, len(cells), k)]
+        if _EMPTY[1] not in logprobs:
+            return [*full]
+        return [_trimmed(row) if _EMPTY in (row[0], row[-1]) else row for row in full]
 
     @property
     def token_ids(self) -> Any:
