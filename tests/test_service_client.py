@@ -404,3 +404,11 @@ def test_environment(server, monkeypatch):
     with ServiceClient(config=ClientConfig(telemetry=False)) as service:
         service.create_sampling_client(base_model=MODEL)
     assert {request.key for request in server.requests} == {"tml-of-the-environment"}
+
+
+def test_reconfigured_connect_timeout(server):
+    """A new connect_timeout counts from the next connection on."""
+    with tinkex.ServiceClient(base_url=server.url, api_key="tml-test") as service:
+        service.reconfigure(connect_timeout=0.125)
+        dialer = service._core.machine.dialer
+        assert (dialer._connect_timeout, dialer._pool.timeout.connect_timeout) == (0.125, 0.125)

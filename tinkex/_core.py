@@ -78,6 +78,9 @@ class Core:
         validate_changes(changes)
         config = self.config.update(lambda current: attrs.evolve(current, **changes))
         self._logger.interval = config.queue_log_interval
+        machine = self._machine
+        if machine is not None:
+            machine.dialer.limit_connecting(config.connect_timeout)
         return config
 
     def run(self, story: Callable[[], Story[T]], timeout: float | None, what: str) -> ClientFuture[T]:

@@ -125,6 +125,15 @@ class Dialer:
             fresh: Any = self._adapter
             fresh.__setstate__(fresh.__getstate__())  # what it does when unpickled: new pools
 
+    def limit_connecting(self, seconds: float) -> None:
+        """Give up connecting after so many seconds, from the next connection on."""
+        import urllib3
+
+        self._connect_timeout = seconds
+        if self._pool is not None:
+            pool: Any = self._pool
+            pool.timeout = urllib3.Timeout(connect=seconds, read=seconds)
+
     def _make_pool(self) -> urllib3.HTTPConnectionPool:
         import requests
         import urllib3

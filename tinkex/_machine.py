@@ -78,7 +78,7 @@ class Machine:
         self.jobs = Jobs(self.workers, self.waiter)
         self.callbacks = ElasticPool(first.callback_workers, f"{name}-callback")
         self.dialing = ElasticPool(_CONNECTING_THREADS, f"{name}-connect")
-        self._dialer = dialer = Dialer(first)
+        self._dialer = self.dialer = dialer = Dialer(first)
         self.connections = ConnectionPool(
             dialer, self.waiter, self.dialing, clock, most=first.max_connections, most_idle=first.max_idle_connections,
             busiest=2 * first.workers,

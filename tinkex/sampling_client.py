@@ -203,12 +203,15 @@ class SamplingClient:
         assert self._identity.base_model is not None
         return self._identity.base_model
 
-    def get_tokenizer(self) -> Tokenizer:
-        """The tokenizer of the base model; needs the `tokenizers` extra. Blocks; later calls are quick."""
+    def get_tokenizer(self, *, timeout: float | None = None) -> Tokenizer:
+        """The tokenizer of the base model; needs the `tokenizers` extra. Blocks; later calls are quick.
+
+        `timeout` bounds the question to the server, where one is needed, not a download.
+        """
         if self._owner.keeps is not None:
             local: Tokenizer = self._owner.keeps.get_tokenizer()
             return local
-        return get_tokenizer(self.get_base_model())
+        return get_tokenizer(self.get_base_model(timeout=timeout))
 
     def get_telemetry(self) -> Telemetry | None:
         """The reporter of the service; None where telemetry is off, or before the session begins."""
