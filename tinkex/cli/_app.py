@@ -12,7 +12,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from typing import Any, Final, NoReturn
+from typing import Any, ClassVar, Final, NoReturn
 
 import click
 
@@ -31,24 +31,27 @@ _INTERRUPTED: Final = 130
 class App(click.Group):
     """The commands, loaded when they are needed, and the exit codes they share."""
 
+    table: ClassVar[dict[str, str]] = COMMANDS
+    prefix: ClassVar[str] = "tinkex.cli."
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the commands in the order of the help text."""
         del ctx
-        return list(COMMANDS)
+        return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of one command."""
         del ctx
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.table:
             return None
-        command: click.Command = importlib.import_module(f"tinkex.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(self.prefix + cmd_name).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing any."""
         del ctx
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl(list(self.table.items()))
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Run one command line and exit with a code that tells how it ended."""

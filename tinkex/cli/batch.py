@@ -1,0 +1,21 @@
+"""``tinkex batch``: the commands for whole files."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import click
+
+from tinkex.cli._app import App
+
+
+class Batch(App):
+    """The commands under ``batch``, each in a module of its own as well."""
+
+    table: ClassVar[dict[str, str]] = {}
+    prefix = "tinkex.cli.batch_"
+
+
+@click.group(cls=Batch)
+def command() -> None:
+    """Sample whole files of prompts, and look at the results."""
