@@ -22,6 +22,7 @@ from tinkex.errors import TinkexError
 COMMANDS: Final = {
     "sample": "Generate text from a prompt.",
     "logprobs": "Show how likely a model finds each token of a text.",
+    "batch": "Sample whole files of prompts, and look at the results.",
     "local": "Fetch and serve the small model that runs on this machine.",
     "version": "Show the version.",
 }
