@@ -23,7 +23,7 @@ LAYERS = (
     ("_admission", "_auth", "_budget", "_connections"),
     ("_exchange",),
     ("_api",),
-    ("_promise", "_session", "_session_poller", "_surroundings"),
+    ("_promise", "_session", "_session_poller", "_surroundings", "_trouble"),
     ("_sampler",),
     ("_sample",),
     ("_machine",),
@@ -36,7 +36,7 @@ OUTSIDE_THE_CORE = ("tinkex._server", "tinkex.testing", "tinkex.local", "tinkex.
 STORY = "tinkex._sample"
 COLLABORATORS = {"_admission", "_api", "_budget", "_retry", "_sampler", "_wire"}  # what the story calls
 VOCABULARY = {"_clock", "_http", "_job", "_session_poller", "config", "errors", "future", "queue_state", "types"}
-VOCABULARY |= {"_promise", "_surroundings"}  # what a submission gives; where the collaborators are found
+VOCABULARY |= {"_promise", "_surroundings", "_trouble"}  # what a submission gives; where the collaborators are found
 OPTIONAL = {("tinkex.service_client", "tinkex.local")}  # `ServiceClient.local()`, where its extra is installed
 LONGEST_MODULE = 350
 LONGEST_FUNCTION = 50

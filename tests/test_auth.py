@@ -133,16 +133,60 @@ def test_failing_refresh(caplog):
         assert result_of(client.sample(PROMPT, PARAMS), clock, step=0.1)
 
 
-def test_token_about_to_end_is_replaced_before_use():
-    """With a minute or less to its end a token is replaced first; a live one serves where that fails."""
+@pytest.fixture
+def last_minute(caplog):
+    """A client whose token of 200 s has 55 s left, since its refresh failed; with its server and clock."""
     clock = real_clock()
-    with FakeServer(jwt=True, jwt_lifetime=100.0) as fake, sampling(fake, clock=clock) as client:
-        fake.fail_next("auth/token", 403, times=2)
-        clock.advance(41.0)  # 59 s to its end, and not yet half its life
-        assert result_of(client.sample(PROMPT, PARAMS), clock, step=0.1)
-        first = fake.requests_to("create_session")[0].key
-        until(lambda: client.service.get_server_capabilities() and fake.requests[-1].key != first)
-        assert fake.counts["auth/token"] == 4
+    with FakeServer(jwt=True, jwt_lifetime=200.0) as fake, sampling(fake, clock=clock) as client:
+        fake.fail_next("auth/token", 403, {"detail": "not now"})
+        clock.advance(111.0)
+        until(lambda: "not now" in caplog.text)
+        clock.advance(34.0)
+        yield client, fake, clock, fake.requests_to("create_session")[0].key
+
+
+def test_token_in_its_last_minute_is_used_and_replaced_beside(last_minute):
+    """In its last minute a token is still used, and one exchange for everybody runs beside the requests."""
+    client, fake, clock, first = last_minute
+    fake.fault("auth/token", "hang")
+    all_done([client.sample(PROMPT, PARAMS) for _ in range(5)])
+    assert {request.key for request in fake.requests_to("asample")} == {first}
+    fake.wait_for("auth/token", 3)
+    assert fake.counts["auth/token"] == 3
+    clock.advance(61.0)  # now the token has ended, and the exchange that hangs is given up
+    assert result_of(client.sample(PROMPT, PARAMS), clock)
+    assert fake.requests_to("asample")[-1].key != first
+
+
+def test_failing_exchange_in_the_last_minute(last_minute, caplog):
+    """While the old token is good, a failing exchange delays nobody and is tried every few seconds, not every time."""
+    client, fake, clock, first = last_minute
+    fake.fail_next("auth/token", 403, {"detail": "not today"}, times=2)
+    assert client.sample(PROMPT, PARAMS).result(5)
+    until(lambda: "not today" in caplog.text)
+    for _ in range(3):
+        assert client.sample(PROMPT, PARAMS).result(5)
+    assert fake.counts["auth/token"] == 3
+    for failures in (1, 2):
+        until(lambda n=failures: caplog.text.count("not today") == n)
+        clock.advance(5.0)
+        assert client.sample(PROMPT, PARAMS).result(5)
+        fake.wait_for("auth/token", 3 + failures)
+    until(lambda: client.service.get_server_capabilities() and fake.requests[-1].key != first)
+
+
+@pytest.mark.parametrize("wrong_by", [-5000.0, 5000.0])
+def test_wrong_date_does_not_shorten_or_lengthen_the_life_of_a_token(wrong_by):
+    """A token lives as long as it says itself where this machine's date is wrong; there is no storm of exchanges."""
+    clock = ManualClock(wall=time.time() + wrong_by)
+    with FakeServer(jwt=True, jwt_lifetime=1000.0) as fake, sampling(fake, clock=clock) as client:
+        all_done([client.sample(PROMPT, PARAMS) for _ in range(5)])
+        assert fake.counts["auth/token"] == 1
+        clock.advance(449.0)
+        client.service.get_server_capabilities()
+        assert fake.counts["auth/token"] == 1
+        clock.advance(102.0)
+        fake.wait_for("auth/token", 2)
 
 
 # Commands

@@ -115,6 +115,15 @@ def test_pauses_are_not_counted(clock):
         budget.delay(LOST)
 
 
+def test_rate_limited_polls_are_pauses(clock):
+    """A 429 to a poll asks for a pause: neither its Retry-After nor the time it takes is spent."""
+    budget = RetryBudget(RetryConfig(max_elapsed=10.0, jitter=0.0), clock)
+    for _ in range(10):
+        clock.advance(budget.delay(failed(429, retry_after=60.0), attempt=False))
+    with pytest.raises(type(failed(429))):
+        budget.delay(failed(429, retry_after=60.0), attempt=True)
+
+
 def test_time_counts_from_the_first_failure(clock):
     """Hours of good service before it do not count, and a pause before it is none of it."""
     budget = RetryBudget(RetryConfig(max_elapsed=10.0), clock)

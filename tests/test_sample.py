@@ -202,6 +202,22 @@ def test_elapsed_time_ends_retries(server):
         assert 3 <= server.counts["asample"] <= 6
 
 
+def test_pauses_that_others_caused_are_not_counted(server):
+    """Time in which a 429 to another sample holds everybody back is not time in which this one fails."""
+    clock = ManualClock()
+    retry = RetryConfig(max_attempts=1000, max_elapsed=20.0, base_delay=4.0, max_delay=4.0, jitter=0.0)
+    with sampling(server, clock=clock, retry=retry) as client:
+        server.fail_next("asample", 503, times=2, when=lambda request: b"[77" in request.body)
+        future = client.sample([77], PARAMS)
+        until(lambda: server.counts["asample"] and future.phase == "retrying")
+        server.fail_next("asample", 429, headers={"Retry-After": "500"})
+        other = client.sample([5], PARAMS)
+        until(lambda: other.phase == "retrying")
+        assert result_of(future, clock, step=4.0)
+        assert clock.monotonic() > 500.0
+        assert server.counts["asample"] == 5
+
+
 def test_the_server_overrules_the_status(server):
     """x-should-retry decides, whatever the status says."""
     with sampling(server) as client:
@@ -211,6 +227,19 @@ def test_the_server_overrules_the_status(server):
         server.fail_next("asample", 400, {"detail": "hm"}, headers={"x-should-retry": "true"})
         assert client.sample(PROMPT, PARAMS).result(5)
         assert server.counts["asample"] == 3
+
+
+@pytest.mark.parametrize(("status", "kind"), [(429, tinkex.RateLimitError), (402, tinkex.BillingError)])
+def test_the_server_may_forbid_to_wait(server, status, kind):
+    """A pause is not waited for where x-should-retry says that it makes no sense: the server's words come at once."""
+    with sampling(server) as client:
+        server.fail_next("asample", status, {"detail": "never again"}, headers={"x-should-retry": "false"})
+        error = client.sample(PROMPT, PARAMS).exception(5)
+        assert isinstance(error, kind)
+        assert "never again" in str(error)
+        assert not error.retryable
+        assert server.counts["asample"] == 1
+        assert client.service.stats().paused_for == 0.0
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,8 @@ class Api:
         wait = retry_after(response.headers, self._clock)
         error = status_error(response.status, message, body, request_id, wait, phase)
         told = response.headers.get("x-should-retry")
-        error.__dict__["should_retry"] = told == "true" if told in ("true", "false") else None
+        if told in ("true", "false"):
+            error.should_retry = error.retryable = told == "true"
         return error
 
     def _new_line(self, endpoint: Endpoint, response: Response) -> bytes | None:

@@ -27,6 +27,7 @@ _INVALID_TOKEN = re.compile(r'error\s*=\s*"?invalid_token', re.IGNORECASE)
 _REFRESH_SHARE = (0.45, 0.55)
 _REFRESH_BEFORE_END = 60.0
 _REFRESH_RETRY = 60.0
+_REFRESH_PAUSE = 5.0  # after a failure, for those who come with a token in its last minute
 _SHORTEST_SECRET = 4  # what is shorter is no secret, and would mangle the words it stands in
 _chance = random.SystemRandom()  # a program's own random numbers stay as they are
 _FOREVER = float("inf")
@@ -58,19 +59,21 @@ class Resolve:
 
 
 class _Token:
-    """One exchanged token and when it ends, on the monotonic clock."""
+    """One exchanged token and when it ends, on the monotonic clock.
+
+    It has just been given, so it is good for as long as it says itself, even if our date is wrong.
+    """
 
     def __init__(self, text: str, clock: Clock) -> None:
         self.text = text
         claims = parse_claims(text)
-        now = clock.monotonic()
         ends, made = (claims.expires_at, claims.issued_at) if claims else (None, None)
-        self.ends_at = _FOREVER if ends is None else now + ends - clock.wall()
-        self.refresh_after = (
-            None
-            if ends is None
-            else (ends - (clock.wall() if made is None else made)) * _chance.uniform(*_REFRESH_SHARE)
-        )
+        left = _FOREVER if ends is None else ends - clock.wall()
+        life = left if ends is None or made is None else ends - made
+        left = next((seconds for seconds in (min(left, life), life) if seconds > 0), _FOREVER)
+        self.ends_at = clock.monotonic() + left
+        self.renew_at = self.ends_at - min(_REFRESH_BEFORE_END, left / 2)
+        self.refresh_after = None if left == _FOREVER else left * _chance.uniform(*_REFRESH_SHARE)
 
 
 class Auth:
@@ -86,6 +89,7 @@ class Auth:
         self._config = config
         self._lock = new_lock()  # guards _renewing
         self._renewing: tuple[str | None, Future[None]] | None = None  # the configured key, and the end of it
+        self._failed_at = float("-inf")
         self._exchanges = False  # the server wants a token instead of the key
         self._command_required = False
         self._found: tuple[str | None, str | None] | None = None  # the configured key, and what the chain made of it
@@ -108,10 +112,13 @@ class Auth:
         if raw or not self._exchanges:
             return found[1]
         token = self._token
-        if token is None or token[0] != found[1] or self._clock.monotonic() >= token[1].ends_at - _REFRESH_BEFORE_END:
+        now = self._clock.monotonic()
+        if token is None or token[0] != found[1] or now >= token[1].ends_at:
             old = token[1].text if token and token[0] == found[1] else None
             yield from self.renew(exchange, old, refused=False)
             token = self._token
+        elif now >= max(token[1].renew_at, self._failed_at + _REFRESH_PAUSE):
+            self._begin_renewal(exchange, token[1].text)  # beside: nobody waits for it while the old one is good
         return token[1].text if token else found[1]
 
     def may_renew(self, headers: Mapping[str, str]) -> bool:
@@ -123,15 +130,9 @@ class Auth:
 
     def renew(self, exchange: Exchange, old: str | None, *, refused: bool) -> Story[None]:
         """Get a new credential unless another job has replaced `old`; a live one survives a failure."""
-        key = self._config.current.api_key
-        with self._lock:
-            if old is not None and self._current() != old:
-                return
-            if self._renewing is None or self._renewing[0] != key:
-                begun: tuple[str | None, Future[None]] = (key, Future())
-                self._renewing = begun
-                self._jobs.start(lambda: self._renew(exchange, begun), begun[1])
-            future = self._renewing[1]
+        future = self._begin_renewal(exchange, old)
+        if future is None:
+            return
         done = yield Outcome(future)
         error = done.exception()
         if error is not None:
@@ -160,6 +161,18 @@ class Auth:
                 text = text.replace(secret, "[redacted]")
         return text
 
+    def _begin_renewal(self, exchange: Exchange, old: str | None) -> Future[None] | None:
+        """The renewal that is under way, begun here if there is none; None if another has replaced `old`."""
+        key = self._config.current.api_key
+        with self._lock:
+            if old is not None and self._current() != old:
+                return None
+            if self._renewing is None or self._renewing[0] != key:
+                begun: tuple[str | None, Future[None]] = (key, Future())
+                self._renewing = begun
+                self._jobs.start(lambda: self._renew(exchange, begun), begun[1])
+            return self._renewing[1]
+
     def _current(self) -> str | None:
         token = self._token if self._exchanges else None
         return token[1].text if token else self._found[1] if self._found else None
@@ -170,6 +183,7 @@ class Auth:
             if self._exchanges:
                 yield from self._exchange(exchange)
         except TinkexError as error:
+            self._failed_at = self._clock.monotonic()
             logger.warning("The credential could not be renewed; the old one is used as long as it lasts: %s", error)
             raise
         finally:

@@ -42,10 +42,9 @@ def is_transient(error: BaseException) -> bool:
 
     The server's own `x-should-retry` overrules it.
     """
-    told: bool | None = getattr(error, "should_retry", None)
-    if told is not None:
-        return told
     if isinstance(error, APIStatusError):
+        if error.should_retry is not None:
+            return error.should_retry
         return error.status in (408, 409, 429) or error.status >= 500
     return isinstance(error, APIConnectionError)
 
@@ -81,10 +80,14 @@ class RetryBudget:
         state.set_exception((type(error), error, error.__traceback__))
         state.attempt_number = self.failures
         delay = _jittered(strategies.wait(state), self._config)
-        told = error.retry_after if isinstance(error, APIStatusError) else None
-        delay = max(delay, told or 0.0)
+        elapsed = self._elapsed()
+        if isinstance(error, APIStatusError):
+            delay = max(delay, error.retry_after or 0.0)
+            if error.status == 429 and not attempt:  # a pause that the server asks for
+                self._paused += delay
+                elapsed -= delay
         state.attempt_number = self.attempts if attempt else 0
-        state.upcoming_sleep = -1.0 if self._elapsed() + delay > self._config.max_elapsed else delay
+        state.upcoming_sleep = -1.0 if elapsed + delay > self._config.max_elapsed else delay
         again = strategies.retry(state) if retry is None else retry
         if not again or strategies.stop(state):
             raise error
@@ -98,7 +101,7 @@ class RetryBudget:
         self._paused = 0.0
 
     def paused(self, seconds: float) -> None:
-        """Leave a pause that the server asked for out of the account."""
+        """Leave a pause that the server asked for, from whomever, out of the account."""
         if self._first_failure is not None:
             self._paused += seconds
 

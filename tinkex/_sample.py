@@ -21,6 +21,7 @@ from tinkex._promise import Expired, Polled, Promise, result_of
 from tinkex._retry import RetryBudget
 from tinkex._sampler import Sampler
 from tinkex._surroundings import Surroundings
+from tinkex._trouble import BILLING_PAUSE, complete, pause_of
 from tinkex.config import ClientConfig, RetryConfig
 from tinkex.errors import (
     APIConnectionError,
@@ -36,8 +37,6 @@ from tinkex.types import SampleRequest, SampleResponse, Timing
 logger = logging.getLogger("tinkex")
 
 _NO_RETRY = RetryConfig(max_attempts=1)
-_SMALL_REQUEST = 131_072  # estimated bytes up to which a 429 without Retry-After means one second, above it five
-_BILLING_PAUSE = 5.0
 _UNKNOWN_GRACE = 10.0  # a promise may be unknown for so long after it was made
 _MOST_DOUBTFUL = 3  # polls answered by something that may be a proxy
 _QUICK_ANSWER = 1.0  # "not yet" sooner than this is not a long poll's
@@ -98,7 +97,7 @@ class SampleStory:
             return response
         except BaseException as error:
             if isinstance(error, APIError):
-                self._complete(error)
+                complete(error, self.future, risked=self.risked, masked=around.api.masked)
             around.ended(None, None if isinstance(error, Interrupted) else error)
             raise
         finally:
@@ -116,7 +115,7 @@ class SampleStory:
         size = _wire.estimate_bytes(self.request.prompt)
         while True:
             if slot is None:
-                slot = yield Again(around.admission, size)
+                slot = yield from self._turn(size)
             future.phase = "submitting"
             future.attempts = self._retry.attempts
             sent_at = around.clock.monotonic()
@@ -151,6 +150,14 @@ class SampleStory:
                 slot.give_back()
             raise
 
+    def _turn(self, size: int) -> Story[Slot]:
+        """The right to submit again; the pauses that this waits for are not this sample's failures."""
+        self.future.phase = "retrying"
+        since = self._around.clock.monotonic()
+        slot: Slot = yield Again(self._around.admission, size)
+        self._retry.paused(self._around.clock.monotonic() - since)
+        return slot
+
     def _refusal(self, response: Response) -> APIError | None:
         self._heard(response)
         if 200 <= response.status < 300:
@@ -173,7 +180,7 @@ class SampleStory:
 
         Raises the 429 where the caller would rather know than wait.
         """
-        if not isinstance(failure, APIStatusError):
+        if not isinstance(failure, APIStatusError) or failure.should_retry is False:
             return False
         if failure.status == 429:
             if self._config.on_rate_limit == "raise":
@@ -183,16 +190,9 @@ class SampleStory:
 
     def _pause(self, failure: APIError, response: Response, size: int) -> None:
         assert isinstance(failure, APIStatusError)
-        words = _wire.decode_error_body(response.headers.get("content-type", ""), response.body)
-        if failure.status == 429:
-            seconds = failure.retry_after or (1.0 if size <= _SMALL_REQUEST else 5.0)
-            state = QueueState.parse(words.queue_state) if words.queue_state else QueueState.PAUSED_RATE_LIMIT
-        else:
-            seconds, state = max(failure.retry_after or 0.0, _BILLING_PAUSE), QueueState.UNKNOWN
-        self._around.admission.pause(seconds, words.reason or words.message)
-        self._retry.paused(seconds)
-        self.future.phase = "retrying"
-        self._note_queue(state, words.reason or (words.message if failure.status == 402 else None))
+        pause = pause_of(failure, response, size)
+        self._around.admission.pause(pause.seconds, pause.reason)
+        self._note_queue(pause.state, pause.told)
 
     # --- wait and fetch -----------------------------------------------------------------------------------------------
 
@@ -288,8 +288,8 @@ class SampleStory:
         if status == 410:
             raise Expired(error)
         if status == 402 and around.may_wait_for_billing(self._config.billing_wait):
-            self._retry.paused(_BILLING_PAUSE)
-            yield Sleep(around.clock.monotonic() + _BILLING_PAUSE)
+            self._retry.paused(BILLING_PAUSE)
+            yield Sleep(around.clock.monotonic() + BILLING_PAUSE)
             return None
         recent = around.clock.monotonic() - promise.made_at < _UNKNOWN_GRACE
         self._doubtful += (doubtful := (status == 400 and not words.is_json) or (status == 404 and recent))
@@ -340,11 +340,3 @@ class SampleStory:
     def _announce(self, state: QueueState, reason: str | None) -> None:
         session = self.sampler.sampling_session_id
         self._around.announce(session, self.future.request_id, state, reason, self._observers)
-
-    def _complete(self, error: APIError) -> None:
-        """Add to an error what only the story knows, and take out the key if the server repeated it."""
-        error.message = self._around.api.masked(error.message)
-        error.args = (error.message,)
-        error.request_id = error.request_id or self.future.request_id
-        error.phase = error.phase or self.future.phase
-        error.may_have_run = error.may_have_run or self.risked or self.future.request_id is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 BODY_LIMIT = 2000
@@ -42,3 +42,21 @@ def bounded_body(body: Any) -> Any:
         return f"an answer of type {type(body).__name__} that cannot be shown"
     short = len(text) <= BODY_LIMIT and not _CREDENTIAL.search(text)
     return body if short else clean_text(text, BODY_LIMIT)
+
+
+def sample_facts(request_id: str | None, phase: str | None, may_have_run: bool) -> Iterator[str]:
+    """The facts of an error about a sample, in words."""
+    yield from known_facts(("request {}", request_id), ("while {}", phase))
+    if may_have_run:
+        yield "the work may have been done and billed"
+
+
+def known_facts(*facts: tuple[str, object]) -> Iterator[str]:
+    """Those facts, as pairs of a format and a value, whose value is known."""
+    return (text.format(value) for text, value in facts if value is not None)
+
+
+def known_category(category: object) -> str:
+    """ "user", "server" or "unknown": servers write "user", "User" and "user_error" for the same thing."""
+    text = category.lower() if isinstance(category, str) else ""
+    return next((known for known in ("user", "server") if text.startswith(known)), "unknown")

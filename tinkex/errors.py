@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
-from tinkex._text import bounded_body
+from tinkex._text import bounded_body, known_category, known_facts, sample_facts
 from tinkex._text import clean_text as clean_text  # noqa: PLC0414 - offered here too
 
 
@@ -77,7 +77,7 @@ class APIError(TinkexError):
         self.may_have_run = may_have_run
 
     def _facts(self) -> Iterator[str]:
-        yield from _sample_facts(self.request_id, self.phase, self.may_have_run)
+        yield from sample_facts(self.request_id, self.phase, self.may_have_run)
 
 
 class APIConnectionError(APIError):
@@ -107,6 +107,8 @@ class APIStatusError(APIError):
     """The answer: decoded JSON or text; text of at most 2,000 characters if it was longer or held a credential."""
     retry_after: float | None
     """Seconds the server asked to be left alone for; None if it did not say."""
+    should_retry: bool | None = None
+    """The server's own word on whether to try again (`x-should-retry`); None if it gave none."""
     hint: str = ""
     """What the caller can do about this status, as a sentence."""
 
@@ -132,7 +134,7 @@ class APIStatusError(APIError):
         return self.status
 
     def _facts(self) -> Iterator[str]:
-        yield from _known(("status {}", self.status), ("retry after {:g} s", self.retry_after))
+        yield from known_facts(("status {}", self.status), ("retry after {:g} s", self.retry_after))
         yield from super()._facts()
 
 
@@ -240,7 +242,7 @@ class RequestFailedError(APIError):
         may_have_run: bool = False,
     ) -> None:
         super().__init__(message, request_id, phase, may_have_run)
-        self.category = _known_category(category)
+        self.category = known_category(category)
         self.retryable = self.category == "server"
 
     def _facts(self) -> Iterator[str]:
@@ -288,9 +290,9 @@ class SampleTimeoutError(TinkexError):
         self.may_have_run = may_have_run
 
     def _facts(self) -> Iterator[str]:
-        yield from _known(("timeout {:g} s", self.timeout), ("attempts {}", self.attempts))
-        yield from _known(("last status {}", self.last_status), ("queue state {}", self.queue_state))
-        yield from _sample_facts(self.request_id, self.phase, self.may_have_run)
+        yield from known_facts(("timeout {:g} s", self.timeout), ("attempts {}", self.attempts))
+        yield from known_facts(("last status {}", self.last_status), ("queue state {}", self.queue_state))
+        yield from sample_facts(self.request_id, self.phase, self.may_have_run)
 
 
 class QueueFullError(TinkexError):
@@ -331,19 +333,3 @@ def is_user_error(error: BaseException) -> bool:
     if isinstance(error, RequestFailedError):
         return error.category == "user"
     return isinstance(error, CredentialError)
-
-
-def _sample_facts(request_id: str | None, phase: str | None, may_have_run: bool) -> Iterator[str]:
-    yield from _known(("request {}", request_id), ("while {}", phase))
-    if may_have_run:
-        yield "the work may have been done and billed"
-
-
-def _known(*facts: tuple[str, object]) -> Iterator[str]:
-    return (text.format(value) for text, value in facts if value is not None)
-
-
-def _known_category(category: object) -> str:
-    """Servers write "user", "User" and "user_error" for the same thing."""
-    text = category.lower() if isinstance(category, str) else ""
-    return next((known for known in ("user", "server") if text.startswith(known)), "unknown")
