@@ -28,7 +28,8 @@ LAYERS = (
     ("_sample",),
     ("_machine",),
     ("_ending",),
-    ("_begin", "_core"),
+    ("_begin", "_core", "listing"),
+    ("_reads",),
     ("sampling_client",),
     ("service_client",),
 )

@@ -16,9 +16,30 @@ def check_timeout(timeout: object) -> float:
 
 def check_on_full(on_full: object) -> str:
     """What to do when the queue is full."""
-    if on_full not in _ON_FULL:
-        raise ValueError(f"on_full must be 'block' or 'raise', not {str(on_full)[:60]!r}")
+    check_choice("on_full", on_full, *_ON_FULL)
     return str(on_full)
+
+
+def check_choice(name: str, value: object, *choices: str) -> None:
+    """One of a few words."""
+    if value not in choices:
+        raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, not {str(value)[:60]!r}")
+
+
+def check_count(name: str, value: object, least: int) -> None:
+    """A whole number."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number, not {type(value).__name__}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, not {value}")
+
+
+def check_id(name: str, value: object) -> None:
+    """The id of something on the server."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, not {type(value).__name__}")
+    if not value.strip() or value in (".", ".."):
+        raise ValueError(f"{name} must be an id, not {value!r}")
 
 
 def check_observer(name: str, observer: object) -> None:

@@ -12,6 +12,7 @@ from tinkex._clock import SYSTEM_CLOCK, Clock
 from tinkex._core import Core, Owner
 from tinkex._handle import Handle
 from tinkex._job import Story
+from tinkex._reads import Reads
 from tinkex.config import ClientConfig, RetryConfig, config_from_env
 from tinkex.credentials import check_credential
 from tinkex.queue_state import QueueStateObserver
@@ -22,7 +23,7 @@ from tinkex.types import Health, ServerCapabilities, ServiceStats
 _STALE_HEARTBEAT = 120.0
 
 
-class ServiceClient:
+class ServiceClient(Reads):
     """A connection to one Tinker server under one credential: hands out `SamplingClient`s. Safe to share.
 
     Nothing is sent before it is first used. Close it, or use it as a context manager: leaving the block waits for what

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 from aiohttp import web
 
-from tinkex._server import results, samples, sessions
+from tinkex._server import records, results, samples, sessions
 from tinkex._server.answers import answer_json
 from tinkex._server.bodies import RefusedError
 from tinkex._server.engine import AsyncEngine, Engine
@@ -39,6 +39,13 @@ ROUTES: dict[str, tuple[str, str, Endpoint]] = {
     "telemetry": ("POST", "/telemetry", sessions.telemetry),
     "healthz": ("GET", "/healthz", sessions.healthz),
     "get_server_capabilities": ("GET", "/get_server_capabilities", sessions.capabilities),
+    "training_runs": ("GET", "/training_runs", records.training_runs),
+    "training_run": ("GET", "/training_runs/{run_id}", records.training_run),
+    "run_checkpoints": ("GET", "/training_runs/{run_id}/checkpoints", records.run_checkpoints),
+    "checkpoints": ("GET", "/checkpoints", records.checkpoints),
+    "sessions": ("GET", "/sessions", records.sessions),
+    "session": ("GET", "/sessions/{session_id}", records.session),
+    "weights_info": ("POST", "/weights_info", records.weights_info),
 }
 _OPEN = frozenset({"healthz"})
 _RAW_KEY = frozenset({"client/config", "auth/token"})

@@ -102,7 +102,10 @@ class ServerOptions:
 
 
 _BASIC = frozenset(
-    {"client/dynamic_config", "auth/token", "join_sampling_session", "cancel_future", "retrieve_futures"}
+    {
+        *("client/dynamic_config", "auth/token", "join_sampling_session", "cancel_future", "retrieve_futures"),
+        *("training_runs", "training_run", "checkpoints", "run_checkpoints", "sessions", "session", "weights_info"),
+    }
 )
 _LOOSE: dict[str, Any] = {"sequence_ids": False, "dedupe": False, "require_seq_id": False}
 _JSON: dict[str, Any] = {"answer": "json", "answer_type": False, "pending": "try_again"}

@@ -56,7 +56,9 @@ async def create_session(request: web.Request) -> web.Response:
     known = ("tags", "user_metadata", "sdk_version", "project_id", "display_name", "type")
     _refuse(service, body, *known)
     session_id = f"session-{service.state.number()}"
-    service.state.sessions[session_id] = Session(session_id)
+    service.state.sessions[session_id] = Session(
+        session_id, display_name=body.get("display_name"), user_metadata=take(body, "user_metadata", dict, {})
+    )
     answer = {"type": "create_session", "session_id": session_id}
     return answer_json(answer, service.options.created_status)
 

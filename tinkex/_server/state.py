@@ -14,7 +14,7 @@ from typing import Any
 from attrs import define, field
 
 from tinkex._server.engine import EngineError
-from tinkex.types import SampleResponse
+from tinkex.types import Checkpoint, SampleResponse, TrainingRun
 
 CLONE_BLOCK = 1_000_000_000
 
@@ -26,6 +26,8 @@ class Session:
     session_id: str
     finished: str | None = None
     samplers: dict[int, str] = field(factory=dict)
+    display_name: str | None = None
+    user_metadata: dict[str, Any] = field(factory=dict)
 
 
 @define(eq=False)
@@ -95,6 +97,8 @@ class State:
     finished: OrderedDict[str, None] = field(factory=OrderedDict)
     tokens: dict[str, float] = field(factory=dict)
     running: int = 0
+    training_runs: list[TrainingRun] = field(factory=list)
+    checkpoints: list[Checkpoint] = field(factory=list)
     _numbers: itertools.count[int] = field(factory=lambda: itertools.count(1))
 
     def number(self) -> int:

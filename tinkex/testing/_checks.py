@@ -25,6 +25,7 @@ FIELDS: dict[str, frozenset[str]] = {
     "retrieve_future": frozenset({"request_id", "allow_metadata_only"}),
     "retrieve_futures": frozenset({"target", "prev_cursor", "timeout", "retrieved_request_ids"}),
     "cancel_future": frozenset({"request_id"}),
+    "weights_info": frozenset({"tinker_path"}),
     "telemetry": frozenset({"events", "platform", "sdk_version", "session_id", "process_uuid"}),
 }
 #: Options of a sample that are better left out at their default, because old servers do not know them.

@@ -17,11 +17,12 @@ from tinkex.testing._engine import Answers, Latency, ScriptedEngine
 from tinkex.testing._host import Host
 from tinkex.testing._journal import Journal, RecordedRequest
 from tinkex.testing._planner import FaultPlanner, known_endpoint
+from tinkex.testing._records import example_records
 from tinkex.testing._remote import control
 from tinkex.testing._rules import Rules, Violation
 from tinkex.testing._tap import make_tap
 from tinkex.testing._tls import make_certificates
-from tinkex.types import SupportedModel
+from tinkex.types import Checkpoint, SupportedModel, TrainingRun
 
 
 class FakeServer(FaultPlanner):
@@ -87,6 +88,8 @@ class FakeServer(FaultPlanner):
         self._rules = Rules() if strict else None
         tap = make_tap(self._journal, self._script, self._rules, lambda request: control(request, self))
         self._app = make_app(self._engine, chosen, [tap])
+        state = self._app[SERVICE].state
+        state.training_runs, state.checkpoints = example_records(names[0] if names else "fake/model")
         self._host = Host(self._app, self._connect_fault)
         self._certificates = None
         if tls:
@@ -199,6 +202,16 @@ class FakeServer(FaultPlanner):
     @answers.setter
     def answers(self, answers: Answers) -> None:
         self._engine.answers = answers
+
+    @property
+    def training_runs(self) -> list[TrainingRun]:
+        """What it tells of training runs, at first two examples; change the list to change that."""
+        return self._app[SERVICE].state.training_runs
+
+    @property
+    def checkpoints(self) -> list[Checkpoint]:
+        """What it tells of checkpoints; those whose path begins with a run's id belong to that run."""
+        return self._app[SERVICE].state.checkpoints
 
     @property
     def latency(self) -> Latency:

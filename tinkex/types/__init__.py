@@ -6,6 +6,7 @@ from tinkex.types.chunks import Chunk, DmelChunk, EncodedTextChunk
 from tinkex.types.images import ImageAssetPointerChunk, ImageChunk, ImageFormat
 from tinkex.types.model_input import ModelInput
 from tinkex.types.params import SamplingParams
+from tinkex.types.records import Checkpoint, SamplerInfo, SessionInfo, TrainingRun, WeightsInfo
 from tinkex.types.request import SampleRequest
 from tinkex.types.response import PromptAltTokens, SampleResponse, Timing, Usage
 from tinkex.types.sequence import SampledSequence
@@ -14,6 +15,7 @@ from tinkex.types.tensor import TensorData, TensorDtype
 from tinkex.types.topk import TopkLogprobs
 
 __all__ = [
+    "Checkpoint",
     "Chunk",
     "DmelChunk",
     "EncodedTextChunk",
@@ -26,13 +28,17 @@ __all__ = [
     "SampleRequest",
     "SampleResponse",
     "SampledSequence",
+    "SamplerInfo",
     "SamplingParams",
     "ServerCapabilities",
     "ServiceStats",
+    "SessionInfo",
     "SupportedModel",
     "TensorData",
     "TensorDtype",
     "Timing",
     "TopkLogprobs",
+    "TrainingRun",
     "Usage",
+    "WeightsInfo",
 ]
