@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import pathlib
 import subprocess
 import sys
@@ -43,6 +44,8 @@ LONGEST_MODULE = 350
 LONGEST_FUNCTION = 50
 DATES = {"date", "datetime", "datetime.date", "datetime.datetime"}
 HEAVY = {"aiohttp", "click", "numpy", "orjson", "requests", "rich", "tenacity", "tokenizers", "urllib3"}
+HEAVY |= {"asyncio", "attrs", "email", "hashlib", "html", "http", "inspect", "ipaddress", "json", "logging", "pathlib"}
+HEAVY |= {"platform", "socket", "ssl", "subprocess", "threading", "urllib", "uuid"}
 
 
 def module_name(path):
@@ -196,7 +199,7 @@ def test_names_say_something():
 
 
 def test_import_is_light():
-    """`import tinkex` loads neither the network libraries nor any extra."""
+    """`import tinkex` loads no other library, no extra, and little of the standard library."""
     script = "import sys, tinkex; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
     assert HEAVY & set(loaded) == set()
@@ -208,3 +211,28 @@ def test_public_names_exist():
 
     assert [name for name in tinkex.__all__ if not hasattr(tinkex, name)] == []
     assert sorted(tinkex.__all__) == list(tinkex.__all__)
+    assert set(tinkex.__all__) <= set(dir(tinkex))
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = tinkex.no_such_name
+
+
+def test_public_names_are_what_type_checkers_see():
+    """What a name is when the program runs is what the imports for type checkers say."""
+    import tinkex
+
+    seen = {
+        alias.name: importlib.import_module(node.module)
+        for node in ast.walk(sources()["tinkex"][1])
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("tinkex.")
+        for alias in node.names
+    }
+    assert sorted({*seen}) == tinkex.__all__
+    assert [name for name, module in seen.items() if getattr(tinkex, name) is not getattr(module, name)] == []
+
+
+@pytest.mark.parametrize("module", ["config", "credentials", "errors", "future", "queue_state", "telemetry", "types"])
+def test_public_modules_are_attributes(module):
+    """`tinkex.types.ModelInput` works after `import tinkex` alone."""
+    script = f"import tinkex; print(tinkex.{module}.__name__)"
+    printed = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+    assert printed.strip() == f"tinkex.{module}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -117,6 +118,26 @@ def test_the_session_poller_asks_for_all_together():
     assert asked <= 2 * WORKERS  # the first polled for themselves, before there were more than workers
     assert parked <= 2 * WORKERS
     assert together <= MANY // 4
+
+
+def test_modules_of_a_first_sample(server):
+    """From the import to the first result over plain HTTP, what is slow to load and not needed is not loaded."""
+    script = f"""
+import sys, tinkex
+service = tinkex.ServiceClient(base_url={server.url!r}, api_key={KEY!r})
+service.create_sampling_client(base_model={MODEL!r}).sample([1, 2], tinkex.SamplingParams(max_tokens=4)).result(10)
+print(*sys.modules)
+service.close(timeout=0)
+"""
+    bare = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    bare["NETRC"] = "/nowhere"
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, env=bare, timeout=30
+    )
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "tinkex" in loaded
+    assert loaded & {"requests", "urllib3", "tenacity", "numpy", "orjson", "tokenizers"} == set()
+    assert loaded & {"asyncio", "email", "html", "http", "pathlib", "ssl", "subprocess", "stringprep", "uuid"} == set()
 
 
 def test_bytes_of_a_sample(server):

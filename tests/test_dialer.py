@@ -2,8 +2,12 @@ from __future__ import annotations
 
 import inspect
 import os
+import shutil
 import socket
+import ssl
+import subprocess
 import warnings
+from pathlib import Path
 
 import pytest
 import requests.adapters
@@ -12,7 +16,8 @@ from proxying import Proxy, Relay
 from urllib3.util import ssl_
 
 import tinkex
-from tinkex._dialer import Dialer
+from tinkex._dialer import make_dialer
+from tinkex._dialer.direct import DirectDialer
 from tinkex._http import request_head
 from tinkex.config import ClientConfig, config_from_env
 from tinkex.testing import FakeServer
@@ -67,6 +72,17 @@ def test_the_parts_of_urllib3_and_requests_that_are_not_public():
     assert adapter.poolmanager is not before
 
 
+def no_answer():
+    """What a host that does not answer comes to."""
+    raise TimeoutError("timed out")
+
+
+def subject_hash(path):
+    """What OpenSSL calls the file of a certificate in a directory of them."""
+    command = ["openssl", "x509", "-noout", "-hash", "-in", path]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
 @pytest.fixture
 def listener():
     """The URL of something that can be connected to."""
@@ -76,7 +92,7 @@ def listener():
 
 def test_a_socket_is_ready_for_use(listener):
     """Connected, non-blocking, kept alive, without delay."""
-    with Dialer(ClientConfig(base_url=listener)).open() as raw:
+    with make_dialer(ClientConfig(base_url=listener)).open() as raw:
         assert not raw.getblocking()
         assert raw.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -87,15 +103,57 @@ def test_the_way_is_chosen_when_the_client_is_made(listener, monkeypatch):
     with Proxy() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("http_proxy", proxy.url)
-        through = Dialer(config_from_env(base_url=listener))
-        straight = Dialer(config_from_env(base=ClientConfig(trust_env=False), base_url=listener))
+        through = make_dialer(config_from_env(base_url=listener))
+        straight = make_dialer(config_from_env(base=ClientConfig(trust_env=False), base_url=listener))
         monkeypatch.setenv("no_proxy", "127.0.0.1")
-        spared = Dialer(config_from_env(base_url=listener))
+        spared = make_dialer(config_from_env(base_url=listener))
         assert through.target("/x") == f"{listener}/x"
         assert straight.target("/x") == spared.target("/x") == "/x"
         for dialer, asked in ((through, proxy.url), (straight, listener), (spared, listener)):
             with dialer.open() as raw:
                 assert "http://{}:{}".format(*raw.getpeername()) == asked
+
+
+@pytest.mark.parametrize(
+    ("variable", "url", "direct"),
+    [
+        ("HTTP_PROXY", "http://127.0.0.1:1", False),
+        ("Http_Proxy", "http://127.0.0.1:1", False),
+        ("all_proxy", "https://127.0.0.1:1", False),
+        ("https_proxy", "https://127.0.0.1:1", False),
+        ("https_proxy", "http://127.0.0.1:1", True),
+        ("no_proxy", "http://127.0.0.1:1", True),
+        ("NOT_A_PROXY", "http://127.0.0.1:1", True),
+    ],
+)
+def test_requests_decides_where_a_proxy_may_be_in_play(monkeypatch, variable, url, direct):
+    """Whatever the case of the variable; without one the standard library is enough."""
+    monkeypatch.setenv("NETRC", "/nowhere")
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    assert isinstance(make_dialer(ClientConfig(base_url=url)), DirectDialer) == direct
+    assert isinstance(make_dialer(ClientConfig(base_url=url, trust_env=False)), DirectDialer)
+
+
+def test_a_name_in_another_script_goes_the_way_of_requests():
+    """Its rules for international names are newer than Python's."""
+    dialer = make_dialer(ClientConfig(base_url="https://straße.invalid", trust_env=False))
+    assert not isinstance(dialer, DirectDialer)
+    with pytest.raises(tinkex.APIConnectionError, match="Nothing was sent"):
+        dialer.open()
+
+
+def test_netrc(server, tmp_path, monkeypatch):
+    """An entry for the host is sent as Authorization, on the direct way; other hosts' and untrusted ones are not."""
+    path = tmp_path / "netrc"
+    path.write_text("machine 127.0.0.1 login me password word\nmachine elsewhere.invalid login x password y\n")
+    monkeypatch.setenv("NETRC", str(path))
+    dialer = make_dialer(ClientConfig(base_url=server.url))
+    assert isinstance(dialer, DirectDialer)
+    assert dialer.authorization == requests.auth._basic_auth_str("me", "word")
+    assert make_dialer(ClientConfig(base_url=server.url, trust_env=False)).authorization is None
+    assert make_dialer(ClientConfig(base_url="http://127.0.0.2:1")).authorization is None
+    assert len(sample(server.url)) == 4
+    assert server.requests_to("asample")[-1].headers["authorization"] == dialer.authorization
 
 
 def test_a_proxy_that_forwards(server):
@@ -123,7 +181,7 @@ def test_a_proxy_that_talks_nonsense(words):
     with Proxy(nonsense=words) as proxy:
         config = ClientConfig(base_url="https://127.0.0.1:9", proxies={"https": proxy.url}, trust_env=False)
         with pytest.raises(tinkex.APIConnectionError, match="Nothing was sent"):
-            Dialer(config).open()
+            make_dialer(config).open()
 
 
 def test_the_environment_is_not_read_for_a_sample(server, monkeypatch):
@@ -143,7 +201,7 @@ def test_the_environment_is_not_read_for_a_sample(server, monkeypatch):
 def test_certificates_are_loaded_once(server, monkeypatch):
     """Opening a connection loads none: they were when the client was made."""
     with FakeServer(tls=True, client_certificate=True) as secure:
-        dialer = Dialer(ClientConfig(base_url=secure.url, verify=secure.ca_file, cert=secure.client_file))
+        dialer = make_dialer(ClientConfig(base_url=secure.url, verify=secure.ca_file, cert=secure.client_file))
         monkeypatch.setattr("ssl.SSLContext.load_verify_locations", None)
         monkeypatch.setattr("ssl.SSLContext.load_cert_chain", None)
         monkeypatch.setattr("ssl.SSLContext.load_default_certs", None)
@@ -152,18 +210,46 @@ def test_certificates_are_loaded_once(server, monkeypatch):
                 assert raw.version().startswith("TLS")
 
 
+@pytest.mark.parametrize("seconds", [0.05, 5.0])
+def test_connecting_is_bounded(monkeypatch, seconds):
+    """By `connect_timeout`, and by what it is changed to."""
+    given = []
+    monkeypatch.setattr(socket, "create_connection", lambda address, timeout: given.append(timeout) or no_answer())
+    dialer = make_dialer(ClientConfig(base_url="http://127.0.0.1:1", connect_timeout=seconds))
+    for _ in range(2):
+        with pytest.raises(tinkex.APIConnectionError, match="timed out"):
+            dialer.open()
+        dialer.limit_connecting(7.0)
+    assert given == [seconds, 7.0]
+
+
 def test_trust_in_what_requests_trusts():
     """With verify=True it is the bundle of requests, not whatever the system has."""
-    pool = Dialer(ClientConfig(base_url="https://localhost:1", trust_env=False))._pool
+    context = make_dialer(ClientConfig(base_url="https://localhost:1", trust_env=False))._context
     reference = ssl_.create_urllib3_context()
     reference.load_verify_locations(requests.utils.DEFAULT_CA_BUNDLE_PATH)
-    assert pool.conn_kw["ssl_context"].cert_store_stats() == reference.cert_store_stats()
+    assert context.cert_store_stats() == reference.cert_store_stats()
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert context.minimum_version >= reference.minimum_version
 
 
 def test_a_bundle_that_is_not_there_is_named():
     """A wrong path is told when the client is made."""
     with pytest.raises(OSError, match=r"nowhere\.pem"):
-        Dialer(ClientConfig(base_url="https://localhost:1", verify="/nowhere.pem"))
+        make_dialer(ClientConfig(base_url="https://localhost:1", verify="/nowhere.pem"))
+    with pytest.raises(OSError, match=r"nothing\.key"):
+        make_dialer(ClientConfig(base_url="https://localhost:1", verify=False, cert="/nothing.key"))
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to hash a subject")
+def test_a_directory_of_certificates(tmp_path):
+    """As made by c_rehash: names are hashes of the subjects."""
+    with FakeServer(tls=True) as secure:
+        with pytest.raises(tinkex.APIConnectionError, match=r"(?i)certificate verify failed"):
+            make_dialer(ClientConfig(base_url=secure.url, verify=str(tmp_path))).open()
+        hashed = tmp_path / f"{subject_hash(secure.ca_file)}.0"
+        hashed.write_bytes(Path(secure.ca_file).read_bytes())
+        make_dialer(ClientConfig(base_url=secure.url, verify=str(tmp_path))).open().close()
 
 
 def test_a_server_that_cannot_be_verified_gets_nothing():
@@ -252,7 +338,7 @@ class TestAdapter:
     def test_faults(self, server, fault, error, ran):
         """Bounded and typed as on the plain way."""
         config = ClientConfig(base_url=server.url, adapter=Counting(), trust_env=False)
-        dialer = Dialer(config)
+        dialer = make_dialer(config)
         body = b'{"sdk_version": "0"}'
         head = request_head("POST", "/api/v1/client/config", [("Content-Length", str(len(body)))])
         server.fault("client/config", fault)
@@ -264,7 +350,7 @@ class TestAdapter:
     @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "https://127.0.0.1:1", "http://no.such.host.invalid"])
     def test_nothing_was_sent(self, url):
         """A refused connection is told from a lost one."""
-        dialer = Dialer(ClientConfig(base_url=url, adapter=Counting(), trust_env=False))
+        dialer = make_dialer(ClientConfig(base_url=url, adapter=Counting(), trust_env=False))
         with pytest.raises(tinkex.APIConnectionError, match="Nothing was sent") as caught:
             dialer.call(request_head("POST", "/", [("Content-Length", "0")]), b"", 1, 100)
         assert not caught.value.may_have_run
@@ -272,7 +358,7 @@ class TestAdapter:
     @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "https://127.0.0.1:1"])
     def test_ways_that_only_requests_knows(self, server, proxy):
         """SOCKS and TLS proxies go through an adapter; where they do not work, the error names them, not the key."""
-        assert not Dialer(ClientConfig(base_url=server.url, proxies={"http": proxy}, trust_env=False)).plain
+        assert not make_dialer(ClientConfig(base_url=server.url, proxies={"http": proxy}, trust_env=False)).plain
         with pytest.raises(tinkex.APIConnectionError, match=r"127\.0\.0\.1"):
             sample(server.url, proxies={"http": proxy}, trust_env=False)
 
@@ -289,6 +375,6 @@ class TestAdapter:
             def close(self):
                 pass
 
-        dialer = Dialer(ClientConfig(base_url="http://127.0.0.1:1", adapter=Canned()))
+        dialer = make_dialer(ClientConfig(base_url="http://127.0.0.1:1", adapter=Canned()))
         response = dialer.call(request_head("POST", "/", []), b"", 1, 100)
         assert (response.status, response.body) == (200, b"{}")

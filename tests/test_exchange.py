@@ -11,7 +11,7 @@ import pytest
 import tinkex
 from tinkex._clock import SYSTEM_CLOCK
 from tinkex._connections import ConnectionPool
-from tinkex._dialer import Dialer
+from tinkex._dialer import make_dialer
 from tinkex._exchange import Pace, Transport
 from tinkex._http import request_head
 from tinkex._job import Job, Jobs
@@ -69,7 +69,7 @@ class Parts:
         self.waiter = Waiter(SYSTEM_CLOCK, "test-waiter")
         self.jobs = Jobs(self.workers, self.waiter)
         self.dialing = ElasticPool(8, "test-connect")
-        self.dialer = Dialer(ClientConfig(base_url=url, trust_env=False, **settings))
+        self.dialer = make_dialer(ClientConfig(base_url=url, trust_env=False, **settings))
         self.pool = ConnectionPool(
             self.dialer, self.waiter, self.dialing, SYSTEM_CLOCK, most=most, most_idle=4, busiest=4
         )

@@ -3,64 +3,69 @@
 >>> import tinkex
 >>> tinkex.SamplingParams(max_tokens=16).temperature
 1.0
+
+Each name is loaded with the first use of it, so that `import tinkex` costs next to nothing.
 """
 
 from __future__ import annotations
 
-import logging
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from tinkex._version import __version__
-from tinkex.config import ClientConfig, RetryConfig
-from tinkex.errors import (
-    APIConnectionError,
-    APIError,
-    APIResponseError,
-    APIStatusError,
-    APITimeoutError,
-    AuthenticationError,
-    BadRequestError,
-    BillingError,
-    ClientClosedError,
-    ConflictError,
-    CredentialError,
-    ForkedFutureError,
-    InternalServerError,
-    MissingFeatureError,
-    NotFoundError,
-    PermissionDeniedError,
-    QueueFullError,
-    RateLimitError,
-    RequestFailedError,
-    SampleTimeoutError,
-    TinkexError,
-    UnprocessableEntityError,
-)
-from tinkex.future import SampleFuture
-from tinkex.queue_state import QueueState, QueueStateChanged, QueueStateLogger, QueueStateObserver
-from tinkex.sampling_client import SamplingClient
-from tinkex.service_client import ServiceClient
-from tinkex.telemetry import Telemetry
-from tinkex.tokenizers import get_tokenizer
-from tinkex.types import (
-    DmelChunk,
-    EncodedTextChunk,
-    Health,
-    ImageAssetPointerChunk,
-    ImageChunk,
-    ModelInput,
-    PromptAltTokens,
-    SampledSequence,
-    SampleRequest,
-    SampleResponse,
-    SamplingParams,
-    ServerCapabilities,
-    ServiceStats,
-    SupportedModel,
-    TensorData,
-    Timing,
-    TopkLogprobs,
-    Usage,
-)
+
+if TYPE_CHECKING:
+    from tinkex.config import ClientConfig, RetryConfig
+    from tinkex.errors import (
+        APIConnectionError,
+        APIError,
+        APIResponseError,
+        APIStatusError,
+        APITimeoutError,
+        AuthenticationError,
+        BadRequestError,
+        BillingError,
+        ClientClosedError,
+        ConflictError,
+        CredentialError,
+        ForkedFutureError,
+        InternalServerError,
+        MissingFeatureError,
+        NotFoundError,
+        PermissionDeniedError,
+        QueueFullError,
+        RateLimitError,
+        RequestFailedError,
+        SampleTimeoutError,
+        TinkexError,
+        UnprocessableEntityError,
+    )
+    from tinkex.future import SampleFuture
+    from tinkex.queue_state import QueueState, QueueStateChanged, QueueStateLogger, QueueStateObserver
+    from tinkex.sampling_client import SamplingClient
+    from tinkex.service_client import ServiceClient
+    from tinkex.telemetry import Telemetry
+    from tinkex.tokenizers import get_tokenizer
+    from tinkex.types import (
+        DmelChunk,
+        EncodedTextChunk,
+        Health,
+        ImageAssetPointerChunk,
+        ImageChunk,
+        ModelInput,
+        PromptAltTokens,
+        SampledSequence,
+        SampleRequest,
+        SampleResponse,
+        SamplingParams,
+        ServerCapabilities,
+        ServiceStats,
+        SupportedModel,
+        TensorData,
+        Timing,
+        TopkLogprobs,
+        Usage,
+    )
 
 __all__ = [
     "APIConnectionError",
@@ -117,4 +122,33 @@ __all__ = [
     "get_tokenizer",
 ]
 
-logging.getLogger("tinkex").addHandler(logging.NullHandler())
+_MODULES = {  # where a name comes from that is neither an error nor one of the types
+    "ClientConfig": "config",
+    "QueueState": "queue_state",
+    "QueueStateChanged": "queue_state",
+    "QueueStateLogger": "queue_state",
+    "QueueStateObserver": "queue_state",
+    "RetryConfig": "config",
+    "SampleFuture": "future",
+    "SamplingClient": "sampling_client",
+    "ServiceClient": "service_client",
+    "Telemetry": "telemetry",
+    "get_tokenizer": "tokenizers",
+}
+
+if not TYPE_CHECKING:  # a checker would take any name for one that exists
+
+    def __getattr__(name: str) -> Any:
+        if name in __all__:
+            home = _MODULES.get(name) or ("errors" if name.endswith("Error") else "types")
+            value = getattr(importlib.import_module(f"tinkex.{home}"), name)
+        elif name in {"credentials", "errors", "types", *_MODULES.values()}:
+            value = importlib.import_module(f"tinkex.{name}")
+        else:
+            raise AttributeError(f"module 'tinkex' has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import email.utils
 import itertools
 import logging
-import uuid
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -19,6 +17,7 @@ from tinkex._exchange import Pace, Transport
 from tinkex._http import Response, request_head
 from tinkex._job import Sleep, Story
 from tinkex._retry import RetryBudget
+from tinkex._text import random_uuid
 from tinkex._version import PROTOCOL_VERSION, USER_AGENT
 from tinkex.config import ClientConfig, is_official
 from tinkex.errors import APIConnectionError, APIResponseError, APIStatusError, clean_text, status_error
@@ -71,7 +70,7 @@ class Api:
         self._host = self._url.netloc.rpartition("@")[2]
         self._official = is_official(config.base_url)
         self._keys = itertools.count()
-        self._key_stem = f"tinkex-{uuid.uuid4()}"
+        self._key_stem = f"tinkex-{random_uuid()}"
         self.last_failure = ""  # of any call that was repeated, in words
         self.knows_no_metadata = False  # the server refuses `allow_metadata_only`
         self._heads: dict[tuple[str, str, int], tuple[Mapping[str, str], bytes]] = {}
@@ -256,16 +255,18 @@ def retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
             seconds = float(headers["retry-after-ms"]) / 1000
         elif "retry-after" in headers:
             text = headers["retry-after"]
-            seconds = (
-                float(text)
-                if text[:1].isdigit() or text[:1] == "."
-                else email.utils.parsedate_to_datetime(text).timestamp() - clock.wall()
-            )
+            seconds = float(text) if text[:1].isdigit() or text[:1] == "." else _moment(text) - clock.wall()
         else:
             return None
     except (ValueError, OverflowError):
         return None
     return min(seconds, _MOST_RETRY_AFTER) if seconds > 0 else None
+
+
+def _moment(date: str) -> float:
+    import email.utils  # servers that write dates are rare, and it is slow to import
+
+    return email.utils.parsedate_to_datetime(date).timestamp()
 
 
 def _redact(response: Response, credential: str | None) -> None:

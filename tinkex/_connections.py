@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import select
 import socket
-import ssl
 import weakref
 from collections import deque
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ from tinkex._waiter import Waiter
 if TYPE_CHECKING:
     from tinkex._dialer import Dialer
 
-_NOT_NOW = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_NOT_NOW = (BlockingIOError, InterruptedError)
 _RECEIVE_FIRST = 16 * 1024  # what most answers fit in; larger buffers cost page faults
 _RECEIVE_MORE = 256 * 1024
 _IDLE_SECONDS = 30.0
@@ -33,6 +32,7 @@ class Connection(Grant):
     __slots__ = (
         "__weakref__",
         "_armed",
+        "_not_now",
         "_parked",
         "_poll",
         "_pool",
@@ -47,7 +47,8 @@ class Connection(Grant):
 
     def __init__(self, raw: socket.socket, pool: ConnectionPool, waiter: Waiter) -> None:
         self._socket = raw
-        self._secure = isinstance(raw, ssl.SSLSocket)
+        self._secure = type(raw) is not socket.socket
+        self._not_now = _not_now_of_tls() if self._secure else _NOT_NOW  # errors that mean: later
         self._pool = pool
         self._waiter = waiter
         self._armed = False
@@ -63,7 +64,7 @@ class Connection(Grant):
         """Send what the kernel takes now; 0 means wait until writable."""
         try:
             return self._socket.send(data)
-        except _NOT_NOW:
+        except self._not_now:
             return 0
 
     def receive(self, reader: ResponseReader) -> bool:
@@ -72,7 +73,7 @@ class Connection(Grant):
             size = _RECEIVE_MORE if reader.started else _RECEIVE_FIRST
             try:
                 data = self._socket.recv(size)
-            except _NOT_NOW:
+            except self._not_now:
                 return False
             if not data:
                 if reader.end():
@@ -111,7 +112,7 @@ class Connection(Grant):
             return False
         try:
             self._socket.recv(1)
-        except _NOT_NOW:
+        except self._not_now:
             return True  # a TLS session ticket: no answer, and no end
         except OSError:
             pass
@@ -134,6 +135,12 @@ class Connection(Grant):
         """Close the socket, at once and without a word to the peer."""
         self._waiter.forget(self.fileno)
         self._socket.close()
+
+
+def _not_now_of_tls() -> tuple[type[OSError], ...]:
+    import ssl  # here, since it takes its time to load, and plain HTTP has no use for it
+
+    return (*_NOT_NOW, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Lease:

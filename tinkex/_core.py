@@ -34,6 +34,7 @@ from tinkex.queue_state import QueueStateLogger, QueueStateObserver
 
 T = TypeVar("T")
 logger = logging.getLogger("tinkex")
+logger.addHandler(logging.NullHandler())
 
 _numbers = itertools.count(1)
 _cores: weakref.WeakValueDictionary[int, Core] = weakref.WeakValueDictionary()

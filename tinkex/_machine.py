@@ -18,7 +18,7 @@ from tinkex._auth import Auth
 from tinkex._budget import ByteBudget
 from tinkex._clock import Clock
 from tinkex._connections import ConnectionPool
-from tinkex._dialer import Dialer
+from tinkex._dialer import make_dialer
 from tinkex._exchange import Transport
 from tinkex._job import Job, Jobs, Sleep, Story
 from tinkex._locks import new_lock
@@ -78,7 +78,7 @@ class Machine:
         self.jobs = Jobs(self.workers, self.waiter)
         self.callbacks = ElasticPool(first.callback_workers, f"{name}-callback")
         self.dialing = ElasticPool(_CONNECTING_THREADS, f"{name}-connect")
-        self._dialer = self.dialer = dialer = Dialer(first)
+        self._dialer = self.dialer = dialer = make_dialer(first)
         self.connections = ConnectionPool(
             dialer, self.waiter, self.dialing, clock, most=first.max_connections, most_idle=first.max_idle_connections,
             busiest=2 * first.workers,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import secrets
+import os
 from collections.abc import Callable, Iterator
 
 from tinkex._admission import Lane
@@ -54,7 +54,7 @@ class Sampler:
     def _join(self) -> Story[None]:
         yield from self._session.started()
         if not self._session.flags.current.sample_join_sampling_session:
-            self._settle(1 + secrets.randbelow(_BLOCK))
+            self._settle(1 + int.from_bytes(os.urandom(8), "big") % _BLOCK)
             return
         fields = {"sampling_session_id": self.sampling_session_id, "type": "join_sampling_session"}
         answer = yield from self._api.ask(JOIN_SAMPLING_SESSION, fields, self._config())

@@ -1,8 +1,9 @@
-"""Other people's words, made safe to repeat."""
+"""Other people's words, made safe to repeat; and names that nobody else has."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -60,3 +61,14 @@ def known_category(category: object) -> str:
     """ "user", "server" or "unknown": servers write "user", "User" and "user_error" for the same thing."""
     text = category.lower() if isinstance(category, str) else ""
     return next((known for known in ("user", "server") if text.startswith(known)), "unknown")
+
+
+def random_uuid() -> str:
+    """A random UUID (version 4 of RFC 9562) as text; `uuid`, which makes them too, is slow to import.
+
+    >>> len(random_uuid()), random_uuid()[14]
+    (36, '4')
+    """
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) % 4]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import resource
 import warnings
@@ -296,8 +295,10 @@ def _suits(api_key: str, config: ClientConfig) -> bool:
 
 
 def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
+    if host in ("localhost", "127.0.0.1", "::1") or host.endswith(".localhost"):
         return True
+    import ipaddress  # slow to import, for the few names that are none of these
+
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

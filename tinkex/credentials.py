@@ -10,8 +10,6 @@ import base64
 import json
 import math
 import os
-import pathlib
-import subprocess
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,6 +25,8 @@ COMMAND_TIMEOUT = 60.0
 
 def run_command(command: str, timeout: float) -> str:
     """Run *command* through the shell and return its output; what it complains of goes to our stderr."""
+    import subprocess  # slow to import, and most credentials come from elsewhere
+
     done = subprocess.run(  # noqa: S602 - the user's own command, meant for the shell
         command, shell=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=timeout, check=True
     )
@@ -138,6 +138,8 @@ def parse_claims(token: str) -> JwtClaims | None:
 
 def _from_command(command: str, run: Callable[[str, float], str]) -> str:
     """The errors of subprocess hold the command and its output: neither may be repeated."""
+    import subprocess
+
     try:
         key = run(command, COMMAND_TIMEOUT).strip()
     except subprocess.TimeoutExpired:
@@ -153,6 +155,8 @@ def _from_command(command: str, run: Callable[[str, float], str]) -> str:
 
 def _from_file(environ: Mapping[str, str]) -> str | None:
     """The default key of the file that a login writes; None if nobody logged in."""
+    import pathlib
+
     home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
     path = pathlib.Path(home, ".tinker", "credentials.json")
     try:

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import copyreg
 from collections.abc import Iterator
-from http import HTTPStatus
 from typing import Any
 
 from tinkex._text import bounded_body, known_category, known_facts, sample_facts
@@ -220,7 +219,9 @@ def status_error(
     Check the name, and that base_url leads to the right server.")
     """
     kind = _STATUS_CLASSES.get(status, InternalServerError if status >= 500 else APIStatusError)
-    phrase = next((known.phrase for known in HTTPStatus if known == status), "")
+    from http.client import responses  # only when it is needed: it is slow to import
+
+    phrase = responses.get(status, "")
     words = message or (body if isinstance(body, str) else "")
     answered = f"The server answered {status} {phrase}".rstrip()
     text = f"{answered}: {clean_text(words, 1000)}".rstrip(" .:") + f". {kind.hint}"

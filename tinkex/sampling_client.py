@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinkex import _many
 from tinkex._arguments import check_observer, check_on_full, check_timeout
@@ -22,8 +22,10 @@ from tinkex.errors import ClientClosedError, CredentialError, MissingFeatureErro
 from tinkex.future import SampleFuture
 from tinkex.queue_state import QueueStateObserver
 from tinkex.telemetry import Telemetry
-from tinkex.tokenizers import Tokenizer, get_tokenizer
 from tinkex.types import ModelInput, SampleRequest, SampleResponse, SamplingParams, ServiceStats, TensorData
+
+if TYPE_CHECKING:
+    from tinkex.tokenizers import Tokenizer
 
 T = TypeVar("T")
 
@@ -211,6 +213,8 @@ class SamplingClient:
         if self._owner.keeps is not None:
             local: Tokenizer = self._owner.keeps.get_tokenizer()
             return local
+        from tinkex.tokenizers import get_tokenizer  # not every program needs it
+
         return get_tokenizer(self.get_base_model(timeout=timeout))
 
     def get_telemetry(self) -> Telemetry | None:

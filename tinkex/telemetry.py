@@ -12,7 +12,6 @@ import logging
 import os
 import re
 import threading
-import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
@@ -21,6 +20,7 @@ from typing import Any, ParamSpec
 
 from tinkex._clock import SYSTEM_CLOCK, Clock
 from tinkex._locks import new_lock
+from tinkex._text import random_uuid
 from tinkex.errors import TinkexError, clean_text, is_user_error
 
 LARGEST_BATCH = 100
@@ -75,9 +75,9 @@ class Telemetry:
     ) -> None:
         self.on_event = None
         self._has_session = session_id is not None
-        self._session_id = session_id if session_id is not None else f"sessionless-{uuid.uuid4()}"
+        self._session_id = session_id if session_id is not None else f"sessionless-{random_uuid()}"
         self._sdk_version = sdk_version
-        self._process_uuid = process_uuid or str(uuid.uuid4())
+        self._process_uuid = process_uuid or random_uuid()
         self._max_events = max_events
         self._clock = clock
         self._started_at = clock.monotonic()
@@ -148,13 +148,13 @@ class Telemetry:
         self._lock = threading.Lock()
         self._events = deque()
         self._next_index = self._dropped = 0
-        self._process_uuid = str(uuid.uuid4())
+        self._process_uuid = random_uuid()
 
     def _queue(self, event: str, severity: str, **fields: object) -> None:
         timestamp = dt.datetime.fromtimestamp(self._clock.wall(), dt.UTC)
         record = {
             "event": event,
-            "event_id": str(uuid.uuid4()),
+            "event_id": random_uuid(),
             "severity": severity if severity in _SEVERITIES else "INFO",
             "timestamp": timestamp.isoformat(timespec="microseconds").replace("+00:00", "Z"),
             **fields,

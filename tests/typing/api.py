@@ -110,3 +110,7 @@ except tinkex.TinkexError:
 
 client.close()
 service.close(timeout=5.0, cancel_pending=True)
+
+tinkex.no_such_name  # type: ignore[attr-defined] # noqa: B018 - names are loaded late, and still known to a checker
+parsed: tinkex.types.ModelInput = tinkex.ModelInput.empty()
+refused: type[Exception] = tinkex.errors.RateLimitError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -50,6 +49,8 @@ def decode_error_body(content_type: str, body: bytes) -> ErrorBody:
 def _plain_words(content_type: str, body: bytes) -> str | None:
     text = body[:_LONGEST_TEXT].decode(errors="replace")
     if "html" in content_type.lower() or text.lstrip()[:1] == "<":
+        import html  # its table of names is slow to import, and this answer is not from the API
+
         title = _TITLE.search(text)
         text = html.unescape(title[1]) if title else ""
     return clean_text(text) or None

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+_LARGE = 4096  # numbers, or bytes: what orjson is worth loading for, which takes as long as a sample
 _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
@@ -31,7 +32,7 @@ def encode_json(value: object) -> bytes:
 
 def encode_ints(numbers: Sequence[int]) -> bytes:
     """Return plain ints as a JSON list, several times as fast as `json` makes it."""
-    if (orjson := _orjson()) is not None:
+    if len(numbers) >= _LARGE and (orjson := _orjson()) is not None:
         return orjson.dumps(numbers)  # type: ignore[no-any-return]
     return b"[%b]" % (b"%d," * len(numbers) % tuple(numbers))[:-1]
 
@@ -42,7 +43,7 @@ def decode_json(data: bytes) -> Any:
     Raises:
         ValueError: It is not JSON, or is nested too deeply to read.
     """
-    if (orjson := _orjson()) is not None:
+    if len(data) >= _LARGE and (orjson := _orjson()) is not None:
         try:
             return orjson.loads(data)
         except ValueError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from attrs import field, frozen
@@ -81,6 +80,8 @@ class ImageChunk:
         Raises:
             ValueError: The file cannot be read, or is neither PNG nor JPEG.
         """
+        from pathlib import Path  # slow to import, for the few who send pictures
+
         try:
             data = Path(path).read_bytes()
             return cls.from_bytes(data, expected_tokens=expected_tokens)

@@ -1,43 +1,32 @@
-"""How a socket to the server is opened; the only module that imports requests or urllib3.
-
-Everything about *getting* a connection - proxies, CONNECT, certificates, names - is theirs: requests decides, once a
-client, from settings and environment; urllib3 connects. The socket that comes out is then used without them.
-"""
+"""The way that requests knows: proxies, CONNECT, adapters, netrc. The only module that imports requests or urllib3."""
 
 from __future__ import annotations
 
 import http.client
 import socket
-from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, urlsplit
+from typing import Any
+from urllib.parse import urlsplit
 
+import requests
+import requests.adapters
+import urllib3
+import urllib3.exceptions
+from urllib3.util import ssl_
+
+from tinkex._dialer.dialer import Dialer, ready, words_of
 from tinkex._http import Response
 from tinkex.config import ClientConfig
-from tinkex.errors import APIConnectionError, APIResponseError, APITimeoutError, clean_text
+from tinkex.errors import APIConnectionError, APIResponseError, APITimeoutError
 
-if TYPE_CHECKING:
-    import requests
-    import requests.adapters
-    import urllib3
-
-_KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPALIVE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 _PIECE_BYTES = 256 * 1024
 
 
-class Dialer:
-    """Opens sockets to one base URL; reads proxies, CA bundle and netrc once, when it is made.
-
-    `plain` is False where the way to the server is one only a requests adapter knows (a user's adapter, SOCKS, a
-    TLS proxy): then `call` carries whole exchanges, blocking, and there are no sockets to open.
-    """
+class AdaptedDialer(Dialer):
+    """Goes through a proxy that urllib3 can tunnel or forward through, or has an adapter carry whole exchanges."""
 
     def __init__(self, config: ClientConfig) -> None:
-        import requests
-        import requests.adapters
-
-        self.url: SplitResult = urlsplit(config.base_url)
+        super().__init__(config)
         self._base = f"{self.url.scheme}://{self.url.netloc}"
-        self._connect_timeout = config.connect_timeout
         session = requests.Session()
         session.trust_env = config.trust_env
         environment = session.merge_environment_settings(
@@ -46,7 +35,7 @@ class Dialer:
         self._proxies: dict[str, str] = dict(environment["proxies"])
         self._verify: bool | str = environment["verify"] or False
         self._cert = environment["cert"]
-        self.authorization = _netrc_header(config)
+        self.authorization = netrc_authorization(config) if config.trust_env else None
         self._proxy = requests.utils.select_proxy(config.base_url, self._proxies)
         self._borrowed = config.adapter is not None
         self._adapter: requests.adapters.BaseAdapter = config.adapter or requests.adapters.HTTPAdapter(max_retries=0)
@@ -67,12 +56,7 @@ class Dialer:
         return list(self._pool.proxy_headers.items())
 
     def open(self) -> socket.socket:
-        """A connected, verified, non-blocking socket; raises APIConnectionError.
-
-        Blocks at most `connect_timeout` an address and a handshake step; a DNS lookup takes what it takes.
-        """
-        import urllib3.exceptions
-
+        """A connected, verified, non-blocking socket; raises APIConnectionError."""
         assert self._pool is not None
         connection: Any = self._pool._new_conn()  # noqa: SLF001 - private: a test watches that urllib3 keeps it
         try:
@@ -85,14 +69,10 @@ class Dialer:
             raise self._refusal(error) from None
         raw: socket.socket = connection.sock
         connection.sock = None  # ours now: the urllib3 object must not close it
-        _keep_alive(raw)
-        raw.setblocking(False)
-        return raw
+        return ready(raw)
 
     def call(self, head: bytes, body: bytes, timeout: float, max_body: int) -> Response:
-        """One whole exchange through the requests adapter, blocking; `timeout` bounds the wait for each piece."""
-        import requests
-
+        """One whole exchange through the requests adapter, blocking."""
         method, target, headers = _parse_head(head)
         url = target if "://" in target else self._base + target
         prepared = requests.Request(method, url, headers=headers, data=body or None).prepare()
@@ -107,7 +87,7 @@ class Dialer:
             finally:
                 answer.close()
         except requests.exceptions.ContentDecodingError as error:
-            raise APIResponseError(f"The server sent {_words(error)}.", may_have_run=True) from None
+            raise APIResponseError(f"The server sent {words_of(error)}.", may_have_run=True) from None
         except (requests.exceptions.RequestException, OSError, ValueError) as error:
             raise self._failure(error, timeout) from None
         return Response(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, content)
@@ -119,25 +99,18 @@ class Dialer:
 
     def forked(self) -> None:
         """In a child: let go of an adapter's connections, which the parent still uses."""
-        import requests.adapters
-
         if self._borrowed and isinstance(self._adapter, requests.adapters.HTTPAdapter):
             fresh: Any = self._adapter
             fresh.__setstate__(fresh.__getstate__())  # what it does when unpickled: new pools
 
     def limit_connecting(self, seconds: float) -> None:
         """Give up connecting after so many seconds, from the next connection on."""
-        import urllib3
-
-        self._connect_timeout = seconds
+        super().limit_connecting(seconds)
         if self._pool is not None:
             pool: Any = self._pool
             pool.timeout = urllib3.Timeout(connect=seconds, read=seconds)
 
     def _make_pool(self) -> urllib3.HTTPConnectionPool:
-        import requests
-        import urllib3
-
         adapter: Any = self._adapter
         prepared = requests.Request("POST", self._base).prepare()
         pool: Any = adapter.get_connection_with_tls_context(prepared, self._verify, self._proxies, self._cert)
@@ -150,9 +123,6 @@ class Dialer:
 
     def _failure(self, error: Exception, timeout: float) -> APIConnectionError:
         """What an exchange through an adapter failed with, and whether the server can have acted on it."""
-        import requests
-        import urllib3.exceptions
-
         nothing_sent = (
             requests.exceptions.ConnectTimeout,
             requests.exceptions.SSLError,
@@ -165,20 +135,16 @@ class Dialer:
             return self._refusal(error)
         if isinstance(error, requests.exceptions.Timeout):
             return APITimeoutError(f"The server gave no answer within {timeout:g} s.", may_have_run=True)
-        return APIConnectionError(f"The connection was lost: {_words(error)}.", may_have_run=True)
+        return APIConnectionError(f"The connection was lost: {words_of(error)}.", may_have_run=True)
 
-    def _refusal(self, error: Exception) -> APIConnectionError:
-        through = f" through the proxy {_without_password(self._proxy)}" if self._proxy else ""
-        return APIConnectionError(
-            f"No connection to {self.url.hostname}{through}: {_words(error)}. Nothing was sent. Check base_url, the"
-            f" network and the proxy and certificate settings."
-        )
+    def _refusal(self, error: Exception, through: str = "") -> APIConnectionError:
+        if self._proxy:
+            through = f" through the proxy {_without_password(self._proxy)}"
+        return super()._refusal(error, through)
 
 
 def _share_context(pool: Any) -> None:
     """Load the certificates once: urllib3 would for every connection, which takes 20 ms of CPU each."""
-    from urllib3.util import ssl_
-
     context = ssl_.create_urllib3_context(cert_reqs=ssl_.resolve_cert_reqs(pool.cert_reqs))
     if pool.ca_certs or pool.ca_cert_dir:
         context.load_verify_locations(pool.ca_certs, pool.ca_cert_dir)
@@ -202,25 +168,9 @@ def _content(answer: requests.Response, max_body: int) -> bytes:
     return bytes(body)
 
 
-def _words(error: Exception) -> str:
-    return clean_text(str(error), 500) or type(error).__name__
-
-
-def _keep_alive(raw: socket.socket) -> None:
-    """Have the kernel notice a peer that is gone, before a middlebox forgets the connection."""
-    if raw.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE:
-        if hasattr(socket, name):
-            raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-
-def _netrc_header(config: ClientConfig) -> str | None:
+def netrc_authorization(config: ClientConfig) -> str | None:
     """What requests would send from ~/.netrc; None without an entry."""
-    import requests
-
-    found = requests.utils.get_netrc_auth(config.base_url) if config.trust_env else None
+    found = requests.utils.get_netrc_auth(config.base_url)
     if not found:
         return None
     prepared = requests.Request("GET", config.base_url, auth=found).prepare()
