@@ -6,7 +6,7 @@ import random
 from collections import Counter
 
 from tinkex._server.service import SERVICE
-from tinkex.testing import Fault, FakeServer
+from tinkex.testing import FakeServer
 from tinkex.testing._journal import RecordedRequest
 
 RATE = 0.08

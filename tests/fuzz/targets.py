@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from tinkex._handle import Handle
 from tinkex._http import HTTPFormatError, ResponseReader
+from tinkex._server.protobuf import encode_response
 from tinkex._session import Flags
 from tinkex._session_poller import _completion
-from tinkex._server.protobuf import encode_response
 from tinkex._wire.answer import Finished, Pending, decode_answer, decode_promise
 from tinkex._wire.capabilities import decode_capabilities
 from tinkex._wire.error_body import decode_error_body

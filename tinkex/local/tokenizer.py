@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +24,41 @@ _CUTS = {
 }
 
 
+#: Special tokens as templates name them, and as the file format does.
+_SPECIAL_NAMES = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding", "sep": "seperator", "cls": "cls"}
+
+
 class GgufTokenizer:
     """A byte-level tokenizer made from a model file; safe to share between threads.
 
-    `name` is the file's name for the way it cuts text, `chat_template` the model's template for conversations, or
-    None, and `end_ids` are the tokens that end an answer.
+    `name` is the file's name for the way it cuts text, `chat_template` the model's template for conversations (several
+    by name, or None), `special_tokens_map` has the special tokens under the names that templates use, and `end_ids` are
+    the tokens that end an answer.
     """
 
     def __init__(self, model: GgufFile) -> None:
         vocabulary = Vocabulary(model)
         self.name = str(model.metadata.get("tokenizer.ggml.pre", "default"))
-        self.chat_template: str | None = model.metadata.get("tokenizer.chat_template")
+        self.chat_template = _chat_template(model)
+        self.special_tokens_map = _special_tokens(model, vocabulary)
         self.end_ids = vocabulary.end_ids
+        self._file = model.path.name
         self._first = _first_ids(model)
         self._inner = _build(vocabulary, model, self.name)
 
-    def encode(self, text: str) -> list[int]:
-        """Turn text into token ids; special tokens written in the text are read as such."""
-        return [*self._first, *self._inner.encode(text).ids]
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """Turn text into token ids; special tokens written in the text are read as such.
+
+        *add_special_tokens* puts the token that begins a text in front, for a model that has one.
+        """
+        return [*(self._first if add_special_tokens else ()), *self._inner.encode(text).ids]
 
     def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = False) -> str:
         """Turn token ids into text, special tokens included unless they are to be skipped."""
         return str(self._inner.decode(list(ids), skip_special_tokens=skip_special_tokens))
+
+    def __repr__(self) -> str:
+        return f"<tokenizer of {self._file}>"
 
 
 def load_tokenizer(path: str | Path) -> GgufTokenizer:
@@ -55,6 +68,21 @@ def load_tokenizer(path: str | Path) -> GgufTokenizer:
         LocalError: The file cannot be read, or its tokenizer is of a kind that is not known here.
     """
     return GgufTokenizer(read_gguf(path))
+
+
+def _chat_template(model: GgufFile) -> str | Mapping[str, str] | None:
+    named = {
+        name: model.metadata.get(f"tokenizer.chat_template.{name}")
+        for name in model.metadata.get("tokenizer.chat_templates", ())
+    }
+    usual: str | None = model.metadata.get("tokenizer.chat_template")
+    found = {name: text for name, text in {**named, "default": usual}.items() if text is not None}
+    return found if named else usual
+
+
+def _special_tokens(model: GgufFile, vocabulary: Vocabulary) -> dict[str, str]:
+    ids = {name: model.metadata.get(f"tokenizer.ggml.{key}_token_id") for name, key in _SPECIAL_NAMES.items()}
+    return {f"{name}_token": vocabulary.texts[token] for name, token in ids.items() if token is not None}
 
 
 def _first_ids(model: GgufFile) -> Sequence[int]:

@@ -8,7 +8,9 @@ import pathlib
 import re
 from typing import Final
 
-from tinkex.tokenizers._forms import Tokenizer, TokenizerError, adapt
+from tinkex.tokenizers._chat_files import Folder
+from tinkex.tokenizers._errors import TokenizerError
+from tinkex.tokenizers._forms import Tokenizer, adapt
 from tinkex.tokenizers._hub import HubFiles
 from tinkex.tokenizers._json import load_json
 from tinkex.tokenizers._once import LoadedOnce
@@ -77,12 +79,16 @@ def _from_path(path: pathlib.Path) -> Tokenizer:
     except OSError as error:
         raise TokenizerError(f"No tokenizer at {file}: {error.strerror}.{_other_formats(path)}") from None
     key = (str(file.absolute()), stat.st_mtime_ns, stat.st_size)
-    return _LOADS.get(key, lambda: _load_gguf(file) if file.suffix == ".gguf" else load_json(str(file), file))
+    return _LOADS.get(key, lambda: _load_gguf(file) if file.suffix == ".gguf" else _load_file(file))
 
 
 def _other_formats(path: pathlib.Path) -> str:
     found = [name for name in _OTHER_FORMATS if (path / name).exists()]
     return f" There is {', '.join(found)}: {_BRING_YOUR_OWN}." if found else ""
+
+
+def _load_file(file: pathlib.Path) -> Tokenizer:
+    return load_json(str(file), file, Folder(file.parent))
 
 
 def _load_gguf(file: pathlib.Path) -> Tokenizer:
@@ -113,7 +119,7 @@ def _load_name(model: str, repository: str, revision: str | None) -> Tokenizer:
         raise TokenizerError(
             f"{hub} is not a tokenizer.json, and code from the repository is not run: {_BRING_YOUR_OWN}."
         )
-    return load_json(repository, found)
+    return load_json(repository, found, hub)
 
 
 def _embedded_file() -> pathlib.Path | None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
 
-from tinkex.errors import TinkexError
-
-
-class TokenizerError(TinkexError):
-    """A tokenizer cannot be had; the message names the model, what was tried and what helps."""
+from tinkex.tokenizers._chat_files import ChatFiles, FileSource, named_templates, read_chat_files
 
 
 class Tokenizer(Protocol):
@@ -31,10 +29,24 @@ class LoadedTokenizer:
 
     name: str
     _inner: Any
+    _source: FileSource
 
-    def encode(self, text: str) -> list[int]:
-        """Turn text into token ids; special tokens written in the text are read as such."""
-        return list(self._inner.encode(checked_text(text)).ids)
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """Turn text into token ids; special tokens written in the text are read as such.
+
+        *add_special_tokens* puts the model's special tokens around the text as well.
+        """
+        return list(self._inner.encode(checked_text(text), add_special_tokens=add_special_tokens).ids)
+
+    @functools.cached_property
+    def chat_files(self) -> ChatFiles:
+        """The model's chat templates and special tokens; read, or downloaded, when first asked for."""
+        return read_chat_files(self._source)
+
+    @property
+    def chat_template(self) -> str | Mapping[str, str] | None:
+        """The model's chat template, several by name, or None; read, or downloaded, when first asked for."""
+        return self.chat_files.chat_template
 
     def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = False) -> str:
         """Turn token ids into text, special tokens included unless they are to be skipped."""
@@ -50,17 +62,44 @@ class AdaptedTokenizer:
 
     _inner: Any
 
-    def encode(self, text: str) -> list[int]:
-        """Turn text into token ids, the way the original does by default."""
-        encoded = self._inner.encode(checked_text(text))
+    def encode(self, text: str, **options: Any) -> list[int]:
+        """Turn text into token ids, the way the original does by default; options are the original's own.
+
+        ``add_special_tokens=False`` may be given to any: an original that does not know it has none to add.
+        """
+        if options == {"add_special_tokens": False} and not _takes(self._inner.encode, "add_special_tokens"):
+            options = {}
+        encoded = self._inner.encode(checked_text(text), **options)
         return checked_ids(getattr(encoded, "ids", encoded))
+
+    @property
+    def chat_files(self) -> ChatFiles:
+        """The chat templates and special tokens that the original has as attributes."""
+        tokens = getattr(self._inner, "special_tokens_map", None)
+        texts = {name: str(token) for name, token in tokens.items() if name.endswith("_token")} if tokens else {}
+        return ChatFiles(named_templates(self.chat_template), texts)
+
+    @property
+    def chat_template(self) -> str | Mapping[str, str] | None:
+        """The original's chat template, several by name, or None."""
+        found: str | Mapping[str, str] | None = getattr(self._inner, "chat_template", None)
+        return found
 
     def decode(self, ids: Iterable[int], **options: Any) -> str:
         """Turn token ids into text; options are the original's own."""
         return str(self._inner.decode(checked_ids(ids), **options))
 
     def __repr__(self) -> str:
-        return f"<tokenizer {self._inner!r}>"
+        inner = repr(self._inner)
+        return inner if inner.startswith("<tokenizer ") else f"<tokenizer {inner}>"
+
+
+def _takes(function: Any, option: str) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError:  # a function in C that does not tell
+        return False
+    return option in parameters or any(known.kind is known.VAR_KEYWORD for known in parameters.values())
 
 
 def adapt(candidate: object) -> LoadedTokenizer | AdaptedTokenizer:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import pathlib
 
-from tinkex.tokenizers._forms import LoadedTokenizer, TokenizerError
+from tinkex.tokenizers._chat_files import FileSource
+from tinkex.tokenizers._errors import TokenizerError
+from tinkex.tokenizers._forms import LoadedTokenizer
 
 
-def load_json(name: str, file: pathlib.Path) -> LoadedTokenizer:
-    """Load a ``tokenizer.json``, which alone decides about special tokens, whatever files stand beside it."""
+def load_json(name: str, file: pathlib.Path, source: FileSource) -> LoadedTokenizer:
+    """Load a ``tokenizer.json``, which alone decides about special tokens, whatever files stand beside it.
+
+    *source* has the files that stand beside it, which tell how a conversation is written.
+    """
     try:
         import tokenizers
     except ImportError:
@@ -19,4 +24,4 @@ def load_json(name: str, file: pathlib.Path) -> LoadedTokenizer:
         raise TokenizerError(f"The tokenizer of {name} cannot be read from {file}: {error}") from error
     inner.no_truncation()  # left over from training in some files: a prompt is never cut or filled up
     inner.no_padding()
-    return LoadedTokenizer(name, inner)
+    return LoadedTokenizer(name, inner, source)

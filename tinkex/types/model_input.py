@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from os import PathLike
 from typing import Any, Protocol
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from attrs import field, frozen
 
 from tinkex.types._checks import shown, whole
+from tinkex.types._messages import chat_chunks
 from tinkex.types._tokens import token_tuple
 from tinkex.types.chunks import Chunk, DmelChunk, EncodedTextChunk, checked_text
 from tinkex.types.images import ImageAssetPointerChunk, ImageChunk
@@ -74,6 +75,39 @@ class ModelInput:
             tokenizer = get_tokenizer(model_or_tokenizer)
         encoded = tokenizer.encode(text)
         return cls.from_ints(getattr(encoded, "ids", encoded))
+
+    @classmethod
+    def from_messages(
+        cls,
+        messages: Iterable[Mapping[str, Any]],
+        tokenizer: str | PathLike[str] | TextEncoder,
+        add_generation_prompt: bool = True,
+        tools: Iterable[Mapping[str, Any]] | None = None,
+        *,
+        chat_template: str | None = None,
+        **template_variables: Any,
+    ) -> ModelInput:
+        """Make a prompt of a conversation, written the way the model's own chat template has it.
+
+        Args:
+            messages: Mappings with `role` and `content`, and whatever else the template knows, such as `tool_calls`.
+                Content is a text, or a list of parts where the template takes them; a picture is the part
+                `{"type": "image", "image": ImageChunk(...)}`.
+            tokenizer: A model's name, a path, or a tokenizer with `encode` and `chat_template`.
+            add_generation_prompt: Whether the prompt ends with the header of the answer.
+            tools: JSON schemas of functions that the model may call; None means there are none.
+            chat_template: A template to use instead; None means the model's.
+            template_variables: Whatever else the template knows, such as `enable_thinking=False`.
+
+        Special tokens written in a message are read as such. Needs the `chat` extra, and `tokenizers` to name a model.
+
+        Raises:
+            ChatTemplateError: (a `ValueError`) There is no template, it is broken, or it refuses the messages.
+            TypeError: Something given is not plain data; the message names it.
+            ValueError: A message has no role, or a picture no place in the rendered text.
+        """
+        given = (add_generation_prompt, tools, chat_template, template_variables)
+        return cls(chat_chunks(messages, tokenizer, *given))
 
     @classmethod
     def empty(cls) -> ModelInput:

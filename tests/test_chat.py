@@ -1,0 +1,322 @@
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+from typing import ClassVar
+
+import pytest
+
+from tinkex.tokenizers import ChatTemplateError, TokenizerError, _sandbox, get_tokenizer
+from tinkex.types import EncodedTextChunk, ImageChunk, ModelInput
+
+tokenizers = pytest.importorskip("tokenizers")
+
+PLAIN = "{{ bos_token }}{% for message in messages %}[{{ message.role }}]{{ message.content }}{% endfor %}"
+HELLO = [{"role": "user", "content": "hello"}]
+PICTURE = ImageChunk(b"\x89PNG\r\n\x1a\n", "png", expected_tokens=7)
+
+
+def write_tokenizer(folder):
+    """A byte-level tokenizer that puts <s> in front of every text."""
+    inner = tokenizers.Tokenizer(tokenizers.models.BPE({}, []))
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    inner = tokenizers.Tokenizer(tokenizers.models.BPE({letter: i for i, letter in enumerate(alphabet)}, []))
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = tokenizers.decoders.ByteLevel()
+    inner.add_special_tokens(["<s>", "</s>", "<|image_pad|>"])
+    inner.post_processor = tokenizers.processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 256)])
+    inner.save(str(folder / "tokenizer.json"))
+
+
+def write(folder, template=PLAIN, **config):
+    """A directory as model repositories have it."""
+    write_tokenizer(folder)
+    config = {"bos_token": "<s>", "eos_token": {"content": "</s>"}, "chat_template": template, **config}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return get_tokenizer(folder)
+
+
+def text_of(tokenizer, *arguments, **options):
+    """The prompt of messages as text."""
+    return tokenizer.decode(ModelInput.from_messages(*arguments, **options).to_ints())
+
+
+def rendered(template, messages=HELLO, **options):
+    """What a template makes of messages, for a tokenizer that has a token for each character."""
+    return text_of(Letters(), messages, Letters(), chat_template=template, **options)
+
+
+class Letters:
+    """A tokenizer as somebody may write one."""
+
+    def encode(self, text):
+        return [ord(letter) for letter in text]
+
+    def decode(self, ids):
+        return "".join(map(chr, ids))
+
+
+def test_special_tokens_come_once(tmp_path):
+    """The template writes the BOS token, and encoding adds no second one."""
+    tokenizer = write(tmp_path)
+    assert ModelInput.from_messages(HELLO, tokenizer).to_ints()[:2] == [256, tokenizer.encode("[")[1]]
+    assert text_of(tokenizer, HELLO, tokenizer) == "<s>[user]hello"
+
+
+def test_path_names_a_tokenizer(tmp_path):
+    """A path does as well as a tokenizer."""
+    tokenizer = write(tmp_path)
+    assert ModelInput.from_messages(HELLO, str(tmp_path)) == ModelInput.from_messages(HELLO, tokenizer)
+
+
+def test_template_in_a_file_of_its_own_wins(tmp_path):
+    """chat_template.jinja goes before tokenizer_config.json."""
+    (tmp_path / "chat_template.jinja").write_text("own {{ eos_token }}")
+    tokenizer = write(tmp_path)
+    assert text_of(tokenizer, HELLO, tokenizer) == "own </s>"
+
+
+@pytest.mark.parametrize("tools", [None, [{"type": "function"}]])
+def test_named_templates(tmp_path, tools):
+    """Of several templates, tool_use serves calls with tools, and default the others."""
+    named = [{"name": "default", "template": "plain"}, {"name": "tool_use", "template": "{{ tools|length }} tool"}]
+    tokenizer = write(tmp_path, named)
+    assert text_of(tokenizer, HELLO, tokenizer, tools=tools) == ("1 tool" if tools else "plain")
+
+
+def test_named_templates_without_default(tmp_path):
+    """The names that there are stand in the error."""
+    tokenizer = write(tmp_path, [{"name": "rag", "template": "x"}])
+    with pytest.raises(ChatTemplateError, match="templates named rag"):
+        ModelInput.from_messages(HELLO, tokenizer)
+
+
+def test_further_files(tmp_path):
+    """Further templates stand in a folder beside chat_template.jinja."""
+    (tmp_path / "chat_template.jinja").write_text("plain")
+    (tmp_path / "additional_chat_templates").mkdir()
+    (tmp_path / "additional_chat_templates" / "tool_use.jinja").write_text("tools")
+    tokenizer = write(tmp_path)
+    assert (text_of(tokenizer, HELLO, tokenizer), text_of(tokenizer, HELLO, tokenizer, tools=[])) == ("plain", "tools")
+
+
+def test_missing_template(tmp_path):
+    """A model without a template is a ValueError that names the tokenizer and what to do."""
+    tokenizer = write(tmp_path, None)
+    assert tokenizer.chat_template is None
+    with pytest.raises(ValueError, match=rf"tokenizer: <tokenizer of {tmp_path}.*has no chat template.*chat_template="):
+        ModelInput.from_messages(HELLO, tokenizer)
+
+
+def test_missing_config(tmp_path):
+    """A directory with nothing but tokenizer.json encodes, and has no template."""
+    write_tokenizer(tmp_path)
+    assert get_tokenizer(tmp_path).chat_template is None
+
+
+@pytest.mark.parametrize("content", ["{", "[]", b"\xff"])
+def test_broken_config(tmp_path, content):
+    """A configuration that cannot be read is named."""
+    tokenizer = write(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(TokenizerError, match=r"tokenizer_config\.json"):
+        ModelInput.from_messages(HELLO, tokenizer)
+
+
+def test_tokenizer_objects_bring_their_template():
+    """An object of the caller's needs only encode and chat_template; its special tokens are used as well."""
+
+    class Own(Letters):
+        chat_template = "{{ bos_token }}{{ messages[0].content }}"
+        special_tokens_map: ClassVar = {"bos_token": "^", "additional_special_tokens": ["!"]}
+
+    assert text_of(Own(), HELLO, Own()) == "^hello"
+
+
+def test_special_tokens_are_not_added_by_objects():
+    """An object that can leave special tokens away is asked to."""
+
+    class Own(Letters):
+        chat_template = "{{ messages[0].content }}"
+
+        def encode(self, text, add_special_tokens=True):
+            return [ord("^")] * add_special_tokens + super().encode(text)
+
+    assert text_of(Own(), HELLO, Own()) == "hello"
+
+
+def test_jinja_as_chat_templates_need_it():
+    """Block tags leave no line breaks, JSON is not escaped for HTML, loops can be left, reasoning has all its names."""
+    assert rendered("  {% if true %}\nx\n  {% endif %}\ny") == "x\ny"
+    assert rendered("{{ {'b': '<ü>', 'a': 1}|tojson }}") == '{"b": "<ü>", "a": 1}'
+    assert rendered("{{ [1]|tojson(indent=2) }}") == "[\n  1\n]"
+    assert rendered("{% for i in range(9) %}{% if i == 2 %}{% break %}{% endif %}{{ i }}{% endfor %}") == "01"
+    assert rendered("a{% generation %}b{% endgeneration %}c") == "abc"
+    message = {"role": "assistant", "content": None, "thinking": "hm"}
+    template = "{{ messages[0].reasoning_content }} {{ messages[0].content is defined }}"
+    assert rendered(template, [message]) == "hm False"
+
+
+def test_today(monkeypatch):
+    """strftime_now formats the date of the clock."""
+    monkeypatch.setattr(_sandbox, "SYSTEM_CLOCK", type("Clock", (), {"wall": lambda: 0.0, "monotonic": lambda: 0.0}))
+    assert rendered("{{ strftime_now('%Y') }}") in ("1970", "1969")
+
+
+def test_template_variables_reach_the_template():
+    """Further keywords are variables of the template, before the special tokens of the same name."""
+    assert rendered("{{ enable_thinking }} {{ bos_token }}", enable_thinking=False, bos_token="^") == "False ^"
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_generation_prompt(asked):
+    """The template is told whether to end with the header of an answer."""
+    assert rendered("{{ add_generation_prompt }}", add_generation_prompt=asked) == str(asked)
+
+
+@pytest.mark.parametrize(
+    ("template", "complaint"),
+    [
+        ("{% if %}", "tokenizer: .* broken in line 1"),
+        ("{{ raise_exception('Roles must alternate') }}", "messages: .* refuses them: Roles must alternate"),
+        ("{{ messages[0].nothing.more }}", "failed on these messages: UndefinedError"),
+        ("{% include 'file' %}", "failed"),
+        ("{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}", "RecursionError"),
+    ],
+)
+def test_what_a_template_does_wrong(template, complaint):
+    """A template that is broken, fails or refuses says which of these, and on whose behalf."""
+    with pytest.raises(ChatTemplateError, match=complaint):
+        rendered(template)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ ''.__class__.__mro__ }}",
+        "{{ messages.append(1) }}",
+        "{{ messages[0].clear() }}",
+        "{% set ns = namespace() %}{% set ns.__class__ = 1 %}",
+        "{{ 'a' * 10 ** 10 }}",
+        "{{ 2 ** (10 ** 9) }}",
+        "{{ 'a'.ljust(10 ** 9) }}",
+        "{{ '%999999999d' % 1 }}",
+        "{% set ns = namespace(s='a') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
+        "{% set ns = namespace(s=['a']) %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
+        "{% for i in range(99999) %}{{ 'a' * 1000 }}{% endfor %}",
+    ],
+)
+def test_hostile_template(template):
+    """A template gets at nothing but its data, changes none of it, and cannot fill the memory."""
+    with pytest.raises(ChatTemplateError, match="was stopped"):
+        rendered(template)
+
+
+class Hurried:
+    """A clock on which every look costs a second."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        self.now += 1.0
+        return self.now
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for i in range(99) %}{% for j in range(99) %}{% endfor %}{% endfor %}",
+        "{% for i in range(99)|map('abs') %}{% endfor %}",
+        "{% macro twice(n) %}{% if n %}{{ twice(n - 1) }}{{ twice(n - 1) }}{% endif %}{% endmacro %}{{ twice(50) }}",
+    ],
+)
+def test_endless_template(template):
+    """A template that goes on for longer than ten seconds is stopped."""
+    with pytest.raises(_sandbox.SecurityError, match="10 s"), _sandbox.limited_time(Hurried()):
+        _sandbox.Sandbox().from_string(template).render()
+
+
+@pytest.mark.parametrize(
+    ("messages", "kind", "complaint"),
+    [
+        ("hello", TypeError, "messages must be a sequence of mappings"),
+        ({"role": "user"}, TypeError, "messages must be a sequence of mappings"),
+        (["hello"], TypeError, r"messages\[0\] must be a mapping"),
+        ([], ValueError, "messages must not be empty"),
+        ([*HELLO, {"content": "x"}], ValueError, r"messages\[1\] has no role, only content"),
+        ([{"role": "user", "content": b"x"}], TypeError, r"messages\[0\]\.content must be plain data"),
+        ([{"role": "user", "content": [{"x": object()}]}], TypeError, r"messages\[0\]\.content\[0\]\.x must be plain"),
+        ([{"role": "user", 1: "x"}], TypeError, r"messages\[0\] must have strings as keys"),
+        ([{"role": "user", "content": "\ud800"}], ValueError, "lone surrogate"),
+    ],
+)
+def test_bad_messages(messages, kind, complaint):
+    """What is no conversation is refused by the name of the part that is wrong."""
+    with pytest.raises(kind, match=complaint):
+        rendered("{{ messages[0].content }}", messages)
+
+
+def test_bad_tools():
+    """Tools are JSON schemas: a function is not turned into one."""
+    with pytest.raises(TypeError, match=r"tools\[0\] must be a mapping"):
+        rendered("x", tools=[len])
+
+
+@pytest.mark.parametrize("missing", ["jinja2", "jinja2.sandbox"])
+def test_missing_extra(monkeypatch, missing):
+    """Without jinja2, the error says what to install."""
+    monkeypatch.delitem(sys.modules, "tinkex.tokenizers._sandbox")
+    monkeypatch.delattr("tinkex.tokenizers._sandbox")
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(TokenizerError, match=r"pip install 'tinkex\[chat\]'"):
+        rendered("x")
+
+
+PARTS = "{% for part in messages[0].content %}{{ '<|image_pad|>' if part.type == 'image' else part.text }}{% endfor %}"
+
+
+def picture_message(*parts):
+    """A message with pictures, and texts between them."""
+    content = [{"type": "text", "text": part} if isinstance(part, str) else part for part in parts]
+    return [{"role": "user", "content": content}]
+
+
+def test_pictures_take_their_places(tmp_path):
+    """A picture stands where the template has written its placeholder."""
+    tokenizer = write(tmp_path, PARTS)
+    part = {"type": "image", "image": PICTURE}
+    first, picture, second, last = ModelInput.from_messages(picture_message("a", part, "b", part), tokenizer).chunks
+    assert [tokenizer.decode(chunk.tokens) for chunk in (first, second)] == ["a", "b"]
+    assert (picture, last) == (PICTURE, PICTURE)
+    assert all(isinstance(chunk, EncodedTextChunk) for chunk in (first, second))
+
+
+@pytest.mark.parametrize(
+    ("parts", "complaint"),
+    [
+        (({"type": "image"},), r"messages\[0\]\.content\[0\] needs one picture and has 0"),
+        (("a", {"type": "image_url", "image_url": {"url": "http://host/x.png"}}), r"content\[1\] needs one picture"),
+        (("<|image_pad|>", {"type": "image", "image": PICTURE}), r"content\[1\] is one of 1 pictures.*2 places"),
+    ],
+)
+def test_pictures_without_a_place(tmp_path, parts, complaint):
+    """A picture that is none, or whose place is not certain, is refused by name."""
+    with pytest.raises(ValueError, match=complaint):
+        ModelInput.from_messages(picture_message(*parts), write(tmp_path, PARTS))
+
+
+def test_picture_for_a_text_model(tmp_path):
+    """A template that leaves no place for pictures is no reason to drop one."""
+    message = picture_message("a", {"type": "image", "image": PICTURE})
+    with pytest.raises(ValueError, match=r"messages\[0\]\.content\[1\] is a picture, but the chat template leaves no"):
+        ModelInput.from_messages(message, write(tmp_path, "{{ messages[0].content[0].text }}"))
+
+
+def test_tokenizer_travels_with_its_template(tmp_path):
+    """A tokenizer that was pickled before its template was asked for still finds it."""
+    copy = pickle.loads(pickle.dumps(write(tmp_path)))
+    assert text_of(copy, HELLO, copy) == "<s>[user]hello"
+    error = pickle.loads(pickle.dumps(ChatTemplateError("no")))
+    assert isinstance(error, ValueError | TokenizerError)

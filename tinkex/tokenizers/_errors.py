@@ -1,0 +1,13 @@
+"""What can go wrong between text and token ids."""
+
+from __future__ import annotations
+
+from tinkex.errors import TinkexError
+
+
+class TokenizerError(TinkexError):
+    """A tokenizer cannot be had; the message names the model, what was tried and what helps."""
+
+
+class ChatTemplateError(TokenizerError, ValueError):
+    """A conversation cannot be rendered: there is no chat template, it is broken, or it refuses the messages."""
