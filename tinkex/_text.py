@@ -58,7 +58,7 @@ def known_facts(*facts: tuple[str, object]) -> Iterator[str]:
 
 
 def known_category(category: object) -> str:
-    """ "user", "server" or "unknown": servers write "user", "User" and "user_error" for the same thing."""
+    """Return "user", "server" or "unknown": servers write "user", "User" and "user_error" for the same thing."""
     text = category.lower() if isinstance(category, str) else ""
     return next((known for known in ("user", "server") if text.startswith(known)), "unknown")
 

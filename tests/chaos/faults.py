@@ -1,4 +1,4 @@
-"""Which request of a storm goes wrong, and how: decided by the storm's seed and by which request it is, not by when it comes."""
+"""Which request of a storm goes wrong, and how: the storm's seed and which request it is decide, not when it comes."""
 
 from __future__ import annotations
 

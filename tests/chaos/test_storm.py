@@ -1,6 +1,7 @@
 """A storm of samples under random faults: none is lost, none gets another's answer.
 
-The seed of a storm that fails stands in its message; TINKEX_CHAOS_SEED=seed gives the same requests the same faults again.
+The seed of a storm that fails stands in its message. TINKEX_CHAOS_SEED=seed gives the same requests the same
+faults again.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def outcome(prompt, seed, wanted, patience, future):
 
 
 def weather(seed, samples):
-    """One storm over eight threads, each with a sampling client: how many samples ended how, and what went wrong on the way."""
+    """One storm over eight threads, each with a sampling client: how the samples ended, and under which faults."""
     outcomes = []
     options = {"record": False, "long_poll": 0.05, **FORMS[seed % len(FORMS)]}
     with (
@@ -96,7 +97,7 @@ def survive(seed, samples):
 
 @pytest.mark.parametrize("seed", range(10, 14))
 def test_shower(seed):
-    """Two hundred samples of eight threads, on each form of server, all end with their own results or as they were told to."""
+    """Two hundred samples of eight threads, on each form of server, end with their own results, or as told to."""
     survive(seed, 200)
 
 

@@ -1,8 +1,8 @@
-"""Gives one target of targets.py a stream of inputs, led by what new code each reaches: ``python tests/fuzz/fuzz.py protobuf -runs=1000000``.
+"""Gives one of the targets a stream of inputs, led by what new code each of them reaches.
 
-What follows the target's name goes to libFuzzer, through atheris: -runs, -seed, -max_total_time, or a file with an input to replay.
-An input that breaks the target is written to a file, whose name is printed, and the exit code is not 0. So it is for one that takes
-more than ten seconds or 1 GB.
+``python tests/fuzz/fuzz.py protobuf -runs=1000000``: what follows the target's name goes to libFuzzer, through atheris:
+-runs, -seed, -max_total_time, or a file with an input to replay. An input that breaks the target is written to a file,
+whose name is printed, and the exit code is not 0. So it is for one that takes more than ten seconds or 1 GB.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What of tinkex reads bytes from a server, each part as one function that any bytes may be given to.
 
-A target fails by an exception that is not one of tinkex's own, or by an assertion about what it read. Its first byte chooses among the
-forms that its input can have, so that each is found quickly.
+A target fails by an exception that is not one of tinkex's own, or by an assertion about what it read. Its first byte
+chooses among the forms that its input can have, so that each is found quickly.
 """
 
 from __future__ import annotations
