@@ -18,7 +18,7 @@ PACKAGE = ROOT / "tinkex"
 LAYERS = (
     ("_arguments", "_clock", "_fields", "_handle", "_http", "_locks", "_text", "_version"),
     ("_snapshot", "_threads", "config", "errors"),
-    ("_dialer", "_retry", "_waiter", "credentials", "queue_state", "telemetry", "tokenizers"),
+    ("_dialer", "_retry", "_waiter", "credentials", "queue_state", "telemetry", "tokenizers", "web"),
     ("_announce", "future", "types"),
     ("_job", "_many", "_wire"),
     ("_admission", "_auth", "_budget", "_connections"),
