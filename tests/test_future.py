@@ -8,6 +8,7 @@ import contextvars
 import logging
 import queue
 import threading
+import tracemalloc
 from functools import partial
 
 import pytest
@@ -67,6 +68,40 @@ def test_callbacks(future, end):
     assert not internal
     assert thread.name.startswith("test-callback")
     assert called.empty()
+
+
+def test_a_future_is_made_as_the_standard_one():
+    """A new future has exactly the state that this Python's standard class gives one, but for a smaller condition."""
+    standard, ours = vars(concurrent.futures.Future()), vars(ClientFuture(None))
+    assert {name: value for name, value in ours.items() if name != "_callbacks"} == {
+        **standard, "_condition": ours["_condition"],
+    }  # fmt: skip
+    assert isinstance(ours["_condition"], threading.Condition)
+
+
+def test_a_future_is_small():
+    """A thousand futures take 0.7 KB each at most: there may be as many as samples in flight."""
+    tracemalloc.start()
+    try:
+        futures = [SampleFuture(None) for _ in range(1000)]
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size < 700 * len(futures)
+
+
+def test_waiting_from_many_threads(future):
+    """Everybody who waits for a result gets it, and a wait that is too short ends in TimeoutError."""
+    results = queue.SimpleQueue()
+    with pytest.raises(TimeoutError):
+        future.result(0.001)
+    threads = [threading.Thread(target=lambda: results.put(future.result(10))) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    future.set_result(3)
+    assert [results.get(timeout=10) for _ in threads] == [3] * 5
+    with future._condition, future._condition:  # as a signal handler might
+        assert future.done()
 
 
 def test_callbacks_in_order(future):
