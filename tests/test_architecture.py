@@ -17,7 +17,8 @@ PACKAGE = ROOT / "tinkex"
 # From the bottom up: a module imports only what stands in a lower line, or its own package.
 LAYERS = (
     ("_arguments", "_clock", "_fields", "_handle", "_http", "_locks", "_text", "_version"),
-    ("_snapshot", "_threads", "config", "errors"),
+    ("_snapshot", "_threads", "errors"),
+    ("_extras", "_process", "config"),
     ("_dialer", "_retry", "_waiter", "credentials", "queue_state", "telemetry", "tokenizers", "web"),
     ("_announce", "future", "types"),
     ("_job", "_many", "_wire"),

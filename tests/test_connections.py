@@ -9,6 +9,7 @@ from tinkex._connections import _IDLE_SECONDS, Connection, ConnectionPool, Lease
 from tinkex._job import Job, Jobs
 from tinkex._threads import ElasticPool, WorkerPool
 from tinkex._waiter import Waiter
+from tinkex.errors import APIConnectionError
 from tinkex.future import ClientFuture
 from tinkex.testing import ManualClock
 
@@ -103,6 +104,22 @@ def test_no_more_than_most_are_at_work_or_idle(bench):
     for connection in held:
         connection.release(reusable=True)
     assert bench.pool.open == 2
+
+
+def test_a_thread_that_cannot_be_had(bench, monkeypatch):
+    """Where no thread can be started to open a connection the job is told, and the pool keeps no count of it."""
+
+    def refuse(work):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.threads, "submit", refuse)
+        leases = [bench.lease() for _ in range(5)]
+        errors = [lease.exception(5) for lease in leases]
+    assert {type(error) for error in errors} == {APIConnectionError}
+    assert "can't start new thread" in str(errors[0])
+    assert (bench.pool.open, bench.pool._busy) == (0, 0)
+    bench.lease().result(5).close()
 
 
 def test_submissions_go_before_polls(bench):

@@ -21,7 +21,9 @@ from tinkex.errors import (
     ClientClosedError,
     CredentialError,
     ForkedFutureError,
+    MissingExtraError,
     MissingFeatureError,
+    NoThreadsError,
     QueueFullError,
     RequestFailedError,
     SampleTimeoutError,
@@ -61,6 +63,8 @@ EXAMPLES = [
     SampleTimeoutError("m", "waiting", "req-1", 503, 3, "paused_capacity", 60.0, True),
     QueueFullError("m", 2.5),
     CredentialError("m"),
+    MissingExtraError("m"),
+    NoThreadsError("m"),
     ClientClosedError("m"),
     ForkedFutureError("m"),
 ]

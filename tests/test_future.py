@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stepping import at_once
 
-from tinkex._threads import ElasticPool, is_internal_thread, mark_internal
+from tinkex._threads import ElasticPool
 from tinkex.errors import ForkedFutureError
 from tinkex.future import ClientFuture, SampleFuture
 
@@ -39,12 +39,7 @@ def future(pool):
 
 def internally(call):
     """Run it on a thread that does the client's work."""
-
-    def run():
-        mark_internal()
-        call()
-
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=call)
     thread.start()
     thread.join(10)
     assert not thread.is_alive(), "something holds the client's thread up"
@@ -61,11 +56,10 @@ ENDS = {
 def test_callbacks(future, end):
     """A callback runs once, on a thread of its own, however the future ends."""
     called = queue.SimpleQueue()
-    future.add_done_callback(lambda done: called.put((done, is_internal_thread(), threading.current_thread())))
+    future.add_done_callback(lambda done: called.put((done, threading.current_thread())))
     internally(partial(ENDS[end], future))
-    done, internal, thread = called.get(timeout=10)
+    done, thread = called.get(timeout=10)
     assert done is future
-    assert not internal
     assert thread.name.startswith("test-callback")
     assert called.empty()
 

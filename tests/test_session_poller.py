@@ -95,6 +95,22 @@ def test_the_protocol_of_the_poller(server):
         assert last["prev_cursor"] > 0
 
 
+def test_answers_without_news_are_spaced(server):
+    """A server that answers at once and with nothing is asked a few times a second only."""
+    clock = ManualClock()
+    with sampling(server, clock=clock, min_poll_interval=0.25) as client:
+        server.fail_next("retrieve_futures", 200, {"completions": [], "cursor": 0}, times=None)
+        futures = begin(client, server, 6)
+        server.wait_for("retrieve_futures")
+        before, asked = clock.monotonic(), server.counts["retrieve_futures"]
+        advance_until(clock, lambda: server.counts["retrieve_futures"] >= asked + 8, step=0.05)
+        assert clock.monotonic() - before >= 7 * 0.25
+        server.clear()
+        server.release()
+        advance_until(clock, lambda: all(future.done() for future in futures), step=0.05)
+        check(futures)
+
+
 def test_idle_poller_sends_nothing(server):
     """When nobody waits and everything is acknowledged there are no more polls."""
     clock = ManualClock()

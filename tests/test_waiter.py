@@ -19,6 +19,7 @@ from stepping import at_once
 from tinkex import _waiter
 from tinkex._clock import SYSTEM_CLOCK
 from tinkex._waiter import READY, TIMED_OUT, Waiter
+from tinkex.errors import NoThreadsError
 from tinkex.testing import ManualClock
 
 
@@ -44,9 +45,12 @@ def clock():
     return ManualClock()
 
 
-@pytest.fixture
-def waiter(clock):
-    """A waiter at work, by that clock."""
+@pytest.fixture(params=["native", "poll"])
+def waiter(clock, request, monkeypatch):
+    """A waiter at work, by that clock; with what the system has, and with what gevent leaves of it."""
+    if request.param == "poll":
+        for name in ("epoll", "kqueue"):
+            monkeypatch.delattr(select, name, raising=False)
     made = Waiter(clock, "waiter")
     made.start(lambda: None)
     yield made
@@ -57,6 +61,14 @@ def waiter(clock):
 def woken():
     """Where those who were woken say so."""
     return queue.SimpleQueue()
+
+
+def test_nothing_to_wait_with(clock, monkeypatch):
+    """Where even poll is gone, as under eventlet, a waiter says so."""
+    for name in ("epoll", "kqueue", "poll"):
+        monkeypatch.delattr(select, name, raising=False)
+    with pytest.raises(NoThreadsError, match="eventlet"):
+        Waiter(clock, "waiter")
 
 
 def turn(waiter):

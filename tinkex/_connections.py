@@ -14,6 +14,7 @@ from tinkex._job import Grant, Job
 from tinkex._locks import new_lock
 from tinkex._threads import ElasticPool
 from tinkex._waiter import Waiter
+from tinkex.errors import APIConnectionError
 
 if TYPE_CHECKING:
     from tinkex._dialer import Dialer
@@ -30,20 +31,9 @@ class Connection(Grant):
     """One socket, used by one job at a time, never waited on by reading: what is not there yet is waited for parked."""
 
     __slots__ = (
-        "__weakref__",
-        "_armed",
-        "_not_now",
-        "_parked",
-        "_poll",
-        "_pool",
-        "_secure",
-        "_socket",
-        "_waiter",
-        "fileno",
-        "idle_since",
-        "patient",
-        "reused",
-    )
+        "__weakref__", "_armed", "_not_now", "_parked", "_poll", "_pool", "_secure",
+        "_socket", "_waiter", "fileno", "idle_since", "patient", "reused",
+    )  # fmt: skip
 
     def __init__(self, raw: socket.socket, pool: ConnectionPool, waiter: Waiter) -> None:
         self._socket = raw
@@ -303,7 +293,13 @@ class ConnectionPool:
         if full:
             self._hasten()
         elif grow:
-            self._threads.submit(self._open)
+            try:
+                self._threads.submit(self._open)
+            except RuntimeError as error:  # no thread can be had
+                while (next_in_line := self._next()) is not None:
+                    failure = APIConnectionError(f"No connection could be opened: {error}. Nothing was sent.")
+                    next_in_line[0].wake(next_in_line[1], failure)
+                self._lost()
 
     def _hasten(self) -> None:
         """No more may be opened: have the poll that has been parked longest end once it has had its turn."""

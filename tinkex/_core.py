@@ -26,9 +26,10 @@ from tinkex._ending import FAREWELL_SECONDS, HURRIED_SECONDS, Ending, fail_all, 
 from tinkex._job import Story
 from tinkex._locks import new_lock, reopen_all
 from tinkex._machine import Machine
+from tinkex._process import check_threads
 from tinkex._snapshot import SnapshotCell
 from tinkex.config import ClientConfig, validate_changes
-from tinkex.errors import APITimeoutError, ClientClosedError
+from tinkex.errors import APITimeoutError, ClientClosedError, NoThreadsError
 from tinkex.future import ClientFuture
 from tinkex.queue_state import QueueStateLogger, QueueStateObserver
 
@@ -157,7 +158,13 @@ class Core:
             if self._machine is None:
                 self._machine = self._build()
             if not self._started:
-                self._machine.start()
+                check_threads()
+                try:
+                    self._machine.start()
+                except RuntimeError as error:  # what threading raises where the system allows no more
+                    raise NoThreadsError(
+                        f"tinkex cannot start its threads: {error}. Raise the limit of threads."
+                    ) from None
                 self._started = True
             return self._machine
 

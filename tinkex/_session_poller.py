@@ -22,7 +22,7 @@ _LONG_POLL_SECONDS = 45.0
 _ACK_SECONDS = 5.0
 _PATIENCE_SECONDS = 300.0  # a waiter that hears nothing for so long looks for itself
 _DEAD_SECONDS = 60.0  # after a failure for good, before it is tried again
-_FLOOR_SECONDS = 0.02  # between two long polls: completions that come one by one are taken together
+_FLOOR_SECONDS = 0.02  # between two long polls with news: completions that come one by one are taken together
 _GATHER_SECONDS = 0.1  # before a poll that only acknowledges
 _MOST_UNCLAIMED = 10_000
 _MOST_BAD_REQUESTS = 3
@@ -146,22 +146,24 @@ class SessionPoller:
         )
         if not 200 <= response.status < 300:
             raise self._api.error(response)
-        self._record(decode_object(response), acks)
-        took = self._clock.monotonic() - asked_at
-        if wait and took < _FLOOR_SECONDS:
-            yield Sleep(asked_at + _FLOOR_SECONDS)
+        news = self._record(decode_object(response), acks)
+        floor = _FLOOR_SECONDS if news else max(_FLOOR_SECONDS, self._config().min_poll_interval)
+        if wait and self._clock.monotonic() - asked_at < floor:
+            yield Sleep(asked_at + floor)
 
-    def _record(self, answer: dict[str, Any], acks: list[str]) -> None:
+    def _record(self, answer: dict[str, Any], acks: list[str]) -> int:
+        """Wake those whose requests have ended; how many ends are news."""
         completions, cursor = answer.get("completions"), answer.get("cursor")
         if not isinstance(completions, list) or not isinstance(cursor, int):
             raise APIResponseError("The server's answer to retrieve_futures has no completions or no cursor.")
         ended = [_completion(entry) for entry in completions]
-        woken = []
+        woken, news = [], 0
         self._acknowledged(acks)
         with self._lock:
             for request_id, completion in ended:
                 waiter = self._waiters.pop(request_id, None)
                 if waiter is None:
+                    news += request_id not in self._unclaimed and request_id not in self._told
                     self._unclaimed[request_id] = completion
                 else:
                     self._told.add(request_id)
@@ -171,6 +173,7 @@ class SessionPoller:
             self._cursor = cursor
         for job, epoch, completion in woken:
             job.wake(epoch, completion)
+        return news + len(woken)
 
     def _acknowledged(self, acks: list[str]) -> None:
         with self._lock:

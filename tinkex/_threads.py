@@ -20,7 +20,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 logger = logging.getLogger("tinkex")
-_mark = threading.local()
 
 
 class Runnable(Protocol):
@@ -28,16 +27,6 @@ class Runnable(Protocol):
 
     def run(self) -> None:
         """Do it; must not block for long and must not raise."""
-
-
-def is_internal_thread() -> bool:
-    """Whether the current thread is one that must never run a user's code (a worker or the waiter)."""
-    return getattr(_mark, "internal", False)
-
-
-def mark_internal() -> None:
-    """Declare the current thread internal."""
-    _mark.internal = True
 
 
 class _Call:
@@ -113,7 +102,6 @@ def _drop(item: Runnable) -> None:
 
 
 def _work(items: queue.SimpleQueue[Runnable | None]) -> None:
-    mark_internal()
     while (item := items.get()) is not None:
         try:
             item.run()

@@ -10,6 +10,7 @@ import contextlib
 import heapq
 import itertools
 import logging
+import math
 import os
 import select
 import threading
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from tinkex._clock import Clock, MovedClock
-from tinkex._threads import mark_internal
+from tinkex.errors import NoThreadsError
 
 logger = logging.getLogger("tinkex")
 
@@ -104,6 +105,47 @@ class _Kqueue:
         return [event.ident for event in self._kqueue.control(None, 4096, timeout)]
 
 
+class _Poll:
+    """The same through poll, where something such as gevent has taken the others away; `rouse` ends a running poll."""
+
+    def __init__(self, rouse: Callable[[], None]) -> None:
+        self._rouse = rouse
+        self._armed: dict[int, int] = {}
+        self._watched: dict[int, int] = {}
+
+    def close(self) -> None:
+        self._armed.clear()
+
+    def arm(self, fileno: int, write: bool, known: bool) -> None:
+        self._armed[fileno] = select.POLLOUT if write else select.POLLIN
+        self._rouse()
+
+    def watch(self, fileno: int) -> None:
+        self._watched[fileno] = select.POLLIN
+
+    def forget(self, fileno: int) -> None:
+        self._armed.pop(fileno, None)
+
+    def poll(self, timeout: float | None) -> list[int]:
+        poll = select.poll()
+        for fileno, events in (*self._watched.items(), *tuple(self._armed.items())):
+            poll.register(fileno, events)
+        ready = [fileno for fileno, _ in poll.poll(None if timeout is None else math.ceil(timeout * 1000))]
+        for fileno in ready:
+            self._armed.pop(fileno, None)
+        return ready
+
+
+def _make_poller(rouse: Callable[[], None]) -> _Epoll | _Kqueue | _Poll:
+    if hasattr(select, "epoll"):
+        return _Epoll()
+    if hasattr(select, "kqueue"):
+        return _Kqueue()
+    if hasattr(select, "poll"):
+        return _Poll(rouse)
+    raise NoThreadsError("This process has no select.poll: eventlet took it away, and tinkex cannot work without it.")
+
+
 class Waiter:
     """Wakes those who wait: `park` for a socket, `call_at` for a time. Safe to call from any thread.
 
@@ -117,7 +159,6 @@ class Waiter:
         self._clock = clock
         self._moved = clock if isinstance(clock, MovedClock) else None
         self._name = name
-        self._poller = _Epoll() if hasattr(select, "epoll") else _Kqueue()
         self._parked: dict[int, tuple[Waiting, int]] = {}
         self._times: deque[Timer] = deque()
         self._heap: list[Timer] = []
@@ -128,6 +169,7 @@ class Waiter:
         self._alarm_out, self._alarm_in = os.pipe()
         os.set_blocking(self._alarm_in, False)
         os.set_blocking(self._alarm_out, False)
+        self._poller = _make_poller(self._rouse)
         self._poller.watch(self._alarm_out)
 
     def start(self, first: Callable[[], None]) -> None:
@@ -173,7 +215,6 @@ class Waiter:
             os.write(self._alarm_in, b"!")
 
     def _run(self, first: Callable[[], None]) -> None:
-        mark_internal()
         unsubscribe = self._moved.subscribe(self._rouse) if self._moved is not None else None
         _guarded(first)
         while not self._stopping:

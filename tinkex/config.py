@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from tinkex import _fields
+from tinkex.errors import CredentialError
 
 OFFICIAL_BASE_URL = "https://tinker.thinkingmachines.dev/services/tinker-prod"
 _OFFICIAL_DOMAIN = "thinkingmachines.dev"
@@ -154,7 +155,10 @@ class ClientConfig:
         if self.api_key is not None:
             _fields.check_header_text("api_key", self.api_key)
             if not _suits(self.api_key, self):
-                raise ValueError("api_key (or TINKER_API_KEY) must start with 'tml-' or 'eyJ' for the official server")
+                raise CredentialError(
+                    "api_key (or TINKER_API_KEY) must start with 'tml-' or 'eyJ' for the official server:"
+                    " pass the key that its console shows."
+                )
 
     def without_secrets(self) -> ClientConfig:
         """Return a copy that has no key, headers or proxies."""

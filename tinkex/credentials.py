@@ -83,7 +83,10 @@ def check_credential(key: str | None, base_url: str, *, clock: Clock = SYSTEM_CL
     if not is_official(base_url):
         return
     if key is None:
-        raise CredentialError("No API key: pass api_key, set TINKER_API_KEY or TINKER_CREDENTIAL_CMD.")
+        raise CredentialError(
+            "No API key was found: pass api_key, set TINKER_API_KEY, set TINKER_CREDENTIAL_CMD to a command that prints"
+            " one, or store one in ~/.tinker/credentials.json by a login."
+        )
     if not key.startswith(("tml-", "eyJ")):
         raise CredentialError("The API key has no known format: it must start with 'tml-' or 'eyJ'.")
     claims = parse_claims(key)

@@ -13,6 +13,8 @@ Catch `TinkexError` for all of it, `APIError` for what the network or the server
     ├── SampleTimeoutError           the deadline of a sample passed
     ├── QueueFullError               this client has too much queued already
     ├── CredentialError              there is no credential to send, or it cannot be used
+    ├── MissingExtraError            what was asked for needs an extra that is not installed
+    ├── NoThreadsError               this process runs no threads
     ├── ClientClosedError            the client was closed
     └── ForkedFutureError            the future belongs to the parent process
 
@@ -313,6 +315,14 @@ class QueueFullError(TinkexError):
 
 class CredentialError(TinkexError, ValueError):
     """There is no credential for a server that needs one, or the one found cannot be used; nothing was sent."""
+
+
+class MissingExtraError(TinkexError, ModuleNotFoundError):
+    """What was asked for needs an extra that is not installed; the text says which, and how to install it."""
+
+
+class NoThreadsError(TinkexError, RuntimeError):
+    """This process runs no threads for tinkex to work on; nothing was sent."""
 
 
 class ClientClosedError(TinkexError):

@@ -309,11 +309,14 @@ def _rebuilt(config: ClientConfig, identity: Handle, retry: RetryConfig | None) 
 
     Those of one process and configuration share a service. What stands for the configuration holds no secret.
     """
-    with _rebuilding:
-        owner = _owners.get(repr(config))
-        if owner is None or owner.core.closed:
-            owner = _owner_of(config_from_env(base=config, base_url=config.base_url))
-            _owners[repr(config)] = owner
+    name = repr(config)
+    owner = _owners.get(name)
+    if owner is None or owner.core.closed:
+        made = _owner_of(config_from_env(base=config, base_url=config.base_url))  # reads files: not under the lock
+        with _rebuilding:
+            owner = _owners.get(name)
+            if owner is None or owner.core.closed:
+                _owners[name] = owner = made
     return _attached(owner, identity, retry)
 
 

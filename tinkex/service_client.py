@@ -10,6 +10,7 @@ from typing import Any, Self
 from tinkex._arguments import check_flag, check_model, check_observer, check_timeout
 from tinkex._clock import SYSTEM_CLOCK, Clock
 from tinkex._core import Core, Owner
+from tinkex._extras import extra
 from tinkex._handle import Handle
 from tinkex._job import Story
 from tinkex._reads import Reads
@@ -66,9 +67,10 @@ class ServiceClient(Reads):
         The first use fetches the model (98 MB). `options` are those of `tinkex.local.LocalServer`. The model's server
         is a process of its own and ends with this client. `local_model` is the name to sample from.
         """
-        from tinkex.local import LocalServer
+        with extra("local", "ServiceClient.local()"):
+            from tinkex.local import LocalServer
 
-        server = LocalServer(**options).start()
+            server = LocalServer(**options).start()
         try:
             client = cls(base_url=server.url)
         except BaseException:
