@@ -16,6 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SKYRL_KIT = pathlib.Path(os.environ.get("TINKEX_SHARED", ROOT.parent / "shared")) / "servers" / "skyrl"
 CACHE = pathlib.Path(os.environ.get("TINKEX_TEST_CACHE", "/tmp/tinkex-test-cache"))
 OFFICIAL_SDK = "tinker==0.38.0"
+TRANSFORMERS = "transformers==5.23.0"
 
 
 @attrs.frozen
@@ -75,13 +76,24 @@ def skyrl(request):
             subprocess.run(["bash", SKYRL_KIT / "stop.sh", run], check=True)
 
 
-@pytest.fixture(scope="session")
-def official_python():
-    """The interpreter of a virtual environment that has the official SDK."""
+def environment_of(name, *packages):
+    """The interpreter of a virtual environment that has the packages."""
     python = python311()
 
     def install(path):
         subprocess.run([python, "-m", "venv", path], check=True)
-        subprocess.run([path / "bin" / "pip", "install", "--quiet", OFFICIAL_SDK], check=True)
+        subprocess.run([path / "bin" / "pip", "install", "--quiet", *packages], check=True)
 
-    return installed(OFFICIAL_SDK.replace("==", "-"), install) / "bin" / "python"
+    return installed(name, install) / "bin" / "python"
+
+
+@pytest.fixture(scope="session")
+def official_python():
+    """The interpreter of a virtual environment that has the official SDK."""
+    return environment_of(OFFICIAL_SDK.replace("==", "-"), OFFICIAL_SDK)
+
+
+@pytest.fixture(scope="session")
+def transformers_python():
+    """The interpreter of a virtual environment that has transformers, without a library to compute with."""
+    return environment_of(TRANSFORMERS.replace("==", "-"), TRANSFORMERS, "jinja2")
