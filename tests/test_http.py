@@ -301,3 +301,70 @@ def test_bound_of_what_is_sent():
 def test_request_head():
     """A request's head lacks only the empty line."""
     assert request_head("POST", "/a", [("Host", "h"), ("X", "y")]) == b"POST /a HTTP/1.1\r\nHost: h\r\nX: y\r\n"
+
+
+class TestRoom:
+    """A large body is received where it belongs."""
+
+    @pytest.fixture(autouse=True)
+    def _small(self, monkeypatch):
+        monkeypatch.setattr("tinkex._http._LARGE_BODY", 20)
+        monkeypatch.setattr("tinkex._http._BODY_AT_ONCE", 32)
+
+    @pytest.mark.parametrize("size", [20, 32, 33, 64, 65, 1000, MOST])
+    @pytest.mark.parametrize("step", [1, 7, 4096])
+    @pytest.mark.parametrize("placed", [True, False])
+    def test_however_it_comes(self, size, step, placed):
+        """Put in place or fed, in steps of any size: the same body, complete with its last byte and not before."""
+        body = bytes(index % 251 for index in range(size))
+        reader = ResponseReader(MOST)
+        assert not reader.feed(head(f"Content-Length: {size}"))
+        at, done = 0, False
+        while not done:
+            assert at < size
+            piece = body[at : at + step]
+            if placed:
+                with reader.room() as room:
+                    piece = piece[: len(room)]
+                    room[: len(piece)] = piece
+                done = reader.filled(len(piece))
+            else:
+                done = reader.feed(piece)
+            at += len(piece)
+        assert at == size
+        assert (reader.response().body, reader.keep_alive) == (body, True)
+
+    def test_little_on_the_word_of_the_peer(self):
+        """Room grows with what has come."""
+        reader = ResponseReader(10**9)
+        reader.feed(head("Content-Length: 900000000"))
+        for most in (32, 32, 64, 128):
+            with reader.room() as room:
+                count = len(room)
+            assert count <= most
+            assert not reader.filled(count)
+
+    def test_what_comes_after_it(self):
+        """Bytes nobody asked for end the reuse of the connection, not the answer."""
+        reader = ResponseReader(MOST)
+        assert reader.feed(head("Content-Length: 40") + bytes(40) + b"more")
+        assert reader.response().body == bytes(40)
+        assert not reader.keep_alive
+
+    def test_an_early_end(self):
+        """It is no end of the response."""
+        reader = ResponseReader(MOST)
+        reader.feed(head("Content-Length: 40"))
+        assert not reader.filled(39)
+        assert not reader.end()
+
+    @pytest.mark.parametrize(
+        "lines",
+        [("Content-Length: 19",), ("Transfer-Encoding: chunked",), ("Content-Length: 40", "Content-Encoding: gzip")],
+    )
+    def test_where_it_must_be_fed(self, lines):
+        """A small body, one in chunks, and a compressed one."""
+        reader = ResponseReader(MOST)
+        assert reader.room() is None
+        reader.feed(head(*lines))
+        assert reader.room() is None

@@ -60,20 +60,26 @@ class Connection(Grant):
     def receive(self, reader: ResponseReader) -> bool:
         """Feed `reader` what has come; True once its response is complete. An early end raises ConnectionResetError."""
         while True:
-            size = _RECEIVE_MORE if reader.started else _RECEIVE_FIRST
+            room = reader.room()
+            size = _RECEIVE_FIRST if not reader.started else _RECEIVE_MORE if room is None else len(room)
             try:
-                data = self._socket.recv(size)
+                if room is None:
+                    data = self._socket.recv(size)
+                    count = len(data)
+                else:
+                    with room:
+                        count = self._socket.recv_into(room)
             except self._not_now:
                 return False
-            if not data:
+            if not count:
                 if reader.end():
                     return True
                 raise ConnectionResetError(
                     "the server closed the connection" + (" in mid-answer" if reader.started else "")
                 )
-            if reader.feed(data):
+            if reader.feed(data) if room is None else reader.filled(count):
                 return True
-            if len(data) < size and not self._secure:
+            if count < size and not self._secure:
                 return False  # saves the call that would say so
 
     def unpark(self) -> None:

@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Iterable
 
 MAX_HEAD_BYTES = 64 * 1024  # of one head, or of the fields that follow a chunked body
+_LARGE_BODY = 64 * 1024  # from here on it is worth saving a copy
+_BODY_AT_ONCE = 4 * 2**20  # what is allocated on the word of the peer
 _MOST_INTERIM = 32
 _MAX_CHUNK_LINE = 4096
 _NO_BODY = frozenset({204, 304})
@@ -32,7 +34,7 @@ class Response:
 
     __slots__ = ("body", "headers", "status")
 
-    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+    def __init__(self, status: int, headers: dict[str, str], body: bytes | bytearray) -> None:
         self.status = status
         self.headers = headers
         self.body = body
@@ -41,10 +43,12 @@ class Response:
 class ResponseReader:
     """Collects one response; `feed` it bytes until it returns True, or call `end` when the peer closed.
 
-    `max_body` bounds the body both as sent and after decompression. Nothing is allocated on the peer's word alone.
+    A large body that comes as it is need not be fed: `room` says where its bytes belong, and `filled` how many came.
+    `max_body` bounds the body both as sent and after decompression; little is allocated on the peer's word alone.
     """
 
     __slots__ = (
+        "_at",
         "_body",
         "_buffer",
         "_expect",
@@ -64,6 +68,7 @@ class ResponseReader:
         self._max_body = max_body
         self._buffer = bytearray()  # a head, or chunk framing, not read yet
         self._body = bytearray()
+        self._at = -1  # how much of the body has come, where it is received in place
         self._whole: bytes | None = None  # the body, where it came in one piece
         self._interim = 0  # 1xx answers that came before the real one
         self._left = 0  # bytes still to come of the body or of a chunk; after them, those of the trailer so far
@@ -80,6 +85,19 @@ class ResponseReader:
         self.started = True
         return self._feed(data)
 
+    def room(self) -> memoryview | None:
+        """Where the next bytes belong; None where they must be fed. Release it before the next call."""
+        if self._at < 0:
+            return None
+        if self._at == len(self._body):
+            self._body += bytes(min(self._left - self._at, len(self._body)))
+        return memoryview(self._body)[self._at :]
+
+    def filled(self, count: int) -> bool:
+        """So many bytes (at least one) were put where `room` said; True once the response is complete."""
+        self._at += count
+        return self._at == self._left and self._finish()
+
     def end(self) -> bool:
         """The peer closed: True where that completes a body of unannounced length."""
         self.keep_alive = False
@@ -87,7 +105,7 @@ class ResponseReader:
 
     def response(self) -> Response:
         """The complete response."""
-        return Response(self.status, self.headers, bytes(self._body) if self._whole is None else self._whole)
+        return Response(self.status, self.headers, self._body if self._whole is None else self._whole)
 
     def _feed_head(self, data: bytes) -> bool:
         buffer = self._buffer
@@ -165,6 +183,10 @@ class ResponseReader:
             self._left = int(length)
             self._check_size(self._left)
             self._feed = self._feed_counted
+            if self._inflate is None and self._left - len(rest) >= _LARGE_BODY:
+                self._body = bytearray(min(self._left, max(_BODY_AT_ONCE, len(rest))))
+                self._at = 0
+                self._feed = self._feed_room
         return self._feed(rest)
 
     def _feed_counted(self, data: bytes) -> bool:
@@ -178,6 +200,17 @@ class ResponseReader:
         else:
             self._take(data[:left])
         return self._finish(surplus=data[left:])
+
+    def _feed_room(self, data: bytes) -> bool:
+        done = False
+        while data and not done:
+            room = self.room()
+            assert room is not None
+            with room:
+                count = min(len(room), len(data))
+                room[:count] = data[:count]
+            done, data = self.filled(count), data[count:]
+        return done and self._finish(surplus=data)
 
     def _feed_until_close(self, data: bytes) -> bool:
         self._take(data)

@@ -74,7 +74,7 @@ class Promise:
     """Set, without a request id, if the server answered at once."""
 
 
-def decode_answer(content_type: str, body: bytes) -> Answer:
+def decode_answer(content_type: str, body: bytes | bytearray) -> Answer:
     """Read a 2xx answer of retrieve_future.
 
     Raises:
@@ -88,7 +88,7 @@ def decode_answer(content_type: str, body: bytes) -> Answer:
         raise APIResponseError(f"The server's protobuf result cannot be read: {error}.") from error
 
 
-def decode_promise(body: bytes) -> Promise:
+def decode_promise(body: bytes | bytearray) -> Promise:
     """Read a 2xx answer of asample.
 
     Raises:
@@ -123,7 +123,7 @@ def outcome_of(value: Any) -> Completed | Pending | MetadataOnly | Failed:
     return Completed(value)
 
 
-def _answer(value: Any, body: bytes) -> Answer:
+def _answer(value: Any, body: bytes | bytearray) -> Answer:
     outcome = outcome_of(value)
     if not isinstance(outcome, Completed):
         return outcome
@@ -133,14 +133,14 @@ def _answer(value: Any, body: bytes) -> Answer:
         raise APIResponseError(f"The server's result cannot be read: {error}. {_excerpt(body)}") from error
 
 
-def _json(body: bytes) -> Any:
+def _json(body: bytes | bytearray) -> Any:
     try:
         return decode_json(body)
     except ValueError as error:
         raise APIResponseError(f"The server's answer is not JSON. {_excerpt(body)}") from error
 
 
-def _excerpt(body: bytes) -> str:
+def _excerpt(body: bytes | bytearray) -> str:
     text = clean_text(body[:_EXCERPT].decode(errors="replace"))
     return f"It begins: {text}" if text else "It is empty."
 

@@ -33,7 +33,7 @@ class ErrorBody:
     """The server's explanation of that for people; None if it gave none."""
 
 
-def decode_error_body(content_type: str, body: bytes) -> ErrorBody:
+def decode_error_body(content_type: str, body: bytes | bytearray) -> ErrorBody:
     """Read the body of an error answer; never fails, whatever it holds."""
     value = None
     if len(body) <= _LONGEST:
@@ -46,7 +46,7 @@ def decode_error_body(content_type: str, body: bytes) -> ErrorBody:
     return ErrorBody(words, words is not None, None if category == "unknown" else category, state, reason)
 
 
-def _plain_words(content_type: str, body: bytes) -> str | None:
+def _plain_words(content_type: str, body: bytes | bytearray) -> str | None:
     text = body[:_LONGEST_TEXT].decode(errors="replace")
     if "html" in content_type.lower() or text.lstrip()[:1] == "<":
         import html  # its table of names is slow to import, and this answer is not from the API

@@ -37,7 +37,7 @@ def encode_ints(numbers: Sequence[int]) -> bytes:
     return b"[%b]" % (b"%d," * len(numbers) % tuple(numbers))[:-1]
 
 
-def decode_json(data: bytes) -> Any:
+def decode_json(data: bytes | bytearray) -> Any:
     """Return the value of a JSON text.
 
     Raises:

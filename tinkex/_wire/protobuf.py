@@ -29,7 +29,7 @@ _FORMATS: dict[int, tuple[str, TensorDtype]] = {
 }
 
 
-def decode_protobuf(body: bytes) -> SampleResponse:
+def decode_protobuf(body: bytes | bytearray) -> SampleResponse:
     """Return the result in a `SampleResponse` message; it keeps *body* alive.
 
     Raises:
@@ -38,7 +38,7 @@ def decode_protobuf(body: bytes) -> SampleResponse:
     sequences: list[SampledSequence] = []
     prompt_logprobs = topk = target = alternatives = None
     cache_hits = 0
-    whole = memoryview(body)
+    whole = memoryview(body).toreadonly()
     for key, value, part in _fields(whole):
         if key == 1 << 3 | _BYTES:
             if len(sequences) >= _MOST_SEQUENCES:
