@@ -6,9 +6,9 @@ import select
 import socket
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING
 
 from tinkex._clock import Clock
+from tinkex._dialer import Dialer, not_now
 from tinkex._http import ResponseReader
 from tinkex._job import Grant, Job
 from tinkex._locks import new_lock
@@ -16,10 +16,6 @@ from tinkex._threads import ElasticPool
 from tinkex._waiter import Waiter
 from tinkex.errors import APIConnectionError
 
-if TYPE_CHECKING:
-    from tinkex._dialer import Dialer
-
-_NOT_NOW = (BlockingIOError, InterruptedError)
 _RECEIVE_FIRST = 16 * 1024  # what most answers fit in; larger buffers cost page faults
 _RECEIVE_MORE = 256 * 1024
 _IDLE_SECONDS = 30.0
@@ -38,7 +34,7 @@ class Connection(Grant):
     def __init__(self, raw: socket.socket, pool: ConnectionPool, waiter: Waiter) -> None:
         self._socket = raw
         self._secure = type(raw) is not socket.socket
-        self._not_now = _not_now_of_tls() if self._secure else _NOT_NOW  # errors that mean: later
+        self._not_now = not_now(raw)
         self._pool = pool
         self._waiter = waiter
         self._armed = False
@@ -74,9 +70,7 @@ class Connection(Grant):
             if not count:
                 if reader.end():
                     return True
-                raise ConnectionResetError(
-                    "the server closed the connection" + (" in mid-answer" if reader.started else "")
-                )
+                raise ConnectionResetError(f"the server closed the connection{' in mid-answer' * reader.started}")
             if reader.feed(data) if room is None else reader.filled(count):
                 return True
             if count < size and not self._secure:
@@ -131,12 +125,6 @@ class Connection(Grant):
         """Close the socket, at once and without a word to the peer."""
         self._waiter.forget(self.fileno)
         self._socket.close()
-
-
-def _not_now_of_tls() -> tuple[type[OSError], ...]:
-    import ssl  # here, since it takes its time to load, and plain HTTP has no use for it
-
-    return (*_NOT_NOW, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Lease:

@@ -11,11 +11,11 @@ import os
 import sys
 from urllib.parse import urlsplit
 
-from tinkex._dialer.dialer import Dialer
+from tinkex._dialer.dialer import Dialer, not_now
 from tinkex._dialer.direct import DirectDialer
 from tinkex.config import ClientConfig
 
-__all__ = ["Dialer", "make_dialer"]
+__all__ = ["Dialer", "make_dialer", "not_now"]
 
 
 def make_dialer(config: ClientConfig) -> Dialer:

@@ -74,6 +74,15 @@ def ready(raw: socket.socket) -> socket.socket:
     return raw
 
 
+def not_now(raw: socket.socket) -> tuple[type[OSError], ...]:
+    """The errors by which a socket that does not block says: later."""
+    if type(raw) is socket.socket:
+        return (BlockingIOError, InterruptedError)
+    import ssl  # here, since it takes its time to load, and plain HTTP has no use for it
+
+    return (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
 def words_of(error: Exception) -> str:
     """What an error says, as one line."""
     return clean_text(str(error), 500) or type(error).__name__
