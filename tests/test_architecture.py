@@ -44,7 +44,19 @@ OPTIONAL = {("tinkex.service_client", "tinkex.local")}  # `ServiceClient.local()
 LONGEST_MODULE = 350
 LONGEST_FUNCTION = 50
 DATES = {"date", "datetime", "datetime.date", "datetime.datetime"}
-HEAVY = {"aiohttp", "click", "jinja2", "numpy", "orjson", "requests", "rich", "tenacity", "tokenizers", "urllib3"}
+HEAVY = {
+    "PIL",
+    "aiohttp",
+    "click",
+    "jinja2",
+    "numpy",
+    "orjson",
+    "requests",
+    "rich",
+    "tenacity",
+    "tokenizers",
+    "urllib3",
+}
 HEAVY |= {"asyncio", "attrs", "email", "hashlib", "html", "http", "inspect", "ipaddress", "json", "logging", "pathlib"}
 HEAVY |= {"platform", "socket", "ssl", "subprocess", "threading", "urllib", "uuid"}
 

@@ -1,17 +1,27 @@
 from __future__ import annotations
 
 import copy
+import io
 import pickle
+import sys
 from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from tinkex.types import DmelChunk, EncodedTextChunk, ImageAssetPointerChunk, ImageChunk
 
-PNG = b"\x89PNG\r\n\x1a\n" + b"rest"
-JPEG = b"\xff\xd8\xff\xe0" + b"rest"
+
+def picture_file(format, size=(3, 2), mode="RGB", **options):
+    """A picture as a file of that format."""
+    file = io.BytesIO()
+    Image.new(mode, size).save(file, format, **options)
+    return file.getvalue()
+
+
+PNG, JPEG = picture_file("png"), picture_file("jpeg")
 
 
 def test_text_is_hashable_and_compares_by_value():
@@ -67,6 +77,95 @@ def test_what_is_no_picture(tmp_path, data):
         ImageChunk.from_path(path)
 
 
+@pytest.mark.parametrize(
+    ("format", "named"), [("gif", "a GIF"), ("webp", "a WebP"), ("bmp", "a BMP"), ("tiff", "a TIFF")]
+)
+def test_pictures_of_other_formats_are_named(format, named):
+    """A picture that servers do not take is called what it is, with the way out."""
+    with pytest.raises(ValueError, match=rf"is {named} file; ImageChunk\.from_pil"):
+        ImageChunk.from_bytes(picture_file(format))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [PNG, JPEG, picture_file("jpeg", progressive=True), picture_file("jpeg", mode="L"), picture_file("png", mode="P")],
+)
+def test_whole_pictures_only(data):
+    """A picture that is cut short anywhere is refused here, not by the server; what follows its end does not matter."""
+    assert ImageChunk.from_bytes(data + b"\0\0more").data.startswith(data)
+    for end in range(1, len(data) - 4):
+        with pytest.raises(ValueError, match="data"):
+            ImageChunk.from_bytes(data[:end])
+
+
+@pytest.mark.parametrize("at", [slice(16, 20), slice(20, 24)])
+def test_picture_without_pixels(at):
+    """A picture of no width or height is refused."""
+    empty = bytearray(PNG)
+    empty[at] = bytes(4)
+    with pytest.raises(ValueError, match=r"data is a png file of \d x \d pixels"):
+        ImageChunk.from_bytes(empty)
+
+
+@given(st.binary(max_size=200), st.sampled_from([PNG[:8], JPEG[:3], PNG[:40], JPEG[:60], b""]))
+def test_any_bytes(rest, start):
+    """Bytes make a chunk or a ValueError, nothing else."""
+    with suppress(ValueError):
+        ImageChunk.from_bytes(start + rest)
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg"])
+def test_pillow_images(format):
+    """A Pillow image becomes a file of the format asked for."""
+    chunk = ImageChunk.from_pil(Image.new("RGB", (3, 2), "red"), format, expected_tokens=5)
+    assert (chunk, chunk.length) == (ImageChunk.from_bytes(chunk.data, format, 5), 5)
+    assert Image.open(io.BytesIO(chunk.data)).size == (3, 2)
+
+
+def test_pillow_images_stand_upright():
+    """A photograph held sideways is turned, since the note that says so is not sent."""
+    image = Image.new("RGB", (3, 2))
+    image.getexif()[0x0112] = 6
+    assert Image.open(io.BytesIO(ImageChunk.from_pil(image).data)).size == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("mode", "format"),
+    [("RGBA", "jpeg"), ("P", "jpeg"), ("CMYK", "png"), ("CMYK", "jpeg"), ("I;16", "png"), ("F", "png")],
+)
+def test_pillow_images_of_other_modes(mode, format):
+    """Colours that a format is not for are refused with what to do."""
+    with pytest.raises(ValueError, match=rf"mode {mode}, which is not sent as {format}: pass image\.convert"):
+        ImageChunk.from_pil(Image.new(mode, (3, 2)), format)
+
+
+def test_damaged_pillow_image():
+    """An image that was opened and turns out damaged is a ValueError."""
+    with pytest.raises(ValueError, match="image cannot be read"):
+        ImageChunk.from_pil(Image.open(io.BytesIO(picture_file("png", (300, 200))[:100])))
+
+
+@pytest.mark.parametrize(
+    ("image", "format", "complaint"),
+    [
+        (PNG, "png", "image must be a Pillow image"),
+        (Image.new("RGB", (0, 2)), "png", "image has 0 x 2 pixels"),
+        (Image.new("RGB", (3, 2)), "gif", "format must be"),
+    ],
+)
+def test_bad_pillow_images(image, format, complaint):
+    """What is no image, has no pixels or is to be of another format is refused by name."""
+    with pytest.raises((TypeError, ValueError), match=complaint):
+        ImageChunk.from_pil(image, format)
+
+
+def test_pillow_is_missing(monkeypatch):
+    """Without Pillow, the error says what to install."""
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(ImportError, match=r"pip install 'tinkex\[images\]'"):
+        ImageChunk.from_pil(object())
+
+
 def test_missing_picture_file(tmp_path):
     """A file that is not there is a ValueError that names the path argument."""
     with pytest.raises(ValueError, match="path"):
@@ -97,7 +196,7 @@ def test_wrong_fields_are_named(make, name):
 
 def test_picture_bytes_stay_out_of_the_repr():
     """A picture shows its size instead of its bytes."""
-    assert repr(ImageChunk(PNG, "png")) == "ImageChunk(data=<12 bytes>, format='png', expected_tokens=None)"
+    assert repr(ImageChunk(PNG, "png")) == f"ImageChunk(data=<{len(PNG)} bytes>, format='png', expected_tokens=None)"
 
 
 @pytest.mark.parametrize("kind", [lambda n: ImageChunk(PNG, "png", n), lambda n: ImageAssetPointerChunk("x", "png", n)])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tinkex.types._picture_file import ImageFormat
 from tinkex.types.chunks import Chunk, DmelChunk, EncodedTextChunk
-from tinkex.types.images import ImageAssetPointerChunk, ImageChunk, ImageFormat
+from tinkex.types.images import ImageAssetPointerChunk, ImageChunk
 from tinkex.types.model_input import ModelInput
 from tinkex.types.params import SamplingParams
 from tinkex.types.records import Checkpoint, SamplerInfo, SessionInfo, TrainingRun, WeightsInfo

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
-from typing import Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from attrs import field, frozen
 
 from tinkex.types._checks import blob, shown, sized, whole
+from tinkex.types._picture_file import ImageFormat, picture_format
 
-ImageFormat = Literal["png", "jpeg"]
+if TYPE_CHECKING:
+    import PIL.Image
 
-_MAGIC: dict[bytes, ImageFormat] = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg"}
+_MODES = {"jpeg": ("1", "L", "RGB"), "png": ("1", "L", "RGB", "LA", "RGBA", "P")}
+_JPEG_QUALITY = 95
 
 
 def _check_format(value: Any) -> ImageFormat:
@@ -63,12 +67,10 @@ class ImageChunk:
         """Make a chunk from a picture file's bytes; the format is read from them.
 
         Raises:
-            ValueError: The bytes are neither PNG nor JPEG, or not of the given *format*.
+            ValueError: The bytes are neither PNG nor JPEG, cut short, or not of the given *format*.
         """
         data = _image_data(data)
-        found = next((name for magic, name in _MAGIC.items() if data.startswith(magic)), None)
-        if found is None:
-            raise ValueError("data must be a PNG or JPEG file, and starts as neither")
+        found = picture_format(data)
         if format is not None and _check_format(format) != found:
             raise ValueError(f"format is {format!r}, but data is a {found} file")
         return cls(data, found, expected_tokens)
@@ -78,7 +80,7 @@ class ImageChunk:
         """Read a picture file.
 
         Raises:
-            ValueError: The file cannot be read, or is neither PNG nor JPEG.
+            ValueError: The file cannot be read, is neither PNG nor JPEG, or is cut short.
         """
         from pathlib import Path  # slow to import, for the few who send pictures
 
@@ -87,6 +89,37 @@ class ImageChunk:
             return cls.from_bytes(data, expected_tokens=expected_tokens)
         except (OSError, ValueError) as error:
             raise ValueError(f"path {shown(str(path))} is not a usable picture: {error}") from error
+
+    @classmethod
+    def from_pil(
+        cls, image: PIL.Image.Image, format: ImageFormat = "png", expected_tokens: int | None = None
+    ) -> ImageChunk:
+        """Make a chunk from a Pillow image, turned upright where it says how it was held; needs the `images` extra.
+
+        Raises:
+            TypeError: *image* is no Pillow image.
+            ValueError: It has no pixels, or is of a mode that *format* is not for, such as CMYK, or RGBA as JPEG.
+        """
+        return cls(_encoded(image, _check_format(format)), format, expected_tokens)
+
+
+def _encoded(image: PIL.Image.Image, format: ImageFormat) -> bytes:
+    try:
+        from PIL import Image, ImageOps
+    except ImportError as error:
+        raise ImportError("ImageChunk.from_pil needs an extra. Run: pip install 'tinkex[images]'") from error
+    if not isinstance(image, Image.Image):
+        raise TypeError(f"image must be a Pillow image, got {shown(image)}")
+    if not all(image.size):
+        raise ValueError(f"image has {image.width} x {image.height} pixels")
+    if image.mode not in _MODES[format]:
+        raise ValueError(f"image is of mode {image.mode}, which is not sent as {format}: pass image.convert('RGB')")
+    file = io.BytesIO()
+    try:
+        ImageOps.exif_transpose(image).save(file, format, quality=_JPEG_QUALITY)
+    except (OSError, ValueError, SyntaxError) as error:  # a lazily opened file that is damaged, for example
+        raise ValueError(f"image cannot be read: {error}") from error
+    return file.getvalue()
 
 
 def _location(value: str) -> str:
