@@ -35,7 +35,7 @@ LAYERS = (
     ("sampling_client",),
     ("service_client",),
 )
-OUTSIDE_THE_CORE = ("tinkex._server", "tinkex.testing", "tinkex.local", "tinkex.cli")
+OUTSIDE_THE_CORE = ("tinkex._pytest_plugin", "tinkex._server", "tinkex.testing", "tinkex.local", "tinkex.cli")
 STORY = "tinkex._sample"
 COLLABORATORS = {"_admission", "_api", "_budget", "_retry", "_sampler", "_wire"}  # what the story calls
 VOCABULARY = {"_clock", "_http", "_job", "_session_poller", "config", "errors", "future", "queue_state", "types"}

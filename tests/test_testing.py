@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import functools
 import gzip
-import os
 import socket
 import ssl
 import subprocess
@@ -691,19 +690,3 @@ def test_process_that_cannot_start():
 def test_commands_exist():
     """Every command for another process is a method of the server."""
     assert [name for name in sorted(COMMANDS) if not callable(getattr(FakeServer, name, None))] == []
-
-
-@pytest.mark.slow
-def test_plugin(tmp_path):
-    """The plugin's fixtures give a server that the environment names, and a clock."""
-    (tmp_path / "conftest.py").write_text('pytest_plugins = ["tinkex.testing.pytest_plugin"]')
-    (tmp_path / "test_it.py").write_text(
-        "import os\n"
-        "def test_it(fake_tinker, manual_clock):\n"
-        "    assert os.environ['TINKER_BASE_URL'] == fake_tinker.url\n"
-        "    assert manual_clock.monotonic() == 0.0\n"
-    )
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
-    assert done.returncode == 0, done.stdout
