@@ -29,7 +29,7 @@ LAYERS = (
     ("_sampler",),
     ("_sample",),
     ("_machine",),
-    ("_ending",),
+    ("_ending", "_health"),
     ("_begin", "_core", "listing"),
     ("_reads",),
     ("sampling_client",),

@@ -22,11 +22,11 @@ COUNTS = [
     "max_response_bytes", "inflight_response_bytes",
 ]  # fmt: skip
 SECONDS = [
-    "timeout", "connect_timeout", "request_timeout", "poll_timeout", "min_poll_interval", "billing_wait",
-    "queue_log_interval",
+    "timeout", "connect_timeout", "reach_timeout", "request_timeout", "poll_timeout", "min_poll_interval",
+    "billing_wait", "queue_log_interval",
 ]  # fmt: skip
-ENDLESS = {"timeout", "billing_wait", "queue_log_interval"}
-ZERO = {"min_poll_interval", "billing_wait", "queue_log_interval"}
+ENDLESS = {"timeout", "reach_timeout", "billing_wait", "queue_log_interval"}
+ZERO = {"reach_timeout", "min_poll_interval", "billing_wait", "queue_log_interval"}
 
 
 def test_defaults():
@@ -34,7 +34,8 @@ def test_defaults():
     config = ClientConfig()
     expected = {
         "api_key": None, "base_url": OFFICIAL_BASE_URL, "timeout": 7200.0, "connect_timeout": 5.0,
-        "request_timeout": 60.0, "poll_timeout": 45.0, "workers": 8, "callback_workers": 32, "max_in_flight": 10_000,
+        "reach_timeout": 15.0, "request_timeout": 60.0, "poll_timeout": 45.0,
+        "workers": 8, "callback_workers": 32, "max_in_flight": 10_000,
         "max_queued": 100_000, "on_full": "block", "max_idle_connections": 64, "max_response_bytes": 268_435_456,
         "inflight_response_bytes": 52_428_800, "min_poll_interval": 0.25, "on_rate_limit": "wait", "billing_wait": 60.0,
         "proxies": None, "trust_env": True, "verify": True, "cert": None, "adapter": None, "default_headers": {},

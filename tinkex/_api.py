@@ -71,7 +71,8 @@ class Api:
         self._official = is_official(config.base_url)
         self._keys = itertools.count()
         self._key_stem = f"tinkex-{random_uuid()}"
-        self.last_failure = ""  # of any call that was repeated, in words
+        self.last_failure = ""  # of any call that must succeed, in words
+        self.reached = False  # whether the server has ever answered
         self.knows_no_metadata = False  # the server refuses `allow_metadata_only`
         self._heads: dict[tuple[str, str, int], tuple[Mapping[str, str], bytes]] = {}
 
@@ -105,6 +106,7 @@ class Api:
                 pace=endpoint.pace,
                 urgent=urgent,
             )
+            self.reached = True
             if response.status >= 300:
                 _redact(response, credential)
             if response.status in _REDIRECTS and not moved and (line := self._new_line(endpoint, response)):
@@ -119,8 +121,11 @@ class Api:
     def persist(
         self, endpoint: Endpoint, body: bytes, config: ClientConfig, *, seconds: float | None = None
     ) -> Story[Response]:
-        """`call` until it gives a 2xx, with the retries that `config.retry` allows; raises the last error."""
-        budget = RetryBudget(config.retry, self._clock)
+        """`call` until it gives a 2xx, with the retries that `config.retry` allows; raises the last error.
+
+        A server that has never answered is given `config.reach_timeout` seconds.
+        """
+        budget, begun_at = RetryBudget(config.retry, self._clock), self._clock.monotonic()
         seconds = config.request_timeout if seconds is None else seconds
         while True:
             try:
@@ -129,12 +134,27 @@ class Api:
                     return response
                 raise self.error(response)
             except (APIConnectionError, APIStatusError) as error:
+                self.last_failure = str(error)
                 delay = budget.delay(error)
+                until = self._clock.monotonic() + delay
+                if not self.reached and isinstance(error, APIConnectionError):
+                    self._check_reach(error, until - begun_at, config.reach_timeout)
                 level = logging.WARNING if budget.failures == 1 else logging.INFO
                 logger.log(level, "The call of %s is repeated in %.1f s, and again for up to %.0f s, after: %s",
                            endpoint.path, delay, config.retry.max_elapsed, error)  # fmt: skip
-                self.last_failure = str(error)
-            yield Sleep(self._clock.monotonic() + delay)
+            yield Sleep(until)
+
+    def _check_reach(self, error: APIConnectionError, seconds: float, reach_timeout: float) -> None:
+        """Raise what says that the server was never reached, where trying on for `seconds` would be too long."""
+        if error.retryable and seconds <= reach_timeout:
+            return
+        where = f"{self._url.scheme}://{self._host}"
+        slow = f" If it is only slow to start, raise reach_timeout={reach_timeout:g}." if error.retryable else ""
+        final = type(error)(
+            f"The server at {where} has never answered. {error.message}{slow}", may_have_run=error.may_have_run
+        )
+        final.retryable = error.retryable
+        raise final from None
 
     def ask(self, endpoint: Endpoint, fields: Mapping[str, Any], config: ClientConfig) -> Story[dict[str, Any]]:
         """`persist` with a JSON object each way; raises APIResponseError where the answer is none."""

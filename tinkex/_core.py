@@ -55,6 +55,7 @@ class Core:
         self._ending: Ending | None = None
         self._machine: Machine | None = self._build()
         self._started = False
+        self._reached = False  # whether the server answered before a fork
         self._pid = os.getpid()
         self.closed = False
         _cores[number] = self
@@ -140,6 +141,7 @@ class Core:
         inherited, self._machine, self._started = self._machine, None, False
         self._pid = os.getpid()
         if inherited is not None:
+            self._reached |= inherited.api.reached
             inherited.forked()
 
     def _notice_fork(self) -> None:
@@ -157,6 +159,7 @@ class Core:
                 raise ClientClosedError
             if self._machine is None:
                 self._machine = self._build()
+                self._machine.api.reached = self._reached
             if not self._started:
                 check_threads()
                 try:

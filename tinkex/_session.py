@@ -131,7 +131,8 @@ class Session:
         self.flags: SnapshotCell[Flags] = SnapshotCell(Flags())
         self.session_id: str | None = None  # None until begun
         self.created_here = False
-        self.heard_at: float | None = None  # the last heartbeat that was answered
+        self.over_at_server = False  # as it answered to a heartbeat
+        self.heard_at: float | None = None  # when the server last confirmed it
         self.started = Shared(jobs, self._start)
         self.begun = Shared(jobs, self._begin)
         self.capabilities: ServerCapabilities | None = None  # as last told
@@ -228,6 +229,7 @@ class Session:
             answer = yield from self._api.ask(CREATE_SESSION, _present(fields), config)
             self.session_id = _text(answer, "session_id", "create_session")
             self.created_here = True
+            self.heard_at = self._clock.monotonic()
             self._log_messages(answer)
         self.adopt(self.session_id)
         return self.session_id
@@ -264,6 +266,7 @@ class Session:
             response = yield from self._api.call(HEARTBEAT, body, self._config.current, seconds=_SHORT_TIMEOUT)
             if response.status == 410:
                 logger.info("Session %s is finished; its heartbeat stops.", shown)
+                self.over_at_server |= session_id == self.session_id
                 with self._lock:
                     self._kept_alive.discard(session_id)
             elif response.status >= 300:

@@ -89,6 +89,8 @@ class ClientConfig:
     """Deadline of a sample from call to result, in seconds; `float("inf")` for none."""
     connect_timeout: float = _fields.seconds(5.0)
     """Seconds to wait for a connection, for each address of the host."""
+    reach_timeout: float = _fields.seconds(15.0, zero=True, infinite=True)
+    """Seconds to try a server that has never answered, before the error; after its first answer *retry* decides."""
     request_timeout: float = _fields.seconds(60.0)
     """Seconds to wait for the answer to a request other than a poll."""
     poll_timeout: float = _fields.seconds(45.0)
@@ -145,8 +147,8 @@ class ClientConfig:
     """How failures are retried."""
 
     RECONFIGURABLE: ClassVar[frozenset[str]] = frozenset({
-        "api_key", "timeout", "connect_timeout", "request_timeout", "poll_timeout", "max_in_flight", "max_queued",
-        "on_full", "max_response_bytes", "inflight_response_bytes", "min_poll_interval", "on_rate_limit",
+        "api_key", "timeout", "connect_timeout", "reach_timeout", "request_timeout", "poll_timeout", "max_in_flight",
+        "max_queued", "on_full", "max_response_bytes", "inflight_response_bytes", "min_poll_interval", "on_rate_limit",
         "billing_wait", "default_headers", "telemetry", "queue_log_interval", "retry",
     })  # fmt: skip
     """The settings that `ServiceClient.reconfigure()` may change."""

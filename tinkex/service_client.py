@@ -12,6 +12,7 @@ from tinkex._clock import SYSTEM_CLOCK, Clock
 from tinkex._core import Core, Owner
 from tinkex._extras import extra
 from tinkex._handle import Handle
+from tinkex._health import health_of
 from tinkex._job import Story
 from tinkex._reads import Reads
 from tinkex.config import ClientConfig, RetryConfig, config_from_env
@@ -20,8 +21,6 @@ from tinkex.queue_state import QueueStateObserver
 from tinkex.sampling_client import SamplingClient
 from tinkex.telemetry import Telemetry
 from tinkex.types import Health, ServerCapabilities, ServiceStats
-
-_STALE_HEARTBEAT = 120.0
 
 
 class ServiceClient(Reads):
@@ -167,11 +166,8 @@ class ServiceClient(Reads):
     def health(self) -> Health:
         """Whether it can be expected to work, for health checks; never blocks and sends nothing."""
         if self._core.closed:
-            return Health(ok=False, reason="the client is closed")
-        stats = self.stats()
-        if stats.last_heartbeat is not None and stats.last_heartbeat > _STALE_HEARTBEAT:
-            return Health(ok=False, reason=f"no heartbeat was answered for {stats.last_heartbeat:.0f} s")
-        return Health(ok=True)
+            return Health(ok=False, state="closed", reason="the client is closed")
+        return health_of(self._core.running)
 
     def get_telemetry(self) -> Telemetry | None:
         """The reporter to the server; None where telemetry is off, or before the session begins."""

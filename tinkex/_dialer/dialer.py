@@ -57,10 +57,13 @@ class Dialer(ABC):
         """In a child: let go of what the parent still uses."""
 
     def _refusal(self, error: Exception, through: str = "") -> APIConnectionError:
-        return APIConnectionError(
-            f"No connection to {self.url.hostname}{through}: {words_of(error)}. Nothing was sent. Check base_url, the"
-            f" network and the proxy and certificate settings."
+        host = self.url.netloc.rpartition("@")[2]
+        refusal = APIConnectionError(
+            f"No connection to {host}{through}: {words_of(error)}. Nothing was sent. Check base_url, the network and"
+            f" the proxy and certificate settings."
         )
+        refusal.retryable = not _is_final(error)
+        return refusal
 
 
 def ready(raw: socket.socket) -> socket.socket:
@@ -81,6 +84,13 @@ def not_now(raw: socket.socket) -> tuple[type[OSError], ...]:
     import ssl  # here, since it takes its time to load, and plain HTTP has no use for it
 
     return (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+def _is_final(error: BaseException) -> bool:
+    """Whether the two sides disagree about TLS, which no repetition will change."""
+    while error.args and isinstance(error.args[0], BaseException):  # urllib3 and requests wrap what happened
+        error = error.args[0]
+    return type(error).__name__ in ("SSLCertVerificationError", "SSLError")
 
 
 def words_of(error: Exception) -> str:

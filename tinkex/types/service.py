@@ -59,7 +59,7 @@ class ServiceStats:
     threads: int = 0
     """Threads of this client."""
     last_heartbeat: float | None = None
-    """Seconds since the server last confirmed the session; None before the first time."""
+    """Seconds since the server last confirmed the session, by beginning it or by a heartbeat; None before that."""
 
 
 @frozen(kw_only=True)
@@ -67,5 +67,8 @@ class Health:
     """Whether a service client can be expected to work; made for health checks."""
 
     ok: bool
+    """False where something is known to be wrong; True also where nothing is known yet."""
+    state: str = "ok"
+    """"ok", "unused", "starting", "unreachable", "paused", "silent" (no heartbeat is answered), "ended" or "closed"."""
     reason: str | None = None
-    """What is wrong; None when nothing is."""
+    """What is wrong or not known, in words; None when all is well."""
