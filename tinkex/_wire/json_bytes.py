@@ -34,7 +34,9 @@ def encode_ints(numbers: Sequence[int]) -> bytes:
     """Return plain ints as a JSON list, several times as fast as `json` makes it."""
     if len(numbers) >= _LARGE and (orjson := _orjson()) is not None:
         return orjson.dumps(numbers)  # type: ignore[no-any-return]
-    return b"[%b]" % (b"%d," * len(numbers) % tuple(numbers))[:-1]
+    if not numbers:
+        return b"[]"
+    return (b"[" + b"%d," * (len(numbers) - 1) + b"%d]") % tuple(numbers)
 
 
 def decode_json(data: bytes | bytearray) -> Any:
