@@ -4,8 +4,10 @@ import importlib
 import pathlib
 import re
 import sys
+import types
 from unittest.mock import Mock
 
+import celery.exceptions
 import pytest
 
 import tinkex
@@ -17,7 +19,7 @@ from tinkex.web import error_response
 
 HERE = pathlib.Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "web_servers.rst"
-APPS = ("sampling", "flask_app", "django_app")
+APPS = ("sampling", "flask_app", "django_app", "tasks")
 BASES = {"TinkexError", "APIError"}  # never raised themselves
 
 BUSY = (503, {"Retry-After": "1"})
@@ -39,6 +41,8 @@ RESPONSES = [
     (tinkex.RequestFailedError("no", category="server", phase="waiting"), (502, {})),
     (tinkex.RequestFailedError("no", phase="waiting"), (502, {})),
     (tinkex.CredentialError("none"), (500, {})),
+    (tinkex.MissingExtraError("none"), (500, {})),
+    (tinkex.NoThreadsError("none"), (500, {})),
     (TokenizerError("none"), (500, {})),
     (LocalError("none"), (500, {})),
 ]
@@ -73,8 +77,10 @@ def apps():
         patch.setenv("TINKER_BASE_URL", server.url)
         patch.setenv("TINKER_API_KEY", "tml-test")
         patch.syspath_prepend(HERE / "apps")
-        flask_app, django_app = (importlib.import_module(name) for name in APPS[1:])
-        yield server, {"flask": flask_client(flask_app), "django": django_client(django_app)}
+        settings = types.SimpleNamespace(task_always_eager=True, task_eager_propagates=True, broker_url="memory://")
+        patch.setitem(sys.modules, "celeryconfig", settings)
+        flask_app, django_app, tasks = (importlib.import_module(name) for name in APPS[1:])
+        yield server, {"flask": flask_client(flask_app), "django": django_client(django_app), "celery": tasks}
         sys.modules["sampling"].service.close()
         for name in APPS:
             del sys.modules[name]
@@ -122,3 +128,20 @@ def test_a_view_answers_as_the_table_says(apps, framework):
         patch.setattr(tinkex.SamplingClient, "sample", Mock(side_effect=tinkex.QueueFullError("full", retry_after=2.5)))
         status, headers, _ = post({"tokens": [1]})
     assert (status, headers["Retry-After"]) == (503, "3")
+
+
+def test_a_task_is_tried_again_only_if_nothing_ran(apps):
+    """The documented task returns tokens, has what cannot have run repeated later, and raises anything else."""
+    server, clients = apps
+    tasks = clients["celery"]
+    assert tasks.complete.delay([1, 2, 3]).get() == expected_tokens([1, 2, 3], max_tokens=16)
+    server.fail_next("asample", status=403)
+    with pytest.raises(tinkex.PermissionDeniedError):
+        tasks.complete.delay([1])
+    full = tinkex.QueueFullError("full", retry_after=2.5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tinkex.SamplingClient, "sample", Mock(side_effect=full))
+        patch.setattr(tasks.complete, "retry", retry := Mock(return_value=celery.exceptions.Retry()))
+        with pytest.raises(celery.exceptions.Retry):
+            tasks.complete.delay([1])
+    retry.assert_called_once_with(exc=full, countdown=2.5)

@@ -24,6 +24,7 @@ def tinker():
 
 def gunicorn(app, tinker, log, *options):
     """Two workers of gunicorn, with threads."""
+    pytest.importorskip("gunicorn")
     address = free_address()
     command = [sys.executable, "-m", "gunicorn", "--bind", address, "--workers", 2, "--worker-class", "gthread"]
     return WebServer([*command, "--threads", 32, "--no-control-socket", *options, app], address, tinker.url, log)
@@ -39,6 +40,7 @@ def uwsgi(tinker, log, *options):
 
 def waitress(tinker, log):
     """The Flask application under waitress."""
+    pytest.importorskip("waitress")
     address = free_address()
     return WebServer([sys.executable, "waitress_serve.py", address], address, tinker.url, log)
 

@@ -40,13 +40,16 @@ def wait_until(condition, seconds=30.0):
 
 
 class Program:
-    """A program in a process group of its own, run in tests/apps, with its output in a file. A context manager."""
+    """A program in a process group of its own, run in tests/apps, with its output in a file. A context manager.
 
-    def __init__(self, command, tinker_url, log, **environ):
+    It imports from there, and from `path`.
+    """
+
+    def __init__(self, command, tinker_url, log, path=APPS):
         self.command = [str(part) for part in command]
         self.environ = {
             **os.environ, "TINKER_BASE_URL": tinker_url, "TINKER_API_KEY": "tml-secret", "PYTHONUNBUFFERED": "1",
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(APPS)]), "PYTHONDONTWRITEBYTECODE": "1", **environ,
+            "PYTHONPATH": os.pathsep.join(map(str, [ROOT, APPS, path])), "PYTHONDONTWRITEBYTECODE": "1",
         }  # fmt: skip
         self._log = log
 
@@ -106,8 +109,8 @@ class Program:
 class WebServer(Program):
     """A program that serves an application at `address`; entering it waits until it answers."""
 
-    def __init__(self, command, address, tinker_url, log, **environ):
-        super().__init__(command, tinker_url, log, **environ)
+    def __init__(self, command, address, tinker_url, log, path=APPS):
+        super().__init__(command, tinker_url, log, path)
         self.address = address
 
     def __enter__(self):
