@@ -36,6 +36,7 @@ LAYERS = (
     ("service_client",),
 )
 OUTSIDE_THE_CORE = ("tinkex._pytest_plugin", "tinkex._server", "tinkex.testing", "tinkex.local", "tinkex.cli")
+OUTSIDE_THE_CORE += ("tinkex.ray", "tinkex.report")
 STORY = "tinkex._sample"
 COLLABORATORS = {"_admission", "_api", "_budget", "_retry", "_sampler", "_wire"}  # what the story calls
 VOCABULARY = {"_clock", "_http", "_job", "_session_poller", "config", "errors", "future", "queue_state", "types"}
@@ -47,6 +48,7 @@ DATES = {"date", "datetime", "datetime.date", "datetime.datetime"}
 HEAVY = {
     "PIL",
     "aiohttp",
+    "altair",
     "click",
     "jinja2",
     "numpy",

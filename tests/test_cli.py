@@ -20,6 +20,7 @@ CliRunner = pytest.importorskip("click.testing").CliRunner
 
 from tinkex.cli import _connect  # noqa: E402 - click has to be there first
 from tinkex.cli._app import COMMANDS, App, app  # noqa: E402
+from tinkex.cli.batch import Batch  # noqa: E402
 
 KEY = "tml-a-secret-key-for-tests"
 
@@ -325,7 +326,15 @@ def test_unknown_command():
 def test_every_command_module_is_listed():
     """A module without an underscore is a command."""
     folder = pathlib.Path(_connect.__file__).parent
-    assert {file.stem for file in folder.glob("[!_]*.py")} == set(COMMANDS)
+    names = {*COMMANDS, *(f"batch_{name}" for name in Batch.table)}
+    assert {file.stem for file in folder.glob("[!_]*.py")} == names
+
+
+def test_logprobs_as_a_page(fake, tmp_path):
+    """With --html the tokens are written as a page as well, coloured."""
+    result = run("logprobs", "abc", "--local", "--html", str(tmp_path / "page.html"))
+    assert result.stdout.startswith("97\t-\t'a'\n98\t-1.5000")
+    assert 'data-tip="c   60.7 %' in (tmp_path / "page.html").read_text()
 
 
 @pytest.fixture

@@ -12,7 +12,9 @@ from tinkex.cli._app import App
 class Batch(App):
     """The commands under ``batch``, each in a module of its own as well."""
 
-    table: ClassVar[dict[str, str]] = {}
+    table: ClassVar[dict[str, str]] = {
+        "report": "Make a page to look at the results.",
+    }
     prefix = "tinkex.cli.batch_"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pathlib
 import sys
 
 import attrs
@@ -18,7 +19,10 @@ from tinkex.types import ModelInput
 @prompt_options
 @target_options
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
-def command(*, text: str, target: Target, as_json: bool) -> None:
+@click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=pathlib.Path), help="Write a page, coloured, as well."
+)
+def command(*, text: str, target: Target, as_json: bool, html: pathlib.Path | None) -> None:
     """Show how likely a model finds each token of a text.
 
     Prints a natural logarithm for every token; the first has none, since nothing stands before it.
@@ -36,6 +40,11 @@ def command(*, text: str, target: Target, as_json: bool) -> None:
             Row(token, model.tokenizer.decode([token]), logprob)
             for token, logprob in zip(prompt.to_ints(), logprobs or (), strict=True)
         ]
+        if html is not None:
+            from tinkex.report import logprobs_report
+
+            page = logprobs_report(prompt.to_ints(), logprobs, model.tokenizer, model=model.model)
+            html.write_text(page, encoding="utf-8")
     known = [row.logprob for row in rows if row.logprob is not None]
     total, perplexity = sum(known), math.exp(-sum(known) / len(known)) if known else None
     if as_json:

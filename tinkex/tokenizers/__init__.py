@@ -7,7 +7,14 @@ nothing. Only data files are read: code that comes with a model is never run.
 from __future__ import annotations
 
 from tinkex.tokenizers._errors import ChatTemplateError, TokenizerError
-from tinkex.tokenizers._find import get_tokenizer, tokenizer_repository
+from tinkex.tokenizers._find import get_tokenizer, tokenizer_at_hand, tokenizer_repository
 from tinkex.tokenizers._forms import Tokenizer
 
-__all__ = ["ChatTemplateError", "Tokenizer", "TokenizerError", "get_tokenizer", "tokenizer_repository"]
+__all__ = [
+    "ChatTemplateError",
+    "Tokenizer",
+    "TokenizerError",
+    "get_tokenizer",
+    "tokenizer_at_hand",
+    "tokenizer_repository",
+]

@@ -54,6 +54,15 @@ def get_tokenizer(model_or_tokenizer: object, *, revision: str | None = None) ->
     return _from_name(model_or_tokenizer, revision)
 
 
+def tokenizer_at_hand(model: str) -> Tokenizer | None:
+    """Return the tokenizer of a model's name if this machine has it already, else None; the network is not asked."""
+    repository = tokenizer_repository(model)
+    if not _NAME.fullmatch(repository):
+        return None
+    embedded = repository == _EMBEDDED_MODEL and _embedded_file() is not None
+    return get_tokenizer(model) if embedded or HubFiles(model, repository, None).has_cached("tokenizer.json") else None
+
+
 def tokenizer_repository(model: str) -> str:
     """Return the repository that holds a model's tokenizer.
 

@@ -39,6 +39,14 @@ class HubFiles:
         except Exception as error:
             raise TokenizerError(f"{self}: {name} could not be fetched: {type(error).__name__}: {error}") from error
 
+    def has_cached(self, name: str) -> bool:
+        """Whether a file is on this machine already."""
+        try:
+            import huggingface_hub
+        except ImportError:
+            return False
+        return isinstance(huggingface_hub.try_to_load_from_cache(self.repository, name, revision=self.revision), str)
+
     def _find(self, name: str) -> pathlib.Path | None:
         import huggingface_hub
 

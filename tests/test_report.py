@@ -1,0 +1,346 @@
+"""The pages about samples: what they say, whatever the rows hold."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+import math
+import sys
+import tracemalloc
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from report_rows import BEGAN, FIRST_ID, Words, failed_row, many_rows, row, write
+
+pytest.importorskip("altair")
+
+from click.testing import CliRunner
+
+from tinkex.cli._app import app
+from tinkex.report import batch_report, logprobs_report
+from tinkex.report._shown import shown
+from tinkex.report.histogram import Histogram
+from tinkex.report.pauses import find_pauses
+from tinkex.report.scan import Scan
+from tinkex.report.timeline import Timeline
+from tinkex.report.tokens import read_tokens
+
+
+class Page(html.parser.HTMLParser):
+    """What a browser would find: elements, their attributes, and the text outside of styles."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.words, self._style = [], [], False
+        self.feed(text)
+        self.text = "".join(self.words)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        self._style = tag == "style"
+
+    def handle_endtag(self, tag):
+        self._style = False
+
+    def handle_data(self, data):
+        if not self._style:
+            self.words.append(data)
+
+    def tips(self):
+        return [attributes["data-tip"] for _, attributes in self.elements if "data-tip" in attributes]
+
+
+def page_of(tmp_path, rows, tail="", **options):
+    """The page about these rows."""
+    return Page(batch_report(write(tmp_path / "out.jsonl", rows, tail), **options))
+
+
+def assert_harmless(page):
+    """Nothing on the page can run or fetch."""
+    assert not [
+        tag for tag, _ in page.elements if tag in {"script", "iframe", "object", "embed", "img", "base", "form"}
+    ]
+    for tag, attributes in page.elements:
+        assert not [name for name in attributes if name.startswith("on")], tag
+        assert attributes.get("href", "data:,") == "data:,"
+        assert "src" not in attributes
+
+
+def test_page_counts(tmp_path):
+    """The page gives the numbers of rows done and failed, and every picture."""
+    page = page_of(tmp_path, many_rows(300), tokenizer=Words())
+    assert "300 rows" in page.text
+    failed = sum(made["status"] == "error" for made in many_rows(300))
+    assert f"rows failed{failed}1 kinds of error" in page.text.replace("\n", "")
+    pictures = [attributes["aria-label"].split(".")[0] for tag, attributes in page.elements if tag == "figure"]
+    assert pictures == [
+        "Progress", "Time of a row", "Tokens sampled", "Tokens of the prompt", "Perplexity", "Where the time went",
+    ]  # fmt: skip
+    assert_harmless(page)
+
+
+def test_same_file_same_page(tmp_path):
+    """The rows to show are drawn the same way every time."""
+    path = write(tmp_path / "out.jsonl", many_rows(100))
+    assert batch_report(path) == batch_report(path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "tail"),
+    [
+        ([], ""),
+        ([], '{"id": "torn", "mod'),
+        ([failed_row(n) for n in range(5)], "\n\n[]\n\x00\n"),
+        ([row()], ""),
+    ],
+    ids=["empty", "torn", "all failed", "one"],
+)
+def test_odd_files(tmp_path, rows, tail):
+    """A file that is empty, torn, or full of failures gives a page that says so."""
+    page = page_of(tmp_path, rows, tail)
+    assert f"{len(rows)} rows" in page.text
+    assert ("left out" in page.text) == bool(tail)
+    assert_harmless(page)
+
+
+HOSTILE = [
+    "</script><script>alert(1)</script>", "</style><img src=x onerror=alert()>", '" onmouseover="alert(1)', "{{7*7}}{%",
+    "\x00\x07\x1b[31m\x7f\x85", "\u202eevil\u2066", "👩‍👩‍👧‍👦🏳️‍🌈", "\ud800lone\udfff", "]]>--><!--", "&lt;&#x202e;",
+]  # fmt: skip
+
+
+def test_hostile_words(tmp_path):
+    """Whatever a server, a model or an input says is shown as text, with what would hide or reorder it made visible."""
+    every = "".join(HOSTILE)
+    rows = [failed_row(n, message=word, kind=word, id=word, model=word) for n, word in enumerate(HOSTILE)]
+    for number, word in enumerate(HOSTILE, len(rows)):
+        rows.append(row(number, id=word, model=word))
+        rows[-1]["sequences"][0] |= {"text": word, "stop_reason": word}
+
+    class Tokenizer(Words):
+        def decode(self, ids):
+            return every * len(ids)
+
+    path = write(tmp_path / "out.jsonl", rows)
+    for tokenizer in (None, Tokenizer()):
+        text = batch_report(path, tokenizer=tokenizer, title=every)
+        text.encode()
+        page = Page(text)
+        assert_harmless(page)
+        assert not [word for word in HOSTILE if shown(word) not in page.text]
+        assert not set(text) & set("\x00\x07\x1b\x7f\x85\u202e\u2066")
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+some_fields = st.dictionaries(st.sampled_from(sorted(row())), values)
+some_columns = st.dictionaries(st.sampled_from(["tokens", "logprobs", "topk_logprobs", "text", "stop_reason"]), values)
+
+
+@settings(deadline=None)
+@given(some_fields, some_columns, st.sampled_from(["ok", "error"]))
+def test_any_row_is_read(changes, sequence, status):
+    """A row whose values are of any kind is read as far as it makes sense."""
+    made = row() | changes | {"status": status}
+    if isinstance(made["sequences"], list):
+        made["sequences"] = [*made["sequences"], row()["sequences"][0] | sequence]
+    line = json.dumps(made).encode()
+    scan = Scan()
+    scan.read([line])
+    assert scan.rows == 1
+    from tinkex.report.batch import _sample
+
+    for decode in (None, Words().decode):
+        for picked in scan.picked():
+            assert _sample(picked, lambda model, decode=decode: decode)["id"] is not None
+    scan.timeline.points()
+
+
+def test_openai_rows(tmp_path):
+    """Rows in OpenAI's form give the same: text, tokens with their alternatives, and errors."""
+    content = [{"token": " hi", "logprob": -0.5, "top_logprobs": [{"token": " ho", "logprob": -1.0}]}]
+    chat = {
+        "id": "b", "custom_id": "mine", "model": "m", "fingerprint": "0", "status": "ok", "error": None,
+        "response": {"status_code": 200, "body": {
+            "choices": [{"message": {"content": " hi"}, "finish_reason": "length", "logprobs": {"content": content}}],
+            "usage": {"prompt_tokens": 7, "completion_tokens": 1},
+        }},
+    }  # fmt: skip
+    bad = {**chat, "status": "error", "response": None, "error": {"code": "rate_limit", "message": "slow down"}}
+    page = page_of(tmp_path, [chat, bad])
+    assert "mine" in page.text
+    assert "cut at max_tokens" in page.text
+    assert "slow down" in page.text
+    assert "tell no times" in page.text
+    assert any("60.7 %" in tip and "␣ho" in tip for tip in page.tips())
+
+
+def test_errors_are_counted_by_kind(tmp_path):
+    """Messages that differ in numbers and ids only are one kind of error, the commonest first."""
+    rows = [failed_row(n, f"request req-{n} failed") for n in range(5)] + [failed_row(9, "boom", "ValueError")]
+    page = page_of(tmp_path, rows)
+    assert page.text.index("request req-0 failed") < page.text.index("boom")
+    assert "request req-1 failed" not in page.text.partition("Rows")[0]
+
+
+def test_memory_is_bounded(tmp_path):
+    """Ten times the rows need hardly more memory."""
+
+    def peak(count):
+        lines = (json.dumps(made).encode() for made in many_rows(count))
+        tracemalloc.start()
+        Scan().read(lines)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert peak(1000) < peak(100) + 300_000
+
+
+# Numbers
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=300), st.sampled_from([0.05, 0.5, 0.95]))
+def test_quantiles(numbers, part):
+    """A quantile is right to half a per cent of its value."""
+    histogram = Histogram()
+    for number in numbers:
+        histogram.add(number)
+    exact = sorted(numbers)[max(0, math.ceil(part * len(numbers)) - 1)]
+    assert histogram.quantile(part) == pytest.approx(exact, rel=0.006, abs=2e-6)
+
+
+@given(st.lists(st.floats(0, 1e4), min_size=1, max_size=300), st.sampled_from([0.0, 1.0]))
+def test_bars(numbers, step):
+    """Bars are of one width, at most a few dozen, and lose only what lies far beyond the rest."""
+    histogram = Histogram()
+    for number in numbers:
+        histogram.add(number)
+    bars = histogram.bars(step=step)
+    assert 1 <= len(bars) <= 40
+    assert sum(bar.count for bar in bars) >= 0.98 * len(numbers) - 1
+    assert all(math.isclose(bar.high - bar.low, bars[0].high - bars[0].low, rel_tol=1e-6, abs_tol=1e-9) for bar in bars)
+
+
+times = st.tuples(st.floats(0, 1e9), st.floats(0, 1e4))
+
+
+@settings(max_examples=30)
+@given(st.lists(times, min_size=1, max_size=60))
+def test_timeline_loses_nothing(spans):
+    """However long the run and whatever the order, every row is in one of a few hundred stretches."""
+    timeline = Timeline()
+    for began, seconds in spans:
+        timeline.add(began, began + seconds, failed=False, tokens=2)
+    points = timeline.points()
+    assert len(points) <= 200
+    assert sum(point.done for point in points) == len(spans)
+    assert sum(point.tokens for point in points) == 2 * len(spans)
+    assert max(point.in_flight for point in points) <= len(spans)
+
+
+def test_time_between_runs_is_left_out():
+    """A run that goes on the next day is shown next to the first."""
+    timeline = Timeline()
+    for day in (0, 86_400):
+        for second in range(60):
+            began = BEGAN + day + second
+            timeline.add(began, began + 1.0, failed=False, tokens=1)
+    assert sum(point.resumed for point in timeline.points()) == 1
+    assert timeline.working < 200
+
+
+def test_pauses():
+    """A pause is a stretch in which rows are under way and none ends, longer than rows usually take."""
+    timeline, waits = Timeline(), Histogram()
+    for number in range(100):
+        began = BEGAN + number / 10
+        held = began + 30 if number >= 50 else began
+        timeline.add(began, held + 0.5, failed=False, tokens=1)
+        waits.add(0.5)
+    pauses = find_pauses(timeline.points(), timeline.width, waits)
+    assert [round(pause.seconds) for pause in pauses] == [30]
+    assert find_pauses([], 1.0, waits) == []
+
+
+# Tokens
+
+
+def test_tokens_that_share_a_character():
+    """Tokens that only together make a character are one piece, as likely as all of them."""
+    parts = {1: b"a ", 2: "🎉".encode()[:2], 3: "🎉".encode()[2:], 4: b"!", 5: b"\xff"}
+    decode = lambda ids: b"".join(parts[token] for token in ids).decode(errors="replace")  # noqa: E731
+    tokens = read_tokens([1, 2, 3, 4, 5], [None, -1.0, -0.5, -2.0, -3.0], decode)
+    assert [(token.text, token.ids, token.logprob) for token in tokens] == [
+        ("a ", (1,), None), ("🎉", (2, 3), -1.5), ("!", (4,), -2.0), ("�", (5,), -3.0),
+    ]  # fmt: skip
+
+
+@given(st.text(max_size=40))
+def test_pieces_join_to_the_text(text):
+    """The pieces of a text, whatever it is, are the text."""
+    data = text.encode("utf-8", "replace")
+    decode = lambda ids: bytes(ids).decode(errors="replace")  # noqa: E731
+    tokens = read_tokens(data, None, decode)
+    assert "".join(token.text for token in tokens) == data.decode()
+    assert [number for token in tokens for number in token.ids] == list(data)
+
+
+@pytest.mark.parametrize(("probability", "shade"), [(0.95, 0), (0.6, 1), (0.3, 2), (0.1, 3), (0.02, 4), (0.001, 5)])
+def test_shades(probability, shade):
+    """The less likely a token, the darker."""
+    assert read_tokens([FIRST_ID], [math.log(probability)], Words().decode)[0].shade == shade
+
+
+def test_logprobs_page():
+    """The page about one text has each token with its probability and what else could have stood there."""
+    others = [None, [(102, -0.7)], []]
+    logprobs = [None, math.log(0.25), -0.1]
+    page = Page(logprobs_report([100, 101, 106], logprobs, Words(), alternatives=others, model="<m>"))
+    assert_harmless(page)
+    assert "<m>" in page.text
+    assert "</script><script>" in page.text
+    found = [tip for tip in page.tips() if "25.0 %" in tip]
+    assert len(found) == 1
+    assert "␣brown" in found[0]
+    assert "token 101" in found[0]
+
+
+def test_no_tokenizer_is_fetched(tmp_path, monkeypatch):
+    """A model's tokenizer that is not on this machine stays away: text is shown as text, tokens as numbers."""
+    hub = pytest.importorskip("huggingface_hub")
+    monkeypatch.setattr(hub, "hf_hub_download", None)
+    page = page_of(tmp_path, [row(model="no/such-model"), row(1, model="tinker://run/sampler_weights/1")])
+    assert " the quick brown" in page.text
+    assert any("token 100" in tip for tip in page.tips())
+
+
+# The commands
+
+
+def test_command(tmp_path):
+    """`tinkex batch report` writes the page beside the output and prints where."""
+    path = write(tmp_path / "out.jsonl", many_rows(20))
+    result = CliRunner().invoke(app, ["batch", "report", str(path)])
+    assert (result.exit_code, result.stdout.strip(), result.stderr) == (0, str(tmp_path / "out.html"), "")
+    assert "20 rows" in (tmp_path / "out.html").read_text()
+    again = CliRunner().invoke(app, ["batch", "report", str(path), "-o", str(path)])
+    assert again.exit_code == 2
+    assert len(path.read_text().splitlines()) == 20
+
+
+def test_missing_extra(tmp_path, monkeypatch):
+    """Without the extra the command names it."""
+    monkeypatch.setitem(sys.modules, "altair", None)
+    for name in ("batch", "charts"):
+        monkeypatch.delitem(sys.modules, f"tinkex.report.{name}", raising=False)
+        monkeypatch.delattr(f"tinkex.report.{name}", raising=False)
+    result = CliRunner().invoke(app, ["batch", "report", str(write(tmp_path / "out.jsonl", []))])
+    assert result.exit_code == 2
+    assert "tinkex[report]" in result.stderr

@@ -1,0 +1,75 @@
+"""Pages of HTML about samples: the outcome of a batch, and texts coloured by how likely each token was.
+
+A page is complete in itself: it holds no script and asks the network for nothing. `logprobs_report` needs jinja2 (the
+``chat`` and ``cli`` extras bring it), `batch_report` the ``report`` extra.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import pathlib
+from collections.abc import Sequence
+
+from tinkex.report.tokens import Alternatives, Decode
+from tinkex.tokenizers import get_tokenizer, tokenizer_at_hand
+
+__all__ = ["batch_report", "logprobs_report"]
+
+
+def batch_report(
+    output: str | os.PathLike[str], *, tokenizer: object = None, samples: int = 12, title: str | None = None
+) -> str:
+    """Return a page about the output of a batch, finished or not; None of its rows is needed in memory at once.
+
+    Args:
+        output: The JSON lines that `tinkex batch run` wrote, in either form. Lines that are no rows are counted.
+        tokenizer: What shows tokens as text: a name, a path or an object with `encode` and `decode`. None: each model's
+            own if this machine has it already; else the tokens are shown as numbers, beside the text.
+        samples: How many rows to show, drawn at random; the longest, the slowest and the like are shown as well.
+        title: What to call it; None for the name of the file.
+
+    Raises OSError for a file that cannot be read, ImportError without the ``report`` extra.
+    """
+    from tinkex.report.batch import batch_page
+    from tinkex.report.scan import Scan
+
+    path = pathlib.Path(output)
+    scan = Scan(samples)
+    with path.open("rb") as lines:
+        scan.read(lines)
+    return batch_page(scan, title or path.name, functools.cache(lambda model: _decoder(tokenizer, model)))
+
+
+def logprobs_report(
+    ids: Sequence[int],
+    logprobs: Sequence[float | None] | None,
+    tokenizer: object,
+    *,
+    alternatives: Sequence[Alternatives | None] | None = None,
+    title: str = "Log-probabilities",
+    model: str = "",
+) -> str:
+    """Return a page with one text, each token coloured by how likely it was.
+
+    Args:
+        ids: The tokens.
+        logprobs: A natural log-probability a token, None where it is not known: what `compute_logprobs` gives.
+        tokenizer: A model's name, a path, or an object with `encode` and `decode`.
+        alternatives: What else could have stood in each place, likeliest first: rows of `topk_prompt_logprobs`.
+        title: The heading.
+        model: The name to put under it.
+
+    Raises TokenizerError where there is no tokenizer to be had, ImportError without jinja2.
+    """
+    from tinkex.report.tokens import read_tokens
+    from tinkex.report.tokens_page import tokens_page
+
+    return tokens_page(read_tokens(ids, logprobs, get_tokenizer(tokenizer).decode, alternatives), title, model)
+
+
+def _decoder(tokenizer: object, model: str) -> Decode | None:
+    if tokenizer is not None:
+        return get_tokenizer(tokenizer).decode
+    found = tokenizer_at_hand(model)
+    return None if found is None else found.decode

@@ -1,0 +1,39 @@
+"""The templates that pages are filled into; whatever is filled in is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import jinja2
+
+from tinkex._version import __version__
+from tinkex.report._shown import shortened, shown
+from tinkex.report.spelling import amount, duration, figures
+from tinkex.report.tokens import visible
+
+_LONGEST_MESSAGE = 2000
+
+
+def fill(template: str, **words: Any) -> str:
+    """Fill one template; a word that is missing is an error."""
+    return _templates().get_template(template).render(version=__version__, **words)
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("tinkex.report"), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    filters: dict[str, Callable[..., str]] = {
+        "amount": amount,
+        "duration": duration,
+        "figures": figures,
+        "short": lambda text: shortened(text, _LONGEST_MESSAGE),
+        "shown": shown,
+        "visible": visible,
+    }
+    made.filters.update(filters)
+    return made

@@ -1,0 +1,95 @@
+"""Distributions of millions of numbers in a few kilobytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Final
+
+import attrs
+
+_STEP: Final = math.log(1.005)  # numbers this close share a bucket: quantiles are right to a quarter of a percent
+_LEAST: Final = 1e-6
+
+
+@attrs.frozen
+class Bar:
+    """How many numbers lie from `low` up to `high`."""
+
+    low: float
+    high: float
+    count: int
+
+
+class Histogram:
+    """Counts numbers from 0 up; one thread at a time.
+
+    >>> histogram = Histogram()
+    >>> for number in range(1, 1001):
+    ...     histogram.add(number)
+    >>> histogram.count, round(histogram.quantile(0.5)), histogram.most
+    (1000, 500, 1000)
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total = 0.0
+        self.least = math.inf
+        self.most = 0.0
+        self._buckets: dict[int, int] = {}
+
+    def add(self, number: float) -> None:
+        """Count one number; what is negative, infinite or no number is left out."""
+        if not 0 <= number < math.inf:
+            return
+        self.count += 1
+        self.total += number
+        self.least = min(self.least, number)
+        self.most = max(self.most, number)
+        key = round(math.log(max(number, _LEAST)) / _STEP)
+        self._buckets[key] = self._buckets.get(key, 0) + 1
+
+    @property
+    def mean(self) -> float:
+        """The mean; 0 without numbers."""
+        return self.total / self.count if self.count else 0.0
+
+    def quantile(self, part: float) -> float:
+        """The number that this part of all numbers does not exceed; 0 without numbers."""
+        wanted = part * self.count
+        reached = 0
+        for value, count in self._sorted():
+            reached += count
+            if reached >= wanted:
+                return value
+        return 0.0
+
+    def bars(self, most: int = 36, *, step: float = 0.0) -> list[Bar]:
+        """Divide the range into at most so many bars of equal width, a multiple of `step`.
+
+        What lies beyond 99 % of the numbers, and far from them, is left out.
+        """
+        if not self.count:
+            return []
+        usual = self.quantile(0.99)
+        last = self.most if self.most < 1.5 * usual else usual
+        width = max(_round_step((last - self.least) / most), step) or max(self.least, 1.0) / 10
+        low = math.floor(self.least / width)
+        counts = [0] * (math.floor(last / width) - low + 1)
+        for value, count in self._sorted():
+            place = math.floor(value / width) - low
+            if 0 <= place < len(counts):
+                counts[place] += count
+        return [Bar((low + place) * width, (low + place + 1) * width, count) for place, count in enumerate(counts)]
+
+    def _sorted(self) -> Iterator[tuple[float, int]]:
+        for key in sorted(self._buckets):
+            yield min(max(math.exp(key * _STEP), self.least), self.most), self._buckets[key]
+
+
+def _round_step(least: float) -> float:
+    """The next larger 1, 2 or 5 times a power of ten."""
+    if least <= 0:
+        return 0.0
+    power = 10.0 ** math.floor(math.log10(least))
+    return float(next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least * 0.999999))

@@ -1,0 +1,181 @@
+"""One line of a batch's output as the report reads it, in either of its forms and whatever is wrong with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from tinkex._wire.json_bytes import decode_json
+from tinkex.report.tokens import Alternatives, Token
+
+PHASES: Final = ("queued", "submit", "wait", "fetch")
+"""The parts of a row's time, in the order in which they pass."""
+
+_LONGEST_NAME: Final = 200
+
+
+@attrs.frozen
+class Sampled:
+    """One sequence of a row: `tokens` where the form spells them, else `ids`."""
+
+    text: str
+    ids: Sequence[int]
+    logprobs: Sequence[float | None] | None
+    stop_reason: str
+    alternatives: Sequence[Alternatives] | None = None
+    tokens: Sequence[Token] = ()
+
+    @property
+    def length(self) -> int:
+        """How many tokens, 0 where they were left out."""
+        return len(self.ids) or len(self.tokens)
+
+
+@attrs.frozen
+class Failure:
+    """Why a row failed."""
+
+    kind: str
+    message: str
+    status: int | None = None
+
+
+@attrs.frozen
+class Row:
+    """One row. None stands for what the row does not tell; times are seconds since 1970, durations seconds."""
+
+    id: str
+    model: str
+    failure: Failure | None
+    sequences: Sequence[Sampled]
+    began: float | None
+    ended: float | None
+    timing: Mapping[str, float]
+    attempts: int
+    prompt_length: int | None
+    sampled_length: int
+    prompt_ids: Sequence[int] = ()
+    prompt_logprobs: Sequence[float | None] | None = None
+    prompt_alternatives: Sequence[Alternatives] | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """From the row's beginning to its end."""
+        return None if self.began is None or self.ended is None else max(0.0, self.ended - self.began)
+
+
+def read_row(line: bytes) -> Row:
+    """Read one line; raises ValueError for one that is no row: torn, or something else altogether."""
+    fields = decode_json(line)
+    if not isinstance(fields, dict) or fields.get("status") not in {"ok", "error"}:
+        raise ValueError("not a row of a batch's output")
+    body = _mapping(_mapping(fields.get("response")).get("body"))
+    sequences = [_choice(_mapping(one)) for one in _list(body.get("choices"))] if body else None
+    if sequences is None:
+        sequences = [_sequence(_mapping(one)) for one in _list(fields.get("sequences"))]
+    usage = _mapping(fields.get("usage") or body.get("usage"))
+    prompt_ids = _ids(fields.get("prompt_tokens"))
+    prompt_length = _number(usage.get("prompt_tokens"))
+    sampled_length = _number(usage.get("sampled_tokens", usage.get("completion_tokens")))
+    timing = _mapping(fields.get("timing"))
+    return Row(
+        id=_name(fields.get("custom_id", fields.get("id"))),
+        model=_name(fields.get("model")),
+        failure=_failure(_mapping(fields.get("error"))) if fields["status"] == "error" else None,
+        sequences=sequences,
+        began=_number(fields.get("started_at")),
+        ended=_number(fields.get("finished_at")),
+        timing={name: seconds for name in PHASES if (seconds := _number(timing.get(name))) is not None},
+        attempts=int(_number(fields.get("attempts")) or 1),
+        prompt_length=int(prompt_length) if prompt_length is not None else len(prompt_ids) or None,
+        sampled_length=int(sampled_length) if sampled_length is not None else sum(one.length for one in sequences),
+        prompt_ids=prompt_ids,
+        prompt_logprobs=_logprobs(fields.get("prompt_logprobs")),
+        prompt_alternatives=_alternatives(fields.get("topk_prompt_logprobs")),
+    )
+
+
+def _sequence(fields: Mapping[str, Any]) -> Sampled:
+    return Sampled(
+        _text(fields.get("text")),
+        _ids(fields.get("tokens")),
+        _logprobs(fields.get("logprobs")),
+        _name(fields.get("stop_reason")),
+        _alternatives(fields.get("topk_logprobs")),
+    )
+
+
+def _choice(fields: Mapping[str, Any]) -> Sampled:
+    """A choice of a chat or of a text completion, which spell their tokens."""
+    told = _mapping(fields.get("logprobs"))
+    tokens = [_spelled(_mapping(one)) for one in _list(told.get("content"))]
+    pairs = zip(_list(told.get("tokens")), _list(told.get("token_logprobs")), strict=False)
+    tokens += [Token(_text(text), (), _number(logprob)) for text, logprob in pairs]
+    text = _text(fields.get("text") or _mapping(fields.get("message")).get("content"))
+    logprobs = [token.logprob for token in tokens] or None
+    return Sampled(text, (), logprobs, _name(fields.get("finish_reason")), tokens=tokens)
+
+
+def _spelled(fields: Mapping[str, Any]) -> Token:
+    others = [_mapping(other) for other in _list(fields.get("top_logprobs"))]
+    known = [(_text(other.get("token")), _number(other.get("logprob"))) for other in others]
+    alternatives = tuple((text, logprob) for text, logprob in known if logprob is not None)
+    return Token(_text(fields.get("token")), (), _number(fields.get("logprob")), alternatives)
+
+
+def _failure(fields: Mapping[str, Any]) -> Failure:
+    status = _number(fields.get("status"))
+    return Failure(
+        _name(fields.get("type") or fields.get("code") or "unknown"),
+        _text(fields.get("message")),
+        None if status is None else int(status),
+    )
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _name(value: object) -> str:
+    return "" if value is None else str(value)[:_LONGEST_NAME]
+
+
+def _number(value: object) -> float | None:
+    """A finite number, None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def _ids(value: object) -> list[int]:
+    ids = _list(value)
+    return ids if all(type(token) is int and token >= 0 for token in ids) else []
+
+
+def _logprobs(value: object) -> list[float | None] | None:
+    if not isinstance(value, list) or not value:
+        return None
+    return value if all(one is None or type(one) is float for one in value) else [_number(one) for one in value]
+
+
+def _alternatives(value: object) -> list[Alternatives] | None:
+    """For every place, the other tokens that could have stood there; pairs that are none are left out."""
+    places = [[pair for pair in _list(place) if isinstance(pair, list) and len(pair) == 2] for place in _list(value)]
+    return [
+        [(token, logprob) for token, known in place if type(token) is int and (logprob := _number(known)) is not None]
+        for place in places
+    ] or None

@@ -1,0 +1,111 @@
+"""What happened when, in stretches that grow longer as the run does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Final
+
+import attrs
+
+_FINEST: Final = 0.25
+_MOST: Final = 400
+_DRAWN: Final = 200
+_IDLE: Final = 10.0  # seconds at least
+
+
+@attrs.define
+class Stretch:
+    """What happened in one stretch of time: rows done and failed, tokens sampled, rows begun and ended."""
+
+    done: int = 0
+    failed: int = 0
+    tokens: int = 0
+    begun: int = 0
+    ended: int = 0
+
+    def take(self, other: Stretch) -> None:
+        """Add what happened in another stretch."""
+        self.done += other.done
+        self.failed += other.failed
+        self.tokens += other.tokens
+        self.begun += other.begun
+        self.ended += other.ended
+
+
+@attrs.frozen
+class Point:
+    """One stretch as it is drawn: `at` seconds of work after the beginning, and so many rows in flight at most."""
+
+    at: float
+    done: int
+    failed: int
+    tokens: int
+    in_flight: int
+    resumed: bool
+    """Whether nothing was under way for a long time before; that time is left out of `at`."""
+
+
+class Timeline:
+    """Counts rows by when they began and ended, whatever order they come in; one thread at a time."""
+
+    def __init__(self) -> None:
+        self.width = _FINEST
+        """Seconds a stretch."""
+        self.first = math.inf
+        """When the first row began, in seconds since 1970."""
+        self.last = -math.inf
+        """When the last row ended."""
+        self._stretches: dict[int, Stretch] = {}
+
+    def add(self, began: float, ended: float, *, failed: bool, tokens: int) -> None:
+        """Count one row; times are seconds since 1970."""
+        self.first, self.last = min(self.first, began), max(self.last, ended)
+        self._at(began).begun += 1
+        stretch = self._at(max(began, ended))
+        stretch.ended += 1
+        stretch.tokens += tokens
+        if failed:
+            stretch.failed += 1
+        else:
+            stretch.done += 1
+        while len(self._stretches) > _MOST:
+            self._widen()
+
+    def points(self) -> list[Point]:
+        """The stretches in order, without those in which nothing was under way for long."""
+        while len(points := list(self._walk())) > _DRAWN:
+            self._widen()
+        return points
+
+    @property
+    def working(self) -> float:
+        """Seconds in which rows were under way."""
+        return len(self.points()) * self.width
+
+    def _walk(self) -> Iterator[Point]:
+        under_way = 0
+        before: int | None = None
+        at = 0.0
+        for place in sorted(self._stretches):
+            resumed = False
+            if before is not None and place > before + 1:
+                gap = place - before - 1
+                resumed = under_way <= 0 and gap * self.width > _IDLE
+                for _ in range(0 if resumed else min(gap, 2 * _DRAWN)):
+                    yield Point(at, 0, 0, 0, max(under_way, 0), resumed=False)
+                    at += self.width
+            found = self._stretches[place]
+            yield Point(at, found.done, found.failed, found.tokens, max(under_way, 0) + found.begun, resumed)
+            under_way += found.begun - found.ended
+            before = place
+            at += self.width
+
+    def _at(self, moment: float) -> Stretch:
+        return self._stretches.setdefault(math.floor(moment / self.width), Stretch())
+
+    def _widen(self) -> None:
+        self.width *= 2
+        narrow, self._stretches = self._stretches, {}
+        for place, stretch in narrow.items():
+            self._stretches.setdefault(place // 2, Stretch()).take(stretch)

@@ -1,0 +1,121 @@
+"""Tokens as a reader sees them: their text, how likely each was, and what else could have stood there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+import attrs
+
+from tinkex.report._shown import shown
+
+Decode = Callable[[Sequence[int]], str]
+"""Turns token ids into text."""
+
+Alternatives = Sequence[tuple[int, float]]
+"""Other tokens for one place, the likeliest first, with their natural log-probabilities."""
+
+SHADES: Final = (0.9, 0.5, 0.2, 0.05, 0.01)
+"""Where one shade ends and the next, darker one begins, as probabilities."""
+
+_INCOMPLETE: Final = "\ufffd"
+_LONGEST_CHARACTER: Final = 8  # tokens; what is not readable after so many never will be
+
+
+@attrs.frozen
+class Token:
+    """One piece of text. It stands for several tokens where only together they make a character.
+
+    `logprob` is the natural log-probability of all of them, None where it is not known.
+    """
+
+    text: str
+    ids: tuple[int, ...]
+    logprob: float | None = None
+    alternatives: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def shade(self) -> int | None:
+        """0 for a token that was all but certain, up to 5 for one under 1 %; None where nothing is known."""
+        if self.logprob is None:
+            return None
+        return sum(self.logprob < math.log(limit) for limit in SHADES)
+
+    @property
+    def chance(self) -> str:
+        """The probability for a person."""
+        return "" if self.logprob is None else chance(self.logprob)
+
+    @property
+    def label(self) -> str:
+        """What is known about the token, in a few lines."""
+        known = f"{self.chance}   log p {minus(self.logprob)}" if self.logprob is not None else "log p unknown"
+        lines = [f"{visible(self.text)}   {known}"]
+        lines += [f"token {' + '.join(map(str, self.ids))}"] if self.ids else []
+        lines += ["instead:"] if self.alternatives else []
+        lines += [f"{chance(logprob):>9}  {visible(text)}" for text, logprob in self.alternatives]
+        return "\n".join(lines)
+
+
+def chance(logprob: float) -> str:
+    """The probability in per cent, with as many digits as it takes to tell it from none.
+
+    >>> [chance(logprob) for logprob in (0.0, -0.693147, -7.5, -30)]
+    ['100.0 %', '50.0 %', '0.055 %', '9.4e-12 %']
+    """
+    percent = 100 * math.exp(min(logprob, 0.0))
+    return f"{percent:.1f} %" if percent >= 1 or percent == 0 else f"{percent:.2g} %"
+
+
+def minus(number: float) -> str:
+    """A number with three decimals and a proper minus sign."""
+    return f"{number:.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def visible(text: str) -> str:
+    r"""The text on one line, its spaces and line ends as signs.
+
+    >>> visible(" a\n")
+    '␣a↵'
+    """
+    return shown(text.replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥"))
+
+
+def read_tokens(
+    ids: Sequence[int],
+    logprobs: Sequence[float | None] | None,
+    decode: Decode | None,
+    alternatives: Sequence[Alternatives | None] | None = None,
+) -> list[Token]:
+    """Give every token its text; without `decode` that is its number."""
+    spell = decode or (lambda group: " ".join(map(str, group)))
+    pieces = _pieces(ids, decode) if decode else ((n, n + 1, f"{token} ") for n, token in enumerate(ids))
+    tokens = []
+    for start, end, text in pieces:
+        others = alternatives[start] if alternatives and end - start == 1 and start < len(alternatives) else None
+        spelled = tuple((spell([token]), logprob) for token, logprob in others or ())
+        tokens.append(Token(text, tuple(ids[start:end]), _together(logprobs, start, end), spelled))
+    return tokens
+
+
+def _pieces(ids: Sequence[int], decode: Decode) -> Iterator[tuple[int, int, str]]:
+    """Split into the shortest runs that decode to whole characters, each read after the run before it."""
+    before = start = 0
+    for end in range(1, len(ids) + 1):
+        text = decode(ids[before:end])
+        if text.endswith(_INCOMPLETE) and end < len(ids) and end - start < _LONGEST_CHARACTER:
+            continue
+        yield start, end, text[len(decode(ids[before:start])) :] if start > before else text
+        before, start = start, end
+
+
+def _together(logprobs: Sequence[float | None] | None, start: int, end: int) -> float | None:
+    """The log-probability of a run of tokens, None where that of one is not known."""
+    total = 0.0
+    for place in range(start, end):
+        logprob = logprobs[place] if logprobs and place < len(logprobs) else None
+        if logprob is None or math.isnan(logprob):
+            return None
+        total += logprob
+    return total

@@ -1,0 +1,27 @@
+"""The page about one text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from tinkex.report.frame import fill
+from tinkex.report.spelling import figures
+from tinkex.report.tokens import Token, chance, minus, visible
+
+
+def tokens_page(tokens: Sequence[Token], title: str, model: str) -> str:
+    """Make the page."""
+    known = [token for token in tokens if token.logprob is not None]
+    logprobs = [token.logprob or 0.0 for token in known]
+    scored = sum(len(token.ids) for token in known)
+    tiles = [("tokens", f"{sum(len(token.ids) for token in tokens):,}", f"{scored:,} with a log-probability")]
+    if known:
+        mean = sum(logprobs) / scored
+        least = min(known, key=lambda token: token.logprob or 0.0)
+        tiles += [
+            ("log-probability", minus(sum(logprobs)), "of the whole text"),
+            ("perplexity", figures(math.exp(min(-mean, 700.0))), f"{chance(mean)} a token"),
+            ("least likely", visible(least.text), chance(least.logprob or 0.0)),
+        ]
+    return fill("logprobs.html", title=title, model=model, tiles=tiles, tokens=tokens, minus=minus)
