@@ -78,6 +78,18 @@ def test_connections_of_samples_in_turn(server):
         assert server.connections == before
 
 
+def test_connections_of_a_burst(server):
+    """However many samples come at once, answers that come soon make do with two connections a worker."""
+    clock = ManualClock()  # by which every answer comes at once
+    service = make_service(server, clock=clock)
+    client = service.create_sampling_client(base_model=MODEL)
+    before = server.connections
+    all_done([client.sample(PROMPT, PARAMS) for _ in range(3 * MANY)])
+    opened = server.connections - before
+    service.close(timeout=0.0)
+    assert opened <= 2 * WORKERS
+
+
 def test_connections_and_threads_of_samples_in_flight(server):
     """In flight, a sample has one connection where it polls for itself, and no thread."""
     with sampling(server) as client:

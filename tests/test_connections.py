@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from tinkex._connections import _IDLE_SECONDS, Connection, ConnectionPool, Lease
+from tinkex._connection import Connection
+from tinkex._connections import _IDLE_SECONDS, _SETTLING_SECONDS, ConnectionPool, Lease
 from tinkex._job import Job, Jobs
 from tinkex._threads import ElasticPool, WorkerPool
 from tinkex._waiter import Waiter
@@ -49,7 +50,7 @@ class Bench:
         future = ClientFuture(None)
 
         def story():
-            return (yield Lease(self.pool, float("inf"), urgent=urgent))
+            return (yield Lease(self.pool, urgent=urgent))
 
         job = Job(self.jobs, story, future)
         future.on_cancel(job.interrupt)
@@ -118,7 +119,7 @@ def test_a_thread_that_cannot_be_had(bench, monkeypatch):
         errors = [lease.exception(5) for lease in leases]
     assert {type(error) for error in errors} == {APIConnectionError}
     assert "can't start new thread" in str(errors[0])
-    assert (bench.pool.open, bench.pool._busy) == (0, 0)
+    assert (bench.pool.open, bench.pool._opening, bench.pool._parked) == (0, 0, 0)
     bench.lease().result(5).close()
 
 
@@ -136,14 +137,20 @@ def test_submissions_go_before_polls(bench):
         connection.close()
 
 
-def test_a_parked_connection_is_not_at_work(bench):
-    """While one waits for the server another may be opened, up to the limit."""
+def test_a_connection_parked_for_a_while_is_not_at_work(bench):
+    """While one waits for the server another may be opened, up to the limit; not at once: an answer may be near."""
     held = [bench.lease().result(5) for _ in range(3)]
     waiting = bench.lease()
     bench.settle()
     assert not waiting.done()
     job = Job(bench.jobs, lambda: iter(()), ClientFuture(None))
     held[0].park(job, 1)
+    bench.clock.advance(0.9 * _SETTLING_SECONDS)
+    bench.settle()
+    assert not waiting.done()
+    for _ in range(3):
+        bench.clock.advance(_SETTLING_SECONDS)
+        bench.settle()
     fourth = waiting.result(5)
     assert fourth not in held
     assert bench.pool.open == 4
@@ -186,7 +193,7 @@ def test_a_refused_connection_is_its_jobs_error_alone(bench):
         with pytest.raises(OSError, match="no"):
             lease.result(5)
     bench.settle()
-    assert (bench.pool.open, bench.pool._busy) == (0, 0)
+    assert (bench.pool.open, bench.pool._opening, bench.pool._parked) == (0, 0, 0)
     bench.dialer.refuse = None
     bench.lease().result(5).release(reusable=True)
 
@@ -201,7 +208,7 @@ def test_a_job_that_was_cancelled_in_line_is_passed_over(bench):
     assert waiting.result(5) is held[0]
     for connection in held:
         connection.release(reusable=False)
-    assert (bench.pool.open, bench.pool._busy) == (0, 0)
+    assert (bench.pool.open, bench.pool._opening, bench.pool._parked) == (0, 0, 0)
 
 
 def test_a_closed_pool_keeps_nothing(bench):
@@ -248,6 +255,6 @@ def test_many_jobs_on_few_connections():
         assert len(done) == 1000
         bench.settle()
         assert bench.pool.open <= 2
-        assert bench.pool._busy == 0
+        assert (bench.pool._opening, bench.pool._parked) == (0, 0)
     finally:
         bench.stop()

@@ -82,7 +82,9 @@ class Parts:
         future = ClientFuture(None)
         job = Job(
             self.jobs,
-            lambda: self.transport.exchange(head, body, seconds=seconds, max_body=max_body, pace=Pace(), urgent=urgent),
+            lambda: self.transport.exchange(
+                (head,), body, seconds=seconds, max_body=max_body, pace=Pace(), urgent=urgent
+            ),
             future,
         )
         future.on_cancel(job.interrupt)

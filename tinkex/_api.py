@@ -91,15 +91,13 @@ class Api:
 
         Raises APIConnectionError, APITimeoutError, APIResponseError, CredentialError.
         """
-        head = self._head(endpoint, config, seconds) + extra.encode("latin-1")
-        if endpoint.method != "GET":
-            key = f"X-Idempotency-Key: {self._key_stem}-{next(self._keys)}"
-            head += f"Content-Length: {len(body)}\r\n{key}\r\nx-stainless-retry-count: {retry_count}\r\n".encode()
+        head = self._head(endpoint, config, seconds)  # shared by many calls, most of which wait for long
+        own = self._own_lines(endpoint, body, retry_count, extra)
         renewed = moved = False
         while True:
             credential = yield from self._auth.credential(self._exchange_key, raw=endpoint.raw)
             response = yield from self._transport.exchange(
-                head + self._auth_head(credential),
+                (head, own, self._auth_head(credential)),
                 body,
                 seconds=seconds,
                 max_body=config.max_response_bytes,
@@ -233,6 +231,13 @@ class Api:
             self._heads.clear()
         self._heads[key] = (config.default_headers, head)
         return head
+
+    def _own_lines(self, endpoint: Endpoint, body: bytes, retry_count: int, extra: str) -> bytes:
+        """The part of the head that is this call's alone."""
+        if endpoint.method != "GET":
+            extra += f"Content-Length: {len(body)}\r\nX-Idempotency-Key: {self._key_stem}-{next(self._keys)}\r\n"
+            extra += f"x-stainless-retry-count: {retry_count}\r\n"
+        return extra.encode("latin-1")
 
     def _noted(self, response: Response) -> Response:
         note = response.headers.get("x-deprecation-note")

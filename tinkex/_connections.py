@@ -1,142 +1,35 @@
-"""The connections to one server: who may have one, and what is done with it when it comes back."""
+"""The connections to one server: who may have one, when another is opened, and what is done with those not needed."""
 
 from __future__ import annotations
 
-import select
-import socket
-import weakref
 from collections import deque
 
 from tinkex._clock import Clock
-from tinkex._dialer import Dialer, not_now
-from tinkex._http import ResponseReader
-from tinkex._job import Grant, Job
+from tinkex._connection import Connection
+from tinkex._dialer import Dialer
+from tinkex._job import Job
 from tinkex._locks import new_lock
 from tinkex._threads import ElasticPool
 from tinkex._waiter import Waiter
 from tinkex.errors import APIConnectionError
 
-_RECEIVE_FIRST = 16 * 1024  # what most answers fit in; larger buffers cost page faults
-_RECEIVE_MORE = 256 * 1024
 _IDLE_SECONDS = 30.0
 _TURN_SECONDS = 5.0  # what a long poll may have of a connection that other polls want
 _URGENT_TURN_SECONDS = 1.0  # the same where a submission wants it
-
-
-class Connection(Grant):
-    """One socket, used by one job at a time, never waited on by reading: what is not there yet is waited for parked."""
-
-    __slots__ = (
-        "__weakref__", "_armed", "_not_now", "_parked", "_poll", "_pool", "_secure",
-        "_socket", "_waiter", "fileno", "idle_since", "patient", "reused",
-    )  # fmt: skip
-
-    def __init__(self, raw: socket.socket, pool: ConnectionPool, waiter: Waiter) -> None:
-        self._socket = raw
-        self._secure = type(raw) is not socket.socket
-        self._not_now = not_now(raw)
-        self._pool = pool
-        self._waiter = waiter
-        self._armed = False
-        self._parked = False
-        self._poll = select.poll()
-        self._poll.register(raw, select.POLLIN)
-        self.fileno = raw.fileno()
-        self.idle_since = 0.0
-        self.patient = False  # whether the exchange it carries may be ended for somebody who waits in line
-        self.reused = False  # whether it has carried an exchange before
-
-    def send(self, data: memoryview) -> int:
-        """Send what the kernel takes now; 0 means wait until writable."""
-        try:
-            return self._socket.send(data)
-        except self._not_now:
-            return 0
-
-    def receive(self, reader: ResponseReader) -> bool:
-        """Feed `reader` what has come; True once its response is complete. An early end raises ConnectionResetError."""
-        while True:
-            room = reader.room()
-            size = _RECEIVE_FIRST if not reader.started else _RECEIVE_MORE if room is None else len(room)
-            try:
-                if room is None:
-                    data = self._socket.recv(size)
-                    count = len(data)
-                else:
-                    with room:
-                        count = self._socket.recv_into(room)
-            except self._not_now:
-                return False
-            if not count:
-                if reader.end():
-                    return True
-                raise ConnectionResetError(f"the server closed the connection{' in mid-answer' * reader.started}")
-            if reader.feed(data) if room is None else reader.filled(count):
-                return True
-            if count < size and not self._secure:
-                return False  # saves the call that would say so
-
-    def unpark(self) -> None:
-        """Note that it is at work again, after a wait."""
-        if self._parked:
-            self._parked = False
-            self._pool.unparked(self)
-
-    def readable_within(self, milliseconds: int) -> bool:
-        """Whether something can be read within so short a time that parking would cost more."""
-        return bool(self._poll.poll(milliseconds))
-
-    def park(self, job: Job, epoch: int, *, write: bool = False) -> None:
-        """Have the waiter wake `job` when there is something to read, or room to write."""
-        known, self._armed = self._armed, True
-        if not self._parked:
-            self._parked = True
-            self._pool.parked(self, job, epoch)
-        self._waiter.park(self.fileno, job, epoch, write=write, known=known)
-
-    def is_alive(self) -> bool:
-        """Whether an idle connection can be used again: open, and nothing unasked-for in it."""
-        if not self._poll.poll(0):
-            return True
-        if not self._secure:
-            return False
-        try:
-            self._socket.recv(1)
-        except self._not_now:
-            return True  # a TLS session ticket: no answer, and no end
-        except OSError:
-            pass
-        return False
-
-    def give_back(self) -> None:
-        """Return it unused, to the pool."""
-        self._pool.release(self)
-
-    def release(self, *, reusable: bool) -> None:
-        """Return it after an exchange, to be used again or closed."""
-        self.unpark()
-        if reusable:
-            self.reused = True
-            self._pool.release(self)
-        else:
-            self._pool.discard(self)
-
-    def close(self) -> None:
-        """Close the socket, at once and without a word to the peer."""
-        self._waiter.forget(self.fileno)
-        self._socket.close()
+_SETTLING_SECONDS = 0.01  # for so long a parked connection counts as at work: its answer may be about to come
+_SWEEP, _GROWTH = 0, 1  # the epochs of the pool's two timers
 
 
 class Lease:
-    """A wait for a connection; yields a `Connection`, or raises the error of opening one."""
+    """A wait for a connection, however long; yields a `Connection`, or raises the error of opening one."""
 
-    __slots__ = ("_fresh", "_pool", "_urgent", "until")
+    __slots__ = ("_fresh", "_pool", "_urgent")
+    until = float("inf")
 
-    def __init__(self, pool: ConnectionPool, until: float, *, urgent: bool, fresh: bool = False) -> None:
+    def __init__(self, pool: ConnectionPool, *, urgent: bool, fresh: bool = False) -> None:
         self._pool = pool
         self._urgent = urgent
         self._fresh = fresh
-        self.until = until
 
     def arm(self, job: Job, epoch: int) -> None:
         """Take an idle one at once, open one, or stand in line."""
@@ -146,10 +39,11 @@ class Lease:
 class ConnectionPool:
     """At most `most` open connections; jobs beyond that stand in line, submissions before polls.
 
-    New ones are opened while fewer than `busiest` are at work. One that waits for the server, parked, is not at work:
-    so quick answers make do with a few connections, and slow ones get as many as they need. Once no more may be opened,
-    long polls end early, the oldest first, for those in line. Idle connections are used last in, first out, so that the
-    surplus grows old and is closed after 30 s.
+    New ones are opened while fewer than `busiest` are at work. One that has waited for the server for a while, parked,
+    is not at work, and as many may be at work as have waited so. Thus quick answers make do with a few connections, and
+    slow ones get as many as they need: twice as many every 10 ms. Once no more may be opened, long polls end early, the
+    oldest first, for those in line. Idle connections are used last in, first out, so that the surplus grows old and is
+    closed after 30 s.
     """
 
     def __init__(
@@ -170,16 +64,21 @@ class ConnectionPool:
         self._most = most
         self._most_idle = most_idle
         self._busiest = busiest
-        self._all: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._all: set[Connection] = set()
         self._lock = new_lock()  # guards all below
         self._idle: deque[Connection] = deque()
         self._urgent: deque[tuple[Job, int]] = deque()
         self._patient: deque[tuple[Job, int]] = deque()
         self._resting: dict[Connection, tuple[Job, int, float]] = {}  # parked in long polls, oldest first
-        self._busy = 0  # being opened, or leased and not parked
+        self._hastened = 0  # parked in long polls that will end for somebody in line
+        self._parked = 0
+        self._parks = [0, 0]  # how many were parked in the settling time before this one, and in this one
+        self._settling_since = float("-inf")
+        self._opening = 0
+        self._growing = False
         self._sweeping = False
         self._closed = False
-        self.open = 0
+        self.open = 0  # or being opened
 
     def lease(self, job: Job, epoch: int, *, urgent: bool, fresh: bool) -> None:
         """See `Lease`."""
@@ -189,7 +88,6 @@ class ConnectionPool:
                 if idle is None:
                     (self._urgent if urgent else self._patient).append((job, epoch))
                     break
-                self._busy += 1
             if idle.is_alive():
                 if not job.wake(epoch, idle):
                     self.release(idle)
@@ -198,14 +96,17 @@ class ConnectionPool:
         else:
             with self._lock:
                 self._urgent.appendleft((job, epoch))
-        self._grow(at_least_one=fresh)
+        self._grow(at_least=int(fresh))
 
     def parked(self, connection: Connection, job: Job, epoch: int) -> None:
         """A leased connection waits for the server: somebody else may be served by a new one."""
         with self._lock:
-            self._busy -= 1
+            now = self._clock.monotonic()
+            self._move_on(now)
+            self._parked += 1
+            self._parks[1] += 1
             if connection.patient:
-                self._resting[connection] = (job, epoch, self._clock.monotonic())
+                self._resting[connection] = (job, epoch, now)
             wanted = bool(self._urgent or self._patient)
         if wanted:
             self._grow()
@@ -213,8 +114,9 @@ class ConnectionPool:
     def unparked(self, connection: Connection) -> None:
         """It is at work again."""
         with self._lock:
-            self._busy += 1
-            self._resting.pop(connection, None)
+            self._parked -= 1
+            if connection.patient and self._resting.pop(connection, None) is None:
+                self._hastened -= 1
 
     def release(self, connection: Connection) -> None:
         """Hand a usable connection to the next in line, or keep it."""
@@ -222,7 +124,6 @@ class ConnectionPool:
             if next_in_line[0].wake(next_in_line[1], connection):
                 return
         with self._lock:
-            self._busy -= 1
             connection.idle_since = self._clock.monotonic()
             surplus = self._closed or len(self._idle) >= self._most_idle
             sweep = not surplus and not self._sweeping
@@ -234,12 +135,18 @@ class ConnectionPool:
         if surplus:
             connection.close()
         if sweep:
-            self._waiter.call_at(connection.idle_since + _IDLE_SECONDS, self, 0)
+            self._waiter.call_at(connection.idle_since + _IDLE_SECONDS, self, _SWEEP)
 
     def discard(self, connection: Connection) -> None:
         """Close a leased connection; the next in line may open another."""
         connection.close()
-        self._lost()
+        with self._lock:
+            self.open -= 1
+        self._grow()
+
+    def closed(self, connection: Connection) -> None:
+        """Forget it."""
+        self._all.discard(connection)
 
     def close(self) -> None:
         """Close what is idle, and whatever comes back from now on."""
@@ -258,7 +165,20 @@ class ConnectionPool:
             connection.close()
 
     def wake(self, epoch: int, value: object) -> bool:
-        """Close connections that have been idle for long; called by the waiter."""
+        """Time to close what has been idle for long, or to see to those in line; called by the waiter."""
+        if epoch == _GROWTH:
+            with self._lock:
+                self._growing = False
+            self._grow()
+        else:
+            self._sweep()
+        return True
+
+    def is_waiting(self, epoch: int) -> bool:
+        """Whether that timer still has a purpose."""
+        return self._growing if epoch == _GROWTH else self._sweeping
+
+    def _sweep(self) -> None:
         now = self._clock.monotonic()
         old: list[Connection] = []
         with self._lock:
@@ -270,65 +190,81 @@ class ConnectionPool:
         for connection in old:
             connection.close()
         if oldest is not None:
-            self._waiter.call_at(oldest + _IDLE_SECONDS, self, 0)
-        return True
+            self._waiter.call_at(oldest + _IDLE_SECONDS, self, _SWEEP)
 
-    def is_waiting(self, epoch: int) -> bool:
-        """Whether the sweep still has a purpose."""
-        return self._sweeping
-
-    def _grow(self, *, at_least_one: bool = False) -> None:
-        """Open a connection for the line, where that is right."""
+    def _grow(self, *, at_least: int = 0) -> None:
+        """Open connections for the line, where that is right; look again later where it may become right."""
         with self._lock:
-            full = self.open >= self._most
-            grow = not full and (at_least_one or self._busy < self._busiest)
-            self._busy += grow
-            self.open += grow
-        if full:
-            self._hasten()
-        elif grow:
-            try:
-                self._threads.submit(self._open)
-            except RuntimeError as error:  # no thread can be had
-                while (next_in_line := self._next()) is not None:
-                    failure = APIConnectionError(f"No connection could be opened: {error}. Nothing was sent.")
-                    next_in_line[0].wake(next_in_line[1], failure)
-                self._lost()
-
-    def _hasten(self) -> None:
-        """No more may be opened: have the poll that has been parked longest end once it has had its turn."""
-        with self._lock:
-            if not self._resting:
+            line = len(self._urgent) + len(self._patient) - self._opening
+            if line <= 0:
                 return
-            job, epoch, since = self._resting.pop(next(iter(self._resting)))
+            now = self._clock.monotonic()
+            wanted = max(at_least, min(line, self._room_at_work(now)))
+            count = max(0, min(wanted, self._most - self.open))
+            self.open += count
+            self._opening += count
+            full = count < wanted
+            later = count < line and not full and not self._growing
+            self._growing |= later
+        if full:
+            self._hasten(line)
+        if later:
+            self._waiter.call_at(now + _SETTLING_SECONDS, self, _GROWTH)
+        try:
+            while count:
+                self._threads.submit(self._open)
+                count -= 1
+        except RuntimeError as error:  # no thread can be had
+            with self._lock:
+                self.open -= count
+                self._opening -= count
+            while (next_in_line := self._next()) is not None:
+                failure = APIConnectionError(f"No connection could be opened: {error}. Nothing was sent.")
+                next_in_line[0].wake(next_in_line[1], failure)
+
+    def _room_at_work(self, now: float) -> int:
+        """How many more may be at work; call it with the lock."""
+        self._move_on(now)
+        settled = max(0, self._parked - sum(self._parks))
+        return max(self._busiest, settled) - (self.open - len(self._idle) - settled)
+
+    def _move_on(self, now: float) -> None:
+        """Begin to count anew once the settling time is over; call it with the lock."""
+        passed = now - self._settling_since
+        if passed >= _SETTLING_SECONDS:
+            self._parks = [self._parks[1] if passed < 2 * _SETTLING_SECONDS else 0, 0]
+            self._settling_since = now
+
+    def _hasten(self, line: int) -> None:
+        """No more may be opened: have as many long polls as jobs in line end once they have had their turn."""
+        with self._lock:
             turn = _URGENT_TURN_SECONDS if self._urgent else _TURN_SECONDS
-        self._waiter.call_at(since + turn, job, epoch)
+            count = max(0, min(line - self._hastened, len(self._resting)))
+            hastened = [self._resting.pop(next(iter(self._resting))) for _ in range(count)]
+            self._hastened += count
+        for job, epoch, since in hastened:
+            self._waiter.call_at(since + turn, job, epoch)
 
     def _open(self) -> None:
         next_in_line = self._next()
-        if next_in_line is None:
-            self._lost()
-            return
-        job, epoch = next_in_line
+        connection = error = None
         try:
-            connection = Connection(self._dialer.open(), self, self._waiter)
-        except BaseException as error:  # noqa: BLE001 - it belongs to the job, whatever it is
-            self._lost()
-            job.wake(epoch, error)
-            return
-        self._all.add(connection)
-        if self._closed:
-            self.discard(connection)
-        elif not job.wake(epoch, connection):
-            self.release(connection)
-
-    def _lost(self) -> None:
+            if next_in_line is not None:
+                connection = Connection(self._dialer.open(), self, self._waiter)
+                self._all.add(connection)
+        except BaseException as raised:  # noqa: BLE001 - it belongs to the job, whatever it is
+            error = raised
         with self._lock:
-            self._busy -= 1
-            self.open -= 1
-            wanted = bool(self._urgent or self._patient)
-        if wanted:
+            self._opening -= 1
+            self.open -= connection is None
+        if connection is None:
+            if next_in_line is not None:
+                next_in_line[0].wake(next_in_line[1], error)
             self._grow()
+        elif self._closed:
+            self.discard(connection)
+        elif next_in_line is None or not next_in_line[0].wake(next_in_line[1], connection):
+            self.release(connection)
 
     def _next(self) -> tuple[Job, int] | None:
         with self._lock:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tinkex._clock import Clock
-from tinkex._connections import Connection, ConnectionPool, Lease
+from tinkex._connection import Connection
+from tinkex._connections import ConnectionPool, Lease
 from tinkex._http import HTTPFormatError, Response, ResponseReader
 from tinkex._job import Job, Story
 from tinkex._threads import ElasticPool
@@ -31,17 +33,18 @@ class Pace:
 
 
 class _Readable:
-    """A wait for something to read. Lingers where answers are quick, parks the socket otherwise."""
+    """A wait for something to read. Lingers where answers are quick and nothing else is to do, parks otherwise."""
 
-    __slots__ = ("_connection", "_pace", "until")
+    __slots__ = ("_backlog", "_connection", "_pace", "until")
 
-    def __init__(self, connection: Connection, pace: Pace, until: float) -> None:
+    def __init__(self, connection: Connection, pace: Pace, backlog: Callable[[], int], until: float) -> None:
+        self._backlog = backlog
         self._connection = connection
         self._pace = pace
         self.until = until
 
     def arm(self, job: Job, epoch: int) -> None:
-        if self._pace.quick:
+        if self._pace.quick and not self._backlog():
             if self._connection.readable_within(_LINGER_MS):
                 job.wake(epoch, READY)
                 return
@@ -88,40 +91,56 @@ class _Called:
 class Transport:
     """Carries exchanges to one server. Safe to share; every exchange belongs to the job that makes it."""
 
-    def __init__(self, dialer: Dialer, pool: ConnectionPool, threads: ElasticPool, clock: Clock) -> None:
+    def __init__(
+        self,
+        dialer: Dialer,
+        pool: ConnectionPool,
+        threads: ElasticPool,
+        clock: Clock,
+        backlog: Callable[[], int] = int,
+    ) -> None:
         self.dialer = dialer
         self.pool = pool
         self._threads = threads
         self._clock = clock
+        self._backlog = backlog  # how much there is for the workers to do
 
     def exchange(
-        self, head: bytes, body: bytes, *, seconds: float, max_body: int, pace: Pace, urgent: bool = True
+        self, head: tuple[bytes, ...], body: bytes, *, seconds: float, max_body: int, pace: Pace, urgent: bool = True
     ) -> Story[Response]:
-        """Send `head` and `body`; the answer, within `seconds` of the moment a connection is there.
+        """Send `head`, which is given in parts, and `body`; the answer, within `seconds` of the moment of sending.
 
         Raises APIConnectionError (its `may_have_run` says whether the server can have acted on it), APITimeoutError,
         APIResponseError. A reused connection that ends without a byte of an answer is replaced once, at once.
         """
         if not self.dialer.plain:
-            called: Response = yield _Called(self._threads, lambda: self.dialer.call(head, body, seconds, max_body))
+            called: Response = yield _Called(
+                self._threads, partial(self.dialer.call, b"".join(head), body, seconds, max_body)
+            )
             return called
         fresh = False
         while True:
-            connection: Connection = yield Lease(self.pool, _FOREVER, urgent=urgent, fresh=fresh)
+            connection: Connection = yield Lease(self.pool, urgent=urgent, fresh=fresh)
             connection.patient = not urgent
             until = self._clock.monotonic() + seconds
-            reader = ResponseReader(max_body)
+            reader: ResponseReader | None = None  # made when there is something to read: thousands wait for that
             clean = sent = False
             try:
-                whole = yield from self._send(connection, memoryview(head + b"\r\n" + body), until)
+                whole = yield from self._send(connection, memoryview(b"".join((*head, b"\r\n", body))), until)
                 sent = True
-                yield from self._receive(connection, reader, pace, until)
+                sent_at = self._clock.monotonic()
+                while reader is None or not connection.receive(reader):
+                    if (yield _Readable(connection, pace, self._backlog, until)) is TIMED_OUT:
+                        raise APITimeoutError("The server gave no answer in time.", may_have_run=True)
+                    connection.unpark()
+                    reader = reader or ResponseReader(max_body)
+                pace.quick = self._clock.monotonic() - sent_at < _QUICK_SECONDS
                 clean = whole and reader.keep_alive
                 return reader.response()
             except HTTPFormatError as error:
                 raise APIResponseError(f"The server sent {error}.", may_have_run=True) from None
             except OSError as error:
-                if connection.reused and not reader.started and not fresh:
+                if connection.reused and not (reader and reader.started) and not fresh:
                     fresh = True  # it was closed while idle
                     continue
                 words = clean_text(str(error), 300) or type(error).__name__
@@ -142,13 +161,3 @@ class Transport:
             if not sent and (yield _Writable(connection, until)) is TIMED_OUT:
                 raise APITimeoutError("The server did not take the whole request in time.")
         return True
-
-    def _receive(self, connection: Connection, reader: ResponseReader, pace: Pace, until: float) -> Story[None]:
-        since = self._clock.monotonic()
-        while True:
-            if (yield _Readable(connection, pace, until)) is TIMED_OUT:
-                raise APITimeoutError("The server gave no answer in time.", may_have_run=True)
-            connection.unpark()
-            if connection.receive(reader):
-                pace.quick = self._clock.monotonic() - since < _QUICK_SECONDS
-                return

@@ -38,7 +38,7 @@ from tinkex.types import SampleResponse, ServiceStats, Usage
 T = TypeVar("T")
 logger = logging.getLogger("tinkex")
 
-_CONNECTING_THREADS = 32
+_CONNECTING_THREADS = 20
 _TELEMETRY_SECONDS = 10.0
 _TELEMETRY_TIMEOUT = 5.0
 _CANCEL_TIMEOUT = 30.0
@@ -84,7 +84,8 @@ class Machine:
             busiest=2 * first.workers,
         )  # fmt: skip
         self.auth = Auth(self.jobs, self.dialing, clock, config)
-        self.api = Api(Transport(dialer, self.connections, self.dialing, clock), self.auth, clock, first)
+        transport = Transport(dialer, self.connections, self.dialing, clock, self.workers.waiting)
+        self.api = Api(transport, self.auth, clock, first)
         self.session = Session(self.jobs, self.api, self.auth, clock, config)
         self.admission = Admission(self.workers, self.waiter, clock, self._limits)
         self.response_bytes = ByteBudget(self._response_limit)
