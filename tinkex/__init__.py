@@ -43,12 +43,14 @@ if TYPE_CHECKING:
         UnprocessableEntityError,
     )
     from tinkex.future import SampleFuture
+    from tinkex.listing import Listing
     from tinkex.queue_state import QueueState, QueueStateChanged, QueueStateLogger, QueueStateObserver
     from tinkex.sampling_client import SamplingClient
     from tinkex.service_client import ServiceClient
     from tinkex.telemetry import Telemetry
     from tinkex.tokenizers import get_tokenizer
     from tinkex.types import (
+        Checkpoint,
         DmelChunk,
         EncodedTextChunk,
         Health,
@@ -59,14 +61,18 @@ if TYPE_CHECKING:
         SampledSequence,
         SampleRequest,
         SampleResponse,
+        SamplerInfo,
         SamplingParams,
         ServerCapabilities,
         ServiceStats,
+        SessionInfo,
         SupportedModel,
         TensorData,
         Timing,
         TopkLogprobs,
+        TrainingRun,
         Usage,
+        WeightsInfo,
     )
 
 __all__ = [
@@ -78,6 +84,7 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "BillingError",
+    "Checkpoint",
     "ClientClosedError",
     "ClientConfig",
     "ConflictError",
@@ -89,6 +96,7 @@ __all__ = [
     "ImageAssetPointerChunk",
     "ImageChunk",
     "InternalServerError",
+    "Listing",
     "MissingExtraError",
     "MissingFeatureError",
     "ModelInput",
@@ -109,25 +117,30 @@ __all__ = [
     "SampleResponse",
     "SampleTimeoutError",
     "SampledSequence",
+    "SamplerInfo",
     "SamplingClient",
     "SamplingParams",
     "ServerCapabilities",
     "ServiceClient",
     "ServiceStats",
+    "SessionInfo",
     "SupportedModel",
     "Telemetry",
     "TensorData",
     "Timing",
     "TinkexError",
     "TopkLogprobs",
+    "TrainingRun",
     "UnprocessableEntityError",
     "Usage",
+    "WeightsInfo",
     "__version__",
     "get_tokenizer",
 ]
 
 _MODULES = {  # where a name comes from that is neither an error nor one of the types
     "ClientConfig": "config",
+    "Listing": "listing",
     "QueueState": "queue_state",
     "QueueStateChanged": "queue_state",
     "QueueStateLogger": "queue_state",

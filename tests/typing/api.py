@@ -31,7 +31,7 @@ client: tinkex.SamplingClient = service.create_sampling_client(base_model="m", r
 later: Future[tinkex.SamplingClient] = service.create_sampling_client_async(model_path="tinker://run/weights/1")
 changed: tinkex.ClientConfig = service.reconfigure(api_key="tml-y", max_in_flight=10)
 snapshot: tinkex.ClientConfig = service.config
-run: tinkex.types.TrainingRun = next(service.list_training_runs(page_size=5))
+run: tinkex.TrainingRun = next(service.list_training_runs(page_size=5))
 paths: list[str] = [checkpoint.tinker_path for checkpoint in service.list_checkpoints(run.training_run_id)]
 total: int | None = service.list_sessions().total
 weights_base: str | None = service.weights_info("tinker://run/sampler_weights/1").base_model
