@@ -38,6 +38,7 @@ LAYERS = (
 )
 OUTSIDE_THE_CORE = ("tinkex._pytest_plugin", "tinkex._server", "tinkex.testing", "tinkex.local", "tinkex.cli")
 OUTSIDE_THE_CORE += ("tinkex.ray", "tinkex.report")
+OUTSIDE_THE_CORE += ("tinkex.__main__",)
 STORY = "tinkex._sample"
 COLLABORATORS = {"_admission", "_api", "_budget", "_retry", "_sampler", "_wire"}  # what the story calls
 VOCABULARY = {"_clock", "_http", "_job", "_session_poller", "config", "errors", "future", "queue_state", "types"}

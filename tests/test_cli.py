@@ -11,7 +11,8 @@ import types
 
 import pytest
 
-from tinkex.errors import AuthenticationError
+from tinkex.errors import AuthenticationError, CredentialError, NotFoundError
+from tinkex.tokenizers import TokenizerError
 from tinkex.types import ModelInput, SampledSequence, SampleResponse, ServerCapabilities, SupportedModel, Timing, Usage
 
 click = pytest.importorskip("click")
@@ -56,11 +57,11 @@ class Fake:
         self.models = ["only-model"]
         self.answer = SampleResponse(
             [SampledSequence([ord("h"), ord("i"), 0], [-0.5, -1.0, -0.25], stop_reason="stop")],
+            prompt_logprobs=[None, -1.5, -0.5],
             request_id="r-1",
             usage=Usage(3, 3, 0),
             timing=Timing(0.0, 0.1, 0.4, 0.0),
         )
-        self.logprobs = [None, -1.5, -0.5]
 
     def __enter__(self):
         return self
@@ -71,9 +72,9 @@ class Fake:
     def get_server_capabilities(self, *, timeout):
         return ServerCapabilities(SupportedModel(name) for name in self.models)
 
-    def create_sampling_client(self, **options):
+    def create_sampling_client_async(self, *, retry_config, **options):
         self.calls.append(options)
-        return self
+        return Now(self)
 
     def get_tokenizer(self):
         return Letters()
@@ -81,10 +82,6 @@ class Fake:
     def sample(self, prompt, params, **options):
         self.prompt, self.params, self.options = prompt, params, options
         return Now(self.answer)
-
-    def compute_logprobs(self, prompt, **options):
-        self.prompt, self.options = prompt, options
-        return Now(self.logprobs)
 
 
 @pytest.fixture
@@ -122,12 +119,18 @@ def test_sample_passes_every_option(fake):
     line = "sample abc --base-model m -m 7 -t 0.5 -n 2 --seed 3 --top-k 5 --top-p 0.9 --stop x --stop y --timeout 9"
     fake.answer = SampleResponse([SampledSequence([104]), SampledSequence([105])])
     result = run(*line.split())
-    assert result.stdout == "--- 1 of 2\nh\n--- 2 of 2\ni\n"
+    assert result.stdout == "h\ni\n"
     params = fake.params
     assert (params.max_tokens, params.temperature, params.seed, params.top_k) == (7, 0.5, 3, 5)
     assert (params.top_p, params.stop) == (0.9, ("x", "y"))
-    assert fake.options == {"num_samples": 2, "timeout": 9.0}
-    assert fake.calls == [{"base_model": "m", "model_path": None, "timeout": 9.0}]
+    assert fake.options == {
+        "num_samples": 2,
+        "timeout": 9.0,
+        "include_prompt_logprobs": False,
+        "topk_prompt_logprobs": 0,
+        "topk_sample_logprobs": 0,
+    }
+    assert fake.calls == [{"base_model": "m", "timeout": 9.0}]
 
 
 def test_sample_json_is_all_there_is_on_stdout(fake):
@@ -135,15 +138,21 @@ def test_sample_json_is_all_there_is_on_stdout(fake):
     result = run("sample", "abc", "--local", "--json")
     assert result.stdout.count("\n") == 1
     assert json.loads(result.stdout) == {
-        "model": "only-model",
-        "prompt": "abc",
-        "prompt_tokens": [97, 98, 99],
-        "sequences": [
-            {"text": "hi", "tokens": [104, 105, 0], "logprobs": [-0.5, -1.0, -0.25], "stop_reason": "stop"},
+        "text": "abc",
+        "results": [
+            {
+                "model": "only-model",
+                "prompt_tokens": [97, 98, 99],
+                "prompt_logprobs": [None, -1.5, -0.5],
+                "sequences": [
+                    {"text": "hi", "tokens": [104, 105, 0], "logprobs": [-0.5, -1.0, -0.25], "stop_reason": "stop"},
+                ],
+                "usage": {"prompt_tokens": 3, "sampled_tokens": 3, "prompt_cache_hit_tokens": 0},
+                "timing": {"queued": 0.0, "submit": 0.1, "wait": 0.4, "fetch": 0.0},
+                "request_id": "r-1",
+                "error": None,
+            }
         ],
-        "usage": {"prompt_tokens": 3, "sampled_tokens": 3, "prompt_cache_hit_tokens": 0},
-        "timing": {"queued": 0.0, "submit": 0.1, "wait": 0.4, "fetch": 0.0},
-        "request_id": "r-1",
     }
 
 
@@ -168,7 +177,14 @@ def test_text_from_a_file(fake, tmp_path):
     [
         (["abc"], "Say where to sample"),
         (["abc", "--local", "--base-model", "m"], "--local stands alone"),
-        (["abc", "--base-model", "m", "--model-path", "tinker://x"], "not both"),
+        (["abc", "--tokens", "1"], "--tokens stands alone"),
+        (["--tokens", "1", "--messages", "[]"], "--messages stands alone"),
+        (["--tokens", "1,x"], "--tokens: '1,x' cannot be read"),
+        (["--tokens", "99999999999"], "--tokens: prompt"),
+        (["--messages", "[]"], "not a list of messages"),
+        (["--messages", "[1]"], "not a list of messages"),
+        (["--messages", "[" * 5000], "not JSON"),
+        (["--messages", "/no/such/file"], "No such file"),
         (["abc", "--file", __file__, "--local"], "not both"),
         (["", "--local"], "empty"),
         (["abc", "--local", "--file", "/no/such/file"], "/no/such/file"),
@@ -207,7 +223,7 @@ def test_the_client_refusing_a_value_is_wrong_usage(fake):
 def test_base_url_alone_takes_the_only_model(fake):
     """Without a model, the server's only one is used."""
     assert run("sample", "abc", "--base-url", "http://127.0.0.1:1").exit_code == 0
-    assert fake.calls == [{"base_model": "only-model", "model_path": None, "timeout": None}]
+    assert fake.calls == [{"base_model": "only-model", "timeout": None}]
 
 
 @pytest.mark.parametrize(("models", "words"), [(["m1", "m2"], "m1, m2"), ([], "names none")])
@@ -227,7 +243,7 @@ def test_base_url_from_the_environment(fake, monkeypatch):
 def test_model_path_alone_works(fake):
     """Saved weights need no base model."""
     assert run("sample", "abc", "--model-path", "tinker://run/sampler_weights/1").exit_code == 0
-    assert fake.calls == [{"base_model": None, "model_path": "tinker://run/sampler_weights/1", "timeout": None}]
+    assert fake.calls == [{"model_path": "tinker://run/sampler_weights/1", "timeout": None}]
 
 
 def test_failure_is_one_line_without_the_key(fake):
@@ -275,17 +291,23 @@ def test_tokenizer_option(fake, tmp_path):
     assert (result.exit_code, str(tmp_path) in result.stderr) == (1, True)
 
 
+def scored(*logprobs):
+    """A response with these log-probabilities of its prompt."""
+    return SampleResponse([SampledSequence([0])], prompt_logprobs=logprobs)
+
+
 def test_logprobs_as_lines(fake):
     """Into a pipe goes a line a token: id, log-probability, text."""
     result = run("logprobs", "a b", "--local", "--timeout", "5")
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == "97\t-\t'a'\n32\t-1.5000\t' '\n98\t-0.5000\t'b'\n"
-    assert fake.options == {"timeout": 5.0}
+    assert fake.options == {"timeout": 5.0, "include_prompt_logprobs": True, "topk_prompt_logprobs": 0}
+    assert fake.params.max_tokens == 1
 
 
 def test_logprobs_json(fake):
     """--json prints tokens with their log-probabilities, the total and the perplexity; infinity becomes null."""
-    fake.logprobs = [None, -1.0, float("-inf")]
+    fake.answer = scored(None, -1.0, float("-inf"))
     data = json.loads(run("logprobs", "abc", "--local", "--json").stdout)
     assert data["tokens"][:2] == [
         {"token": 97, "text": "a", "logprob": None},
@@ -295,11 +317,153 @@ def test_logprobs_json(fake):
     assert (data["total"], data["perplexity"]) == (-1.0, pytest.approx(2.718, abs=1e-3))
 
 
+def test_logprobs_jsonl(fake):
+    """--jsonl prints a line of JSON a token."""
+    lines = run("logprobs", "abc", "--local", "--jsonl").stdout.splitlines()
+    assert [json.loads(line)["logprob"] for line in lines] == [None, -1.5, -0.5]
+
+
+def test_logprobs_with_alternatives(fake):
+    """--topk shows the likeliest tokens in each place, in lines and in JSON."""
+    fake.answer = SampleResponse(
+        [SampledSequence([0])], prompt_logprobs=[None, -1.5], topk_prompt_logprobs=[None, [(104, -0.1), (105, -2.5)]]
+    )
+    assert run("logprobs", "ab", "--local", "--topk", "2").stdout.splitlines()[1].endswith("\t'h' -0.10  'i' -2.50")
+    data = json.loads(run("logprobs", "ab", "--local", "--topk", "2", "--json").stdout)
+    assert data["tokens"][1]["likeliest"] == [{"text": "h", "logprob": -0.1}, {"text": "i", "logprob": -2.5}]
+    assert fake.options["topk_prompt_logprobs"] == 2
+
+
 def test_logprobs_of_one_token(fake):
     """A single token has no log-probability, and so no perplexity."""
-    fake.logprobs = [None]
+    fake.answer = scored(None)
     data = json.loads(run("logprobs", "a", "--local", "--json").stdout)
     assert (data["total"], data["perplexity"]) == (0, None)
+
+
+@pytest.mark.parametrize("given", ["504,3575", "[504, 3575]", "504 3575", "file", "-"])
+def test_token_ids(fake, tmp_path, given):
+    """--tokens takes ids, as they are written or in a file or on standard input, and sends them as they are."""
+    file = tmp_path / "ids"
+    file.write_text("[504,\n3575]\n")
+    result = run("sample", "--local", "--tokens", str(file) if given == "file" else given, input="504,3575")
+    assert (result.exit_code, fake.prompt.to_ints()) == (0, [504, 3575])
+
+
+def test_token_ids_need_no_tokenizer(fake):
+    """Token ids go out and come back without a tokenizer: the text is null, or shown as ids."""
+
+    def no_tokenizer():
+        raise TokenizerError("there is none")
+
+    fake.get_tokenizer = no_tokenizer
+    assert run("sample", "--local", "--tokens", "1").stdout == "104 105 0\n"
+    (result,) = json.loads(run("sample", "--local", "--tokens", "1", "--json").stdout)["results"]
+    assert (result["sequences"][0]["text"], result["sequences"][0]["tokens"]) == (None, [104, 105, 0])
+    assert run("logprobs", "--local", "--tokens", "1,2,3").stdout.startswith("1\t-\t''\n")
+    assert run("sample", "--local", "text").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "messages", "tools"),
+    [
+        (["hi", "--chat"], [{"role": "user", "content": "hi"}], None),
+        (["hi", "--system", "s"], [{"role": "system", "content": "s"}, {"role": "user", "content": "hi"}], None),
+        (["--messages", '[{"role": "user", "content": "x"}]'], [{"role": "user", "content": "x"}], None),
+        (["--messages", '{"messages": [{"role": "user"}], "tools": [7]}'], [{"role": "user"}], [7]),
+        (["--messages", "-"], [{"role": "user", "content": "in"}], None),
+    ],
+)
+def test_chat(fake, monkeypatch, arguments, messages, tools):
+    """Messages come from --chat, --system and --messages, and are rendered by the model's own template."""
+    rendered = []
+
+    def from_messages(messages, tokenizer, **options):
+        rendered.append((messages, options))
+        return ModelInput.from_ints([7])
+
+    monkeypatch.setattr(ModelInput, "from_messages", from_messages)
+    result = run("sample", "--local", "--json", *arguments, input='[{"role": "user", "content": "in"}]')
+    assert result.exit_code == 0
+    assert rendered[0] == (messages, {"add_generation_prompt": True, "tools": tools})
+    assert json.loads(result.stdout)["messages"] == messages
+    run("logprobs", "--local", *arguments, input='[{"role": "user", "content": "in"}]')
+    assert rendered[-1][1]["add_generation_prompt"] is False
+
+
+def test_jsonl(fake):
+    """--jsonl prints a line a sequence, with its model and its place."""
+    fake.answer = SampleResponse([SampledSequence([104]), SampledSequence([105])], request_id="r")
+    lines = run("sample", "abc", "--base-model", "a", "--base-model", "b", "-n", "2", "--jsonl").stdout.splitlines()
+    found = [json.loads(line) for line in lines]
+    assert [(row["model"], row["index"], row["text"]) for row in found] == [
+        ("a", 0, "h"), ("a", 1, "i"), ("b", 0, "h"), ("b", 1, "i"),
+    ]  # fmt: skip
+    assert {row["request_id"] for row in found} == {"r"}
+
+
+def test_several_models(fake):
+    """Several models are asked for, and their texts come in the order of the options."""
+    result = run("sample", "abc", "--model-path", "tinker://r/sampler_weights/1", "--base-model", "m")
+    assert (result.exit_code, result.stdout) == (0, "hi\nhi\n")
+    assert [min(call) for call in fake.calls] == ["base_model", "model_path"]
+    assert run("logprobs", "abc", "--base-model", "m", "--base-model", "n").exit_code == 2
+
+
+@pytest.mark.parametrize("form", ["--json", "--jsonl", None])
+def test_one_model_of_several_fails(fake, form):
+    """A model that fails takes nothing from the others; it is told of on stderr, and the exit code is 1."""
+    fake.create_sampling_client_async = lambda *, retry_config, timeout, base_model: Now(
+        fake if base_model == "good" else NotFoundError(f"no {base_model}", 404)
+    )
+    arguments = ["sample", "abc", "--base-model", "bad", "--base-model", "good", *filter(None, [form])]
+    result = run(*arguments)
+    assert (result.exit_code, "tinkex: bad: no bad" in result.stderr) == (1, True)
+    if form == "--json":
+        assert [each["error"] and each["error"]["type"] for each in json.loads(result.stdout)["results"]] == [
+            "NotFoundError",
+            None,
+        ]
+    elif form == "--jsonl":
+        assert [json.loads(line)["model"] for line in result.stdout.splitlines()] == ["bad", "good"]
+    else:
+        assert result.stdout == "hi\n"
+
+
+def test_log_probabilities_on_demand(fake):
+    """--logprobs, --prompt-logprobs and the top-k options ask for what they show, a line a token."""
+    result = run("sample", "abc", "--local", "--logprobs", "--prompt-logprobs")
+    assert result.stdout.splitlines() == [
+        "97\t-\t'a'", "98\t-1.5000\t'b'", "99\t-0.5000\t'c'",
+        "104\t-0.5000\t'h'", "105\t-1.0000\t'i'", "0\t-0.2500\t'\\x00'",
+    ]  # fmt: skip
+    run("sample", "abc", "--local", "--topk-logprobs", "3", "--topk-prompt-logprobs", "2")
+    assert (fake.options["topk_sample_logprobs"], fake.options["topk_prompt_logprobs"]) == (3, 2)
+    assert fake.options["include_prompt_logprobs"] is True
+
+
+def test_no_key_says_how_to_begin(fake, monkeypatch):
+    """Without a key the command says where it belongs, and that --local needs none."""
+    monkeypatch.delenv("TINKER_API_KEY")
+    fake.answer = CredentialError("No API key: pass api_key.")
+    result = run("sample", "abc", "--base-model", "m")
+    assert result.exit_code == 1
+    assert "export TINKER_API_KEY=" in result.stderr
+    assert "--local" in result.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell):
+    """The lines for each shell come from the command itself."""
+    result = run("completion", shell, env={"SHELL": "/bin/tcsh"})
+    assert result.exit_code == 0
+    assert "_TINKEX_COMPLETE" in result.stdout
+    assert run("completion", env={"SHELL": f"/usr/bin/{shell}"}).stdout == result.stdout
+
+
+def test_completion_for_an_unknown_shell():
+    """A shell that cannot be completed for is wrong usage."""
+    assert run("completion", env={"SHELL": "/bin/tcsh"}).exit_code == 2
 
 
 def test_version():

@@ -68,9 +68,9 @@ def test_rule_separates_results(terminal):
 
 def test_table_aligns_numbers(terminal):
     """A table aligns its numbers to the right and the text to the left."""
-    drawn = _screen.table("token", "text")
+    drawn = _screen.table("token", "text", right=1)
     drawn.add_row("7", "a")
-    _screen.show(drawn)
+    _screen.console().print(drawn)
     assert "    7  a" in terminal().out
 
 

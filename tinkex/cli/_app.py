@@ -17,16 +17,25 @@ from typing import Any, ClassVar, Final, NoReturn
 import click
 
 from tinkex._text import clean_text
-from tinkex.errors import TinkexError
+from tinkex.errors import CredentialError, TinkexError
 
 COMMANDS: Final = {
     "sample": "Generate text from a prompt.",
     "logprobs": "Show how likely a model finds each token of a text.",
     "batch": "Sample whole files of prompts, and look at the results.",
+    "models": "List the models that the server offers.",
+    "checkpoints": "List saved weights, or show what is known of some.",
+    "runs": "List training runs, or show one with its checkpoints.",
+    "session": "List sessions, or show one with its samplers.",
     "local": "Fetch and serve the small model that runs on this machine.",
+    "completion": "Print the lines that make a shell complete commands.",
     "version": "Show the version.",
 }
 _INTERRUPTED: Final = 130
+_NO_KEY: Final = (
+    "No API key. Run: export TINKER_API_KEY=tml-..., with a key from https://tinker.thinkingmachines.ai/keys; or sample"
+    " without one from the small model on this machine: --local"
+)
 
 
 class App(click.Group):
@@ -69,22 +78,42 @@ def _exit_code(run: Callable[[], Any]) -> int:
     except (click.Abort, KeyboardInterrupt):
         _say("interrupted")
         return _INTERRUPTED
+    except BrokenPipeError:
+        return _nobody_reads()
     except Exception as error:  # noqa: BLE001 - a person at a terminal gets a line, not a traceback
         _report(error)
         return 1
     return result if isinstance(result, int) else 0
 
 
+def _nobody_reads() -> int:
+    """End quietly when the program behind a pipe has had enough."""
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - for what is still to be flushed at the end
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    return 1
+
+
 def _report(error: Exception) -> None:
-    secrets = [os.environ.get("TINKER_API_KEY", "")]
-    if os.environ.get("TINKEX_DEBUG", "0") not in {"", "0"}:
-        for line in "".join(traceback.format_exception(error)).splitlines():
-            indent = len(line) - len(line.lstrip())
-            click.echo(" " * indent + clean_text(line, secrets=secrets), err=True)
+    if os.environ.get("TINKEX_DEBUG", "0") in {"", "0"}:
+        complain(error)
         return
-    expected = isinstance(error, TinkexError | OSError)
-    text = str(error) if expected else f"unexpected {type(error).__name__}: {error} (TINKEX_DEBUG=1 shows where)"
-    _say(clean_text(text, secrets=secrets))
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        indent = len(line) - len(line.lstrip())
+        click.echo(" " * indent + clean_text(line, secrets=_secrets()), err=True)
+
+
+def complain(error: BaseException | None, about: str | None = None) -> None:
+    """Say in one line on stderr what went wrong."""
+    text = str(error)
+    if not isinstance(error, TinkexError | OSError):
+        text = f"unexpected {type(error).__name__}: {error} (TINKEX_DEBUG=1 shows where)"
+    if isinstance(error, CredentialError) and not any(map(os.environ.get, ("TINKER_API_KEY", "TINKER_CREDENTIAL_CMD"))):
+        text = _NO_KEY
+    _say(clean_text(text if about is None else f"{about}: {text}", secrets=_secrets()))
+
+
+def _secrets() -> list[str]:
+    return [os.environ.get("TINKER_API_KEY", "")]
 
 
 def _say(text: str) -> None:

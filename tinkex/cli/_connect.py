@@ -1,4 +1,4 @@
-"""Where a command samples: the options that say it, and the client they lead to."""
+"""Where a command samples: the options that say it, and the clients they lead to."""
 
 from __future__ import annotations
 
@@ -14,50 +14,54 @@ import click
 
 import tinkex
 from tinkex.cli._app import usage_error
-from tinkex.cli._screen import downloading, working
+from tinkex.cli._screen import downloading, note, working
+from tinkex.errors import TinkexError
 from tinkex.tokenizers import Tokenizer, get_tokenizer
 
 _OPTIONS: Final = (
     click.option("--local", is_flag=True, help="Use the small model on this machine: no key, no server."),
-    click.option("--base-model", metavar="NAME", help="Sample from a base model, such as Qwen/Qwen3-8B."),
-    click.option("--model-path", metavar="PATH", help="Sample from saved weights, tinker://..."),
+    click.option("--base-model", multiple=True, metavar="NAME", help="Use a base model, such as Qwen/Qwen3-8B."),
+    click.option("--model-path", multiple=True, metavar="PATH", help="Use saved weights, tinker://..."),
     click.option("--base-url", metavar="URL", help="The server. Default: TINKER_BASE_URL, else the official one."),
     click.option("--tokenizer", metavar="NAME|PATH", help="The tokenizer. Default: the model's own."),
     click.option("--timeout", type=float, metavar="SECONDS", help="Give up after this long. Default: 2 hours."),
 )
+_PATIENCE: Final = tinkex.RetryConfig(max_elapsed=5.0)
+"""A person waits: what does not work within seconds is told at once. Samples themselves have the usual patience."""
 
 
 @attrs.frozen(kw_only=True)
 class Target:
     """Where to sample, as the command line says it."""
 
-    local: bool
-    base_model: str | None
-    model_path: str | None
-    base_url: str | None
-    tokenizer: str | None
-    timeout: float | None
+    local: bool = False
+    base_model: tuple[str, ...] = ()
+    model_path: tuple[str, ...] = ()
+    base_url: str | None = None
+    tokenizer: str | None = None
+    timeout: float | None = None
 
-    def check(self) -> None:
+    def check(self, *, several: bool = False) -> None:
         """End the command when the options contradict each other or say too little."""
-        if self.local and (self.base_model or self.model_path or self.base_url):
+        models = len(self.base_model) + len(self.model_path)
+        if self.local and (models or self.base_url):
             usage_error("--local stands alone: leave out --base-model, --model-path and --base-url.")
-        if self.base_model and self.model_path:
-            usage_error("Give --base-model or --model-path, not both.")
-        if not (self.local or self.base_model or self.model_path or self.base_url or os.environ.get("TINKER_BASE_URL")):
+        if models > 1 and not several:
+            usage_error("Give one --base-model or one --model-path.")
+        if not (self.local or models or self.base_url or os.environ.get("TINKER_BASE_URL")):
             usage_error("Say where to sample: --local, --base-model, --model-path or --base-url.")
 
 
-def target_options(command: Callable[..., None]) -> Callable[..., None]:
+def target_options(command: Callable[..., Any], *, several: bool = False) -> Callable[..., Any]:
     """Give a command the options that say where to sample; they arrive checked, as one ``target``."""
 
     @functools.wraps(command)
-    def with_target(**options: Any) -> None:
+    def with_target(**options: Any) -> Any:
         target = Target(**{field.name: options.pop(field.name) for field in attrs.fields(Target)})
-        target.check()
-        command(target=target, **options)
+        target.check(several=several)
+        return command(target=target, **options)
 
-    decorated: Callable[..., None] = with_target
+    decorated: Callable[..., Any] = with_target
     for option in reversed(_OPTIONS):
         decorated = option(decorated)
     return decorated
@@ -65,39 +69,88 @@ def target_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @attrs.frozen
 class Connected:
-    """A model that is ready to sample from, and its tokenizer."""
+    """A model that is ready to sample from, and its tokenizer: None where it has none and the command needs none."""
 
     client: Any
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer | None
     model: str
 
     def plain_text(self, tokens: list[int]) -> str:
-        """Decode tokens for a person: without the special ones, where the tokenizer can tell."""
+        """Decode tokens for a person: without the special ones, where the tokenizer can tell; without one, the ids."""
+        if self.tokenizer is None:
+            return " ".join(map(str, tokens))
         try:
             return self.tokenizer.decode(tokens, skip_special_tokens=True)  # type: ignore[call-arg]
         except TypeError:
             return self.tokenizer.decode(tokens)
 
 
+@attrs.frozen
+class Unavailable:
+    """A model that cannot be sampled from, and why."""
+
+    error: TinkexError
+    model: str
+
+
 @contextlib.contextmanager
-def connected(target: Target) -> Iterator[Connected]:
+def connected(target: Target, *, tokenizer: bool = True) -> Iterator[Connected]:
     """Open what the target names, showing on stderr what takes long; closed again at the end."""
+    with connected_models(target, tokenizer=tokenizer) as (model,):
+        if isinstance(model, Unavailable):
+            raise model.error
+        yield model
+
+
+@contextlib.contextmanager
+def connected_models(target: Target, *, tokenizer: bool = True) -> Iterator[list[Connected | Unavailable]]:
+    """Open every model that the target names; those that fail do not keep the others from being used.
+
+    Without `tokenizer`, a tokenizer that cannot be had is no failure.
+    """
     with open_service(target) as service:
         with working("Connecting"), wrong_arguments():
-            path, name = target.model_path, target.base_model
-            if path is None and name is None:
-                name = _only_model(service, target.timeout)
-            client = service.create_sampling_client(base_model=name, model_path=path, timeout=target.timeout)
+            named = [("base_model", name) for name in target.base_model]
+            named += [("model_path", path) for path in target.model_path]
+            named = named or [("base_model", _only_model(service, target.timeout))]
+            ask = functools.partial(
+                service.create_sampling_client_async, retry_config=tinkex.RetryConfig(), timeout=target.timeout
+            )
+            futures = [(name, ask(**{kind: name})) for kind, name in named]
+            clients = [(name, _outcome(future.result)) for name, future in futures]
         with working("Loading the tokenizer"):
-            tokenizer = get_tokenizer(target.tokenizer) if target.tokenizer else client.get_tokenizer()
-        yield Connected(client, tokenizer, name or path or "")
+            load = functools.partial(_with_tokenizer, target.tokenizer, needed=tokenizer)
+            models = [load(client, name) for name, client in clients]
+        yield models
+
+
+def _outcome(call: Callable[[], Any]) -> Any:
+    """What a call gives, or the error of ours that it ends with."""
+    try:
+        return call()
+    except TinkexError as error:
+        return error
+
+
+def _with_tokenizer(chosen: str | None, client: Any, name: str, *, needed: bool) -> Connected | Unavailable:
+    if isinstance(client, TinkexError):
+        return Unavailable(client, name)
+    tokenizer = _outcome(lambda: get_tokenizer(chosen) if chosen else client.get_tokenizer())
+    if not isinstance(tokenizer, TinkexError):
+        return Connected(client, tokenizer, name)
+    if needed:
+        return Unavailable(tokenizer, name)
+    note(f"{name}: the text is shown as token ids. {tokenizer}")
+    return Connected(client, None, name)
 
 
 def open_service(target: Target) -> Any:
     """Make the service client that the target asks for."""
     if not target.local:
         with wrong_arguments():
-            return tinkex.ServiceClient(base_url=target.base_url)
+            return tinkex.ServiceClient(
+                base_url=target.base_url, config=tinkex.ClientConfig(retry=_PATIENCE, reach_timeout=5.0)
+            )
     fetch_local_model()
     with working("Starting the local model"):
         return tinkex.ServiceClient.local()
@@ -116,6 +169,8 @@ def wrong_arguments() -> Iterator[None]:
     """Report values that the client refuses as wrong usage."""
     try:
         yield
+    except TinkexError:  # some of them are ValueErrors too
+        raise
     except (TypeError, ValueError) as error:
         usage_error(str(error))
 

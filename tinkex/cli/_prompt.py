@@ -1,33 +1,128 @@
-"""Where a command's text comes from: the argument, a file or standard input."""
+"""Where a command's prompt comes from: text, chat messages or token ids, as an argument, a file or standard input."""
 
 from __future__ import annotations
 
 import functools
+import json
+import pathlib
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO, Final, cast
 
+import attrs
 import click
 
 from tinkex.cli._app import usage_error
+from tinkex.tokenizers import Tokenizer
+from tinkex.types import ModelInput
 
+_IDS: Final = re.compile(r"[\s,\[\]]*\d[\d\s,\[\]]*", re.ASCII)
 _PARAMETERS: Final[tuple[Callable[[Any], Any], ...]] = (
     click.argument("prompt", metavar="[TEXT|-]", required=False),
     click.option("-f", "--file", type=click.File("rb"), metavar="PATH", help="Read the text from a file."),
+    click.option("--chat", is_flag=True, help="Send the text as a user's message, in the model's chat format."),
+    click.option("--system", metavar="TEXT", help="A system message in front of it; means --chat."),
+    click.option("--messages", metavar="JSON|PATH|-", help="Chat messages: [{'role': ..., 'content': ...}, ...]"),
+    click.option("--tokens", metavar="IDS|PATH|-", help="Token ids: 504,3575 or [504, 3575]"),
 )
 
 
-def prompt_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command a text argument and ``--file``; what they name arrives as one ``text``."""
+@attrs.frozen(kw_only=True)
+class Source:
+    """What to send to a model: text, messages or token ids."""
+
+    text: str | None = None
+    messages: Sequence[Mapping[str, Any]] | None = None
+    tools: Sequence[Any] | None = None
+    tokens: tuple[int, ...] | None = None
+
+    @property
+    def needs_tokenizer(self) -> bool:
+        """Whether a tokenizer has to make tokens of it."""
+        return self.tokens is None
+
+    def model_input(self, tokenizer: Tokenizer | None, *, reply: bool = True) -> ModelInput:
+        """The prompt for a model; after messages comes the beginning of a `reply`. Raises ValueError, TypeError."""
+        if self.tokens is not None:
+            return ModelInput.from_ints(self.tokens)
+        assert tokenizer is not None
+        if self.messages is not None:
+            return ModelInput.from_messages(self.messages, tokenizer, add_generation_prompt=reply, tools=self.tools)
+        return ModelInput.from_text(self.text or "", tokenizer)
+
+    def as_data(self) -> dict[str, Any]:
+        """What was given, for JSON."""
+        return {name: value for name, value in attrs.asdict(self).items() if value is not None and name != "tokens"}
+
+
+def prompt_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the ways to give a prompt; what they name arrives as one ``source``."""
 
     @functools.wraps(command)
-    def with_text(*, prompt: str | None, file: BinaryIO | None, **options: Any) -> None:
-        command(text=_read(prompt, file), **options)
+    def with_source(
+        *, prompt: str | None, file: BinaryIO | None, chat: bool, system: str | None, messages: str | None,
+        tokens: str | None, **options: Any,
+    ) -> Any:  # fmt: skip
+        given = [name for name, value in (("--messages", messages), ("--tokens", tokens)) if value is not None]
+        if len(given) > 1 or (given and (prompt is not None or file or chat or system is not None)):
+            usage_error(f"{given[0]} stands alone: leave out the text and the other ways to give a prompt.")
+        if messages is not None:
+            source = _messages(messages)
+        elif tokens is not None:
+            source = _tokens(tokens)
+        else:
+            source = _text(_read(prompt, file), chat=chat, system=system)
+        return command(source=source, **options)
 
-    decorated: Any = with_text
+    decorated: Any = with_source
     for parameter in reversed(_PARAMETERS):
         decorated = parameter(decorated)
-    return cast("Callable[..., None]", decorated)
+    return cast("Callable[..., Any]", decorated)
+
+
+def _text(text: str, *, chat: bool, system: str | None) -> Source:
+    if not chat and system is None:
+        return Source(text=text)
+    first = [] if system is None else [{"role": "system", "content": system}]
+    return Source(messages=[*first, {"role": "user", "content": text}])
+
+
+def _messages(given: str) -> Source:
+    text = given if given.lstrip().startswith(("[", "{")) else _named(given, "--messages")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        usage_error(f"--messages: not JSON: {error}")
+    tools = value.get("tools") if isinstance(value, dict) else None
+    value = value.get("messages") if isinstance(value, dict) else value
+    if not isinstance(value, list) or not value or not all(isinstance(message, dict) for message in value):
+        usage_error("--messages: not a list of messages: [{'role': 'user', 'content': 'Hello'}, ...]")
+    return Source(messages=value, tools=tools)
+
+
+def _tokens(given: str) -> Source:
+    text = given if _IDS.fullmatch(given) else _named(given, "--tokens")
+    if not _IDS.fullmatch(text):
+        usage_error("--tokens: not a list of token ids, such as 504,3575")
+    ids = tuple(int(number[:19]) for number in re.findall(r"\d+", text))
+    try:
+        ModelInput.from_ints(ids)
+    except ValueError as error:
+        usage_error(f"--tokens: {error}")
+    return Source(tokens=ids)
+
+
+def _named(name: str, option: str) -> str:
+    """What a file, or standard input, holds."""
+    if name == "-":
+        return _contents(sys.stdin.buffer)
+    try:
+        with pathlib.Path(name).expanduser().open("rb") as file:
+            return _contents(file)
+    except (OSError, ValueError) as error:
+        words = error.strerror if isinstance(error, OSError) else str(error)
+        usage_error(f"{option}: {name[:200]!r} cannot be read: {words}")
 
 
 def _read(prompt: str | None, file: BinaryIO | None) -> str:

@@ -37,15 +37,15 @@ def finite(numbers: Sequence[float | None] | None) -> list[float | None] | None:
 def note(text: str) -> None:
     """Write a remark for a person on stderr; left out when nobody is watching."""
     if sys.stderr.isatty():
-        _console(stderr=True).print(text, style="dim", markup=False)
+        console(stderr=True).print(text, style="dim", markup=False)
 
 
 def rule(title: str) -> None:
-    """Write a line that separates one result from the next on stdout."""
+    """Draw a line that separates one result from the next on a terminal; a pipe gets the results alone."""
     if sys.stdout.isatty():
-        _console().rule(title, align="left", style="dim")
-    else:
-        click.echo(f"--- {title}")
+        from rich.text import Text
+
+        console().rule(Text(harmless(title)), align="left", style="dim")
 
 
 def harmless(text: str) -> str:
@@ -65,7 +65,7 @@ def working(text: str) -> Iterator[Callable[[str], None]]:
         return
     from rich.markup import escape
 
-    with _console(stderr=True).status(escape(text)) as status:
+    with console(stderr=True).status(escape(text)) as status:
         yield lambda words: status.update(escape(words))
 
 
@@ -78,7 +78,7 @@ def downloading(text: str) -> Iterator[Callable[[int, int | None], None]]:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=_console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
         task = progress.add_task(text, total=None, visible=False)
         yield lambda done, total: progress.update(task, completed=done, total=total, visible=True)
 
@@ -96,22 +96,18 @@ def _announce_once(text: str) -> Callable[[int, int | None], None]:
     return tell
 
 
-def table(*columns: str) -> Any:
-    """Start a table for a terminal, its columns right-aligned but for the last."""
+def table(*columns: str, right: int = 0) -> Any:
+    """Start a table for a terminal; its first `right` columns hold numbers and are right-aligned."""
     from rich.table import Table
 
     made = Table(box=None, pad_edge=False, header_style="dim")
-    for name in columns:
-        made.add_column(name, justify="left" if name == columns[-1] else "right", overflow="fold")
+    for number, name in enumerate(columns):
+        made.add_column(name, justify="right" if number < right else "left", overflow="fold")
     return made
 
 
-def show(renderable: Any) -> None:
-    """Draw something made for a terminal on stdout."""
-    _console().print(renderable)
-
-
-def _console(*, stderr: bool = False) -> Any:
+def console(*, stderr: bool = False) -> Any:
+    """A screen to draw on: stdout, or stderr."""
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False)

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import math
 import pathlib
-import sys
 
-import attrs
 import click
 
-from tinkex.cli._connect import Target, connected, target_options, wrong_arguments
-from tinkex.cli._prompt import prompt_options
-from tinkex.cli._screen import finite, harmless, note, print_json, print_text, show, table, working
-from tinkex.types import ModelInput
+from tinkex.cli._connect import Connected, Target, connected, target_options, wrong_arguments
+from tinkex.cli._prompt import Source, prompt_options
+from tinkex.cli._rows import Form, form_options
+from tinkex.cli._screen import note, print_json, working
+from tinkex.cli._tokens import TokenRow, finite_or_none, print_tokens, token_rows
+from tinkex.types import SampleResponse, SamplingParams
 
 
 @click.command()
 @prompt_options
+@click.option("--topk", type=click.IntRange(0), default=0, metavar="K", help="Show the likeliest in each place too.")
+@click.option("--colors", is_flag=True, help="Colour each token by how likely it was.")
 @target_options
-@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
+@form_options
 @click.option(
     "--html", type=click.Path(dir_okay=False, path_type=pathlib.Path), help="Write a page, coloured, as well."
 )
-def command(*, text: str, target: Target, as_json: bool, html: pathlib.Path | None) -> None:
+def command(*, source: Source, target: Target, topk: int, colors: bool, form: Form, html: pathlib.Path | None) -> None:
     """Show how likely a model finds each token of a text.
 
     Prints a natural logarithm for every token; the first has none, since nothing stands before it.
@@ -30,54 +32,47 @@ def command(*, text: str, target: Target, as_json: bool, html: pathlib.Path | No
     \b
       tinkex logprobs --local "The capital of France is"
     """  # noqa: D301 - click wants the character itself
-    with connected(target) as model:
-        with wrong_arguments():
-            prompt = ModelInput.from_text(text, model.tokenizer)
-            future = model.client.compute_logprobs(prompt, timeout=target.timeout)
-        with working(f"Asking {model.model}"):
-            logprobs = finite(future.result())
-        rows = [
-            Row(token, model.tokenizer.decode([token]), logprob)
-            for token, logprob in zip(prompt.to_ints(), logprobs or (), strict=True)
-        ]
+    with connected(target, tokenizer=source.needs_tokenizer) as model:
+        rows = _score(model, source, topk, target.timeout)
         if html is not None:
-            from tinkex.report import logprobs_report
-
-            page = logprobs_report(prompt.to_ints(), logprobs, model.tokenizer, model=model.model)
-            html.write_text(page, encoding="utf-8")
+            _write_page(html, rows, model)
     known = [row.logprob for row in rows if row.logprob is not None]
     total, perplexity = sum(known), math.exp(-sum(known) / len(known)) if known else None
-    if as_json:
-        tokens = [attrs.asdict(row) for row in rows]
-        print_json({"model": model.model, "text": text, "tokens": tokens, "total": total, "perplexity": perplexity})
+    if form.json:
+        told = {"model": model.model, **source.as_data(), "tokens": [_record(row) for row in rows]}
+        print_json({**told, "total": total, "perplexity": perplexity})
         return
-    _show(rows)
+    if form.jsonl:
+        for row in rows:
+            print_json(_record(row))
+        return
+    print_tokens(rows, colors=colors)
     note(
         f"{len(rows)} tokens, log-probability {total:.4f} in all" + (f", perplexity {perplexity:.2f}" if known else "")
     )
 
 
-@attrs.frozen
-class Row:
-    """One token of the text, and how likely it was where it stands."""
+def _score(model: Connected, source: Source, topk: int, timeout: float | None) -> list[TokenRow]:
+    with wrong_arguments():
+        prompt = source.model_input(model.tokenizer, reply=False)
+        future = model.client.sample(
+            prompt, SamplingParams(max_tokens=1), include_prompt_logprobs=True, topk_prompt_logprobs=topk,
+            timeout=timeout,
+        )  # fmt: skip
+    with working(f"Asking {model.model}"):
+        response: SampleResponse = future.result()
+    return token_rows(model.tokenizer, prompt.to_ints(), response.prompt_logprobs, response.topk_prompt_logprobs)
 
-    token: int
-    text: str
-    logprob: float | None
 
-    def cells(self) -> tuple[str, str, str]:
-        """Return what to show: token id, log-probability, and text with its spaces visible."""
-        return str(self.token), "-" if self.logprob is None else f"{self.logprob:.4f}", repr(self.text)
+def _write_page(path: pathlib.Path, rows: list[TokenRow], model: Connected) -> None:
+    from tinkex.report import logprobs_report
+
+    tokens, logprobs = [row.token for row in rows], [row.logprob for row in rows]
+    path.write_text(logprobs_report(tokens, logprobs, model.tokenizer, model=model.model), encoding="utf-8")
 
 
-def _show(rows: list[Row]) -> None:
-    if not sys.stdout.isatty():
-        for row in rows:
-            print_text("\t".join(row.cells()))
-        return
-    from rich.text import Text
-
-    drawn = table("token", "logprob", "text")
-    for row in rows:
-        drawn.add_row(*(Text(harmless(cell)) for cell in row.cells()))
-    show(drawn)
+def _record(row: TokenRow) -> dict[str, object]:
+    told: dict[str, object] = {"token": row.token, "text": row.text, "logprob": row.logprob}
+    if row.likeliest:
+        told["likeliest"] = [{"text": text, "logprob": finite_or_none(logprob)} for text, logprob in row.likeliest]
+    return told

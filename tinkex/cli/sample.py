@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+from concurrent.futures import Future
 from typing import Any
 
-import attrs
 import click
 
-from tinkex.cli._connect import Connected, Target, connected, target_options, wrong_arguments
-from tinkex.cli._prompt import prompt_options
-from tinkex.cli._screen import finite, note, print_json, print_text, rule, working
-from tinkex.types import ModelInput, SampleResponse, SamplingParams
+from tinkex.cli._app import complain
+from tinkex.cli._connect import Connected, Target, Unavailable, connected_models, target_options, wrong_arguments
+from tinkex.cli._prompt import Source, prompt_options
+from tinkex.cli._rows import Form, form_options
+from tinkex.cli._samples import Sampled, View, print_records, print_texts
+from tinkex.cli._screen import working
+from tinkex.errors import TinkexError
+from tinkex.types import SampleResponse, SamplingParams
 
 
 @click.command()
@@ -22,58 +27,78 @@ from tinkex.types import ModelInput, SampleResponse, SamplingParams
 @click.option("--top-k", type=int, default=-1, help="Choose among the likeliest K tokens. Default: all.")
 @click.option("--top-p", type=float, default=1.0, help="Choose among the likeliest share P. Default: all.")
 @click.option("--stop", multiple=True, metavar="TEXT", help="Stop at this text; may be given several times.")
-@target_options
-@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
-def command(*, text: str, target: Target, num_samples: int, as_json: bool, **sampling: Any) -> None:
+@click.option("--logprobs", is_flag=True, help="Show how likely each sampled token was.")
+@click.option("--prompt-logprobs", is_flag=True, help="Show how likely each token of the prompt was.")
+@click.option("--topk-logprobs", type=click.IntRange(0), default=0, metavar="K", help="And the likeliest in its place.")
+@click.option("--topk-prompt-logprobs", type=click.IntRange(0), default=0, metavar="K", help="The same for the prompt.")
+@click.option("--colors", is_flag=True, help="Colour each token by how likely it was.")
+@functools.partial(target_options, several=True)
+@form_options
+def command(*, source: Source, target: Target, form: Form, num_samples: int, **options: Any) -> int:
     """Generate text from a prompt.
 
-    The prompt is the argument, a file, or standard input. It goes to the model as it is: no chat template is applied.
+    The prompt is the argument, a file, or standard input. It goes to the model as it is; with --chat as a message in
+    the model's own chat format. --base-model and --model-path can be given several times, to compare models.
 
     \b
       tinkex sample --local "The capital of France is"
+      tinkex sample --local --chat "What is the capital of France?"
       tinkex sample --base-model Qwen/Qwen3-8B --json < prompt.txt
     """  # noqa: D301 - click wants the character itself
-    with wrong_arguments():
-        params = SamplingParams(**{**sampling, "stop": list(sampling["stop"]) or None})
-    with connected(target) as model:
-        with wrong_arguments():
-            prompt = ModelInput.from_text(text, model.tokenizer)
-            future = model.client.sample(prompt, params, num_samples=num_samples, timeout=target.timeout)
-        with working(f"Sampling from {model.model}"):
-            response = future.result()
-        if as_json:
-            print_json(_as_data(model, text, prompt, response))
-        else:
-            _show(model, response)
-
-
-def _as_data(model: Connected, text: str, prompt: ModelInput, response: SampleResponse) -> dict[str, Any]:
-    return {
-        "model": model.model,
-        "prompt": text,
-        "prompt_tokens": prompt.to_ints(),
-        "sequences": [
-            {
-                "text": model.plain_text(sequence.tokens),
-                "tokens": sequence.tokens,
-                "logprobs": finite(sequence.logprobs),
-                "stop_reason": sequence.stop_reason,
-            }
-            for sequence in response.sequences
-        ],
-        "usage": response.usage and attrs.asdict(response.usage),
-        "timing": response.timing and attrs.asdict(response.timing),
-        "request_id": response.request_id,
+    view = View(
+        form=form,
+        logprobs=options.pop("logprobs") or options["topk_logprobs"] > 0,
+        prompt_logprobs=options.pop("prompt_logprobs") or options["topk_prompt_logprobs"] > 0,
+        colors=options.pop("colors"),
+    )
+    keywords = {
+        "num_samples": num_samples,
+        "timeout": target.timeout,
+        "include_prompt_logprobs": view.prompt_logprobs,
+        "topk_prompt_logprobs": options.pop("topk_prompt_logprobs"),
+        "topk_sample_logprobs": options.pop("topk_logprobs"),
     }
+    with wrong_arguments():
+        params = SamplingParams(**{**options, "stop": list(options["stop"]) or None})
+    with connected_models(target, tokenizer=source.needs_tokenizer) as models:
+        with wrong_arguments():
+            begun = [_begin(model, source, params, keywords) for model in models]
+        names = ", ".join(model.model for model in models)
+        with working(f"Sampling from {names}"):
+            samples = [_outcome(model, source, future) for model, future in zip(models, begun, strict=True)]
+        if form.json or form.jsonl:
+            print_records(samples, source, form)
+        else:
+            print_texts(samples, view)
+        return _exit_code(samples)
 
 
-def _show(model: Connected, response: SampleResponse) -> None:
-    count = len(response.sequences)
-    for number, sequence in enumerate(response.sequences, 1):
-        if count > 1:
-            rule(f"{number} of {count}")
-        print_text(model.plain_text(sequence.tokens))
-    tokens = sum(sequence.length for sequence in response.sequences)
-    reasons = " and ".join(sorted({sequence.stop_reason for sequence in response.sequences}))
-    speed = f" in {response.timing.total:.1f} s" if response.timing else ""
-    note(f"{tokens} tokens{speed}, ended by {reasons}")
+def _begin(
+    model: Connected | Unavailable, source: Source, params: SamplingParams, keywords: dict[str, Any]
+) -> Future[SampleResponse] | None:
+    if isinstance(model, Unavailable):
+        return None
+    begun: Future[SampleResponse] = model.client.sample(source.model_input(model.tokenizer), params, **keywords)
+    return begun
+
+
+def _outcome(model: Connected | Unavailable, source: Source, future: Future[SampleResponse] | None) -> Sampled:
+    if isinstance(model, Unavailable):
+        return Sampled(model.model, error=model.error)
+    assert future is not None
+    try:
+        response = future.result()
+    except TinkexError as error:
+        return Sampled(model.model, error=error)
+    return Sampled(model.model, connected=model, prompt=source.model_input(model.tokenizer), response=response)
+
+
+def _exit_code(samples: list[Sampled]) -> int:
+    """Tell of the failures; a single one ends the command as any error does."""
+    failed = [sampled for sampled in samples if sampled.error is not None]
+    if len(samples) == 1 and failed:
+        assert failed[0].error is not None
+        raise failed[0].error
+    for sampled in failed:
+        complain(sampled.error, sampled.model)
+    return 1 if failed else 0
