@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import tracemalloc
 from pathlib import Path
 
 import pytest
 from serving import KEY, MODEL, PARAMS, advance_until, all_done, make_service, sampling, until
 
+from tinkex import _wire
 from tinkex._http import ResponseReader
 from tinkex._wire import encode_sample, json_bytes
 from tinkex.testing import FakeServer, ManualClock
@@ -130,6 +132,55 @@ def test_the_session_poller_asks_for_all_together():
     assert asked <= 2 * WORKERS  # the first polled for themselves, before there were more than workers
     assert parked <= 2 * WORKERS
     assert together <= MANY // 4
+
+
+def test_work_on_the_callers_thread(server, monkeypatch):
+    """`sample()` starts no thread, opens no connection and encodes nothing: others do that for it."""
+    with sampling(server) as client:
+        dialer, callers = machine_of(client.service).dialer, []
+        for owner, name in ((threading.Thread, "start"), (type(dialer), "open"), (_wire, "encode_sample")):
+            call = getattr(owner, name)
+
+            def noting(*arguments, _call=call, _name=name, **options):
+                callers.append((_name, threading.current_thread()))
+                return _call(*arguments, **options)
+
+            monkeypatch.setattr(owner, name, noting)
+        all_done([client.sample(PROMPT, PARAMS) for _ in range(MANY)])
+        assert [name for name, thread in callers if thread is threading.current_thread()] == []
+        assert [name for name, _ in callers].count("encode_sample") == MANY
+
+
+def test_thread_starts_of_a_sample(server, monkeypatch):
+    """A client that has sampled has the threads it needs."""
+    with sampling(server) as client:
+        all_done([client.sample(PROMPT, PARAMS) for _ in range(MANY)])
+        starts = Counting(monkeypatch, threading, "Thread")
+        for _ in range(20):
+            client.sample(PROMPT, PARAMS).result(10)
+        assert starts.calls == 0
+
+
+def test_wake_ups_of_a_sample(server, monkeypatch):
+    """The waiter, which watches over all samples, is woken at most once an exchange."""
+    with sampling(server) as client:
+        client.sample(PROMPT, PARAMS).result(10)
+        polls = Counting(monkeypatch, machine_of(client.service).waiter._poller, "poll")
+        for _ in range(MANY):
+            client.sample(PROMPT, PARAMS).result(10)
+        assert polls.calls <= 2 * MANY
+
+
+def test_looks_at_the_environment(server, monkeypatch):
+    """The names in it are gone through once, when the service is made; not for its clients, nor for their samples."""
+    looks = []
+    names = os._Environ.__iter__
+    monkeypatch.setattr(os._Environ, "__iter__", lambda self: looks.append(1) or names(self))
+    with sampling(server, trust_env=True) as client:
+        assert len(looks) <= 1
+        for _ in range(20):
+            client.service.create_sampling_client(base_model=MODEL).sample(PROMPT, PARAMS).result(10)
+    assert len(looks) <= 1
 
 
 def test_modules_of_a_first_sample(server):
