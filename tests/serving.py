@@ -29,11 +29,11 @@ def make_service(server, *, api_key=KEY, observers=(), clock=SYSTEM_CLOCK, **set
 
 
 @contextlib.contextmanager
-def sampling(server, **settings):
+def sampling(server, *, sampling_session_id=None, **settings):
     """A sampling client of a fake server, with its service as `.service`, closed at the end without ceremony."""
     service = make_service(server, **settings)
     try:
-        yield _Client(service)
+        yield _Client(service, sampling_session_id)
     finally:
         service.close(timeout=0.0, cancel_pending=True)
 
@@ -41,9 +41,10 @@ def sampling(server, **settings):
 class _Client:
     """A sampling client together with its service."""
 
-    def __init__(self, service):
+    def __init__(self, service, sampling_session_id):
         self.service = service
-        self.client = service.create_sampling_client(base_model=MODEL)
+        model = None if sampling_session_id else MODEL
+        self.client = service.create_sampling_client(base_model=model, sampling_session_id=sampling_session_id)
 
     def __getattr__(self, name):
         return getattr(self.client, name)

@@ -26,7 +26,7 @@ LAYERS = (
     ("_connections",),
     ("_exchange",),
     ("_api",),
-    ("_promise", "_session", "_session_poller", "_surroundings", "_trouble"),
+    ("_cancellations", "_promise", "_session", "_session_poller", "_surroundings", "_trouble"),
     ("_sampler",),
     ("_sample",),
     ("_machine",),

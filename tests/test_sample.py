@@ -649,6 +649,53 @@ def test_cancel_in_the_queue(server):
         assert not first.cancel()
 
 
+def test_cancels_are_sent_a_few_at_a_time():
+    """No more are under way than the server wants, submissions go before them, and a close does not wait for them."""
+    flags = {"sample_cancel_enabled": True, "sample_cancel_max_batch_size": 3}
+    with FakeServer(dynamic_config=flags) as fake:
+        with sampling(fake) as client:
+            fake.hold()
+            futures = [client.sample([n + 1], PARAMS) for n in range(20)]
+            until(lambda: all(future.request_id for future in futures))
+            fake.fault("cancel_future", "hang", times=None)
+            for future in futures:
+                future.cancel()
+            fake.wait_for("cancel_future", 3)
+            fake.release()
+            assert client.sample(PROMPT, PARAMS).result(5)
+            barrier(client)
+            assert fake.counts["cancel_future"] == 3
+        assert fake.counts["finish"] == 1
+        assert fake.counts["cancel_future"] == 3
+
+
+def test_every_cancel_is_sent():
+    """In the end the server has heard of every cancelled sample, whatever went wrong on the way."""
+    flags = {"sample_cancel_enabled": True, "sample_cancel_max_batch_size": 4}
+    clock = ManualClock()
+    with FakeServer(dynamic_config=flags) as fake, sampling(fake, clock=clock) as client:
+        fake.hold()
+        futures = [client.sample([n + 1], PARAMS) for n in range(40)]
+        until(lambda: all(future.request_id for future in futures))
+        fake.script("cancel_future", Fault("status", 503), Fault("reset"), Fault("reset_after"))
+        for future in futures:
+            future.cancel()
+        advance_until(clock, lambda: fake.cancelled == 40)
+        told = {request.json["request_id"] for request in fake.requests_to("cancel_future")}
+        assert told == {future.request_id for future in futures}
+
+
+def test_cancels_of_a_session_that_goes_on():
+    """Where the session belongs to somebody else, a close lets the server hear of what was cancelled."""
+    with FakeServer(dynamic_config={"sample_cancel_enabled": True}) as fake, sampling(fake) as maker:
+        fake.hold()
+        with sampling(fake, sampling_session_id=maker.sampling_session_id) as client:
+            futures = [client.sample([n + 1], PARAMS) for n in range(5)]
+            until(lambda: all(future.request_id for future in futures))
+        assert fake.counts["cancel_future"] == 5
+        assert fake.counts["finish"] == 0
+
+
 def test_failed_cancel_is_only_logged(server):
     """Nobody hears of a cancel that the server refuses."""
     with sampling(server) as client:

@@ -17,6 +17,7 @@ from tinkex.future import ClientFuture
 
 FAREWELL_SECONDS = 5.0  # for finishing the session and the last telemetry
 TELEMETRY_SECONDS = 1.0  # of which telemetry may take this much
+CANCEL_SECONDS = 1.0  # and telling what nobody wants any more, where the session belongs to somebody else
 HURRIED_SECONDS = 0.5  # the same when the interpreter exits, or somebody is in a hurry
 _JOIN_SECONDS = 1.0
 _MOST_PAUSE = 0.05
@@ -92,6 +93,10 @@ def last_words(machine: Machine, reason: str, detail: str | None, seconds: float
         machine.telemetry.on_event = None
         if machine.session.created_here:
             machine.telemetry.session_end()
+    if machine.session.created_here:
+        machine.cancellations.close()
+    else:
+        yield from machine.cancellations.drain(min(seconds, CANCEL_SECONDS))
     yield from machine.session.finish(reason, detail, seconds)
     yield from machine.flush(min(seconds, TELEMETRY_SECONDS))
 

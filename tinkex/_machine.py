@@ -13,9 +13,10 @@ from typing import TypeVar
 from tinkex import _wire
 from tinkex._admission import Admission
 from tinkex._announce import Announcer
-from tinkex._api import CANCEL_FUTURE, TELEMETRY, Api
+from tinkex._api import TELEMETRY, Api
 from tinkex._auth import Auth
 from tinkex._budget import ByteBudget
+from tinkex._cancellations import Cancellations
 from tinkex._clock import Clock
 from tinkex._connections import ConnectionPool
 from tinkex._dialer import make_dialer
@@ -41,7 +42,6 @@ logger = logging.getLogger("tinkex")
 _CONNECTING_THREADS = 20
 _TELEMETRY_SECONDS = 10.0
 _TELEMETRY_TIMEOUT = 5.0
-_CANCEL_TIMEOUT = 30.0
 _BILLING_MEMORY = 300.0
 
 
@@ -87,6 +87,10 @@ class Machine:
         transport = Transport(dialer, self.connections, self.dialing, clock, self.workers.waiting)
         self.api = Api(transport, self.auth, clock, first)
         self.session = Session(self.jobs, self.api, self.auth, clock, config)
+        self.cancellations = Cancellations(
+            self.jobs, self.api, clock, lambda: config.current,
+            lambda: self.session.flags.current.sample_cancel_max_batch_size,
+        )  # fmt: skip
         self.admission = Admission(self.workers, self.waiter, clock, self._limits)
         self.response_bytes = ByteBudget(self._response_limit)
         self._announcer = Announcer(observers, self.callbacks, clock)
@@ -215,7 +219,7 @@ class Machine:
     def forget(self, request_id: str) -> None:
         """Tell the server that nobody wants a result any more, where it lets us."""
         if self.session.flags.current.sample_cancel_enabled:
-            self.jobs.start(lambda: self._cancel(request_id), Future())
+            self.cancellations.add(request_id)
 
     def ended(self, response: SampleResponse | None, error: BaseException | None) -> None:
         """Keep count, and report an error."""
@@ -268,13 +272,6 @@ class Machine:
         finally:
             self._flushing = False
         yield from self.flush(_TELEMETRY_SECONDS)
-
-    def _cancel(self, request_id: str) -> Story[None]:
-        body = _wire.encode_json({"request_id": request_id})
-        try:
-            yield from self.api.persist(CANCEL_FUTURE, body, self.config.current, seconds=_CANCEL_TIMEOUT)
-        except TinkexError as error:
-            logger.debug("The server was not told to stop work on %s: %s", request_id, error)
 
     def _limits(self) -> tuple[int, int, int]:
         config, flags = self.config.current, self.session.flags.current

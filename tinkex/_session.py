@@ -68,6 +68,7 @@ class Flags:
     sample_join_sampling_session: bool = False
     refresh_interval_sec: float = 300.0
     sample_cancel_enabled: bool = False
+    sample_cancel_max_batch_size: int = 64
 
     def updated(self, answer: Mapping[str, Any]) -> Flags:
         """These flags with what `answer` says; unknown names and values of another type are left out."""
