@@ -312,6 +312,34 @@ class TestAdapter:
             assert all(len(future.result(20).sequences) == 1 for future in futures)
         assert server.counts["asample"] == 100
 
+    def test_polls_hold_nothing_else_up(self, server):
+        """With every thread for polls in a long one, submissions and everything else still go at once."""
+        server.latency = 600
+        config = ClientConfig(adapter=Counting(pool_maxsize=100), telemetry=False, request_timeout=5.0)
+        with tinkex.ServiceClient(base_url=server.url, api_key="tml-x", config=config) as service:
+            client = service.create_sampling_client(base_model="fake/model")
+            futures = [client.sample([1, number + 1], PARAMS) for number in range(100)]
+            server.wait_for("asample", 100)
+            server.wait_for("retrieve_future", 64)
+            assert service.get_server_capabilities(timeout=5)
+            assert server.counts["retrieve_future"] == 64
+            for future in futures:
+                future.cancel()
+
+    def test_polls_take_turns(self, server, monkeypatch):
+        """Once half of the threads are in polls the next ones are short, so that no result lies behind long ones."""
+        monkeypatch.setattr("tinkex._exchange._TURN_SECONDS", 0.2)
+        server.latency = lambda request, index: 600.0 if request.prompt.to_ints()[-1] <= 64 else 0.0
+        config = ClientConfig(adapter=Counting(pool_maxsize=100), telemetry=False)
+        with tinkex.ServiceClient(base_url=server.url, api_key="tml-x", config=config) as service:
+            client = service.create_sampling_client(base_model="fake/model")
+            slow = [client.sample([1, number + 1], PARAMS) for number in range(64)]
+            server.wait_for("retrieve_future", 64)
+            quick = [client.sample([1, 100 + number], PARAMS) for number in range(6)]
+            assert all(len(future.result(20).sequences) == 1 for future in quick)
+            for future in slow:
+                future.cancel()
+
     def test_closing_does_not_wait_for_a_long_poll(self, server):
         """The futures end at once; the adapter stays its owner's."""
         server.latency = 600

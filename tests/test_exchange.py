@@ -73,7 +73,7 @@ class Parts:
         self.pool = ConnectionPool(
             self.dialer, self.waiter, self.dialing, SYSTEM_CLOCK, most=most, most_idle=4, busiest=4
         )
-        self.transport = Transport(self.dialer, self.pool, self.dialing, SYSTEM_CLOCK)
+        self.transport = Transport(self.dialer, self.pool, self.dialing, self.dialing, SYSTEM_CLOCK)
         self.waiter.start(self.workers.start)
 
     def ask(self, body=b"", *, seconds=5.0, max_body=1000, urgent=True, path="/"):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _LINGER_MS = 2
 _QUICK_SECONDS = 0.005
 _FOREVER = float("inf")
+_TURN_SECONDS = 5.0  # what a poll that needs a thread may have of it once half of the threads are taken
 
 
 class Pace:
@@ -96,12 +97,14 @@ class Transport:
         dialer: Dialer,
         pool: ConnectionPool,
         threads: ElasticPool,
+        polling: ElasticPool,
         clock: Clock,
         backlog: Callable[[], int] = int,
     ) -> None:
         self.dialer = dialer
         self.pool = pool
         self._threads = threads
+        self._polling = polling  # for polls that only an adapter can make: they may be long, and nothing waits for them
         self._clock = clock
         self._backlog = backlog  # how much there is for the workers to do
 
@@ -114,8 +117,11 @@ class Transport:
         APIResponseError. A reused connection that ends without a byte of an answer is replaced once, at once.
         """
         if not self.dialer.plain:
+            threads = self._threads if urgent else self._polling
+            if not urgent and threads.crowded:
+                seconds = min(seconds, _TURN_SECONDS)  # polls take turns
             called: Response = yield _Called(
-                self._threads, partial(self.dialer.call, b"".join(head), body, seconds, max_body)
+                threads, partial(self.dialer.call, b"".join(head), body, seconds, max_body)
             )
             return called
         fresh = False

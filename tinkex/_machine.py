@@ -40,6 +40,7 @@ T = TypeVar("T")
 logger = logging.getLogger("tinkex")
 
 _CONNECTING_THREADS = 20
+_POLLING_THREADS = 64  # where polls need threads: through a requests adapter
 _TELEMETRY_SECONDS = 10.0
 _TELEMETRY_TIMEOUT = 5.0
 _BILLING_MEMORY = 300.0
@@ -84,7 +85,8 @@ class Machine:
             busiest=2 * first.workers,
         )  # fmt: skip
         self.auth = Auth(self.jobs, self.dialing, clock, config)
-        transport = Transport(dialer, self.connections, self.dialing, clock, self.workers.waiting)
+        self.polling = ElasticPool(_POLLING_THREADS, f"{name}-poll")
+        transport = Transport(dialer, self.connections, self.dialing, self.polling, clock, self.workers.waiting)
         self.api = Api(transport, self.auth, clock, first)
         self.session = Session(self.jobs, self.api, self.auth, clock, config)
         self.cancellations = Cancellations(
@@ -143,7 +145,7 @@ class Machine:
             completed=counters.completed,
             failed=counters.failed,
             connections=self.connections.open,
-            threads=1 + self.workers.count + self.callbacks.threads + self.dialing.threads,
+            threads=1 + self.workers.count + self.callbacks.threads + self.dialing.threads + self.polling.threads,
             last_heartbeat=None if heard_at is None else now - heard_at,
         )
 
@@ -156,6 +158,7 @@ class Machine:
         self.waiter.stop()
         self.callbacks.stop()
         self.dialing.stop()
+        self.polling.stop()
         self._dialer.close()
 
     def join(self, seconds: float) -> None:
@@ -167,7 +170,7 @@ class Machine:
 
         First of all no part starts anything any more: the `finally` clauses would wake those who stand in line.
         """
-        for threads in (self.workers, self.callbacks, self.dialing):
+        for threads in (self.workers, self.callbacks, self.dialing, self.polling):
             threads.forked()
         self.waiter.forked()
         self.connections.forked()

@@ -126,6 +126,11 @@ class ElasticPool:
         self._stopped = False
         self.threads = 0
 
+    @property
+    def crowded(self) -> bool:
+        """Whether more than half of the threads there may be are at work, or wanted."""
+        return 2 * (len(self._items) + self.threads - self._idle) > self._most
+
     def submit(self, work: Callable[[], object]) -> None:
         """Have `work` run soon; what it raises is logged. Raises RuntimeError if no thread can be had for it."""
         with self._changed:

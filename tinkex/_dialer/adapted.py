@@ -19,6 +19,7 @@ from tinkex.config import ClientConfig
 from tinkex.errors import APIConnectionError, APIResponseError, APITimeoutError
 
 _PIECE_BYTES = 256 * 1024
+_KEPT_CONNECTIONS = 96
 
 
 class AdaptedDialer(Dialer):
@@ -38,7 +39,7 @@ class AdaptedDialer(Dialer):
         self.authorization = netrc_authorization(config) if config.trust_env else None
         self._proxy = requests.utils.select_proxy(config.base_url, self._proxies)
         self._borrowed = config.adapter is not None
-        self._adapter: requests.adapters.BaseAdapter = config.adapter or requests.adapters.HTTPAdapter(max_retries=0)
+        self._adapter: requests.adapters.BaseAdapter = config.adapter or _own_adapter()
         proxy_scheme = (self._proxy or "http").partition("://")[0].lower()
         self.plain = not self._borrowed and (proxy_scheme == "http" or "://" not in (self._proxy or ""))
         self._pool: urllib3.HTTPConnectionPool | None = self._make_pool() if self.plain else None
@@ -141,6 +142,11 @@ class AdaptedDialer(Dialer):
         if self._proxy:
             through = f" through the proxy {_without_password(self._proxy)}"
         return super()._refusal(error, through)
+
+
+def _own_adapter() -> requests.adapters.HTTPAdapter:
+    """One that keeps a connection for every thread that may call it."""
+    return requests.adapters.HTTPAdapter(max_retries=0, pool_maxsize=_KEPT_CONNECTIONS)
 
 
 def _share_context(pool: Any) -> None:
