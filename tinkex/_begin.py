@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from tinkex import _wire
+from tinkex._admission import Slot
 from tinkex._job import DEADLINE, Job, Story
 from tinkex._machine import Machine
 from tinkex._sample import SampleStory
@@ -25,31 +27,40 @@ def enter(
     future, admission = story.future, machine.admission
     deadline = machine.clock.monotonic() + timeout
     admission.reserve(on_full, deadline)
-    job = Job(
-        machine.jobs, story.tell if finish is None else lambda slot: _then(story.tell(slot), finish), future,
-        admission.dropped,
-    )  # fmt: skip
-    job.on_deadline = lambda: _too_late(story, timeout)
+    tell = story.tell if finish is None else partial(_told, story, finish)
+    job = Job(machine.jobs, tell, future, admission.dropped)
+    job.on_deadline = _TooLate(story, timeout)
     future.on_cancel(job.interrupt)
     machine.waiter.call_at(deadline, job, DEADLINE)
     admission.offer(story.sampler.lane, job, _wire.estimate_bytes(story.request.prompt))
     return job
 
 
-def _then(story: Story[SampleResponse], finish: Callable[[SampleResponse], T]) -> Story[T]:
-    return finish((yield from story))
+def _told(story: SampleStory, finish: Callable[[SampleResponse], T], slot: Slot) -> Story[T]:
+    return finish((yield from story.tell(slot)))
 
 
-def _too_late(story: SampleStory, timeout: float) -> SampleTimeoutError:
-    future = story.future
-    state = future.queue_state
-    return SampleTimeoutError(
-        f"The sample did not end within {timeout:g} s. Raise timeout=, or see in stats() what the service waits for.",
-        phase=future.phase,
-        request_id=future.request_id,
-        last_status=future.last_status,
-        attempts=future.attempts,
-        queue_state=None if state is None else state.value,
-        timeout=timeout,
-        may_have_run=story.risked or future.request_id is not None or future.phase == "submitting",
-    )
+class _TooLate:
+    """Makes the error of a sample that has not ended by its deadline; smaller than a closure, of which many wait."""
+
+    __slots__ = ("_story", "_timeout")
+
+    def __init__(self, story: SampleStory, timeout: float) -> None:
+        self._story = story
+        self._timeout = timeout
+
+    def __call__(self) -> SampleTimeoutError:
+        story, timeout = self._story, self._timeout
+        future = story.future
+        state = future.queue_state
+        return SampleTimeoutError(
+            f"The sample did not end within {timeout:g} s. Raise timeout=, or see in stats() what the service waits"
+            " for.",
+            phase=future.phase,
+            request_id=future.request_id,
+            last_status=future.last_status,
+            attempts=future.attempts,
+            queue_state=None if state is None else state.value,
+            timeout=timeout,
+            may_have_run=story.risked or future.request_id is not None or future.phase == "submitting",
+        )

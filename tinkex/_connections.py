@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from tinkex._clock import Clock
+from tinkex._clock import Clock, MovedClock
 from tinkex._connection import Connection
 from tinkex._dialer import Dialer
 from tinkex._job import Job
@@ -64,6 +64,7 @@ class ConnectionPool:
         self._most = most
         self._most_idle = most_idle
         self._busiest = busiest
+        self._settling = 0.0 if isinstance(clock, MovedClock) else _SETTLING_SECONDS  # that one may never move
         self._all: set[Connection] = set()
         self._lock = new_lock()  # guards all below
         self._idle: deque[Connection] = deque()
@@ -209,7 +210,7 @@ class ConnectionPool:
         if full:
             self._hasten(line)
         if later:
-            self._waiter.call_at(now + _SETTLING_SECONDS, self, _GROWTH)
+            self._waiter.call_at(now + self._settling, self, _GROWTH)
         try:
             while count:
                 self._threads.submit(self._open)
@@ -231,8 +232,8 @@ class ConnectionPool:
     def _move_on(self, now: float) -> None:
         """Begin to count anew once the settling time is over; call it with the lock."""
         passed = now - self._settling_since
-        if passed >= _SETTLING_SECONDS:
-            self._parks = [self._parks[1] if passed < 2 * _SETTLING_SECONDS else 0, 0]
+        if passed >= self._settling:
+            self._parks = [self._parks[1] if passed < 2 * self._settling else 0, 0]
             self._settling_since = now
 
     def _hasten(self, line: int) -> None:

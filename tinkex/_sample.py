@@ -20,6 +20,7 @@ from tinkex._job import Interrupted, Sleep, Story
 from tinkex._promise import Expired, Polled, Promise, result_of
 from tinkex._retry import RetryBudget
 from tinkex._sampler import Sampler
+from tinkex._session_poller import Completion
 from tinkex._surroundings import Surroundings
 from tinkex._trouble import BILLING_PAUSE, complete, pause_of
 from tinkex.config import ClientConfig, RetryConfig
@@ -206,14 +207,14 @@ class SampleStory:
         poller = self.sampler.poller if around.poll_together() else None
         around.waits_for_answer(self, begins=True)
         try:
-            size = None if poller is None else (yield from poller.completion(promise.request_id)).size
-            if size is None:
+            told: Any = None if poller is None else (yield poller.completion(promise.request_id))
+            if not isinstance(told, Completion) or told.size is None:
                 answer = yield from self._poll_until_ready(promise, whole=False)
                 if isinstance(answer, _wire.Finished):
                     self._fetching_since = around.clock.monotonic()
                     return answer.response
-                size = answer.size
-            return (yield from self._fetch(promise, size))
+                told = answer
+            return (yield from self._fetch(promise, told.size))
         except Interrupted:
             around.forget(promise.request_id)
             raise

@@ -38,7 +38,10 @@ _UNKNOWN = Completion(None)
 
 
 class Completed:
-    """A wait until the server says that a request has ended; yields `Completion`."""
+    """A wait until the server says that a request has ended; yields `Completion`.
+
+    It has no size, or is TIMED_OUT, where the one who waits should look for itself.
+    """
 
     __slots__ = ("_poller", "_request_id", "until")
 
@@ -75,21 +78,18 @@ class SessionPoller:
         self._cursor = 0
         self._dead_until = float("-inf")
 
-    def completion(self, request_id: str) -> Story[Completion]:
-        """Wait for one request to end; without a size where the one who asks should look for itself."""
-        now = self._clock.monotonic()
-        if now < self._dead_until:
-            return _UNKNOWN
-        told = yield Completed(self, request_id, now + _PATIENCE_SECONDS)
-        return told if isinstance(told, Completion) else _UNKNOWN
+    def completion(self, request_id: str) -> Completed:
+        """A wait for one request to end; see `Completed`."""
+        return Completed(self, request_id, self._clock.monotonic() + _PATIENCE_SECONDS)
 
     def register(self, request_id: str, job: Job, epoch: int) -> None:
         """See `Completed`."""
+        dead = self._clock.monotonic() < self._dead_until
         with self._lock:
-            known = self._unclaimed.pop(request_id, None)
+            known = _UNKNOWN if dead else self._unclaimed.pop(request_id, None)
             if known is None:
                 self._waiters[request_id] = (job, epoch)
-            else:
+            elif not dead:
                 self._told.add(request_id)
             start = known is None and not self._running
             self._running = self._running or start

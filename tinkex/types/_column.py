@@ -15,6 +15,7 @@ Numbers: TypeAlias = "memoryview[Any]"
 """Machine numbers of one of the formats i, q, f, d."""
 
 _NUMPY_DTYPES = {"i": "int32", "q": "int64", "f": "float32", "d": "float64"}
+_SMALL = 256  # up to so many numbers the list alone is kept once it is made: what it was made of takes as much again
 _ITEM_BYTES = {"i": 4, "q": 8, "f": 4, "d": 8}
 
 
@@ -35,10 +36,12 @@ class Column:
     @property
     def values(self) -> list[Any]:
         """The numbers as a list, made on first use and kept."""
-        made = self._list
+        raw, made = self._raw, self._list  # in this order: what is let go of below was made into a list before
         if made is None:
-            assert self._raw is not None
-            made = self._list = self._made(self._raw)
+            assert raw is not None
+            made = self._list = self._made(raw)
+            if len(made) <= _SMALL:
+                self._raw = None
         return made
 
     def _made(self, raw: Numbers) -> list[Any]:
@@ -48,12 +51,14 @@ class Column:
         """Return the numbers as a NumPy array; no copy where the format is already *dtype*."""
         import numpy as np
 
-        if self._raw is None:
+        raw = self._raw
+        if raw is None:
             return np.array(self._list, dtype=dtype)
-        return np.frombuffer(self._raw, _NUMPY_DTYPES[self._raw.format]).astype(dtype, copy=False)
+        return np.frombuffer(raw, _NUMPY_DTYPES[raw.format]).astype(dtype, copy=False)
 
     def __len__(self) -> int:
-        return len(self._list if self._raw is None else self._raw)  # type: ignore[arg-type]
+        raw = self._raw
+        return len(self._list if raw is None else raw)  # type: ignore[arg-type]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Column):
@@ -69,9 +74,10 @@ class Column:
         return f"[{', '.join(map(repr, self.values[:8]))}, ... {len(self)} in all]"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._raw is None:
+        raw = self._raw
+        if raw is None:
             return type(self), (self._list,)
-        return _unpickled, (type(self), self._raw.tobytes(), self._raw.format)
+        return _unpickled, (type(self), raw.tobytes(), raw.format)
 
 
 class OptionalColumn(Column):
@@ -90,10 +96,11 @@ class OptionalColumn(Column):
 
     def shifted(self) -> OptionalColumn:
         """Return a column with an undefined entry before these."""
-        if self._raw is None:
+        raw = self._raw
+        if raw is None:
             return OptionalColumn([None, *self.values])
-        numbers = array(self._raw.format, [math.nan])
-        numbers.frombytes(self._raw.tobytes())
+        numbers = array(raw.format, [math.nan])
+        numbers.frombytes(raw.tobytes())
         return OptionalColumn(memoryview(numbers))
 
 
