@@ -37,7 +37,7 @@ LAYERS = (
     ("service_client",),
 )
 OUTSIDE_THE_CORE = ("tinkex._pytest_plugin", "tinkex._server", "tinkex.testing", "tinkex.local", "tinkex.cli")
-OUTSIDE_THE_CORE += ("tinkex.ray", "tinkex.report")
+OUTSIDE_THE_CORE += ("tinkex.bulk", "tinkex.ray", "tinkex.report")
 OUTSIDE_THE_CORE += ("tinkex.__main__",)
 STORY = "tinkex._sample"
 COLLABORATORS = {"_admission", "_api", "_budget", "_retry", "_sampler", "_wire"}  # what the story calls

@@ -1,0 +1,355 @@
+"""Whole files through a real client and a fake server."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import queue
+import threading
+
+import pytest
+
+import tinkex
+from tinkex import bulk
+from tinkex.testing import FakeServer
+from tinkex.types import SampledSequence, SampleResponse
+
+KEYS = (
+    "id", "model", "fingerprint", "status", "parameters", "prompt_tokens", "sequences", "usage", "timing", "request_id",
+    "started_at", "finished_at", "attempts", "error",
+)  # fmt: skip
+
+
+class Letters:
+    """A tokenizer with a token a character; token 0 is special."""
+
+    def encode(self, text):
+        return [ord(character) for character in text]
+
+    def decode(self, ids, *, skip_special_tokens=False):
+        return "".join("" if token == 0 and skip_special_tokens else chr(token) for token in ids)
+
+
+def echo(request):
+    """The prompt again, with a log-probability of -1 a token."""
+    tokens = request.prompt.to_ints()
+    sequences = [SampledSequence([*tokens, 0], [-1.0] * (len(tokens) + 1))] * request.num_samples
+    return SampleResponse(sequences, prompt_logprobs=[None] + [-2.0] * (len(tokens) - 1))
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A server that answers with the prompt."""
+    with FakeServer(answers=echo) as running:
+        yield running
+
+
+@pytest.fixture
+def service(server):
+    """A client of that server."""
+    server.clear()
+    with tinkex.ServiceClient(base_url=server.url, api_key="tml-test") as opened:
+        yield opened
+
+
+@pytest.fixture
+def client(service):
+    """One model of that server."""
+    return service.create_sampling_client(base_model="fake/model")
+
+
+@pytest.fixture
+def go(client, tmp_path):
+    """Run rows into a file; returns the summary and the rows of the file."""
+
+    def run(rows, models=client, name="out.jsonl", **options):
+        output = tmp_path / name
+        if isinstance(rows, bytes):
+            (tmp_path / "in.jsonl").write_bytes(rows)
+            rows = tmp_path / "in.jsonl"
+        summary = bulk.run(rows, output, models, **{"tokenizer": Letters(), "max_tokens": 8, **options})
+        return summary, [json.loads(line) for line in output.read_text().splitlines()]
+
+    return run
+
+
+def test_rows_become_results(go):
+    """Text and token ids are sampled, in order, with what the rows say on top of what the run says."""
+    summary, rows = go([
+        {"id": "a", "prompt": "hi", "label": 1}, {"prompt": [5, 6], "num_samples": 2, "temperature": 0.5},
+        {"custom_id": "c", "prompt_tokens": [7], "score": True},
+    ])  # fmt: skip
+    assert [row["id"] for row in rows] == ["a", 2, "c"]
+    assert [sequence["text"] for sequence in rows[0]["sequences"]] == ["hi"]
+    assert rows[0]["extra"] == {"label": 1}
+    assert [sequence["tokens"] for sequence in rows[1]["sequences"]] == [[5, 6, 0]] * 2
+    assert rows[1]["parameters"] == {"max_tokens": 8, "num_samples": 2, "temperature": 0.5}
+    assert (rows[2]["sequences"], rows[2]["prompt_logprobs"]) == ([], [None])
+    assert all(keys_of(row) == KEYS for row in rows)
+    assert (summary.done, summary.failed, summary.sampled_tokens) == (3, 0, 3 + 6 + 2)
+
+
+def test_a_finished_run_again(go, server, tmp_path):
+    """Run again, a finished job asks for nothing and leaves the file as it is."""
+    rows = [{"prompt": [number]} for number in range(1, 20)]
+    go(rows)
+    before, sent = (tmp_path / "out.jsonl").stat(), server.counts["asample"]
+    summary, _ = go(rows)
+    after = (tmp_path / "out.jsonl").stat()
+    assert (summary.done, summary.skipped, server.counts["asample"]) == (0, 19, sent)
+    assert (before.st_mtime_ns, before.st_ino) == (after.st_mtime_ns, after.st_ino)
+
+
+def keys_of(row):
+    """The columns of a row that every row has."""
+    return tuple(key for key in row if key not in ("extra", "prompt_logprobs"))
+
+
+BAD = (
+    b'\xef\xbb\xbf{"id": "bom", "prompt": [1]}\r\n'
+    b"\r\n"
+    b"{garbage\r\n"
+    b'{"id": "\xff", "prompt": [1]}\n'
+    b'["not", "an", "object"]\n'
+    b'{"id": "twice", "prompt": [1]}\n'
+    b'{"id": "twice", "prompt": [2]}\n'
+    b'{"id": "none"}\n'
+    b'{"id": "both", "prompt": "a", "prompt_tokens": [1]}\n'
+    b'{"id": "empty", "prompt": []}\n'
+    b'{"id": "text", "prompt": ["a"]}\n'
+    b'{"id": "negative", "prompt": [1, -1]}\n'
+    b'{"id": "temperature", "prompt": [1], "temperature": -1}\n'
+    b'{"id": "samples", "prompt": [1], "num_samples": "x"}\n'
+    b'{"id": true, "prompt": [1]}\n'
+    b'{"id": "lone", "prompt": "\\ud800"}\n'
+    + b"[" * 100_000
+    + b"\n"
+    + b'{"id": "digits", "prompt": [' + b"9" * 5000 + b"]}\n"
+    + b'{"id": "last", "prompt": [1]}'
+)  # fmt: skip
+
+
+def test_bad_rows_become_error_rows(go):
+    """Whatever a row does wrong, it becomes an error row where it stands, and the others are sampled."""
+    summary, rows = go(BAD)
+    good = [row["id"] for row in rows if row["status"] == "ok"]
+    assert good == ["bom", "twice", "last"]
+    failed = {row["id"]: row["error"]["message"] for row in rows if row["status"] == "error"}
+    for name, words in {
+        3: "not JSON", 4: "not UTF-8", 5: "JSON object", 7: "'twice' is that of an earlier row", "none": "prompt",
+        "both": "prompt and prompt_tokens", "empty": "empty", "text": "token ids", "negative": "-1",
+        "temperature": "temperature", "samples": "num_samples", 15: "id must be", "lone": "surrogate",
+    }.items():  # fmt: skip
+        assert words in failed[name]
+    assert len(rows) == len({json.dumps(row["id"]) for row in rows}) == 18
+    assert all(keys_of(row) == KEYS for row in rows)
+    assert (summary.done, summary.failed) == (3, 15)
+
+
+def test_long_lines(go, monkeypatch):
+    """A line longer than any row is an error row, and takes no memory of its length."""
+    from tinkex.bulk import _read
+
+    monkeypatch.setattr(_read, "LONGEST_LINE", 1000)
+    _, rows = go(b'{"id": 1, "prompt": [1]}\n{"prompt": "' + b"x" * 5000 + b'"}\n{"id": "c", "prompt": [1]}\n')
+    assert [(row["id"], row["status"]) for row in rows] == [(1, "ok"), (2, "error"), ("c", "ok")]
+
+
+def test_failed_rows_are_tried_again(go, server):
+    """What failed is tried again by the next run, and stands in the file once."""
+    rows = [{"id": number, "prompt": [number]} for number in range(1, 6)]
+    server.fail_samples("the model stumbled", times=2)
+    summary, found = go(rows)
+    assert (summary.done, summary.failed) == (3, 2)
+    assert summary.errors[0][1] == 2
+    assert "the model stumbled" in summary.errors[0][0]
+    assert sum(row["status"] == "error" for row in found) == 2
+    summary, found = go(rows)
+    assert (summary.done, summary.skipped) == (2, 3)
+    assert [(row["id"], row["status"]) for row in found] == [(number, "ok") for number in range(1, 6)]
+
+
+def test_changed_parameters(go, server):
+    """Other parameters for a row that is there already are noticed: stop, keep or redo."""
+    rows = [{"id": "a", "prompt": [1]}, {"id": "b", "prompt": [2]}]
+    go(rows)
+    sent = server.counts["asample"]
+    with pytest.raises(bulk.ChangedError, match=r"'a' of fake/model.*max_tokens=8 \(now 9\)"):
+        go(rows, max_tokens=9)
+    with pytest.raises(bulk.ChangedError, match="another prompt"):
+        go([{"id": "a", "prompt": [3]}])
+    summary, found = go(rows, max_tokens=9, changed="keep")
+    assert (summary.kept, server.counts["asample"]) == (2, sent)
+    assert [row["parameters"]["max_tokens"] for row in found] == [8, 8]
+    summary, found = go(rows, max_tokens=9, changed="redo")
+    assert [(row["id"], row["parameters"]["max_tokens"]) for row in found] == [("a", 9), ("b", 9)]
+
+
+def test_several_models(go, service):
+    """Every row goes to each model of the run, or to the one it names."""
+    models = {name: service.create_sampling_client(base_model=f"fake/{name}") for name in ("x", "y")}
+    given = [{"id": "a"}, {"id": "b", "model": "y"}, {"id": "c", "model": "z"}]
+    _, rows = go([{**row, "prompt": [1]} for row in given], models)
+    assert [(row["id"], row["model"], row["status"]) for row in rows] == [
+        ("a", "x", "ok"), ("a", "y", "ok"), ("b", "y", "ok"), ("c", "z", "error"),
+    ]  # fmt: skip
+
+
+def test_a_model_that_cannot_be_had(go, service):
+    """A row whose model cannot be opened is an error row; the model is asked for once."""
+    asked = []
+
+    def open_model(name):
+        asked.append(name)
+        if name == "gone":
+            raise tinkex.NotFoundError("no such model", 404)
+        return service.create_sampling_client(base_model=name)
+
+    rows = [{"prompt": [1], "model": name} for name in ("gone", "fake/a", "gone", "fake/a")]
+    _, found = go(rows, bulk.Models((), open_model, Letters()))
+    assert [row["status"] for row in found] == ["error", "ok", "error", "ok"]
+    assert found[0]["error"]["status"] == 404
+    assert sorted(asked) == ["fake/a", "gone"]
+
+
+def test_max_failures(go):
+    """After more failures than allowed no more rows are begun, and the run says so."""
+    read = itertools.count()
+    rows = ({"id": next(read), "prompt": []} for _ in range(100_000))
+    summary, found = go(rows, max_failures=3, limits=bulk.Limits(max_in_flight=4))
+    assert summary.interrupted
+    assert 3 < summary.failed < 100
+    assert next(read) < 100
+    assert "max_failures" in summary.notes[0]
+    assert len(found) == summary.failed
+
+
+def test_halt_lets_rows_end(go, server):
+    """After a halt no row is begun; those in flight end and are written."""
+    server.hold()
+    halt, lines = threading.Event(), iter(range(1, 1000))
+    threading.Thread(target=lambda: (_until(lambda: server.running >= 5), halt.set(), server.release())).start()
+    limits = bulk.Limits(max_in_flight=5)
+    summary, found = go(({"prompt": [number]} for number in lines), halt=halt, limits=limits)
+    assert summary.interrupted
+    assert summary.done == len(found) == 5
+    summary, found = go(({"prompt": [number]} for number in range(1, 11)), limits=limits)
+    assert (summary.skipped, summary.done, [row["id"] for row in found]) == (5, 5, list(range(1, 11)))
+
+
+def _until(holds):
+    from stepping import until
+
+    until(holds)
+
+
+def test_a_broken_input_ends_the_run(go):
+    """What reading the rows raises is raised, once the rows before it are written."""
+
+    def rows():
+        yield {"id": "a", "prompt": [1]}
+        raise OSError("the tape tore")
+
+    with pytest.raises(OSError, match="the tape tore"):
+        go(rows())
+    assert go([{"id": "a", "prompt": [1]}])[0].skipped == 1
+
+
+def test_a_slow_source_holds_nothing_up(client):
+    """A result is written while the next row is still to come."""
+    rows, written = queue.SimpleQueue(), queue.SimpleQueue()
+
+    class Told(io.RawIOBase):
+        def write(self, data):
+            written.put(bytes(data))
+            return len(data)
+
+    rows.put({"id": "a", "prompt": [1]})
+    run = threading.Thread(
+        target=lambda: bulk.run(iter(rows.get, None), Told(), client, tokenizer=Letters(), max_tokens=1)
+    )
+    run.start()
+    assert json.loads(written.get(timeout=10))["id"] == "a"
+    rows.put(None)
+    run.join(10)
+    assert not run.is_alive()
+
+
+def test_a_reader_that_leaves(client):
+    """When nobody reads the output any more, the run ends with an error that says so."""
+
+    class Closed(io.RawIOBase):
+        def write(self, data):
+            raise BrokenPipeError(32, "Broken pipe")
+
+    with pytest.raises(bulk.OutputError, match="Broken pipe"):
+        bulk.run([{"prompt": [1]}], Closed(), client, tokenizer=Letters(), max_tokens=1)
+
+
+def test_bounded(go, server):
+    """No more rows are read and in flight than allowed."""
+    server.hold()
+    read = []
+
+    def rows():
+        for number in range(1, 60):
+            read.append(number)
+            yield {"prompt": [number]}
+
+    def watch():
+        _until(lambda: server.running >= 7)
+        seen.append((server.running, len(read)))
+        server.release()
+
+    seen = []
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    go(rows(), limits=bulk.Limits(max_in_flight=7))
+    watcher.join()
+    assert seen[0][0] == 7
+    assert seen[0][1] <= 8
+
+
+def test_progress(go):
+    """Progress counts what ended, knows how much of a file is left, and what it cost."""
+    told = []
+    prices = bulk.Prices.from_dict({"*": {"prompt": 1.0, "sampled": 2.0}})
+    summary, _ = go(b'{"prompt": [1, 2]}\n' * 10, on_progress=told.append, prices=prices)
+    last = told[-1]
+    assert (last.done, last.failed, last.fraction) == (10, 0, 1.0)
+    assert (last.prompt_tokens, last.sampled_tokens) == (20, 30)
+    assert summary.cost == last.cost == pytest.approx((20 + 60) / 1e6)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"max_token": 5}, "max_token"), ({"changed": "maybe"}, "changed"), ({"omit": ["everything"]}, "omit"),
+        ({"form": "xml"}, "form"), ({"input_format": "xml"}, "format"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments(go, options, word, tmp_path):
+    """A wrong argument is named before anything is read or written."""
+    with pytest.raises((TypeError, ValueError), match=word):
+        go([{"prompt": [1]}], **options)
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_omit(go):
+    """What is omitted is null, and the rest is there."""
+    _, rows = go([{"prompt": "hi"}], omit=["text", "logprobs", "prompt_tokens"])
+    assert rows[0]["sequences"] == [{"text": None, "tokens": [104, 105, 0], "logprobs": None, "stop_reason": "stop"}]
+    assert rows[0]["prompt_tokens"] is None
+
+
+def test_no_tokenizer_is_needed_for_token_ids(go, client, monkeypatch):
+    """Without a tokenizer rows of token ids are sampled, and rows of text say what is missing."""
+
+    def fail():
+        raise tinkex.tokenizers.TokenizerError("no tokenizer here")
+
+    monkeypatch.setattr(client, "get_tokenizer", fail)
+    _, rows = go([{"prompt": [1]}, {"prompt": "a"}], tokenizer=None)
+    assert rows[0]["sequences"][0]["text"] is None
+    assert "no tokenizer here" in rows[1]["error"]["message"]

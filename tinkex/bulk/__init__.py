@@ -1,0 +1,42 @@
+"""Whole files: every row of a data set through one or several models, with results that survive whatever happens.
+
+>>> from tinkex import bulk
+>>> bulk.Limits(requests_per_minute=600).adaptive
+True
+
+`run` takes a file of prompts and writes a file of results; run again, it goes on where it stopped. The pieces are here
+too, for engines of other kinds: a `Task` is a row for one model, and `perform` samples tasks in this process.
+"""
+
+from __future__ import annotations
+
+from tinkex.bulk._flow import Batch, FlowState, perform
+from tinkex.bulk._locked_file import OutputError
+from tinkex.bulk._models import Models
+from tinkex.bulk._pace import Limits
+from tinkex.bulk._plan import ChangedError
+from tinkex.bulk._prices import Price, Prices
+from tinkex.bulk._progress import Progress, Summary
+from tinkex.bulk._read import Source
+from tinkex.bulk._run import Engine, run
+from tinkex.bulk._task import InvalidRowError, Row, Task
+
+__all__ = [
+    "Batch",
+    "ChangedError",
+    "Engine",
+    "FlowState",
+    "InvalidRowError",
+    "Limits",
+    "Models",
+    "OutputError",
+    "Price",
+    "Prices",
+    "Progress",
+    "Row",
+    "Source",
+    "Summary",
+    "Task",
+    "perform",
+    "run",
+]

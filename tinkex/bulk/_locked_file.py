@@ -1,0 +1,127 @@
+"""A file of lines that one process at a time appends to, and replaces as a whole."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import fcntl
+import os
+import pathlib
+import shutil
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from tinkex.errors import TinkexError
+
+_PIECE: Final = 2**20
+
+
+class OutputError(TinkexError):
+    """The output cannot be used: another process writes it, it is no file of results, or there is no room for more."""
+
+
+class LockedFile:
+    """The file, locked until it is closed or the process ends.
+
+    Raises OutputError where another process has it, OSError where it cannot be opened.
+    """
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self._path = path
+        while True:
+            self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._lock(self._fd)
+            if self._is_current():
+                return
+            os.close(self._fd)  # it was replaced in between
+
+    def lines(self) -> Iterator[bytes]:
+        """Every line, with its end."""
+        with self._path.open("rb", buffering=_PIECE) as file:
+            yield from file
+
+    def line_at(self, offset: int) -> bytes:
+        """The line that begins there."""
+        with self._path.open("rb") as file:
+            file.seek(offset)
+            return file.readline()
+
+    def append(self, data: bytes, size: int) -> None:
+        """Write at the end; if that fails, OutputError, and the file has its former `size`."""
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, size)
+            raise OutputError(
+                f"{self._path} cannot be written: {error.strerror}. The rows before are kept; run again to go on."
+            ) from error
+
+    def cut(self, size: int) -> None:
+        """Leave out what stands behind `size` bytes."""
+        os.ftruncate(self._fd, size)
+
+    def sync(self) -> None:
+        """Wait until the disk has everything."""
+        os.fsync(self._fd)
+
+    def replace(self, offsets: Iterable[int]) -> array.array[int]:
+        """Have the file hold the lines at `offsets`, in that order, or stay as it is if that fails.
+
+        Returns where they begin now, and the size.
+        """
+        new = self._path.with_name(f".{self._path.name}.{os.getpid()}.new")
+        places, position = array.array("q"), 0
+        fd = os.open(new, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        try:
+            self._lock(fd)
+            with self._path.open("rb", buffering=_PIECE) as old, open(fd, "wb", _PIECE, closefd=False) as file:
+                for offset in offsets:
+                    old.seek(offset)
+                    line = old.readline()
+                    places.append(position)
+                    position += file.write(line)
+            os.fsync(fd)
+            shutil.copymode(self._path, new)
+            os.replace(new, self._path)  # noqa: PTH105
+        except BaseException as error:
+            os.close(fd)
+            new.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise OutputError(f"{self._path} cannot be rewritten: {error.strerror}. It stays as it was.") from error
+            raise
+        os.close(self._fd)
+        self._fd = fd
+        _sync_folder(self._path.parent)
+        places.append(position)
+        return places
+
+    def close(self) -> None:
+        """Let others have the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
+
+    def _lock(self, fd: int) -> None:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise OutputError(
+                f"{self._path} is being written by another process. Wait for it, or choose another output."
+            ) from None
+
+    def _is_current(self) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(self._fd), self._path.stat())
+        return False
+
+
+def _sync_folder(folder: pathlib.Path) -> None:
+    with contextlib.suppress(OSError):  # not every file system can
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

@@ -1,0 +1,212 @@
+"""A whole file, from its rows to its results."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, BinaryIO, Final, Protocol
+
+import attrs
+
+from tinkex._clock import SYSTEM_CLOCK, Clock
+from tinkex.bulk._flow import Batch, FlowState, perform
+from tinkex.bulk._ledger import Ledger
+from tinkex.bulk._locked_file import OutputError
+from tinkex.bulk._models import Models
+from tinkex.bulk._pace import Limits
+from tinkex.bulk._plan import Plan
+from tinkex.bulk._prices import Prices
+from tinkex.bulk._progress import Progress, Summary, Tally
+from tinkex.bulk._read import Rows, Source
+from tinkex.bulk._record import OMITTABLE, encode_line
+from tinkex.bulk._shape import FORMS, shaped
+from tinkex.bulk._stream import Stream
+from tinkex.bulk._task import PARAMETERS, Task
+from tinkex.sampling_client import SamplingClient
+
+CHANGED: Final = ("stop", "redo", "keep")
+_TELL_SECONDS: Final = 0.2
+
+
+class Engine(Protocol):
+    """Whatever samples tasks: `perform` does it in this process."""
+
+    def __call__(
+        self, tasks: Iterator[Task], models: Models, limits: Limits, *, halt: threading.Event, omit: Collection[str],
+        timeout: float | None, tell: Callable[[FlowState], None],
+    ) -> Iterator[Batch]:  # fmt: skip
+        """Yield every task with its record, once, in lists and in any order.
+
+        Reads `tasks` from one thread, and none after `halt` is set; a list may be empty, so that time is seen to pass.
+        """
+
+
+def run(
+    rows: Rows,
+    output: str | os.PathLike[str] | BinaryIO,
+    models: Models | SamplingClient | Mapping[str, SamplingClient],
+    *,
+    tokenizer: object = None,
+    limits: Limits | None = None,
+    changed: str = "stop",
+    max_failures: int | None = None,
+    input_format: str | None = None,
+    form: str | None = None,
+    omit: Collection[str] = (),
+    in_order: bool = True,
+    timeout: float | None = None,
+    prices: Prices | None = None,
+    sync_seconds: float = 1.0,
+    halt: threading.Event | None = None,
+    on_progress: Callable[[Progress], object] | None = None,
+    engine: Engine = perform,
+    **parameters: Any,
+) -> Summary:
+    """Sample every row of a file and append each result to another as it comes; what is there already is not repeated.
+
+    A row that cannot be sampled becomes an error row. Rows that failed in an earlier run are tried again.
+
+    Args:
+        rows: A path, "-" for standard input, or an iterable of mappings.
+        output: A path, which a later run goes on with; or a binary file, to which rows are written as they come.
+        models: One client, several by name (every row goes to each), or `Models`.
+        tokenizer: A name, a path or an object; None for each model's own.
+        limits: How fast; None for `Limits()`.
+        changed: What to do when the output has a row made with other parameters: "stop" with ChangedError,
+            "redo" it, or "keep" it.
+        max_failures: Stop when more rows than this have failed; None for never.
+        input_format: "jsonl", "csv" or "parquet"; None goes by the name.
+        form: Of the output: "native" or "openai"; None for what each row was in.
+        omit: What to leave out of the output: "text", "tokens", "logprobs", "prompt_tokens".
+        in_order: Bring the output into the order of the input at the end; False leaves it in the order of the ends.
+        timeout: Seconds for each sample; None as configured.
+        prices: For the cost; None for none.
+        sync_seconds: How long a finished row may be where a power cut, and nothing else, takes it.
+        halt: Set it, from any thread, to have no more rows begun; those in flight end.
+        on_progress: Called with a `Progress` at most five times a second, and at the end.
+        engine: What samples the tasks; by default this process.
+        **parameters: For rows that bring none: those of `SamplingParams`, `num_samples`, `include_prompt_logprobs`,
+            `topk_prompt_logprobs`, `topk_sample_logprobs`, `prompt_logprobs_last_n`, `tools`, and `score`: only the
+            prompt's log-probabilities are wanted.
+
+    Raises:
+        TypeError, ValueError: An argument is wrong.
+        OutputError: The output cannot be used: another process writes it, it is something else, the disk is full.
+        ChangedError: See `changed`.
+        OSError: The input cannot be read.
+
+    Ctrl-C cancels what is in flight and keeps what is written; the same call again goes on.
+    """
+    _check(parameters, changed, omit, form)
+    job = _Run(
+        source=Source(rows, input_format), models=Models.of(models, tokenizer), limits=limits or Limits(),
+        tally=Tally(prices), halt=halt or threading.Event(), form=form, max_failures=max_failures,
+        on_progress=on_progress,
+    )  # fmt: skip
+    plan = Plan(job.source, job.models.names, parameters, changed, job.tally)
+    with Ledger(output, sync_seconds) if isinstance(output, str | os.PathLike) else Stream(output) as sink:
+        batches = engine(
+            plan.tasks(sink), job.models, job.limits, halt=job.halt, omit=omit, timeout=timeout, tell=job.hear
+        )
+        job.drain(batches, sink, plan)
+        if in_order and not job.halt.is_set():
+            job.put_in_order(sink)
+        return job.summary(sink)
+
+
+def _check(parameters: Mapping[str, Any], changed: str, omit: Collection[str], form: str | None) -> None:
+    for name in parameters:
+        if name not in PARAMETERS:
+            raise TypeError(
+                f"run() got an unexpected argument {name!r}; parameters are {', '.join(sorted(PARAMETERS))}"
+            )
+    for name, value, known in (
+        ("changed", {changed}, CHANGED), ("omit", set(omit), OMITTABLE), ("form", {form} - {None}, FORMS),
+    ):  # fmt: skip
+        if not value <= set(known):
+            raise ValueError(f"{name} must be of {', '.join(known)}, not {', '.join(map(repr, value - set(known)))}")
+
+
+@attrs.define(kw_only=True)
+class _Run:
+    """A run under way."""
+
+    source: Source
+    models: Models
+    limits: Limits
+    tally: Tally
+    halt: threading.Event
+    form: str | None
+    max_failures: int | None
+    on_progress: Callable[[Progress], object] | None
+    clock: Clock = SYSTEM_CLOCK
+    began: float = attrs.field(factory=SYSTEM_CLOCK.monotonic)
+    notes: list[str] = attrs.field(factory=list)
+    _flow: FlowState = attrs.field(factory=FlowState)
+    _told_at: float = float("-inf")
+    _first: tuple[float, float] | None = None  # when the first row ended, and the fraction then
+
+    def hear(self, state: FlowState) -> None:
+        """Take note of how the engine is doing."""
+        self._flow = state
+
+    def drain(self, batches: Iterator[Batch], sink: Ledger | Stream, plan: Plan) -> None:
+        """Write and count what ends, until nothing is left."""
+        for batch in batches:
+            if batch:
+                sink.append(
+                    [(task.index, encode_line(shaped(task, record, self.form, self.models))) for task, record in batch]
+                )
+                for task, record in batch:
+                    self.tally.add(task, record)
+                if self.max_failures is not None and self.tally.failed > self.max_failures and not self.halt.is_set():
+                    self.notes.append(f"stopped because more than {self.max_failures} rows failed (max_failures)")
+                    self.halt.set()
+            self._tell(plan)
+        self._told_at = float("-inf")
+        self._tell(plan)
+
+    def put_in_order(self, sink: Ledger | Stream) -> None:
+        """Do so if there is room; the results are there in any case."""
+        try:
+            sink.put_in_order()
+        except OutputError as error:
+            self.notes.append(f"the rows are in the order of their ends: {error.message}")
+
+    def summary(self, sink: Ledger | Stream) -> Summary:
+        """How it ended."""
+        tally = self.tally
+        return Summary(
+            done=tally.done, failed=tally.failed, skipped=tally.skipped, kept=tally.kept,
+            interrupted=self.halt.is_set(), seconds=self.clock.monotonic() - self.began,
+            prompt_tokens=tally.prompt_tokens, sampled_tokens=tally.sampled_tokens,
+            cost=None if tally.prices is None else tally.cost, errors=tally.commonest(),
+            notes=(*sink.notes, *self.notes),
+        )  # fmt: skip
+
+    def _tell(self, plan: Plan) -> None:
+        now = self.clock.monotonic()
+        if self.on_progress is None or now - self._told_at < _TELL_SECONDS:
+            return
+        self._told_at = now
+        tally, stats = self.tally, [client.stats() for client in self.models.clients()]
+        ended = tally.done + tally.failed + tally.skipped
+        read = self.source.fraction
+        fraction = None if read is None or not plan.claimed else read * min(1.0, ended / plan.claimed)
+        paused = max(stats, key=lambda each: each.paused_for, default=None)
+        self.on_progress(Progress(
+            done=tally.done, failed=tally.failed, skipped=tally.skipped, fraction=fraction, seconds=now - self.began,
+            remaining=self._remaining(now, fraction), prompt_tokens=tally.prompt_tokens,
+            sampled_tokens=tally.sampled_tokens, cost=None if tally.prices is None else tally.cost, flow=self._flow,
+            retrying=max((each.retrying for each in stats), default=0),
+            paused_for=paused.paused_for if paused else 0.0, paused_reason=paused.paused_reason if paused else None,
+        ))  # fmt: skip
+
+    def _remaining(self, now: float, fraction: float | None) -> float | None:
+        if fraction is None or not self.tally.done + self.tally.failed:
+            return None
+        if self._first is None:
+            self._first = (now, fraction)
+        since, at_first = self._first
+        return (now - since) * (1 - fraction) / (fraction - at_first) if fraction > at_first else None

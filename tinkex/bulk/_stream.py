@@ -1,0 +1,50 @@
+"""An output that only takes: a pipe, standard output. Nothing in it can be looked up, so every row is new."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, BinaryIO, Self
+
+from tinkex.bulk._ledger import Verdict, key_of
+from tinkex.bulk._locked_file import OutputError
+from tinkex.bulk._task import RowId
+
+
+class Stream:
+    """Writes rows to a binary file as they come."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.notes: list[str] = []
+        self._file = file
+        self._keys: set[int] = set()
+
+    def claim(self, id: RowId, model: str, fingerprint: str) -> Verdict:
+        """Take a task on."""
+        key = key_of(id, model)
+        if key in self._keys:
+            return Verdict.TWICE
+        self._keys.add(key)
+        return Verdict.NEW
+
+    def found(self, id: RowId, model: str) -> Mapping[str, Any]:
+        """Nothing is ever found."""
+        raise KeyError(id)
+
+    def append(self, lines: Iterable[tuple[int, bytes]]) -> None:
+        """Write lines, all the way through; OutputError if nobody reads them any more."""
+        data = memoryview(b"".join(line for _, line in lines))
+        try:
+            while data:
+                data = data[self._file.write(data) or 0 :]
+            self._file.flush()
+        except OSError as error:
+            raise OutputError(f"The output cannot be written: {error.strerror or error}.") from error
+
+    def put_in_order(self) -> None:
+        """What is written stays as it is."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass

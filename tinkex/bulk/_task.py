@@ -1,0 +1,88 @@
+"""What there is to do: one row of the input for one model."""
+
+from __future__ import annotations
+
+import array
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from tinkex.errors import TinkexError
+
+RowId = str | int
+Prompt = str | Sequence[int] | Sequence[Mapping[str, Any]] | None
+
+PARAMS: Final = ("max_tokens", "seed", "stop", "temperature", "top_k", "top_p")
+OPTIONS: Final = (
+    "num_samples", "include_prompt_logprobs", "topk_prompt_logprobs", "topk_sample_logprobs", "prompt_logprobs_last_n",
+)  # fmt: skip
+PARAMETERS: Final = frozenset({*PARAMS, *OPTIONS, "score", "tools"})
+"""What a row may set for itself: the arguments of `SamplingParams` and `sample()`, and two of this package's own."""
+
+
+class InvalidRowError(TinkexError, ValueError):
+    """A row of the input cannot be sampled as it is; the text says what is wrong with it."""
+
+
+@attrs.frozen
+class Row:
+    """A row of the input, read and in one form."""
+
+    number: int
+    """Its line, or its number where there are no lines, from 1."""
+    id: RowId
+    prompt: Prompt = None
+    parameters: Mapping[str, Any] = attrs.field(factory=dict)
+    """What it sets for itself."""
+    model: str | None = None
+    """The model it asks for; None for those of the run."""
+    extra: Mapping[str, Any] = attrs.field(factory=dict)
+    """What else it holds; carried along."""
+    shape: str = "native"
+    """The form of the answer: "native", "chat" or "completion", the last two as OpenAI's batches have them."""
+    problem: str | None = None
+    """What is wrong with it; None if it can be tried."""
+
+
+@attrs.frozen
+class Task:
+    """One row for one model. It pickles, so that other processes can work on it."""
+
+    index: int
+    """Its place in the output, from 0."""
+    row: Row
+    model: str
+    parameters: Mapping[str, Any]
+    """What it is sampled with: the run's, and the row's on top."""
+    fingerprint: str
+
+
+class Fingerprints:
+    """Tells prompts and parameters apart: sixteen hexadecimal digits that change when either does."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Mapping[str, Any] | None, bytes] = (None, b"")
+
+    def of(self, prompt: Prompt, parameters: Mapping[str, Any]) -> str:
+        """The fingerprint of a prompt sampled with these parameters."""
+        if self._last[0] is not parameters:
+            self._last = (parameters, _canonical(parameters))
+        digest = hashlib.blake2b(self._last[1], digest_size=8)
+        digest.update(_prompt_bytes(prompt))
+        return digest.hexdigest()
+
+
+def _prompt_bytes(prompt: Prompt) -> bytes:
+    if isinstance(prompt, str):
+        return b"s" + prompt.encode("utf-8", "surrogatepass")
+    try:
+        return b"i" + array.array("q", prompt).tobytes()  # type: ignore[arg-type,type-var]  # messages raise
+    except (TypeError, OverflowError):
+        return b"j" + _canonical(prompt)
+
+
+def _canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str).encode()
