@@ -10,6 +10,7 @@ import pytest
 from tinkex.errors import TinkexError
 from tinkex.tokenizers import TokenizerError, get_tokenizer, tokenizer_repository
 from tinkex.tokenizers._find import _LOADS
+from tinkex.tokenizers._forms import LoadedTokenizer
 from tinkex.tokenizers._once import LoadedOnce
 
 tokenizers = pytest.importorskip("tokenizers")
@@ -391,3 +392,24 @@ def test_child_does_not_wait_for_the_parents_load():
         return store.get("key", lambda: "child")
 
     assert store.get("key", as_in_a_child) == "child"
+
+
+def test_long_texts_keep_no_thread_waiting(monkeypatch):
+    """A long text is encoded in the way that lets other threads run meanwhile, with the same ids."""
+    inner = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 1, "b": 2}, unk_token="a"))
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    batches = []
+
+    class Watched:
+        def encode(self, text, **options):
+            return inner.encode(text, **options)
+
+        def encode_batch(self, texts, **options):
+            batches.append(len(texts))
+            return inner.encode_batch(texts, **options)
+
+    tokenizer = LoadedTokenizer("watched", Watched(), None)
+    assert tokenizer.encode("a b") == [1, 2]
+    assert batches == []
+    assert tokenizer.encode("a b " * 10_000) == [1, 2] * 10_000
+    assert batches == [1]

@@ -8,7 +8,7 @@ import attrs
 
 MOST_IN_FLIGHT = 1000
 _START = 64
-_HELPS = 1.05  # a wider window has to bring this much more
+_HELPS = 1.1  # a wider window has to bring this much more
 _PATIENCE = 4  # rounds between two attempts at more
 _SHORTEST_ROUND = 0.25  # seconds: less says nothing about a rate
 _FEWEST = 8  # ends in a round

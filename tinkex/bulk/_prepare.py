@@ -19,7 +19,8 @@ class Wanted:
     params: SamplingParams
     options: dict[str, Any]
     """Further keywords of `sample()`."""
-    tools: Any
+    chat: dict[str, Any]
+    """Keywords of `ModelInput.from_messages`, where the prompt is a conversation."""
     most_tokens: int
     """Most tokens that may be sampled for one row."""
 
@@ -53,7 +54,7 @@ class Preparer:
             self._last = (task.parameters, check_parameters(task.parameters))
         wanted = self._last[1]
         model = self._models.get(task.model)
-        return Prepared(model, model_input(task.row.prompt, model, wanted.tools), wanted)
+        return Prepared(model, model_input(task.row.prompt, model, wanted.chat), wanted)
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> Wanted:
@@ -70,23 +71,22 @@ def check_parameters(parameters: Mapping[str, Any]) -> Wanted:
     options: dict[str, Any] = {name: given[name] for name in OPTIONS if name in given}
     count = options.get("num_samples", 1)
     most = (params.max_tokens or 0) * (count if isinstance(count, int) else 1)
-    return Wanted(params, options, given.get("tools"), most)
+    return Wanted(params, options, _chat(given), most)
 
 
-def model_input(prompt: Prompt, model: Model, tools: Any) -> ModelInput:
+def _chat(given: Mapping[str, Any]) -> dict[str, Any]:
+    variables = given.get("template_variables") or {}
+    if not isinstance(variables, Mapping):
+        raise InvalidRowError(f"template_variables must be a JSON object, not {variables!r}.")
+    return {"tools": given.get("tools"), **variables}
+
+
+def model_input(prompt: Prompt, model: Model, chat: Mapping[str, Any]) -> ModelInput:
     """The prompt as the model takes it; text and messages need its tokenizer."""
     if isinstance(prompt, str):
-        return ModelInput.from_ints(_encode(model.tokenizer(), prompt))
+        return ModelInput.from_text(prompt, model.tokenizer())
     assert prompt is not None  # else the row has a problem
     if isinstance(prompt[0], Mapping):
-        from_messages: Any = ModelInput.from_messages  # type: ignore[attr-defined]
-        made: ModelInput = from_messages(prompt, model.tokenizer(), tools=tools)
-        return made
+        messages = cast("Sequence[Mapping[str, Any]]", prompt)
+        return ModelInput.from_messages(messages, model.tokenizer(), **chat)
     return ModelInput.from_ints(cast("Sequence[int]", prompt))
-
-
-def _encode(tokenizer: Any, text: str) -> list[int]:
-    """Encode without keeping other threads from running, where the tokenizer can."""
-    aside = getattr(tokenizer, "encode_aside", None)
-    ids: list[int] = tokenizer.encode(text) if aside is None else aside(text)
-    return ids

@@ -87,8 +87,8 @@ def run(
         on_progress: Called with a `Progress` at most five times a second, and at the end.
         engine: What samples the tasks; by default this process.
         **parameters: For rows that bring none: those of `SamplingParams`, `num_samples`, `include_prompt_logprobs`,
-            `topk_prompt_logprobs`, `topk_sample_logprobs`, `prompt_logprobs_last_n`, `tools`, and `score`: only the
-            prompt's log-probabilities are wanted.
+            `topk_prompt_logprobs`, `topk_sample_logprobs`, `prompt_logprobs_last_n`, `tools`, `template_variables`
+            (further keywords of `ModelInput.from_messages`), and `score`: only the prompt's log-probabilities.
 
     Raises:
         TypeError, ValueError: An argument is wrong.

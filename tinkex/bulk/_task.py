@@ -19,8 +19,8 @@ PARAMS: Final = ("max_tokens", "seed", "stop", "temperature", "top_k", "top_p")
 OPTIONS: Final = (
     "num_samples", "include_prompt_logprobs", "topk_prompt_logprobs", "topk_sample_logprobs", "prompt_logprobs_last_n",
 )  # fmt: skip
-PARAMETERS: Final = frozenset({*PARAMS, *OPTIONS, "score", "tools"})
-"""What a row may set for itself: the arguments of `SamplingParams` and `sample()`, and two of this package's own."""
+PARAMETERS: Final = frozenset({*PARAMS, *OPTIONS, "score", "tools", "template_variables"})
+"""What a row may set for itself: the arguments of `SamplingParams` and `sample()`, and three of this package's own."""
 
 
 class InvalidRowError(TinkexError, ValueError):

@@ -6,11 +6,15 @@ import functools
 import inspect
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import attrs
 
 from tinkex.tokenizers._chat_files import ChatFiles, FileSource, named_templates, read_chat_files
+
+_LONG: Final = (
+    20_000  # characters: 5 ms or more, in which other threads are to run; the library lets them in a batch only
+)
 
 
 class Tokenizer(Protocol):
@@ -36,7 +40,11 @@ class LoadedTokenizer:
 
         *add_special_tokens* puts the model's special tokens around the text as well.
         """
-        return list(self._inner.encode(checked_text(text), add_special_tokens=add_special_tokens).ids)
+        if len(checked_text(text)) > _LONG:
+            (encoded,) = self._inner.encode_batch([text], add_special_tokens=add_special_tokens)
+        else:
+            encoded = self._inner.encode(text, add_special_tokens=add_special_tokens)
+        return list(encoded.ids)
 
     @functools.cached_property
     def chat_files(self) -> ChatFiles:
