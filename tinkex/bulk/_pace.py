@@ -70,7 +70,7 @@ class Rate:
 class Window:
     """How many rows may be in flight. It grows while that helps, shrinks on pauses, and is never less than one.
 
-    A round is as many ends as the window is wide, and judged only if rows had to wait for the window. As long as each
+    A round is as many ends as the window is wide, or a multiple of that if it is narrow, and judged only if rows had to wait for the window. As long as each
     wider window brings more rows a second, the next is twice as wide; then it stays, and tries a quarter more now and
     then. A round that a try does not speed up takes the try back.
     """
@@ -95,7 +95,7 @@ class Window:
         """So many rows are not in flight any more."""
         self._ends += count
         seconds = now - self._since
-        if self._ends >= max(self.limit, _FEWEST) and seconds >= _SHORTEST_ROUND:
+        if self._ends >= self.limit * -(-_FEWEST // self.limit) and seconds >= _SHORTEST_ROUND:
             if self._adaptive and self._full:
                 self._judge(self._ends / seconds)
             self._begin_round(now)
