@@ -70,9 +70,9 @@ class Rate:
 class Window:
     """How many rows may be in flight. It grows while that helps, shrinks on pauses, and is never less than one.
 
-    A round is as many ends as the window is wide, or a multiple of that if it is narrow, and judged only if rows had to wait for the window. As long as each
-    wider window brings more rows a second, the next is twice as wide; then it stays, and tries a quarter more now and
-    then. A round that a try does not speed up takes the try back.
+    A round is as many ends as the window is wide, or a multiple of that if it is narrow, and judged only if rows had to
+    wait for the window. As long as each wider window brings more rows a second, the next is twice as wide; then it
+    stays, and tries a quarter more now and then. A round that a try does not speed up takes the try back.
     """
 
     def __init__(self, limits: Limits, now: float = 0.0) -> None:
