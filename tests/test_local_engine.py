@@ -94,7 +94,7 @@ def test_seed(engine):
 
 
 def test_seed_under_load(engine):
-    """Other samples at the same time change nothing."""
+    """Other samples at the same time change no token, though their steps are computed together."""
     alone = [answer(engine, seed=seed, max_tokens=8, num_samples=2) for seed in range(4)]
     together = [None] * 4
 
@@ -106,7 +106,26 @@ def test_seed_under_load(engine):
         thread.start()
     for thread in threads:
         thread.join()
-    assert together == alone
+    for one, other in zip(together, alone, strict=True):
+        for found, expected in zip(one.sequences, other.sequences, strict=True):
+            assert found.tokens == expected.tokens
+            assert found.logprobs == pytest.approx(expected.logprobs, abs=1e-4)
+
+
+def test_steps_of_sessions_together(engine):
+    """Sessions that step in one go get the rows that each gets alone."""
+    runtime = engine.runtime
+    sessions = [runtime.open(20, 2) for _ in range(3)]
+    for index, session in enumerate(sessions):
+        session.prefill([index + 1, index + 2], 1)
+        session.branch(2)
+    alone = [session.step({0: 9, 1: 10}) for session in sessions]
+    for session in sessions:
+        session.branch(2)
+    spans = [[(session._memories[0], [9]), (session._memories[1], [10])] for session in sessions]
+    together = runtime._step(spans)
+    assert [rows.shape for rows in together] == [rows.shape for rows in alone]
+    assert np.concatenate(together) == pytest.approx(np.concatenate(alone), abs=1e-4)
 
 
 def test_more_samples_than_fit(engine):

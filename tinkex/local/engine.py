@@ -23,8 +23,9 @@ _MOST_AT_ONCE = 16  # sequences that share one pass through the model
 class LocalEngine:
     """Real tokens and real log-probabilities from one model; safe to share between threads.
 
-    The same request with the same seed gets the same answer, whatever else is being computed. Samples of one request
-    share the work on the prompt and go through the model together; requests take turns, token by token.
+    The same request with the same seed gets the same tokens, whatever else is being computed. Samples of one request
+    share the work on the prompt and go through the model together. Requests take turns, token by token; where the
+    runtime can, those that wait for a turn take the next one together.
     """
 
     runtime: Runtime

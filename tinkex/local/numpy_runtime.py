@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tinkex.local.errors import LocalError
 from tinkex.local.gguf_file import GgufFile
+from tinkex.local.together import Together
 from tinkex.local.weights import load_weights
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _LAYER_TENSORS = (
     *("ffn_norm", "ffn_gate", "ffn_up", "ffn_down"),
 )
 _PROMPT = -1  # sequences are numbered from 0
+_SESSIONS_TOGETHER = 16
 
 
 @define(eq=False)
@@ -39,6 +41,10 @@ class _Memory:
         return copy
 
 
+Span = tuple[_Memory, Sequence[int]]
+"""A sequence, and the tokens to append to it."""
+
+
 class NumpyRuntime:
     """A model's weights as float32 arrays: four bytes a parameter."""
 
@@ -49,7 +55,9 @@ class NumpyRuntime:
             raise LocalError(
                 f"{model.path} is a {model.architecture} model; the NumPy runtime knows the Llama family only."
             )
-        self.turn = threading.Lock()  # one computation at a time
+        self._turn = threading.Lock()  # one computation at a time
+        #: Steps of sessions, computed together where several are wanted at the same time.
+        self.steps: Together[Sequence[Span], Array] = Together(self._step, _SESSIONS_TOGETHER)
         self.layers = int(model.fact("block_count"))
         self.heads = int(model.fact("attention.head_count"))
         self.kv_heads = int(model.fact("attention.head_count_kv", self.heads))
@@ -89,6 +97,54 @@ class NumpyRuntime:
         scaled: Array = rows / np.sqrt(mean + self.epsilon) * self.weights[name]
         return scaled
 
+    def _step(self, asked: Sequence[Sequence[Span]]) -> list[Array]:
+        """Append one token to each sequence of several sessions."""
+        rows = self.forward([span for spans in asked for span in spans], 0)
+        return np.split(rows, np.cumsum([len(spans) for spans in asked])[:-1])
+
+    def forward(self, spans: Sequence[Span], first: int) -> Array:
+        """Append tokens to sequences; return the logits after each from number *first* on."""
+        with self._turn:
+            positions = np.concatenate([memory.length + np.arange(len(tokens)) for memory, tokens in spans])
+            rows = self.weights["token_embd.weight"][[token for _, tokens in spans for token in tokens]]
+            for layer in range(self.layers):
+                rows = rows + self._attend(rows, layer, spans, positions)
+                rows = rows + self._think(rows, layer)
+            for memory, tokens in spans:
+                memory.length += len(tokens)
+            return _by(self.norm(rows[first:], "output_norm.weight"), self.output)
+
+    def _attend(
+        self,
+        rows: Array,
+        layer: int,
+        spans: Sequence[Span],
+        positions: NDArray[np.int64],
+    ) -> Array:
+        name = f"blk.{layer}"
+        rows = self.norm(rows, f"{name}.attn_norm.weight")
+        shape = (len(rows), -1, self.head_size)
+        queries, keys, values = (_by(rows, self.weights[f"{name}.attn_{part}.weight"]).reshape(shape) for part in "qkv")
+        queries, keys = self.rotate(queries, positions), self.rotate(keys, positions)
+        mixed, start = np.empty_like(queries), 0
+        for memory, tokens in spans:
+            end, total = start + len(tokens), memory.length + len(tokens)
+            memory.keys[layer, memory.length : total] = keys[start:end]
+            memory.values[layer, memory.length : total] = values[start:end]
+            mixed[start:end] = _mix(queries[start:end], memory.keys[layer, :total], memory.values[layer, :total])
+            start = end
+        return _by(mixed.reshape(len(rows), -1), self.weights[f"{name}.attn_output.weight"])
+
+    def _think(self, rows: Array, layer: int) -> Array:
+        weights, name = self.weights, f"blk.{layer}"
+        rows = self.norm(rows, f"{name}.ffn_norm.weight")
+        gate = _by(rows, weights[f"{name}.ffn_gate.weight"])
+        # A very negative gate overflows the exponential, and is then rightly zero.
+        with np.errstate(over="ignore"):
+            gate /= 1 + np.exp(-gate)
+        gate *= _by(rows, weights[f"{name}.ffn_up.weight"])
+        return _by(gate, weights[f"{name}.ffn_down.weight"])
+
 
 def _frequencies(model: GgufFile, head_size: int) -> NDArray[np.float32]:
     base = float(model.fact("rope.freq_base", 10000.0))
@@ -109,7 +165,7 @@ class NumpySession:
 
     def prefill(self, tokens: Sequence[int], first: int) -> Array:
         """Append tokens to the prompt."""
-        return self._forward([(self._memories[_PROMPT], tokens)], first)
+        return self._runtime.forward([(self._memories[_PROMPT], tokens)], first)
 
     def branch(self, count: int) -> None:
         """Let sequences continue the prompt."""
@@ -117,57 +173,12 @@ class NumpySession:
         self._memories = {_PROMPT: prompt} | {sequence: prompt.copied() for sequence in range(count)}
 
     def step(self, tokens: Mapping[int, int]) -> Array:
-        """Append one token to each sequence."""
-        return self._forward([(self._memories[sequence], [token]) for sequence, token in tokens.items()], 0)
+        """Append one token to each sequence, together with those of other sessions that are at the same point."""
+        return self._runtime.steps.do([(self._memories[sequence], [token]) for sequence, token in tokens.items()])
 
     def close(self) -> None:
         """Drop what is remembered."""
         self._memories.clear()
-
-    def _forward(self, spans: Sequence[tuple[_Memory, Sequence[int]]], first: int) -> Array:
-        runtime = self._runtime
-        with runtime.turn:
-            positions = np.concatenate([memory.length + np.arange(len(tokens)) for memory, tokens in spans])
-            rows = runtime.weights["token_embd.weight"][[token for _, tokens in spans for token in tokens]]
-            for layer in range(runtime.layers):
-                rows = rows + self._attend(rows, layer, spans, positions)
-                rows = rows + self._think(rows, layer)
-            for memory, tokens in spans:
-                memory.length += len(tokens)
-            return _by(runtime.norm(rows[first:], "output_norm.weight"), runtime.output)
-
-    def _attend(
-        self,
-        rows: Array,
-        layer: int,
-        spans: Sequence[tuple[_Memory, Sequence[int]]],
-        positions: NDArray[np.int64],
-    ) -> Array:
-        runtime, name = self._runtime, f"blk.{layer}"
-        rows = runtime.norm(rows, f"{name}.attn_norm.weight")
-        shape = (len(rows), -1, runtime.head_size)
-        queries, keys, values = (
-            _by(rows, runtime.weights[f"{name}.attn_{part}.weight"]).reshape(shape) for part in "qkv"
-        )
-        queries, keys = runtime.rotate(queries, positions), runtime.rotate(keys, positions)
-        mixed, start = np.empty_like(queries), 0
-        for memory, tokens in spans:
-            end, total = start + len(tokens), memory.length + len(tokens)
-            memory.keys[layer, memory.length : total] = keys[start:end]
-            memory.values[layer, memory.length : total] = values[start:end]
-            mixed[start:end] = _mix(queries[start:end], memory.keys[layer, :total], memory.values[layer, :total])
-            start = end
-        return _by(mixed.reshape(len(rows), -1), runtime.weights[f"{name}.attn_output.weight"])
-
-    def _think(self, rows: Array, layer: int) -> Array:
-        weights, name = self._runtime.weights, f"blk.{layer}"
-        rows = self._runtime.norm(rows, f"{name}.ffn_norm.weight")
-        gate = _by(rows, weights[f"{name}.ffn_gate.weight"])
-        # A very negative gate overflows the exponential, and is then rightly zero.
-        with np.errstate(over="ignore"):
-            gate /= 1 + np.exp(-gate)
-        gate *= _by(rows, weights[f"{name}.ffn_up.weight"])
-        return _by(gate, weights[f"{name}.ffn_down.weight"])
 
 
 def _by(rows: Array, matrix: Array) -> Array:
