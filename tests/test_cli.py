@@ -488,10 +488,11 @@ def test_unknown_command():
 
 
 def test_every_command_module_is_listed():
-    """A module without an underscore is a command."""
+    """A module or package without an underscore is a command."""
     folder = pathlib.Path(_connect.__file__).parent
     names = {*COMMANDS, *(f"batch_{name}" for name in Batch.table)}
-    assert {file.stem for file in folder.glob("[!_]*.py")} == names
+    found = [*folder.glob("[!_]*.py"), *(file.parent for file in folder.glob("[!_]*/__init__.py"))]
+    assert {file.stem for file in found} == names
 
 
 def test_logprobs_as_a_page(fake, tmp_path):

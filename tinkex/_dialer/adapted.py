@@ -37,13 +37,13 @@ class AdaptedDialer(Dialer):
         self._verify: bool | str = environment["verify"] or False
         self._cert = environment["cert"]
         self.authorization = netrc_authorization(config) if config.trust_env else None
-        self._proxy = requests.utils.select_proxy(config.base_url, self._proxies)
+        self.proxy = requests.utils.select_proxy(config.base_url, self._proxies)
         self._borrowed = config.adapter is not None
         self._adapter: requests.adapters.BaseAdapter = config.adapter or _own_adapter()
-        proxy_scheme = (self._proxy or "http").partition("://")[0].lower()
-        self.plain = not self._borrowed and (proxy_scheme == "http" or "://" not in (self._proxy or ""))
+        proxy_scheme = (self.proxy or "http").partition("://")[0].lower()
+        self.plain = not self._borrowed and (proxy_scheme == "http" or "://" not in (self.proxy or ""))
         self._pool: urllib3.HTTPConnectionPool | None = self._make_pool() if self.plain else None
-        self._absolute = bool(self._proxy) and self.url.scheme == "http"
+        self._absolute = bool(self.proxy) and self.url.scheme == "http"
 
     def target(self, path: str) -> str:
         """What stands in the request line for `path`: absolute where a proxy forwards plain HTTP."""
@@ -139,8 +139,8 @@ class AdaptedDialer(Dialer):
         return APIConnectionError(f"The connection was lost: {words_of(error)}.", may_have_run=True)
 
     def _refusal(self, error: Exception, through: str = "") -> APIConnectionError:
-        if self._proxy:
-            through = f" through the proxy {_without_password(self._proxy)}"
+        if self.proxy:
+            through = f" through the proxy {_without_password(self.proxy)}"
         return super()._refusal(error, through)
 
 

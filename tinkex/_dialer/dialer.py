@@ -19,6 +19,8 @@ class Dialer(ABC):
     plain = True
     """False where there are no sockets to open, since only a requests adapter knows the way: then `call` carries whole
     exchanges, blocking."""
+    proxy: str | None = None
+    """The proxy that stands between, as a URL with its password; None where none does."""
     authorization: str | None = None
     """What a netrc file says to send as Authorization; None without an entry."""
 

@@ -28,6 +28,8 @@ COMMANDS: Final = {
     "runs": "List training runs, or show one with its checkpoints.",
     "session": "List sessions, or show one with its samplers.",
     "local": "Fetch and serve the small model that runs on this machine.",
+    "config": "Show the settings and where they come from.",
+    "doctor": "Find out what keeps sampling from working.",
     "completion": "Print the lines that make a shell complete commands.",
     "version": "Show the version.",
 }
