@@ -93,6 +93,7 @@ class Api:
         """
         head = self._head(endpoint, config, seconds)  # shared by many calls, most of which wait for long
         own = self._own_lines(endpoint, body, retry_count, extra)
+        del extra
         renewed = moved = False
         while True:
             credential = yield from self._auth.credential(self._exchange_key, raw=endpoint.raw)

@@ -39,11 +39,11 @@ class Lease:
 class ConnectionPool:
     """At most `most` open connections; jobs beyond that stand in line, submissions before polls.
 
-    New ones are opened while fewer than `busiest` are at work. One that has waited for the server for a while, parked,
-    is not at work, and as many may be at work as have waited so. Thus quick answers make do with a few connections, and
-    slow ones get as many as they need: twice as many every 10 ms. Once no more may be opened, long polls end early, the
-    oldest first, for those in line. Idle connections are used last in, first out, so that the surplus grows old and is
-    closed after 30 s.
+    New ones are opened while fewer than `busiest` are at work. One that has waited for the server a while, parked, is
+    not at work, and a quarter as many as have waited so may be at work besides. Thus quick answers make do with a few
+    connections, and slow ones get as many as they need, within a second. Once no more may be opened, long polls end
+    early, the oldest first, for those in line. Idle connections are used last in, first out, so that the surplus grows
+    old and is closed after 30 s.
     """
 
     def __init__(
@@ -227,7 +227,7 @@ class ConnectionPool:
         """How many more may be at work; call it with the lock."""
         self._move_on(now)
         settled = max(0, self._parked - sum(self._parks))
-        return max(self._busiest, settled) - (self.open - len(self._idle) - settled)
+        return max(self._busiest, settled // 4) - (self.open - len(self._idle) - settled)
 
     def _move_on(self, now: float) -> None:
         """Begin to count anew once the settling time is over; call it with the lock."""

@@ -38,6 +38,7 @@ from tinkex.types import SampleRequest, SampleResponse, Timing
 logger = logging.getLogger("tinkex")
 
 _NO_RETRY = RetryConfig(max_attempts=1)
+_LEAST_RESERVED = 131_072  # so that no more than a few hundred stand in line for a connection, requests in hand
 _UNKNOWN_GRACE = 10.0  # a promise may be unknown for so long after it was made
 _MOST_DOUBTFUL = 3  # polls answered by something that may be a proxy
 _QUICK_ANSWER = 1.0  # "not yet" sooner than this is not a long poll's
@@ -66,15 +67,14 @@ class SampleStory:
         self.started_at = around.clock.monotonic()
         self.risked = False  # whether something was sent that the server may have acted on without a word to us
 
-    def tell(self, slot: Slot) -> Story[SampleResponse]:
+    def tell(self, slot: Slot | None) -> Story[SampleResponse]:
         """Live it; `slot` is the right to submit that comes with the place in flight."""
         around = self._around
         admitted_at = around.clock.monotonic()
-        turn: Slot | None = slot
         try:
             while True:
-                promise = yield from self._submit(turn)
-                turn = None
+                promise = yield from self._submit(slot)
+                slot = None
                 try:
                     response = yield from self._await_answer(promise)
                     break
@@ -226,7 +226,7 @@ class SampleStory:
     def _fetch(self, promise: Promise, size: int) -> Story[SampleResponse]:
         """Get a result that is known to be there, once its bytes have room."""
         self.future.phase = "fetching"
-        reserved = yield Reserve(self._around.response_bytes, size)
+        reserved = yield Reserve(self._around.response_bytes, max(size, _LEAST_RESERVED))
         self._fetching_since = self._around.clock.monotonic()
         try:
             answer = yield from self._poll_until_ready(promise, whole=True)
@@ -248,18 +248,16 @@ class SampleStory:
     def _poll(self, promise: Promise, *, whole: bool) -> Story[Polled | None]:
         """Ask once, for the result or, where it is large, its size; None: ask again, any pause is over."""
         around, config = self._around, self._config
-        fields: dict[str, Any] = {"request_id": promise.request_id}
         asks_size = not whole and not around.api.knows_no_metadata
-        if asks_size:
-            fields["allow_metadata_only"] = True
-        extra = f"X-Tinker-Request-Iteration: {self._polls}\r\n"
-        if not self._polls:
-            extra += f"X-Tinker-Create-Promise-Roundtrip-Time: {promise.roundtrip:.6f}\r\n"
         self._polls += 1
-        body = _wire.encode_json(fields)
-        try:
+        try:  # what is sent is made on the way into the call: thousands wait in it
             response = yield from around.api.call(
-                RETRIEVE_FUTURE, body, config, seconds=config.poll_timeout, extra=extra, urgent=whole
+                RETRIEVE_FUTURE,
+                promise.question(asks_size=asks_size),
+                config,
+                seconds=config.poll_timeout,
+                extra=promise.poll_lines(self._polls),
+                urgent=whole,
             )
         except APITimeoutError:  # how some servers' long polls end
             return _wire.Pending()
