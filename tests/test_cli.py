@@ -89,7 +89,7 @@ def fake(monkeypatch):
     """A service in place of the real one; the target it was opened for is kept."""
     service = Fake()
 
-    def open_service(target):
+    def open_service(target, on_sample=None):
         service.target = target
         return service
 
@@ -514,9 +514,9 @@ def local(monkeypatch):
         return pathlib.Path("/cache/model.gguf")
 
     class Server(contextlib.nullcontext):
-        url = "http://127.0.0.1:5"
+        url, base_model, runtime = "http://127.0.0.1:5", "tiny", "numpy"
 
-        def __init__(self, gguf, *, port):
+        def __init__(self, gguf, *, port, on_sample):
             super().__init__()
             calls.served.append((str(gguf), port))
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 
+import attrs
 import numpy as np
 import pytest
 from tiny_model import CONTEXT, END, TOKENS, plain_logits, write_model
@@ -12,6 +13,7 @@ from tinkex.local.engine import LocalEngine
 from tinkex.local.errors import LocalError
 from tinkex.local.gguf_file import read_gguf
 from tinkex.local.numpy_runtime import NumpyRuntime
+from tinkex.local.report import SampleReport
 from tinkex.local.vocabulary import Vocabulary
 from tinkex.types import ImageChunk, ModelInput, SampleRequest, SamplingParams, TensorData
 
@@ -272,6 +274,28 @@ def test_cancel_between_tokens(engine, monkeypatch):
     assert len(steps) == 3
 
 
+def test_report(engine):
+    """Whoever asks is told how much was sampled, and how long the first token and the rest took."""
+    reports = []
+    answer(attrs.evolve(engine, on_sample=reports.append), num_samples=2, max_tokens=5, stop=[])
+    (report,) = reports
+    assert (report.prompt_tokens, report.sampled_tokens) == (len(PROMPT), 10)
+    assert report.first_token > 0
+    assert report.tokens_per_second == pytest.approx(10 / report.rest)
+
+
+@pytest.mark.parametrize(
+    ("report", "text"),
+    [
+        (SampleReport(7, 10, 0.5, 2.0), "7 prompt tokens, first token after 0.50 s, then 5 tokens/s (10 sampled)"),
+        (SampleReport(7, 1, 0.5, 1e-6), "7 prompt tokens, first token after 0.50 s (1 sampled)"),
+    ],
+)
+def test_report_as_text(report, text):
+    """A report reads as a sentence; one token has no rate."""
+    assert str(report) == text
+
+
 def test_models(engine):
     """The engine says what it serves."""
     (model,) = engine.models
@@ -297,3 +321,18 @@ def test_choice_of_runtime(engine, tmp_path, monkeypatch):
     """Without the prebuilt library NumPy computes."""
     monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda name: None)
     assert runtimes.load_runtime(read_gguf(write_model(tmp_path / "tiny.gguf"))).name == "numpy"
+
+
+@pytest.mark.parametrize("error", [ImportError, OSError])
+def test_prebuilt_library_that_does_not_load(tmp_path, monkeypatch, error):
+    """A library that is there and cannot be loaded is passed over, unless it was asked for by name."""
+
+    def fail(model, threads):
+        raise error("libgomp.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(runtimes, "_load_ik", fail)
+    model = read_gguf(write_model(tmp_path / "tiny.gguf"))
+    assert runtimes.load_runtime(model).name == "numpy"
+    with pytest.raises(error):
+        runtimes.load_runtime(model, "ik")

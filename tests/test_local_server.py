@@ -3,6 +3,8 @@ from __future__ import annotations
 import gc
 import json
 import os
+import pathlib
+import queue
 import signal
 import subprocess
 import sys
@@ -13,10 +15,13 @@ import pytest
 import requests
 from tiny_model import CONTEXT, write_model
 
+import tinkex
 from tinkex.local import LocalServer
+from tinkex.local import server as server_module
 from tinkex.local.errors import LocalError
 
 pytestmark = pytest.mark.slow
+ROOT = pathlib.Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +70,29 @@ def test_sample(server):
     result = post(server, "retrieve_future", request_id=promise["request_id"], allow_metadata_only=False)
     assert len(result["sequences"][0]["tokens"]) == 3
     assert len(result["prompt_logprobs"]) == 3
+
+
+def test_reports_and_the_slower_runtime(tiny, caplog, monkeypatch):
+    """How fast a sample was is told while the server runs, and that NumPy computes is said once a process."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *without_the_prebuilt_library(tiny.parent)]))
+    server_module._say_once.cache_clear()
+    reports = queue.Queue()
+    for _ in range(2):
+        with LocalServer(tiny, on_sample=reports.put) as server:
+            with tinkex.ServiceClient(base_url=server.url) as service:
+                client = service.create_sampling_client(base_model=server.base_model)
+                client.sample([1, 2, 3], tinkex.SamplingParams(max_tokens=4, stop=[])).result(timeout=60)
+            report = reports.get(timeout=10)
+        assert (server_module.SLOWER in caplog.text, caplog.text.count("NumPy")) == (True, 1)
+        assert (report.prompt_tokens, report.sampled_tokens) == (3, 4)
+
+
+def without_the_prebuilt_library(folder):
+    """A place on Python's path where the library is found, and cannot be loaded."""
+    place = folder / "broken"
+    place.mkdir(exist_ok=True)
+    (place / "ik_llama_cpp.py").write_text("raise OSError('libgomp.so.1: cannot open shared object file')")
+    return [str(place)]
 
 
 def test_facts(server):

@@ -7,7 +7,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import click
@@ -17,6 +17,9 @@ from tinkex.cli._app import usage_error
 from tinkex.cli._screen import downloading, note, working
 from tinkex.errors import TinkexError
 from tinkex.tokenizers import Tokenizer, get_tokenizer
+
+if TYPE_CHECKING:
+    from tinkex.local import SampleReport
 
 _OPTIONS: Final = (
     click.option("--local", is_flag=True, help="Use the small model on this machine: no key, no server."),
@@ -108,7 +111,8 @@ def connected_models(target: Target, *, tokenizer: bool = True) -> Iterator[list
 
     Without `tokenizer`, a tokenizer that cannot be had is no failure.
     """
-    with open_service(target) as service:
+    reports: list[SampleReport] = []
+    with open_service(target, reports.append) as service:
         with working("Connecting"), wrong_arguments():
             named = [("base_model", name) for name in target.base_model]
             named += [("model_path", path) for path in target.model_path]
@@ -122,6 +126,8 @@ def connected_models(target: Target, *, tokenizer: bool = True) -> Iterator[list
             load = functools.partial(_with_tokenizer, target.tokenizer, needed=tokenizer)
             models = [load(client, name) for name, client in clients]
         yield models
+    for report in reports:
+        note(str(report))
 
 
 def _outcome(call: Callable[[], Any]) -> Any:
@@ -144,8 +150,8 @@ def _with_tokenizer(chosen: str | None, client: Any, name: str, *, needed: bool)
     return Connected(client, None, name)
 
 
-def open_service(target: Target) -> Any:
-    """Make the service client that the target asks for."""
+def open_service(target: Target, on_sample: Callable[[SampleReport], None] | None = None) -> Any:
+    """Make the service client that the target asks for; *on_sample* is told how fast the local model was."""
     if not target.local:
         with wrong_arguments():
             return tinkex.ServiceClient(
@@ -153,7 +159,7 @@ def open_service(target: Target) -> Any:
             )
     fetch_local_model()
     with working("Starting the local model"):
-        return tinkex.ServiceClient.local()
+        return tinkex.ServiceClient.local(on_sample=on_sample)
 
 
 def fetch_local_model() -> pathlib.Path:

@@ -46,10 +46,11 @@ def serve(*, port: int, gguf: str | None) -> None:
     signal.signal(signal.SIGTERM, _stop)
     if gguf is None:
         fetch_local_model()
-    server = tinkex.local.LocalServer(gguf, port=port)
+    server = tinkex.local.LocalServer(gguf, port=port, on_sample=lambda report: note(str(report)))
     with working("Starting the server"):
         server.start()
     with server:
+        note(f"{server.base_model}, computed by {server.runtime}.")
         print_text(server.url)
         note("Ctrl-C stops the server.")
         wait_while_running(server)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tinkex.local.errors import LocalError
 from tinkex.local.fetch import MODEL_NAME, cache_dir, fetch_model, find_model
+from tinkex.local.report import SampleReport
 from tinkex.local.server import LocalServer
 from tinkex.local.tokenizer import GgufTokenizer, load_tokenizer
 
@@ -12,6 +13,7 @@ __all__ = [
     "GgufTokenizer",
     "LocalError",
     "LocalServer",
+    "SampleReport",
     "cache_dir",
     "fetch_model",
     "find_model",

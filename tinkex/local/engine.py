@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 
 from attrs import frozen
@@ -12,6 +13,7 @@ from tinkex._server.engine import EngineError
 from tinkex.local.drafts import Draft, Stops
 from tinkex.local.draws import Rows
 from tinkex.local.prompt_scores import PromptScores
+from tinkex.local.report import SampleReport
 from tinkex.local.runtime import PIECE, Runtime, Session
 from tinkex.local.vocabulary import Vocabulary
 from tinkex.types import EncodedTextChunk, SampledSequence, SampleRequest, SampleResponse, SupportedModel
@@ -25,13 +27,14 @@ class LocalEngine:
 
     The same request with the same seed gets the same tokens, whatever else is being computed. Samples of one request
     share the work on the prompt and go through the model together. Requests take turns, token by token; where the
-    runtime can, those that wait for a turn take the next one together.
+    runtime can, those that wait for a turn take the next one together. *on_sample* is told how fast each sample was.
     """
 
     runtime: Runtime
     vocabulary: Vocabulary
     model_name: str
     context_length: int
+    on_sample: Callable[[SampleReport], None] | None = None
 
     @property
     def models(self) -> Sequence[SupportedModel]:
@@ -51,9 +54,14 @@ class LocalEngine:
         scores = PromptScores(request, tokens)
         width = self._width(request, len(tokens))
         cells = len(tokens) + width * (request.sampling_params.max_tokens or 0)
+        started = time.perf_counter()
         with closing(self.runtime.open(cells, width)) as session:
             last = _prefill(session, tokens, scores, cancelled)
+            first = time.perf_counter() - started
             sequences = list(self._sequences(session, request, width, last, cancelled))
+        if self.on_sample is not None:
+            sampled = sum(sequence.length for sequence in sequences)
+            self.on_sample(SampleReport(len(tokens), sampled, first, time.perf_counter() - started - first))
         return SampleResponse(
             sequences,
             prompt_logprobs=scores.logprobs,

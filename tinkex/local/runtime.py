@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from tinkex.local.gguf_file import GgufFile
@@ -51,7 +52,7 @@ class Runtime(Protocol):
 
 
 def load_runtime(model: GgufFile, name: RuntimeName = "auto", threads: int | None = None) -> Runtime:
-    """Load a model; "auto" takes the faster `ik-llama-cpp-python` where it is installed.
+    """Load a model; "auto" takes the faster `ik-llama-cpp-python` where it is installed and can be loaded.
 
     Args:
         model: The file to load.
@@ -62,14 +63,19 @@ def load_runtime(model: GgufFile, name: RuntimeName = "auto", threads: int | Non
         LocalError: The file cannot be loaded.
         ImportError: The packages that the runtime stands on are not installed.
     """
-    if name == "auto":
-        name = "ik" if importlib.util.find_spec("ik_llama_cpp") else "numpy"
     if name == "ik":
-        # Threads that wait in a busy loop for each other take turns of milliseconds once the cores are shared.
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        from tinkex.local.ik_runtime import IkRuntime
-
-        return IkRuntime(model, threads)
+        return _load_ik(model, threads)
+    if name == "auto" and importlib.util.find_spec("ik_llama_cpp"):
+        with suppress(ImportError, OSError):  # built for another system, or a library that it needs is missing
+            return _load_ik(model, threads)
     from tinkex.local.numpy_runtime import NumpyRuntime
 
     return NumpyRuntime(model)
+
+
+def _load_ik(model: GgufFile, threads: int | None) -> Runtime:
+    # Threads that wait in a busy loop for each other take turns of milliseconds once the cores are shared.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from tinkex.local.ik_runtime import IkRuntime
+
+    return IkRuntime(model, threads)

@@ -19,6 +19,7 @@ from tinkex._server import ServerOptions, make_app
 from tinkex.local.engine import LocalEngine
 from tinkex.local.errors import LocalError
 from tinkex.local.gguf_file import read_gguf
+from tinkex.local.report import SampleReport
 from tinkex.local.runtime import RuntimeName, load_runtime
 from tinkex.local.vocabulary import Vocabulary
 
@@ -35,7 +36,11 @@ class Ready:
 
 
 def load_engine(
-    gguf: str | Path, model_name: str | None = None, runtime: RuntimeName = "auto", threads: int | None = None
+    gguf: str | Path,
+    model_name: str | None = None,
+    runtime: RuntimeName = "auto",
+    threads: int | None = None,
+    on_sample: Callable[[SampleReport], None] | None = None,
 ) -> LocalEngine:
     """Load a model file as an engine.
 
@@ -44,13 +49,14 @@ def load_engine(
         model_name: What clients call the model; None means the file's name without its ending.
         runtime: "ik", "numpy" or "auto".
         threads: Threads to compute with; None leaves it to the runtime.
+        on_sample: Told how fast each sample was, on the thread that computed it.
 
     Raises:
         LocalError: The file cannot be read or run.
     """
     model = read_gguf(gguf)
     loaded = load_runtime(model, runtime, threads)
-    return LocalEngine(loaded, Vocabulary(model), model_name or model.path.stem, model.context_length)
+    return LocalEngine(loaded, Vocabulary(model), model_name or model.path.stem, model.context_length, on_sample)
 
 
 def serve(engine: LocalEngine, on_ready: Callable[[Ready], None], *, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -100,21 +106,24 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--runtime", choices=("auto", "ik", "numpy"), default="auto")
     parser.add_argument("--threads", type=int, help="threads to compute with")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--report", action="store_true", help="print a line of JSON for each sample")
     parser.add_argument("--owned", action="store_true", help="end when standard input does")
     return parser.parse_args(arguments)
 
 
-def _tell_owner(ready: Ready) -> None:
-    print(json.dumps(asdict(ready)), flush=True)  # noqa: T201 - the line that the owner waits for
+def _tell_owner(told: Ready | SampleReport) -> None:
+    # In one piece, since samples end on several threads.
+    print(f"{json.dumps(asdict(told))}\n", end="", flush=True)  # noqa: T201 - the lines that the owner waits for
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the server that the arguments describe; prints one line of JSON once it can be used."""
+    """Run the server that the arguments describe; prints one line of JSON once it can be used, then its reports."""
     options = _arguments(arguments)
     if options.owned:
         _exit_with_owner()
     try:
-        engine = load_engine(options.gguf, options.model_name, options.runtime, options.threads)
+        on_sample = _tell_owner if options.report else None
+        engine = load_engine(options.gguf, options.model_name, options.runtime, options.threads, on_sample)
         serve(engine, _tell_owner, port=options.port)
     except (LocalError, ImportError, OSError) as error:
         sys.exit(str(error))

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tinkex.local.errors import LocalError
 from tinkex.local.fetch import MODEL_NAME, Progress, fetch_model
+from tinkex.local.report import SampleReport
 from tinkex.local.runtime import RuntimeName
 from tinkex.local.server_process import KilledError, ServerProcess
 from tinkex.local.tokenizer import GgufTokenizer, load_tokenizer
+
+_logger = logging.getLogger("tinkex.local")
+#: Said once a process when the prebuilt library cannot be used.
+SLOWER = "The local model computes with NumPy, which is slower: ik-llama-cpp-python is missing or does not run here."
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    _logger.warning(text)
 
 
 class LocalServer:
@@ -35,6 +48,7 @@ class LocalServer:
         port: The port to listen on; 0 takes a free one.
         startup_timeout: Most seconds from the start of the process until it answers; the download does not count.
         progress: Called with the bytes that are here and in all while the model is downloaded.
+        on_sample: Told how fast each sample was, one at a time, on a thread of the server's.
     """
 
     def __init__(
@@ -46,6 +60,7 @@ class LocalServer:
         port: int = 0,
         startup_timeout: float = 60.0,
         progress: Progress | None = None,
+        on_sample: Callable[[SampleReport], None] | None = None,
     ) -> None:
         self._gguf = gguf
         self._runtime = runtime
@@ -53,6 +68,7 @@ class LocalServer:
         self._port = port
         self._startup_timeout = startup_timeout
         self._progress = progress
+        self._on_sample = on_sample
         self._lock = threading.RLock()  # guards what follows, also while starting: others wait for the one start
         self._child: ServerProcess | None = None
         self._tokenizer: GgufTokenizer | None = None
@@ -79,12 +95,20 @@ class LocalServer:
     def _started(self) -> ServerProcess:
         path = fetch_model(self._gguf, self._progress)
         try:
-            return ServerProcess(self._command(path, self._runtime), self._startup_timeout)
+            child = self._process(path, self._runtime)
         except KilledError:
             if self._runtime != "auto":
                 raise
-        # The prebuilt library needs a recent processor, and dies on others.
-        return ServerProcess(self._command(path, "numpy"), self._startup_timeout)
+            # The prebuilt library needs a recent processor, and dies on others.
+            child = self._process(path, "numpy")
+        if self._runtime == "auto" and child.ready["runtime"] == "numpy":
+            _say_once(SLOWER)
+        return child
+
+    def _process(self, path: Path, runtime: RuntimeName) -> ServerProcess:
+        tell = self._on_sample
+        on_line = None if tell is None else lambda line: tell(SampleReport(**line))
+        return ServerProcess(self._command(path, runtime), self._startup_timeout, on_line)
 
     def _command(self, path: Path, runtime: RuntimeName) -> list[str]:
         command = [sys.executable, "-m", "tinkex.local.serve", "--owned", "--gguf", str(path), "--runtime", runtime]
@@ -92,6 +116,8 @@ class LocalServer:
             command += ["--model-name", MODEL_NAME]
         if self._threads is not None:
             command += ["--threads", str(self._threads)]
+        if self._on_sample is not None:
+            command.append("--report")
         return [*command, "--port", str(self._port)]
 
     @property

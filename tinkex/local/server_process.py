@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import selectors
 import subprocess
 import tempfile
+import threading
 import time
 import weakref
+from collections.abc import Callable
+from contextlib import suppress
 from typing import IO, Any
 
 from tinkex.local.errors import LocalError
 
+_logger = logging.getLogger("tinkex.local")
 _TAIL_BYTES = 2000
 _STOP_SECONDS = 5.0
 
@@ -24,14 +29,17 @@ class KilledError(LocalError):
 class ServerProcess:
     """A process that serves until it is stopped, this object is collected, or the process that started it ends.
 
-    *command* must print one line of JSON once it can be used; that is `ready`. It must end when its standard input
-    does, which is how it notices the death of its owner.
+    *command* must print one line of JSON once it can be used; that is `ready`. Whatever lines of JSON it prints later
+    go to *on_line*, on a thread of their own; with None it must print none. It must end when its standard input does,
+    which is how it notices the death of its owner.
 
     Raises:
         LocalError: It did not answer within *timeout* seconds, or ended first: then with its last words.
     """
 
-    def __init__(self, command: list[str], timeout: float) -> None:
+    def __init__(
+        self, command: list[str], timeout: float, on_line: Callable[[dict[str, Any]], None] | None = None
+    ) -> None:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the child writes to it
         # A session of its own keeps a terminal's Ctrl-C from it: its owner decides when it ends.
         self.process = subprocess.Popen(  # noqa: S603 - a fixed command
@@ -49,6 +57,9 @@ class ServerProcess:
         except BaseException:
             self.stop()
             raise
+        if on_line is not None:
+            arguments = (self.process.stdout, on_line)
+            threading.Thread(target=_pass_on, args=arguments, name="tinkex-local-reports", daemon=True).start()
 
     def _wait(self, timeout: float) -> dict[str, Any]:
         assert self.process.stdout is not None
@@ -79,6 +90,15 @@ class ServerProcess:
         self._errors.seek(max(0, end - _TAIL_BYTES))
         words = self._errors.read().decode(errors="replace").strip()
         return f"Its last words: {words}" if words else "It said nothing."
+
+
+def _pass_on(stream: IO[bytes], on_line: Callable[[dict[str, Any]], None]) -> None:
+    with suppress(ValueError, OSError):  # closed while it is read
+        for line in stream:
+            try:
+                on_line(json.loads(line))
+            except Exception:
+                _logger.exception("What is told about samples of the local model failed")
 
 
 def _readable(stream: IO[bytes], timeout: float) -> bool:
