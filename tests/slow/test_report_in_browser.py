@@ -1,0 +1,143 @@
+"""The pages in a real browser: nothing runs, nothing is fetched, everything can be seen and pointed at."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+import sys
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("altair")
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
+
+from report_rows import FIRST_ID, Words, failed_row, many_rows, write  # noqa: E402
+
+from tinkex.report import batch_report, logprobs_report  # noqa: E402
+
+pytestmark = pytest.mark.slow
+CHARTS = 6
+SIZES = {"wide": (1280, 900), "narrow": (360, 740)}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A Chromium without a window and without a network."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("needs chromium on the PATH (apt-get install chromium)")
+    quiet = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-sync", *quiet])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser, tmp_path):
+    """Open a page from a file; at the end it must have asked for nothing else and complained of nothing."""
+    requests, complaints, contexts = [], [], []
+
+    def visit(html, size="wide", scheme="light"):
+        file = tmp_path / "page.html"
+        file.write_text(html, encoding="utf-8")
+        width, height = SIZES[size]
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(file.as_uri())
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert {url.rpartition("/")[2] for url in requests} <= {"page.html"}
+    assert complaints == []
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """The report on a few hundred rows, some of them hostile."""
+    hostile = "<img src=x onerror=\"document.title='pwned'\">"
+    rows = [*many_rows(400), failed_row(400, hostile, hostile, id=hostile, model=hostile)]
+    return batch_report(write(tmp_path_factory.mktemp("report") / "out.jsonl", rows), tokenizer=Words(), title="A run")
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everything_is_seen(visit, report, size, scheme):
+    """Every chart has a size, the page fits the screen, and text stands out from what is behind it."""
+    page = visit(report, size, scheme)
+    assert page.title() == "A run: batch report"
+    charts = page.locator("figure svg:visible")
+    assert charts.count() == CHARTS
+    for number in range(CHARTS):
+        shape = charts.nth(number).bounding_box()
+        assert shape["width"] > 250
+        assert shape["height"] > 80
+    assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
+    colours = "e => { const s = getComputedStyle(e); return [s.color, s.backgroundColor] }"
+    ink, paper = page.eval_on_selector("body", colours)
+    light = [sum(map(int, colour.strip("rgb()").split(","))) for colour in (ink, paper)]
+    assert (light[0] < light[1]) == (scheme == "light")
+    assert abs(light[0] - light[1]) > 500
+
+
+def test_bars_have_their_own_colours(visit, report):
+    """The page's colours reach the charts: a bar is not black."""
+    page = visit(report)
+    fills = {"rgb(0, 114, 178)", "rgb(213, 94, 0)", "rgb(0, 128, 106)"}
+    found = page.eval_on_selector_all("figure svg path", "all => all.map(e => getComputedStyle(e).fill)")
+    assert fills <= set(found)
+    assert "rgb(0, 0, 0)" not in found
+
+
+def test_pointing_at_a_bar(visit, report):
+    """Pointing at a bar tells what it stands for, and only then."""
+    page = visit(report)
+    figure = page.locator("figure", has_text="Time of a row")
+    hit = figure.locator(".hit").nth(2)
+    tip = hit.locator(".tip")
+    assert not tip.is_visible()
+    hit.locator("path").hover()
+    assert tip.is_visible()
+    assert " to " in tip.text_content()
+    assert tip.text_content().endswith("rows")
+    assert hit.locator("path").get_attribute("aria-label") == tip.text_content()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_pointing_at_a_token(visit, size):
+    """Pointing at a token tells its log-probability and what else could have stood there, inside the window."""
+    html = logprobs_report([FIRST_ID, FIRST_ID + 1], [None, -1.0], Words(), alternatives=[None, [(FIRST_ID + 6, -0.5)]])
+    page = visit(html, size)
+    page.locator(".text .t").nth(1).hover()
+    shown = page.eval_on_selector_all(".text .t", "all => all.map(e => getComputedStyle(e, '::after').content)")
+    assert shown[0] == "none"
+    assert "36.8 %" in shown[1]
+    assert "60.7 %" in shown[1]
+    assert "<script>" in shown[1]
+    assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
+
+
+def test_nothing_runs(visit, report):
+    """What the rows hold is text: no element comes of it, and no script runs even if one were there."""
+    page = visit(report)
+    page.wait_for_load_state("load")
+    assert page.title() == "A run: batch report"
+    assert page.locator("script, img, iframe").count() == 0
+    policy = page.locator("meta[http-equiv=Content-Security-Policy]").get_attribute("content")
+    assert policy.startswith("default-src 'none'")
+
+
+def test_printing(visit, report):
+    """On paper the page is light, whatever the screen is."""
+    page = visit(report, scheme="dark")
+    page.emulate_media(media="print")
+    assert page.eval_on_selector("body", "e => getComputedStyle(e).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.eval_on_selector("body", "e => getComputedStyle(e).color") == "rgb(0, 0, 0)"
