@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import gzip
 import socket
 import ssl
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -690,3 +692,23 @@ def test_process_that_cannot_start():
 def test_commands_exist():
     """Every command for another process is a method of the server."""
     assert [name for name in sorted(COMMANDS) if not callable(getattr(FakeServer, name, None))] == []
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_stop_while_connections_come(tls):
+    """A server that stops right after it accepted, or in a TLS handshake, leaves nothing open and says nothing."""
+    clients = []
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for _ in range(5):
+            server = FakeServer(tls=tls).start()
+            for _ in range(20):
+                clients.append(socket.socket())
+                clients[-1].setblocking(False)
+                clients[-1].connect_ex(server._listener.getsockname())
+            server.stop()
+            del server
+        gc.collect()
+    for client in clients:
+        client.close()
+    assert [str(warning.message) for warning in said] == []

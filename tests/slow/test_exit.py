@@ -8,11 +8,7 @@ from programs import run, succeed
 
 from tinkex.testing import FakeServer
 
-pytestmark = [
-    pytest.mark.slow,
-    # The programs run elsewhere; what the fake server leaves behind when they vanish is not what is tested.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.slow
 _SOON = 2.0  # a second, and what a busy machine adds
 
 

@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -16,6 +16,7 @@ from tinkex.testing._kinds import reset
 
 T = TypeVar("T")
 _BACKLOG = 4096
+_TURNS = 5
 
 
 class _Rude(asyncio.Protocol):
@@ -23,14 +24,18 @@ class _Rude(asyncio.Protocol):
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
-        self.transport: asyncio.BaseTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
         if self._kind == "reset":
             reset(transport)
         elif self._kind == "close":
             transport.close()
+
+
+async def _settle() -> None:
+    """Let the loop do what follows from what it has done."""
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
 
 
 class Host:
@@ -47,7 +52,6 @@ class Host:
         self._thread: threading.Thread | None = None
         self._stop = asyncio.Event()
         self._runner: web.AppRunner | None = None
-        self._rude: list[_Rude] = []
         self.connections = 0
 
     @property
@@ -91,25 +95,27 @@ class Host:
         server = await self._loop.create_server(self._protocol, sock=listener, ssl=context, backlog=_BACKLOG)
         ready.set()
         await self._stop.wait()
+        self._loop.set_exception_handler(lambda *_: None)  # what breaks off now is meant to
+        self._loop.remove_reader(listener)
+        await _settle()  # what has just been accepted becomes a connection
         server.close()
-        self._drop_connections()
+        await self._drop_connections()
         await self._runner.cleanup()
-        await asyncio.sleep(0)  # lets the transports go before the loop does
+        await self._drop_connections()
 
-    def _drop_connections(self) -> None:
-        assert self._runner is not None
-        assert self._runner.server is not None
-        rude = [protocol.transport for protocol in self._rude]
-        for transport in [each.transport for each in self._runner.server.connections] + rude:
+    async def _drop_connections(self) -> None:
+        """Abort every connection, also one that is still shaking hands, of which no protocol knows."""
+        transports: Any = getattr(self._loop, "_transports", {})
+        for transport in tuple(transports.values()):
             if isinstance(transport, asyncio.Transport):
                 transport.abort()
+        await _settle()
 
     def _protocol(self) -> asyncio.BaseProtocol:
         self.connections += 1
         kind = self._on_connect()
         if kind is not None:
-            self._rude.append(_Rude(kind))
-            return self._rude[-1]
+            return _Rude(kind)
         assert self._runner is not None
         assert self._runner.server is not None
         return self._runner.server()
