@@ -284,22 +284,22 @@ def test_a_fork_that_python_was_not_told_of(server):
         import ctypes
         service, client = open_client()
         client.sample([1], PARAMS).result(10)
-        for _ in range(4):  # such a fork may catch a lock of the interpreter's own, which nobody can open
+        for _ in range(5):
+            # Such a fork loses those who wait for the interpreter's own lock, which CPython does not survive, with or
+            # without tinkex: so it comes while every other thread sleeps.
+            time.sleep(0.2)
             pid = ctypes.PyDLL(None).fork()
             if pid == 0:
-                signal.alarm(5)
+                signal.alarm(10)
                 client.sample([2], PARAMS).result(10)
                 os._exit(0)
-            if os.waitpid(pid, 0)[1] == 0:
-                break
-        else:
-            sys.exit("no child could sample")
+            join(pid)
         client.sample([3], PARAMS).result(10)
         service.close()
         """,
         server.url,
     )
-    assert len({number // _BLOCK for number in numbers(server)}) == 2
+    assert len({number // _BLOCK for number in numbers(server)}) == 6
 
 
 def test_a_requests_adapter_is_not_shared_with_a_child(server):
