@@ -119,8 +119,9 @@ class Core:
         if machine is None:
             return None
         machine.admission.close()
+        farewell = say_farewell(machine, "interrupted", None, HURRIED_SECONDS)  # ahead of the thousands of ends
         fail_all(machine)
-        return say_farewell(machine, "interrupted", None, HURRIED_SECONDS)
+        return farewell
 
     def abandon(self) -> None:
         """Its owner was collected: end in the background. Takes no lock, since a collection can come at any line."""
