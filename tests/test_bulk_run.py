@@ -277,13 +277,13 @@ def test_a_slow_source_holds_nothing_up(client):
 
 
 def test_a_reader_that_leaves(client):
-    """When nobody reads the output any more, the run ends with an error that says so."""
+    """When nobody reads the output any more, the run ends."""
 
     class Closed(io.RawIOBase):
         def write(self, data):
             raise BrokenPipeError(32, "Broken pipe")
 
-    with pytest.raises(bulk.OutputError, match="Broken pipe"):
+    with pytest.raises(BrokenPipeError):
         bulk.run([{"prompt": [1]}], Closed(), client, tokenizer=Letters(), max_tokens=1)
 
 

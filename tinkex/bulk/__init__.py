@@ -10,6 +10,7 @@ too, for engines of other kinds: a `Task` is a row for one model, and `perform` 
 
 from __future__ import annotations
 
+from tinkex.bulk._estimate import Estimate, estimate, tokenizer_only
 from tinkex.bulk._flow import Batch, FlowState, perform
 from tinkex.bulk._locked_file import OutputError
 from tinkex.bulk._models import Models
@@ -25,6 +26,7 @@ __all__ = [
     "Batch",
     "ChangedError",
     "Engine",
+    "Estimate",
     "FlowState",
     "InvalidRowError",
     "Limits",
@@ -37,6 +39,8 @@ __all__ = [
     "Source",
     "Summary",
     "Task",
+    "estimate",
     "perform",
     "run",
+    "tokenizer_only",
 ]

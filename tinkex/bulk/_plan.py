@@ -36,12 +36,16 @@ class Plan:
     parameters: Mapping[str, Any]
     changed: str
     tally: Tally
+    read: int = 0
+    """Rows."""
     claimed: int = 0
+    """Tasks."""
 
     def tasks(self, claims: Claims) -> Iterator[Task]:
         """Yield what is to be done. ChangedError for a row made with other parameters, if `changed` is "stop"."""
         fingerprints = Fingerprints()
         for row in self.rows:
+            self.read += 1
             parameters = {**self.parameters, **row.parameters} if row.parameters else self.parameters
             fingerprint = fingerprints.of(row.prompt, parameters)
             for model in [row.model] if row.model else self.models or [""]:
@@ -91,5 +95,5 @@ def _difference(task: Task, found: Mapping[str, Any]) -> str:
             told = ", ".join(f"{name}={before.get(name)!r} (now {now.get(name)!r})" for name in sorted(names))
     return (
         f"The output has row {task.row.id!r} of {task.model} already, made with {told}."
-        " Choose changed='redo' to sample such rows again, 'keep' to leave them, or another output."
+        " Say what to do with such rows (changed: redo or keep), or choose another output."
     )

@@ -94,5 +94,6 @@ def _openai(number: int, identity: RowId, data: Mapping[str, Any]) -> Row:
     if most_likely:
         parameters["topk_sample_logprobs"] = most_likely
     prompt = _prompt({"messages": body.get("messages")} if shape == "chat" else {"prompt": body.get("prompt")})
-    extra = {"logprobs": True} if body.get("logprobs") else {}
+    logprobs = body.get("logprobs")  # a switch in a chat, a number that may be 0 in a completion
+    extra = {} if logprobs is None or logprobs is False else {"logprobs": True}
     return Row(number, identity, prompt, parameters, _model(body.get("model")), extra, shape)

@@ -6,16 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO, Self
 
 from tinkex.bulk._ledger import Verdict, key_of
-from tinkex.bulk._locked_file import OutputError
 from tinkex.bulk._task import RowId
 
 
-class Stream:
-    """Writes rows to a binary file as they come."""
+class NoOutput:
+    """Nothing was there before."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self.notes: list[str] = []
-        self._file = file
+    def __init__(self) -> None:
         self._keys: set[int] = set()
 
     def claim(self, id: RowId, model: str, fingerprint: str) -> Verdict:
@@ -30,15 +27,21 @@ class Stream:
         """Nothing is ever found."""
         raise KeyError(id)
 
+
+class Stream(NoOutput):
+    """Writes rows to a binary file as they come."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self.notes: list[str] = []
+        self._file = file
+
     def append(self, lines: Iterable[tuple[int, bytes]]) -> None:
-        """Write lines, all the way through; OutputError if nobody reads them any more."""
+        """Write lines, all the way through; OSError where that fails, BrokenPipeError if nobody reads them."""
         data = memoryview(b"".join(line for _, line in lines))
-        try:
-            while data:
-                data = data[self._file.write(data) or 0 :]
-            self._file.flush()
-        except OSError as error:
-            raise OutputError(f"The output cannot be written: {error.strerror or error}.") from error
+        while data:
+            data = data[self._file.write(data) or 0 :]
+        self._file.flush()
 
     def put_in_order(self) -> None:
         """What is written stays as it is."""

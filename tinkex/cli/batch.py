@@ -13,6 +13,7 @@ class Batch(App):
     """The commands under ``batch``, each in a module of its own as well."""
 
     table: ClassVar[dict[str, str]] = {
+        "run": "Sample every row of a file, and go on where an earlier run stopped.",
         "report": "Make a page to look at the results.",
     }
     prefix = "tinkex.cli.batch_"

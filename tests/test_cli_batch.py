@@ -1,0 +1,157 @@
+"""``tinkex batch run`` against a real client and a fake server."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tinkex.types import SampledSequence, SampleResponse
+
+tokenizers = pytest.importorskip("tokenizers")
+testing = pytest.importorskip("tinkex.testing")
+CliRunner = pytest.importorskip("click.testing").CliRunner
+app = pytest.importorskip("tinkex.cli._app").app
+
+WORDS = {"zero": 0, "one": 1, "two": 2, "three": 3}
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A server that says "two three" to everything, and the way to it in the environment."""
+    answer = SampleResponse([SampledSequence([2, 3], [-0.5, -1.0])])
+    monkeypatch.setenv("TINKER_API_KEY", "tml-test")
+    monkeypatch.setenv("TINKER_TELEMETRY", "0")
+    with testing.FakeServer(answers=lambda _: answer) as running:
+        monkeypatch.setenv("TINKER_BASE_URL", running.url)
+        yield running
+
+
+@pytest.fixture
+def tokenizer(tmp_path):
+    """A tokenizer of four words; its folder."""
+    inner = tokenizers.Tokenizer(tokenizers.models.WordLevel(WORDS, unk_token="zero"))
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    inner.save(str(tmp_path / "tokenizer.json"))
+    return tmp_path
+
+
+@pytest.fixture
+def run(server, tokenizer, tmp_path):
+    """Run rows through the command; returns how it went, and the rows of the output."""
+
+    def invoke(rows, *options, output=None):
+        (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        place = str(output or tmp_path / "out.jsonl")
+        command = ["batch", "run", str(tmp_path / "in.jsonl"), "-o", place, "--tokenizer", str(tokenizer), "-m", "4"]
+        result = CliRunner().invoke(app, [*command, *options])
+        found = tmp_path / "out.jsonl"
+        return result, [json.loads(line) for line in found.read_text().splitlines()] if found.exists() else []
+
+    return invoke
+
+
+def test_all_rows(run):
+    """With a result for every row the exit code is 0, and the summary says what it took; stdout stays empty."""
+    result, rows = run([{"id": "a", "prompt": "one"}, {"id": "b", "prompt": [1, 1]}], "-n", "1", "-t", "0.5")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "2 done, 0 failed, 7 tokens" in result.stderr
+    assert [row["sequences"][0]["text"] for row in rows] == ["two three"] * 2
+    assert rows[0]["parameters"] == {"max_tokens": 4, "temperature": 0.5, "num_samples": 1}
+    result, _ = run([{"id": "a", "prompt": "one"}, {"id": "b", "prompt": [1, 1]}], "-n", "1", "-t", "0.5")
+    assert result.exit_code == 0
+    assert "0 done, 0 failed, 2 there before" in result.stderr
+
+
+def test_some_failed(run):
+    """With a failed row the exit code is 1, and the summary names the commonest error."""
+    result, rows = run([{"prompt": "one"}, {"prompt": ""}, {"prompt": ""}, {"nothing": 1}])
+    assert result.exit_code == 1
+    assert [row["status"] for row in rows] == ["ok", "error", "error", "error"]
+    assert "1 done, 3 failed" in result.stderr
+    assert "commonest error, 2 times" in result.stderr
+
+
+def test_several_models(run):
+    """Every row goes to each model that is named, base models and checkpoints alike."""
+    options = ["--base-model", "fake/a", "--model-path", "tinker://run/weights/1"]
+    result, rows = run([{"id": "a", "prompt": "one"}, {"id": "b", "prompt": "one", "model": "fake/c"}], *options)
+    assert result.exit_code == 0
+    found = [(row["id"], row["model"]) for row in rows]
+    assert found == [("a", "fake/a"), ("a", "tinker://run/weights/1"), ("b", "fake/c")]
+
+
+def test_changed_parameters(run):
+    """Other parameters stop the run with a line that says which, and what to do."""
+    run([{"id": "a", "prompt": "one"}])
+    result, _ = run([{"id": "a", "prompt": "one"}], "-n", "2")
+    assert result.exit_code == 1
+    assert "num_samples=None (now 2)" in result.stderr
+    result, _ = run([{"id": "a", "prompt": "one"}], "-n", "2", "--changed", "keep")
+    assert result.exit_code == 0
+    assert "--changed keep" in result.stderr
+
+
+def test_openai_lines(run):
+    """Lines of an OpenAI batch come back in OpenAI's shape, with their own ids."""
+    message = {"role": "user", "content": "one"}
+    line = {"method": "POST", "url": "/v1/completions", "body": {"prompt": "one", "max_tokens": 2, "logprobs": 0}}
+    wrong = {"method": "POST", "url": "/v1/completions", "body": {"prompt": "one", "logit_bias": {"1": 2}}}
+    other = {"method": "POST", "url": "/v1/embeddings", "body": {"input": "one"}}
+    rows = [{"custom_id": name, **each} for name, each in (("x", line), ("y", wrong), ("z", other))]
+    result, found = run([*rows, {"id": "chat", "messages": [message]}])
+    assert result.exit_code == 1
+    assert [row.get("custom_id", row["id"]) for row in found] == ["x", "y", "z", "chat"]
+    body = found[0]["response"]["body"]
+    assert body["choices"][0]["text"] == "two three"
+    assert body["choices"][0]["logprobs"]["tokens"] == ["two", "three"]
+    assert body["usage"]["completion_tokens"] == 2
+    assert "logit_bias" in found[1]["error"]["message"]
+    assert "/v1/embeddings" in found[2]["error"]["message"]
+    assert "chat_template" in found[3]["error"]["message"] or "template" in found[3]["error"]["message"]
+    result, _ = run(rows[:1])
+    assert "1 there before" in result.stderr
+
+
+def test_openai_form_on_request(run):
+    """--format says the form of the output, whatever form the rows came in."""
+    _, rows = run([{"id": "a", "prompt": "one"}], "--format", "openai")
+    assert rows[0]["custom_id"] == "a"
+    assert rows[0]["response"]["body"]["object"] == "text_completion"
+
+
+def test_dry_run(run, server, tmp_path):
+    """A dry run checks rows, counts tokens, finds rows that are too long, tells cost and time, and sends nothing."""
+    prices = tmp_path / "prices.toml"
+    prices.write_text('["*"]\nprompt = 1000.0\nsampled = 2000.0\n')
+    rows = [{"prompt": "one two"}, {"prompt": "one " * 20}, {"prompt": "one", "temperature": -1}]
+    options = ["--dry-run", "--context-window", "10", "--prices", str(prices), "--requests-per-minute", "1"]
+    result, found = run(rows, *options, "--base-model", "fake/model")
+    assert result.exit_code == 1
+    for words in (
+        "3 rows for 3 samples, 1 of them invalid", "2 prompt tokens, at most 4 sampled", "1 over the context window",
+        "at most about 0.0100", "at least 0:01:00", "temperature", "nothing was sent",
+    ):  # fmt: skip
+        assert words in result.stdout
+    assert (server.requests, found) == ([], [])
+
+
+def test_wrong_usage(run, tmp_path):
+    """An output that is the input, a wrong limit or a price table with a mistake end the command before it begins."""
+    (tmp_path / "prices.json").write_text('{"a": {"promt": 1}}')
+    result, _ = run([{"prompt": "one"}], output=tmp_path / "in.jsonl")
+    assert result.exit_code == 2
+    assert "into the input" in result.stderr
+    for options, word in (
+        (["--requests-per-minute", "0"], "requests_per_minute"), (["--prices", str(tmp_path / "prices.json")], "'a'"),
+    ):  # fmt: skip
+        result, _ = run([{"prompt": "one"}], *options)
+        assert (result.exit_code, word in result.stderr) == (2, True)
+
+
+def test_other_outputs_are_left_alone(run, tmp_path):
+    """A file with something else in it is not written to."""
+    (tmp_path / "out.jsonl").write_text('{"precious": 1}\n')
+    result, rows = run([{"prompt": "one"}])
+    assert (result.exit_code, rows) == (1, [{"precious": 1}])
+    assert "does not hold results" in result.stderr

@@ -1,0 +1,138 @@
+"""What a run would take, found out without sending anything."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import attrs
+
+from tinkex.bulk._models import Models
+from tinkex.bulk._pace import Limits
+from tinkex.bulk._plan import Plan
+from tinkex.bulk._prepare import Prepared, Preparer
+from tinkex.bulk._prices import Prices
+from tinkex.bulk._progress import Tally
+from tinkex.bulk._read import Rows, Source
+from tinkex.bulk._record import error_record
+from tinkex.bulk._stream import NoOutput
+from tinkex.bulk._task import InvalidRowError, RowId, Task
+from tinkex.sampling_client import SamplingClient
+from tinkex.tokenizers import Tokenizer, get_tokenizer
+from tinkex.types import SampleRequest
+
+
+@attrs.frozen(kw_only=True)
+class Estimate:
+    """What a run would take; of rows that cannot be sampled nothing is counted but their number."""
+
+    rows: int
+    tasks: int
+    """Rows times models."""
+    invalid: int
+    """Tasks that would fail before anything is sent, those that are too long not counted."""
+    too_long: int
+    """Tasks over the context window."""
+    window_known: bool
+    """Whether the context window of every model was known."""
+    prompt_tokens: int
+    most_sampled_tokens: int
+    longest: tuple[int, RowId] | None
+    """The most tokens of prompt and answer, and the row that needs them."""
+    cost: float | None
+    """The most it may cost by the price table; None without one."""
+    seconds: float | None
+    """The least it takes by the limits a minute; None where there is none."""
+    problems: tuple[tuple[str, int], ...]
+    """The commonest problems and how often each came."""
+
+
+def estimate(
+    rows: Rows, models: Models, *, limits: Limits | None = None, prices: Prices | None = None,
+    context_window: int | None = None, input_format: str | None = None, **parameters: Any,
+) -> Estimate:  # fmt: skip
+    """Check every row and count its tokens; sends nothing. See `run` for the arguments.
+
+    `context_window` is for all models; None goes by the price table's `context`. Made for `Models` whose clients need
+    no server, such as `Models(names, tokenizer_only)`.
+    """
+    tally, found = Tally(prices), _Findings(prices, context_window)
+    plan = Plan(Source(rows, input_format), models.names, parameters, "redo", tally)
+    preparer = Preparer(models)
+    for task in plan.tasks(NoOutput()):
+        try:
+            found.add(task, preparer.prepare(task))
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a row is what is looked for
+            found.invalid += not isinstance(error, TooLongRowError)
+            tally.add(task, {"error": error_record(error), "usage": None})
+    return found.estimate(plan.read, plan.claimed, limits or Limits(), tally)
+
+
+class TooLongRowError(InvalidRowError):
+    """A row that is longer than the model's context."""
+
+
+class _Findings:
+    """What has been counted so far."""
+
+    def __init__(self, prices: Prices | None, window: int | None) -> None:
+        self._prices = prices
+        self._window = window
+        self._window_known = True
+        self.invalid = self._too_long = self._sent = 0
+        self._prompt_tokens = self._sampled_tokens = 0
+        self._cost = 0.0
+        self._longest: tuple[int, RowId] | None = None
+
+    def add(self, task: Task, prepared: Prepared) -> None:
+        """Count a task; raises what is wrong with it."""
+        wanted = prepared.wanted
+        SampleRequest(prepared.prompt, wanted.params, **wanted.options)
+        length = prepared.prompt.known_length or 0
+        one = length + (wanted.params.max_tokens or 0)
+        if self._longest is None or one > self._longest[0]:
+            self._longest = (one, task.row.id)
+        window = self._window or self._window_of(task.model)
+        self._window_known &= window is not None
+        if window is not None and one > window:
+            self._too_long += 1
+            raise TooLongRowError(f"A prompt of {length} tokens and max_tokens exceed the context of {window} tokens.")
+        self._sent += 1
+        self._prompt_tokens += length
+        self._sampled_tokens += wanted.most_tokens
+        if self._prices is not None:
+            self._cost += self._prices.cost(
+                task.model, prompt_tokens=length, sampled_tokens=wanted.most_tokens
+            )  # fmt: skip
+
+    def estimate(self, rows: int, tasks: int, limits: Limits, tally: Tally) -> Estimate:
+        """All of it."""
+        tokens = self._prompt_tokens + self._sampled_tokens
+        minutes = [
+            amount / limit
+            for amount, limit in ((self._sent, limits.requests_per_minute), (tokens, limits.tokens_per_minute))
+            if limit is not None
+        ]
+        return Estimate(
+            rows=rows, tasks=tasks, invalid=self.invalid, too_long=self._too_long, window_known=self._window_known,
+            prompt_tokens=self._prompt_tokens, most_sampled_tokens=self._sampled_tokens, longest=self._longest,
+            cost=None if self._prices is None else self._cost, seconds=60 * max(minutes) if minutes else None,
+            problems=tally.commonest(),
+        )  # fmt: skip
+
+    def _window_of(self, model: str) -> int | None:
+        price = None if self._prices is None else self._prices.of(model)
+        return None if price is None else price.context
+
+
+@attrs.frozen
+class _NameOnly:
+    model: str
+
+    def get_tokenizer(self) -> Tokenizer:
+        """The tokenizer of the model of that name."""
+        return get_tokenizer(self.model)
+
+
+def tokenizer_only(name: str) -> SamplingClient:
+    """A client that knows its tokenizer and nothing else: for `estimate`."""
+    return cast("SamplingClient", _NameOnly(name))

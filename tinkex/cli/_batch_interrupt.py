@@ -1,0 +1,49 @@
+"""How Ctrl-C ends a batch: what is in flight may end first, a second one drops it."""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any, Final
+
+import click
+
+_GRACE: Final = 10.0  # seconds for what is in flight
+
+
+@contextlib.contextmanager
+def interrupts(halt: threading.Event) -> Iterator[threading.Event]:
+    """Have the first Ctrl-C, or SIGTERM, set `halt`, and the second, or ten seconds, raise KeyboardInterrupt.
+
+    Yields an event that tells whether there was one.
+    """
+    interrupted = threading.Event()
+    timer = threading.Timer(_GRACE, _thread.interrupt_main)
+    timer.daemon = True
+
+    def stop(signum: int, frame: Any) -> None:
+        del signum, frame
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        interrupted.set()
+        halt.set()
+        timer.start()
+        click.echo("tinkex: rows in flight have 10 s to end; Ctrl-C again drops them.", err=True)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupted
+    finally:
+        timer.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def resume_command() -> str:
+    """What to type to go on: the same again."""
+    return shlex.join(["tinkex", *sys.argv[1:]])
