@@ -29,7 +29,7 @@ def set_up(namespace: dict[str, Any]) -> None:
     namespace["fast_only"] = os.environ.get("TINKEX_TEST_LOCAL") != "1"
 
 
-collect_ignore = ["tests/typing", "docs/conf.py"]  # for mypy and for Sphinx, never run
+collect_ignore = ["tests/apps", "tests/typing", "docs/conf.py"]  # run by tests, by mypy, by Sphinx; never collected
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), DocTestParser(doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE), SkipParser()],
     patterns=["README.rst", "docs/*.rst"],

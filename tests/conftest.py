@@ -1,10 +1,14 @@
-"""Keeps the settings of whoever runs the tests out of them."""
+"""What holds for every test: no settings of whoever runs it, no verdict by the time it takes."""
 
 from __future__ import annotations
 
 import os
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("tinkex", deadline=None)  # a slow machine fails no test
+hypothesis.settings.load_profile("tinkex")
 
 _FOREIGN = ("TINKER_", "TINKEX_", "CLOUDFLARE_ACCESS_")
 

@@ -14,14 +14,13 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 @pytest.fixture
 def run(pytester, monkeypatch):
-    """Runs pytest with this plugin and no other that happens to be installed; "apart" is in a process of its own."""
+    """Runs pytest, in a process of its own, with this plugin and no other that happens to be installed."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
-    def run_test(source, *, apart=False):
+    def run_test(source):
         pytester.makepyfile(source)
-        start = pytester.runpytest_subprocess if apart else pytester.runpytest_inprocess
-        return start("-q", "-p", "tinkex._pytest_plugin", "-p", "no:cacheprovider")
+        return pytester.runpytest_subprocess("-q", "-p", "tinkex._pytest_plugin", "-p", "no:cacheprovider")
 
     return run_test
 
@@ -71,16 +70,13 @@ def test_clock(run):
 
 def test_missing_extra(run):
     """Without the packages of the test extra, the failure says what to install."""
-    result = run(
-        """
+    result = run("""
         import sys
         sys.modules["aiohttp"] = None
 
         def test_it(tinkex_server):
             pass
-    """,
-        apart=True,
-    )
+    """)
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*tinkex_server needs an extra*pip install 'tinkex[[]test]'*"])
 
