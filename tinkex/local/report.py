@@ -25,7 +25,7 @@ class SampleReport:
 
     def __str__(self) -> str:
         rate = self.tokens_per_second
-        then = f", then {rate:.0f} tokens/s" if rate else ""
+        then = f", then {rate:.3g} tokens/s" if rate else ""
         return (
             f"{self.prompt_tokens} prompt tokens, first token after {self.first_token:.2f} s{then}"
             f" ({self.sampled_tokens} sampled)"
