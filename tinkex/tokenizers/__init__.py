@@ -6,9 +6,9 @@ nothing. Only data files are read: code that comes with a model is never run.
 
 from __future__ import annotations
 
-from tinkex.tokenizers._errors import ChatTemplateError, TokenizerError
 from tinkex.tokenizers._find import get_tokenizer, tokenizer_at_hand, tokenizer_repository
 from tinkex.tokenizers._forms import Tokenizer
+from tinkex.tokenizers.errors import ChatTemplateError, TokenizerError
 
 __all__ = [
     "ChatTemplateError",

@@ -6,8 +6,8 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tinkex.tokenizers._errors import ChatTemplateError, TokenizerError
 from tinkex.tokenizers._forms import AdaptedTokenizer, LoadedTokenizer
+from tinkex.tokenizers.errors import ChatTemplateError, TokenizerError
 
 if TYPE_CHECKING:
     import jinja2

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from tinkex.tokenizers._errors import TokenizerError
+from tinkex.tokenizers.errors import TokenizerError
 
 _DEFAULT = "default"
 

@@ -9,11 +9,11 @@ import re
 from typing import Final
 
 from tinkex.tokenizers._chat_files import Folder
-from tinkex.tokenizers._errors import TokenizerError
 from tinkex.tokenizers._forms import Tokenizer, adapt
 from tinkex.tokenizers._hub import HubFiles
 from tinkex.tokenizers._json import load_json
 from tinkex.tokenizers._once import LoadedOnce
+from tinkex.tokenizers.errors import TokenizerError
 
 _LLAMA_3: Final = "meta-llama/Llama-3"
 _LLAMA_3_PUBLIC: Final = "thinkingmachineslabinc/meta-llama-3-instruct-tokenizer"  # the original is gated

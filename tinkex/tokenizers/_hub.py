@@ -6,7 +6,7 @@ import pathlib
 
 import attrs
 
-from tinkex.tokenizers._errors import TokenizerError
+from tinkex.tokenizers.errors import TokenizerError
 
 
 @attrs.frozen

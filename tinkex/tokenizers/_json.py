@@ -5,8 +5,8 @@ from __future__ import annotations
 import pathlib
 
 from tinkex.tokenizers._chat_files import FileSource
-from tinkex.tokenizers._errors import TokenizerError
 from tinkex.tokenizers._forms import LoadedTokenizer
+from tinkex.tokenizers.errors import TokenizerError
 
 
 def load_json(name: str, file: pathlib.Path, source: FileSource) -> LoadedTokenizer:
