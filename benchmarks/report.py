@@ -5,13 +5,19 @@ from __future__ import annotations
 _BASE = "tinker"
 _COLUMNS = ("tinker", "tinkex", "tinkex+fast", "floor")
 _NOTHING = "\\"
+_IN_FLIGHT = " in flight, "  # in the name of a point of the curve
 
 
-def table(record: dict) -> str:
-    """A reStructuredText simple table: a figure a line; in brackets its ratio to that of the official SDK."""
+def table(record: dict, *, first_only: bool = False) -> str:
+    """A reStructuredText simple table: a figure a line; in brackets its ratio to that of the official SDK.
+
+    The short form has the first figure of each case, and leaves out the points of the curve.
+    """
     rows = [("case", "figure", *_COLUMNS)]
     for case in record["cases"]:
-        for index, figure in enumerate(case["figures"]):
+        if first_only and _IN_FLIGHT in case["name"]:
+            continue
+        for index, figure in enumerate(case["figures"][: 1 if first_only else None]):
             cells = [_cell(case["medians"], subject, figure) for subject in _COLUMNS]
             rows.append((_NOTHING if index else case["name"], figure, *cells))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from environments import CHECKOUT, python_of
 from report import table
 
 HERE = Path(__file__).resolve().parent
+DOCS = CHECKOUT / "docs" / "performance"
 _FOREIGN = ("TINKER_", "TINKEX_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "PYTHONDONTWRITEBYTECODE")
 
 
@@ -32,6 +34,8 @@ def main() -> None:
         chosen = [quick(case) for case in chosen]
     results = Path(arguments.results)
     results.mkdir(parents=True, exist_ok=True)
+    if arguments.docs:
+        DOCS.mkdir(exist_ok=True)
     _warm_caches({subject for case in chosen for subject in case.subjects})
     record = {"about": _about(arguments.rounds), "cases": []}
     for case in chosen:
@@ -46,6 +50,8 @@ def main() -> None:
     print(f"\n{text}")
     subprocess.run([python_of("tinkex+fast"), HERE / "plots.py", results], check=True)
     print(f"Written to {results}: results.json, table.txt and the plots.")
+    if arguments.docs:
+        _publish(record, results)
 
 
 def _arguments() -> argparse.Namespace:
@@ -54,8 +60,22 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", action="append", metavar="TEXT", help="cases with TEXT in their name; repeatable")
     parser.add_argument("--quick", action="store_true", help="a quarter of the samples in every case")
     parser.add_argument("--no-curve", dest="curve", action="store_false", help="leave out cost against in-flight")
+    parser.add_argument("--docs", action="store_true", help="put table and plots into the documentation, too")
     parser.add_argument("--results", default=HERE / "results", help="where to write (benchmarks/results)")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.docs and (arguments.only or arguments.quick or not arguments.curve):
+        parser.error("--docs wants all of it: without --only, --quick, --no-curve")
+    return arguments
+
+
+def _publish(record: dict, results: Path) -> None:
+    """Leave in docs/ what its page shows: the short table, the whole one, the plots, and the medians as JSON."""
+    medians = {case["name"]: _rounded(case["medians"]) for case in record["cases"]}
+    (DOCS / "medians.json").write_text(json.dumps({"about": record["about"], "medians": medians}, indent=1) + "\n")
+    (DOCS / "short.txt").write_text(table(record, first_only=True))
+    for name in ("table.txt", "cost.svg", "latency.svg"):
+        shutil.copyfile(results / name, DOCS / name)
+    print(f"Written to {DOCS}; docs/performance.rst shows it.")
 
 
 def _rounds(case: Case, rounds: int) -> dict[str, list[dict]]:
@@ -73,7 +93,8 @@ def _run(case: Case, subject: str) -> dict | None:
     """One client process against one server process; None, with a word on stderr, where it fails."""
     with _server(case) as url:
         if case.scenario == "start":
-            command = ["start.py", subject, *([url] if case.options.get("connect") else [])]
+            further = {"connect": url, "names": "names"}
+            command = ["start.py", subject, *(further[option] for option in case.options)]
         else:
             job = {"subject": subject, "scenario": case.scenario, "url": url, "samples": case.samples, **case.options}
             command = ["scenario.py", json.dumps({**job, "server": case.server})]
@@ -129,10 +150,17 @@ def _median(runs: list[dict]) -> dict:
     return {name: statistics.median(run.get(name, 0) for run in flat) for name in sorted(names)}
 
 
+def _rounded(medians: dict[str, dict]) -> dict[str, dict]:
+    return {
+        subject: {name: float(f"{value:.4g}") for name, value in figures.items()}
+        for subject, figures in medians.items()
+    }
+
+
 def _about(rounds: int) -> dict:
     return {
         "python": platform.python_version(),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
         "rounds": rounds,
     }

@@ -1,4 +1,5 @@
-"""How a program begins: `start.py SUBJECT URL` imports a client and takes one sample; without URL it only imports.
+"""How a program begins: `start.py SUBJECT URL` imports a client and takes one sample; without URL it only imports,
+with `names` for it every public name.
 
 It imports nothing itself before it measures, except what the interpreter has loaded anyway, and `time`.
 """
@@ -14,10 +15,13 @@ def main() -> None:
     subject = sys.argv[1]
     cpu, wall = time.process_time(), time.perf_counter()
     if subject != "floor":
-        __import__(subject.partition("+")[0])
+        module = __import__(subject.partition("+")[0])
+        if "names" in sys.argv[2:]:
+            for name in module.__all__:
+                getattr(module, name)
     imported_cpu, imported_wall = time.process_time() - cpu, time.perf_counter() - wall
     modules = len(sys.modules)
-    if len(sys.argv) > 2:
+    if "://" in sys.argv[-1]:
         from subjects import SUBJECTS, read
 
         started = SUBJECTS[subject](sys.argv[2], 1000)
