@@ -150,6 +150,26 @@ def test_failure_is_tried_again(hub):
     assert get_tokenizer("org/model").encode("hello") == [1]
 
 
+@pytest.fixture(autouse=True)
+def reachable(monkeypatch):
+    """A hub that can be reached, as far as it is only asked whether a file is there."""
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda _: None)
+
+
+def test_a_hub_that_cannot_be_reached(hub, monkeypatch):
+    """A hub that cannot be reached is told of at once: the download, which would try for long, is not begun."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: pytest.fail("began to download"))
+
+    def no_way(url):
+        assert url.endswith("/org/model/resolve/v1/tokenizer.json")
+        raise ConnectionError("no way there")
+
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", no_way)
+    with pytest.raises(TokenizerError, match="cannot be reached"):
+        get_tokenizer("org/model", revision="v1")
+
+
 def http_error(kind):
     """An error of huggingface_hub, without the response it is usually made from."""
     error = kind.__new__(kind)

@@ -128,8 +128,19 @@ def app() -> None:
 
     The server and the key come from TINKER_BASE_URL and TINKER_API_KEY; --local needs neither.
     """
-    logging.basicConfig(format="tinkex: %(message)s", level=logging.WARNING)
+    logger = logging.getLogger("tinkex")
+    if not any(isinstance(handler, _Announcer) for handler in logger.handlers):
+        logger.addHandler(_Announcer(logging.WARNING))
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # it needs no place in the code
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # what fails there is told once, by the error
+
+
+class _Announcer(logging.Handler):
+    """Says what the client warns of; through whatever stands for stderr at that moment, such as a spinner."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it."""
+        _say(clean_text(record.getMessage()))
 
 
 def _show_warning(message: Warning | str, *_place: object) -> None:

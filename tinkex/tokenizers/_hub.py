@@ -25,6 +25,8 @@ class HubFiles:
             raise TokenizerError(f"{self} needs an extra. Run: pip install 'tinkex[tokenizers]'") from None
         try:
             return self._find(name)
+        except TokenizerError:
+            raise
         except errors.LocalEntryNotFoundError as error:
             raise TokenizerError(f"{self}: {name} {_why_unreachable()}") from error
         except errors.EntryNotFoundError:
@@ -55,7 +57,21 @@ class HubFiles:
             return pathlib.Path(cached)
         if cached is not None:  # a mark in the cache: the repository is known to lack the file
             return None
+        self._reach(name)
         return pathlib.Path(huggingface_hub.hf_hub_download(self.repository, name, revision=self.revision))
+
+    def _reach(self, name: str) -> None:
+        """Ask for the file once: `hf_hub_download` would repeat for half a minute what cannot be reached."""
+        import huggingface_hub
+
+        try:
+            huggingface_hub.get_hf_file_metadata(
+                huggingface_hub.hf_hub_url(self.repository, name, revision=self.revision)
+            )
+        except huggingface_hub.errors.HfHubHTTPError:
+            raise
+        except Exception as error:
+            raise TokenizerError(f"{self}: {name} {_why_unreachable()}") from error
 
     def __str__(self) -> str:
         source = "" if self.repository == self.model else f" (from {self.repository})"
