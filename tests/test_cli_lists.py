@@ -112,7 +112,9 @@ def test_sessions(server):
         )
         assert data("session", session_id)["samplers"][0]["model_path"] == "tinker://r/sampler_weights/1"
         server.fail_next("samplers", status=500, times=None)
-        assert [client.sampling_session_id, "", ""] in lines("session", session_id, "--timeout", "0.3")
+        result = run("session", session_id, "--timeout", "0.3")
+        assert (result.exit_code, f"{client.sampling_session_id}\t\t" in result.stdout.splitlines()) == (0, True)
+        assert "repeated" in result.stderr
     assert data("session")["sessions"] == [{"session_id": session_id}]
 
 

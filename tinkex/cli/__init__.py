@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import io
 import os
 import signal
 import sys
@@ -19,6 +17,9 @@ def main() -> None:
     )  # not so in the background of a script
     if interruptible:
         signal.signal(signal.SIGINT, _leave)  # until the command runs there is nothing to clean up
+    import importlib.util
+    import io
+
     missing = [name for name in ("click", "rich") if importlib.util.find_spec(name) is None]
     if missing:
         sys.stderr.write(f"tinkex: the command line needs {' and '.join(missing)}. Run: pip install 'tinkex[cli]'\n")

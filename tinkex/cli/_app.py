@@ -119,7 +119,8 @@ def _secrets() -> list[str]:
 
 
 def _say(text: str) -> None:
-    click.echo(f"tinkex: {text}", err=True)
+    sys.stderr.write(f"tinkex: {text}\n")  # click's echo would write past a spinner
+    sys.stderr.flush()
 
 
 @click.group(cls=App, context_settings={"help_option_names": ["-h", "--help"]})

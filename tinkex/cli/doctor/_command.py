@@ -132,7 +132,7 @@ def _print_heading(server: str) -> None:
 
 def _print_finding(finding: Finding) -> None:
     time = f"{finding.seconds * 1000:.0f} ms" if finding.verdict != "skipped" else ""
-    more = [("cause", finding.cause), ("next", finding.advice)]
+    more = [("cause" if finding.verdict == FAILED else "note", finding.cause), ("next", finding.advice)]
     if not sys.stdout.isatty():
         print_text("\t".join([finding.name, finding.verdict, time, harmless(finding.says)]))
         for name, words in more:
