@@ -6,7 +6,7 @@ import signal
 import sys
 
 import pytest
-from webserving import APPS, MAX_TOKENS, Program, prompt_of, wait_until
+from loading import APPS, MAX_TOKENS, Program, prompt_of, wait_until
 
 from tinkex.testing import FakeServer, expected_tokens
 
@@ -70,7 +70,9 @@ class Queue:
         prompts = [prompt_of(number) for number in range(len(self._results))]
         got = [result.get(timeout=1) for result in self._results]
         assert got == [expected_tokens(prompt, max_tokens=MAX_TOKENS) for prompt in prompts]
-        asked = [json.loads(each.body)["prompt"]["chunks"][0]["tokens"] for each in tinker.requests_to("asample")]
+        asked = [
+            tuple(json.loads(each.body)["prompt"]["chunks"][0]["tokens"]) for each in tinker.requests_to("asample")
+        ]
         assert sorted(tokens for tokens in asked if len(tokens) == 3) == sorted(prompts)
 
 
@@ -119,6 +121,7 @@ def test_a_warm_shutdown(queue, tinker):
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(600)
 def test_restarts_in_mid_load(queue, tinker):
     """Restarts lose no task, and repeat none."""
     work(queue, tinker, 600, restarts=2)
@@ -126,6 +129,7 @@ def test_restarts_in_mid_load(queue, tinker):
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(600)
 def test_a_parent_that_samples_when_it_forks(queue, tinker):
     """Its processes have connections, threads and numbers of their own, and its own futures end in them by an error."""
     work(queue, tinker, 300, restarts=1, app="warm_tasks")

@@ -65,37 +65,36 @@ def test_a_child_says_nothing_on_the_parents_tls_connections(version):
         assert server.counts["retrieve_future"] == 132
 
 
+BUSY_PARENT = """
+    service, client = open_client(max_in_flight=16, max_connections=8)
+    over = threading.Event()
+
+    def busy():
+        while not over.is_set():
+            futures = [client.sample([1], PARAMS, timeout=5) for _ in range(10)]
+            futures[0].cancel()
+            client.stats()
+            tinkex.ServiceClient(base_url=URL, api_key="tml-other").close()
+            for future in futures[1:]:
+                future.result(10)
+
+    threads = [threading.Thread(target=busy) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(40):
+        time.sleep(0.005)
+        join(in_child(lambda: client.sample([2], PARAMS).result(10)))
+    over.set()
+    for thread in threads:
+        thread.join()
+    service.close()
+"""
+
+
 def test_forks_while_other_threads_hold_every_lock(server):
     """A child works whatever the parent's other threads were in the middle of."""
     server.latency = 0.0
-    succeed(
-        """
-        service, client = open_client(max_in_flight=16, max_connections=8)
-        over = threading.Event()
-
-        def busy():
-            while not over.is_set():
-                futures = [client.sample([1], PARAMS, timeout=5) for _ in range(10)]
-                futures[0].cancel()
-                client.stats()
-                tinkex.ServiceClient(base_url=URL, api_key="tml-other").close()
-                for future in futures[1:]:
-                    future.result(10)
-
-        threads = [threading.Thread(target=busy) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for _ in range(40):
-            time.sleep(0.005)
-            join(in_child(lambda: client.sample([2], PARAMS).result(10)))
-        over.set()
-        for thread in threads:
-            thread.join()
-        service.close()
-        """,
-        server.url,
-        seconds=100,
-    )
+    succeed(BUSY_PARENT, server.url, seconds=100)
 
 
 def test_a_fork_in_another_thread(server):

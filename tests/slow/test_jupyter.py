@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from webserving import APPS, ROOT, wait_until
+from loading import APPS, ROOT, wait_until
 
 from tinkex.testing import FakeServer, expected_tokens
 

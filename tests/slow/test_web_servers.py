@@ -1,17 +1,24 @@
 from __future__ import annotations
 
-import shutil
 import signal
-import sys
+import time
 
 import pytest
-from webserving import Load, WebServer, free_address
+from loading import Load, ask
+from webservers import (
+    MOST_THREADS,
+    asyncio_program,
+    forked_while_sampling,
+    gunicorn,
+    preloaded,
+    restarted,
+    uwsgi,
+    waitress,
+)
 
 from tinkex.testing import FakeServer
 
 pytestmark = pytest.mark.slow
-
-MOST_THREADS = 32 + 32  # of a process: the server's own, and tinkex's
 
 
 @pytest.fixture
@@ -22,68 +29,23 @@ def tinker():
         assert fake.violations == []
 
 
-def gunicorn(app, tinker, log, *options):
-    """Two workers of gunicorn, with threads."""
-    pytest.importorskip("gunicorn")
-    address = free_address()
-    command = [sys.executable, "-m", "gunicorn", "--bind", address, "--workers", 2, "--worker-class", "gthread"]
-    return WebServer([*command, "--threads", 32, "--no-control-socket", *options, app], address, tinker.url, log)
-
-
-def uwsgi(tinker, log, *options):
-    """The Flask application under uWSGI, with two workers and threads."""
-    if (program := shutil.which("uwsgi", path=f"{sys.exec_prefix}/bin")) is None:
-        pytest.skip("needs uWSGI in this environment")
-    address = free_address()
-    return WebServer([program, "--ini", "uwsgi.ini", "--http-socket", address, *options], address, tinker.url, log)
-
-
-def waitress(tinker, log):
-    """The Flask application under waitress."""
-    pytest.importorskip("waitress")
-    address = free_address()
-    return WebServer([sys.executable, "waitress_serve.py", address], address, tinker.url, log)
-
-
-def asyncio_program(tinker, log):
-    """The program on asyncio."""
-    address = free_address()
-    return WebServer([sys.executable, "asyncio_app.py", address.partition(":")[2]], address, tinker.url, log)
-
-
-def restarted(server, tinker):
-    """Two restarts and an end, all of them graceful and in mid-load: whoever was let in has the answer."""
-    with server, Load(server.address) as load:
-        for _ in range(2):
-            load.reach(200)
-            server.signal(signal.SIGHUP)
-        load.reach(200)
-        assert max(server.threads().values(), default=0) <= MOST_THREADS
-        assert load.refused == []
-        server.signal(signal.SIGTERM)
-        server.ends(10)
-        load.stop()
-    load.check(tinker)
-    assert tinker.counts["finish"] == tinker.counts["create_session"] >= 4
-
-
 @pytest.mark.parametrize("app", ["flask_app:app", "django_app:application"])
 @pytest.mark.parametrize("options", [["--preload"], []], ids=["preload", "load"])
 def test_gunicorn(app, options, tinker, tmp_path):
     """No visitor of gunicorn is turned away by a restart, and every worker finishes its session and ends."""
-    restarted(gunicorn(app, tinker, tmp_path / "log", *options), tinker)
+    restarted(gunicorn(app, tinker, tmp_path, *options), tinker)
 
 
 def test_uwsgi(tinker, tmp_path):
     """The same for uWSGI, whose workers are forked from a process that has imported the application."""
-    restarted(uwsgi(tinker, tmp_path / "log"), tinker)
+    restarted(uwsgi("flask_app:app", tinker, tmp_path), tinker)
 
 
 @pytest.mark.parametrize("program", [waitress, asyncio_program])
 def test_one_process(program, tinker, tmp_path):
-    """A server of one process answers whom it has let in before it ends; another takes over at its address."""
-    for turn in range(2):
-        with program(tinker, tmp_path / f"log-{turn}") as server, Load(server.address) as load:
+    """A server of one process answers whom it has let in before it ends; another takes over after it."""
+    for _ in range(2):
+        with program(tinker, tmp_path) as server, Load(server.address) as load:
             load.reach(300)
             assert max(server.threads().values(), default=0) <= MOST_THREADS
             assert load.refused == []
@@ -93,3 +55,36 @@ def test_one_process(program, tinker, tmp_path):
         load.check(tinker)
         assert tinker.counts["finish"] == tinker.counts["create_session"] == 1
         tinker.clear()
+
+
+def test_a_parent_that_samples_when_it_forks(tinker, tmp_path):
+    """Its workers have connections, threads and numbers of their own, and its own futures end in them by an error."""
+    forked_while_sampling(preloaded, tinker, tmp_path)
+
+
+@pytest.mark.parametrize("options", [[], ["--lazy-apps"]], ids=["eager", "lazy"])
+def test_uwsgi_without_threads(options, tinker, tmp_path):
+    """`sample()` raises what the log explains, rather than wait for a thread that never runs."""
+    server = uwsgi("flask_app:app", tinker, tmp_path, *options)
+    server.command = [part for part in server.command if part not in ("--ini", "uwsgi.ini")]
+    with server:
+        began = time.monotonic()
+        assert ask(server.address, "POST", "/complete", {"tokens": [1]})[0] == 500
+        assert time.monotonic() - began < 5.0
+        assert "uWSGI runs no threads in this process: start it with --enable-threads" in server.log
+    assert tinker.counts.total() == 0
+
+
+def test_gevent_is_warned_about(tinker, tmp_path):
+    """Each process that gevent has patched is told once what tinkex thinks of that; it works all the same."""
+    pytest.importorskip("gevent")
+    with (
+        gunicorn("flask_app:app", tinker, tmp_path, "--worker-class", "gevent") as server,
+        Load(server.address) as load,
+    ):
+        load.reach(200)
+        server.signal(signal.SIGTERM)
+        server.ends(35)
+        load.stop()
+    load.check(tinker)
+    assert server.log.count("RuntimeWarning: gevent has replaced") == tinker.counts["create_session"] == 2
