@@ -9,6 +9,7 @@ import queue
 import threading
 
 import pytest
+from stepping import until
 
 import tinkex
 from tinkex import bulk
@@ -229,19 +230,13 @@ def test_halt_lets_rows_end(go, server):
     """After a halt no row is begun; those in flight end and are written."""
     server.hold()
     halt, lines = threading.Event(), iter(range(1, 1000))
-    threading.Thread(target=lambda: (_until(lambda: server.running >= 5), halt.set(), server.release())).start()
+    threading.Thread(target=lambda: (until(lambda: server.running >= 5), halt.set(), server.release())).start()
     limits = bulk.Limits(max_in_flight=5)
     summary, found = go(({"prompt": [number]} for number in lines), halt=halt, limits=limits)
     assert summary.interrupted
     assert summary.done == len(found) == 5
     summary, found = go(({"prompt": [number]} for number in range(1, 11)), limits=limits)
     assert (summary.skipped, summary.done, [row["id"] for row in found]) == (5, 5, list(range(1, 11)))
-
-
-def _until(holds):
-    from stepping import until
-
-    until(holds)
 
 
 def test_a_broken_input_ends_the_run(go):
@@ -298,7 +293,7 @@ def test_bounded(go, server):
             yield {"prompt": [number]}
 
     def watch():
-        _until(lambda: server.running >= 7)
+        until(lambda: server.running >= 7)
         seen.append((server.running, len(read)))
         server.release()
 
@@ -353,3 +348,18 @@ def test_no_tokenizer_is_needed_for_token_ids(go, client, monkeypatch):
     _, rows = go([{"prompt": [1]}, {"prompt": "a"}], tokenizer=None)
     assert rows[0]["sequences"][0]["text"] is None
     assert "no tokenizer here" in rows[1]["error"]["message"]
+
+
+def test_the_first_result_is_written_at_once(client, server, tmp_path):
+    """A result is in the file as soon as its answer is there, whatever the others do."""
+    server.hold()
+    output = tmp_path / "out.jsonl"
+    rows = [{"prompt": [number]} for number in range(1, 20)]
+    run = threading.Thread(target=lambda: bulk.run(rows, output, client, tokenizer=Letters(), max_tokens=1))
+    run.start()
+    until(lambda: server.running >= 19)
+    server.release(1)
+    until(lambda: output.read_bytes().count(b"\n") == 1)
+    server.release()
+    run.join(10)
+    assert output.read_bytes().count(b"\n") == 19

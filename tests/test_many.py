@@ -6,6 +6,7 @@ import itertools
 import queue
 import random
 import threading
+import weakref
 
 import pytest
 from hypothesis import given, settings
@@ -227,3 +228,18 @@ def test_keywords():
     assert _many.keywords({"prompt": [1], "num_samples": 1}, defaults) == {**defaults, "prompt": [1], "num_samples": 1}
     request = SampleRequest(ModelInput.from_ints([1]), other, num_samples=2)
     assert SampleRequest(**_many.keywords(request, defaults)) == request
+
+
+@BOTH
+def test_constant_memory(run):
+    """Of a long stream no more futures live than may be in flight."""
+    living = weakref.WeakSet()
+
+    def start(item):
+        future = SampleFuture(None)
+        future.set_result(item)
+        living.add(future)
+        return future
+
+    most = max(len(living) for _ in run(range(3000), start, 10, return_exceptions=False))
+    assert most <= 10

@@ -1,0 +1,117 @@
+"""What large files cost: memory, and CPU beside bare samples."""
+
+from __future__ import annotations
+
+import gc
+import json
+import statistics
+import subprocess
+import sys
+import textwrap
+import time
+import tracemalloc
+
+import pytest
+
+import tinkex
+from tinkex import _many, bulk, testing
+from tinkex.future import SampleFuture
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("run", [_many.in_order, _many.as_completed])
+def test_a_million_items_in_constant_memory(run):
+    """What `sample_many` stands on takes a million items and keeps none of them."""
+
+    def start(item):
+        future = SampleFuture(None)
+        future.set_result(item)
+        return future
+
+    results = run(iter(range(1_000_000)), start, 1000, return_exceptions=False)
+    for _ in range(5000):
+        next(results)
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    count = 5000 + sum(1 for _ in results)
+    gc.collect()
+    grown, peak = (value - before for value in tracemalloc.get_traced_memory())
+    tracemalloc.stop()
+    assert count == 1_000_000
+    assert grown < 100_000
+    assert peak < 5_000_000
+
+
+def test_two_hundred_thousand_rows_in_200_mb(tmp_path):
+    """A run of 200,000 rows of text, and the next that finds them all done, stay under 200 MB."""
+    script = textwrap.dedent("""
+        import json, resource, sys
+        import tinkex, rich, click
+        from tinkex import bulk
+        from tinkex.future import SampleFuture
+        from tinkex.types import SampledSequence, SampleResponse, Usage, Timing
+
+        class Letters:
+            def encode(self, text):
+                return [ord(letter) for letter in text]
+
+            def decode(self, ids):
+                return "".join(map(chr, ids))
+
+        class Instant:
+            def sample(self, prompt, params, **options):
+                future = SampleFuture(None)
+                sequence = SampledSequence(list(range(97, 113)), [-1.0] * 16)
+                future.set_result(SampleResponse([sequence], usage=Usage(20, 16, 0), timing=Timing()))
+                return future
+
+            def stats(self):
+                return tinkex.ServiceStats()
+
+        models = bulk.Models(("m",), lambda name: Instant(), Letters())
+        with open("in.jsonl", "w") as file:
+            for number in range(200_000):
+                file.write(json.dumps({"id": f"row-{number}", "prompt": f"the text of row {number}"}) + "\\n")
+        told = []
+        for _ in range(2):
+            summary = bulk.run("in.jsonl", "out.jsonl", models, max_tokens=16, on_progress=lambda p: told.append(1))
+            print(summary.done, summary.skipped, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    """)
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=300
+    )
+    (done, _, first), (_, skipped, second) = [map(int, line.split()) for line in ended.stdout.splitlines()]
+    assert (done, skipped) == (200_000, 200_000)
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    assert max(first, second) / unit < 200
+
+
+def test_cpu_beside_bare_samples(tmp_path):
+    """On a server without delay a file costs at most half as much CPU again as bare samples of its rows."""
+    count = 1000
+    prompts = [[(number + place) % 1000 for place in range(32)] for number in range(count)]
+    rows = tmp_path / "in.jsonl"
+    rows.write_text("".join(json.dumps({"id": n, "prompt": prompt}) + "\n" for n, prompt in enumerate(prompts)))
+    params = tinkex.SamplingParams(max_tokens=16)
+
+    def bare():
+        for future in [client.sample(prompt, params) for prompt in prompts]:
+            future.result()
+
+    def whole(number):
+        bulk.run(rows, tmp_path / f"{number}.jsonl", client, max_tokens=16, omit=["text"])
+
+    def cost(call):
+        began = time.process_time()
+        call()
+        return time.process_time() - began
+
+    with testing.FakeServerProcess(record=False) as server:
+        config = tinkex.ClientConfig(telemetry=False)
+        with tinkex.ServiceClient(base_url=server.url, api_key="tml-test", config=config) as service:
+            client = service.create_sampling_client(base_model="fake/model")
+            bare()
+            ratios = [cost(lambda at=number: whole(at)) / cost(bare) for number in range(3)]
+    assert statistics.median(ratios) <= 1.5
