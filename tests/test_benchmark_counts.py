@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -268,6 +269,20 @@ def test_bytes_copied_of_a_large_prompt(monkeypatch):
     finally:
         tracemalloc.stop()
     assert peak <= 5 * len(body)
+
+
+def test_nothing_is_left_to_the_collector(server):
+    """A sample leaves no reference cycle: its memory is free at once, and collections need not find it."""
+    with sampling(server) as client:
+        client.sample(PROMPT, PARAMS).result(10)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(MANY):
+                client.sample(PROMPT, PARAMS).result(10)
+            assert gc.collect() < MANY
+        finally:
+            gc.enable()
 
 
 def test_the_key_is_sent_once(server):

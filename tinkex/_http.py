@@ -75,7 +75,7 @@ class ResponseReader:
         self._left = 0  # bytes still to come of the body or of a chunk; after them, those of the trailer so far
         self._expect = "size"  # what comes next in a chunked body: size, data, end (of a chunk) or trailer
         self._inflate: _Inflater | None = None
-        self._feed = self._feed_head
+        self._feed = ResponseReader._feed_head  # not bound: a reader that held itself would wait for the collector
         self.started = False  # whether a single byte has come
         self.keep_alive = False
         self.status = 0
@@ -84,7 +84,7 @@ class ResponseReader:
     def feed(self, data: bytes) -> bool:
         """Take in `data` (at least a byte); True once the response is complete."""
         self.started = True
-        return self._feed(data)
+        return self._feed(self, data)
 
     def room(self) -> memoryview | None:
         """Where the next bytes belong; None where they must be fed. Release it before the next call."""
@@ -102,7 +102,7 @@ class ResponseReader:
     def end(self) -> bool:
         """The peer closed: True where that completes a body of unannounced length."""
         self.keep_alive = False
-        return self._feed == self._feed_until_close and self._finish()
+        return self._feed is ResponseReader._feed_until_close and self._finish()
 
     def response(self) -> Response:
         """The complete response."""
@@ -174,22 +174,22 @@ class ResponseReader:
                 raise HTTPFormatError(f"an unknown Transfer-Encoding: {transfer[:80]!r}")
             if length is not None:  # it contradicts; the chunks win, but nothing behind them is to be believed
                 self.keep_alive = False
-            self._feed = self._feed_chunks
+            self._feed = ResponseReader._feed_chunks
         elif length is None:
             self.keep_alive = False
-            self._feed = self._feed_until_close
+            self._feed = ResponseReader._feed_until_close
         else:
             if not (length.isascii() and length.isdigit() and len(length) < 20):
                 raise HTTPFormatError(f"not a Content-Length: {length[:80]!r}")
             self._left = int(length)
             self._check_size(self._left)
-            self._feed = self._feed_counted
+            self._feed = ResponseReader._feed_counted
             if self._inflate is None and self._left - len(rest) >= _LARGE_BODY:
                 _keep_freed_memory()
                 self._body = bytearray(min(self._left, max(_BODY_AT_ONCE, len(rest))))
                 self._at = 0
-                self._feed = self._feed_room
-        return self._feed(rest)
+                self._feed = ResponseReader._feed_room
+        return self._feed(self, rest)
 
     def _feed_counted(self, data: bytes) -> bool:
         left = self._left
