@@ -104,12 +104,12 @@ def work(queue, tinker, count, restarts, app="tasks"):
             worker.signal(signal.SIGHUP)
             wait_until(lambda reached=reached: queue.done() >= reached)
         worker.signal(signal.SIGTERM)
-        worker.ends(15)
+        worker.ends(30)
     assert queue.done() < count
     with queue.worker(tinker, app) as worker:
         wait_until(lambda: queue.done() == count, 60)
         worker.signal(signal.SIGTERM)
-        worker.ends(15)
+        worker.ends(30)
     queue.check(tinker)
 
 
@@ -140,4 +140,4 @@ def test_a_parent_that_samples_when_it_forks(queue, tinker):
     with queue.worker(tinker, "warm_tasks") as worker:
         assert queue.ask("warm_tasks.what_became_of_the_parents_future") == "ForkedFutureError"
         worker.signal(signal.SIGTERM)
-        worker.ends(15)
+        worker.ends(30)

@@ -115,7 +115,7 @@ def test_an_interrupt_ends_the_wait_and_nothing_else(tinker, tmp_path):
             began = time.monotonic()
             kernel.interrupt()
             assert kernel.end()[0] == "KeyboardInterrupt"
-            assert time.monotonic() - began < 2.0
+            assert time.monotonic() - began < 5.0
         assert kernel.run(STATS) == "300"
         tinker.release()
         assert kernel.run(RESULTS + "\nprint(len(answers))") == "300\n"

@@ -50,7 +50,7 @@ def test_one_process(program, tinker, tmp_path):
             assert max(server.threads().values(), default=0) <= MOST_THREADS
             assert load.refused == []
             server.signal(signal.SIGTERM)
-            server.ends(10)
+            server.ends(20)
             load.stop()
         load.check(tinker)
         assert tinker.counts["finish"] == tinker.counts["create_session"] == 1

@@ -80,7 +80,7 @@ def restarted(server, tinker, restarts=2, requests=200, **check):
         assert max(server.threads().values(), default=0) <= MOST_THREADS
         assert load.refused == []
         server.signal(signal.SIGTERM)
-        server.ends(10)
+        server.ends(20)
         load.stop()
     load.check(tinker, **check)
     assert tinker.counts["finish"] == tinker.counts["create_session"] >= 4
@@ -94,7 +94,7 @@ def forked_while_sampling(program, tinker, folder):
         assert ask(server.address, "GET", "/inherited")[2] == {"error": "ForkedFutureError"}
         load.reach(300)
         server.signal(signal.SIGTERM)
-        server.ends(10)
+        server.ends(20)
         load.stop()
     load.check(tinker)
     numbers = [json.loads(request.body)["seq_id"] for request in tinker.requests_to("asample")]
