@@ -1,17 +1,23 @@
-"""Runs the Python examples of the README and of docs/, as they stand, against a fake server."""
+"""Runs the examples of the README and of docs/, Python and command lines, as they stand, against a fake server."""
 
 from __future__ import annotations
 
 import doctest
 import os
+import re
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sybil import Sybil
-from sybil.parsers.rest import DocTestParser, PythonCodeBlockParser, SkipParser
+from click.testing import CliRunner
+from sybil import Example, Sybil
+from sybil.parsers.rest import CodeBlockParser, DocTestParser, PythonCodeBlockParser, SkipParser
 
+from tinkex.cli._app import app
 from tinkex.testing import FakeServer
+
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 @pytest.fixture(scope="session")
@@ -29,9 +35,26 @@ def set_up(namespace: dict[str, Any]) -> None:
     namespace["fast_only"] = os.environ.get("TINKEX_TEST_LOCAL") != "1"
 
 
+def run_commands(example: Example) -> str | None:
+    """Run each line that begins with `$ tinkex`, and compare what it prints with the lines below it."""
+    for line, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n?)*)", example.parsed, re.MULTILINE):
+        command, *arguments = shlex.split(line)
+        assert command == "tinkex", f"{line}: only tinkex is run here"
+        result = CliRunner().invoke(app, arguments, prog_name="tinkex")
+        printed = result.output if result.exit_code else result.stdout
+        if not doctest.OutputChecker().check_output(expected, printed, OPTIONS):
+            return f"$ {line}\nExpected:\n{expected}\nGot:\n{printed}"
+    return None
+
+
 collect_ignore = ["tests/apps", "tests/typing", "docs/conf.py"]  # run by tests, by mypy, by Sphinx; never collected
 pytest_collect_file = Sybil(
-    parsers=[PythonCodeBlockParser(), DocTestParser(doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE), SkipParser()],
+    parsers=[
+        PythonCodeBlockParser(),
+        CodeBlockParser("console", run_commands),
+        DocTestParser(OPTIONS),
+        SkipParser(),
+    ],
     patterns=["README.rst", "docs/*.rst"],
     fixtures=["example_server"],
     setup=set_up,
