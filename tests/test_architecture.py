@@ -20,7 +20,7 @@ LAYERS = (
     ("_snapshot", "_threads", "errors"),
     ("_extras", "_process", "config"),
     ("_dialer", "_retry", "_waiter", "credentials", "queue_state", "telemetry", "tokenizers", "web"),
-    ("_announce", "future", "types"),
+    ("_announce", "_retry_log", "future", "types"),
     ("_job", "_many", "_wire"),
     ("_admission", "_auth", "_budget", "_connection"),
     ("_connections",),

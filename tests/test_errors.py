@@ -126,11 +126,11 @@ def test_text_names_the_facts(error):
 def test_facts_follow_the_attributes():
     """What is learnt after an error was made shows in its text."""
     error = APIConnectionError("The connection was lost.")
-    assert str(error) == "The connection was lost."
+    assert str(error) == f"The connection was lost. {error.hint}"
     error.request_id, error.phase, error.may_have_run = "req-1", "waiting", True
-    assert (
-        str(error) == "The connection was lost. (request req-1; while waiting; the work may have been done and billed)"
-    )
+    facts = "(request req-1; while waiting; the work may have been done and billed)"
+    assert str(error) == f"The connection was lost. {error.hint} {facts}"
+    assert str(APIError("It broke")) == "It broke"
 
 
 def test_text_of_a_passed_deadline():
@@ -139,6 +139,8 @@ def test_text_of_a_passed_deadline():
         "Too late. (timeout 60 s; attempts 2; last status 408; queue state paused_capacity;"
         " request req-1; while waiting)"
     )
+    late = SampleTimeoutError("Too late.", "retrying", attempts=2, last_failure="The server is\nbusy\x1b.")
+    assert str(late) == "Too late. The last failure was: The server is busy. (attempts 2; while retrying)"
 
 
 @pytest.mark.parametrize(("status", "kind"), STATUS_CLASSES.items())
@@ -162,7 +164,8 @@ def test_status_error_says_what_to_do():
 def test_status_error_without_words():
     """A text body speaks where nobody gave words, and silence leaves no loose punctuation."""
     assert "Bad gateway" in str(status_error(502, body="Bad gateway"))
-    assert str(status_error(418)) == "The server answered 418 I'm a Teapot. (status 418)"
+    teapot = "The server answered 418 I'm a Teapot. Unchanged, the request would be refused again. (status 418)"
+    assert str(status_error(418)) == teapot
     assert str(status_error(599)).startswith("The server answered 599. Try again")
 
 

@@ -62,5 +62,12 @@ class _TooLate:
             attempts=future.attempts,
             queue_state=None if state is None else state.value,
             timeout=timeout,
+            last_failure=_last_failure(story),
             may_have_run=story.risked or future.request_id is not None or future.phase == "submitting",
         )
+
+
+def _last_failure(story: SampleStory) -> str | None:
+    """What went wrong last, with the sample itself or with the poller that it waits through."""
+    poller = story.sampler.poller
+    return (poller.last_failure if poller is not None else None) or story.future.last_failure

@@ -23,6 +23,7 @@ from tinkex._dialer import make_dialer
 from tinkex._exchange import Transport
 from tinkex._job import Job, Jobs, Sleep, Story
 from tinkex._locks import new_lock
+from tinkex._retry_log import RetryLog
 from tinkex._sampler import Sampler
 from tinkex._session import Session
 from tinkex._snapshot import SnapshotCell
@@ -96,6 +97,7 @@ class Machine:
         self.admission = Admission(self.workers, self.waiter, clock, self._limits)
         self.response_bytes = ByteBudget(self._response_limit)
         self._announcer = Announcer(observers, self.callbacks, clock)
+        self.retries = RetryLog(clock, lambda: config.current.queue_log_interval)
         self._counters = Counters()
         self._waiting: set[object] = set()
         self._billing_since: float | None = None
@@ -137,7 +139,11 @@ class Machine:
         return ServiceStats(
             in_flight=admission.in_flight,
             queued=phases.count("queued"),
+            submitting=phases.count("submitting"),
+            waiting=phases.count("waiting"),
+            fetching=phases.count("fetching"),
             retrying=phases.count("retrying"),
+            last_failure=self.retries.last or self.api.last_failure or None,
             paused_for=paused_for,
             paused_reason=admission.paused_reason if paused_for else None,
             prompt_tokens=counters.prompt_tokens,

@@ -8,7 +8,6 @@ taken, whether it ends with a result, an error, a cancel or its deadline.
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from tinkex import _wire
@@ -34,8 +33,6 @@ from tinkex.errors import (
 from tinkex.future import SampleFuture
 from tinkex.queue_state import QueueState, QueueStateObserver
 from tinkex.types import SampleRequest, SampleResponse, Timing
-
-logger = logging.getLogger("tinkex")
 
 _NO_RETRY = RetryConfig(max_attempts=1)
 _LEAST_RESERVED = 131_072  # so that no more than a few hundred stand in line for a connection, requests in hand
@@ -193,6 +190,7 @@ class SampleStory:
         assert isinstance(failure, APIStatusError)
         pause = pause_of(failure, response, size)
         self._around.admission.pause(pause.seconds, pause.reason)
+        self._note_failure(failure, pause.seconds, self.future.phase)
         self._note_queue(pause.state, pause.told)
 
     # --- wait and fetch -----------------------------------------------------------------------------------------------
@@ -318,13 +316,15 @@ class SampleStory:
         """Wait before going on after `error`, or raise it."""
         delay = self._retry.delay(error, attempt=attempt, retry=retry)
         phase, self.future.phase = self.future.phase, "retrying"
-        logger.info(
-            "Request %s goes on in %.1f s after: %s", self.future.request_id or "(not accepted yet)", delay, error,
-            extra={"request_id": self.future.request_id, "sampling_session_id": self.sampler.sampling_session_id,
-                   "phase": phase, "attempt": self._retry.attempts},
-        )  # fmt: skip
+        self._note_failure(error, delay, phase)
         yield Sleep(self._around.clock.monotonic() + delay)
         self.future.phase = phase
+
+    def _note_failure(self, error: Exception, delay: float, phase: str) -> None:
+        future, around = self.future, self._around
+        future.last_failure = failure = around.api.masked(str(error))
+        session = self.sampler.sampling_session_id
+        around.retries.note(session, future.request_id, phase, self._retry.attempts, delay, failure)
 
     def _heard(self, response: Response) -> None:
         self.future.last_heard = self._around.clock.monotonic()

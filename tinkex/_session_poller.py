@@ -75,6 +75,7 @@ class SessionPoller:
         self._told: set[str] = set()  # requests known to have ended whose results are being fetched
         self._fetched: set[str] = set()  # results the server need not keep
         self._running = False
+        self.last_failure: str | None = None  # while polls fail
         self._cursor = 0
         self._dead_until = float("-inf")
 
@@ -123,8 +124,9 @@ class SessionPoller:
                 if not waiting:
                     yield Sleep(self._clock.monotonic() + _GATHER_SECONDS)
                 yield from self._ask(acks, wait=waiting)
-                bad_requests = 0
+                bad_requests, self.last_failure = 0, None
             except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for a poller that is not there
+                self.last_failure = self._api.masked(str(error))
                 bad_requests += isinstance(error, APIStatusError) and error.status == 400
                 pause = self._pause_after(error, bad_requests)
                 if pause is None:

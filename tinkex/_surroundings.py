@@ -8,6 +8,7 @@ from tinkex._admission import Admission
 from tinkex._api import Api
 from tinkex._budget import ByteBudget
 from tinkex._clock import Clock
+from tinkex._retry_log import RetryLog
 from tinkex.queue_state import QueueState, QueueStateObserver
 from tinkex.types import SampleResponse
 
@@ -19,6 +20,7 @@ class Surroundings(Protocol):
     admission: Admission
     response_bytes: ByteBudget
     clock: Clock
+    retries: RetryLog
 
     @property
     def no_retries(self) -> bool:

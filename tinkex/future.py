@@ -173,6 +173,8 @@ class SampleFuture(ClientFuture[T]):
     """When the server last answered about this sample, in monotonic seconds; None if it has not yet."""
     last_status: int | None = None
     """The status of that answer."""
+    last_failure: str | None = None
+    """The last failure that the sample has met and goes on after, in words; None if there was none."""
     attempts: int = 0
     """How many times the sample was submitted."""
 

@@ -165,4 +165,6 @@ def _record_fields(event: QueueStateChanged) -> dict[str, str | None]:
         "sampling_session_id": event.sampling_session_id,
         "queue_state": event.state.value,
         "request_id": event.request_id,
+        "phase": "submitting" if event.request_id is None else "waiting",
+        "attempt": None,
     }

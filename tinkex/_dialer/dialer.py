@@ -64,6 +64,7 @@ class Dialer(ABC):
             f"No connection to {host}{through}: {words_of(error)}. Nothing was sent. Check base_url, the network and"
             f" the proxy and certificate settings."
         )
+        refusal.hint = ""  # said already
         refusal.retryable = not _is_final(error)
         return refusal
 

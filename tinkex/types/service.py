@@ -40,8 +40,16 @@ class ServiceStats:
     """Samples sent and not ended."""
     queued: int = 0
     """Samples waiting for a place."""
+    submitting: int = 0
+    """Samples being sent, or waiting for a connection to be sent over."""
+    waiting: int = 0
+    """Samples that the server has, and has not answered."""
+    fetching: int = 0
+    """Samples whose result is there, and is being read or waits for room in memory."""
     retrying: int = 0
-    """Samples waiting to try again."""
+    """Samples waiting to try again, after a failure or for the end of a pause."""
+    last_failure: str | None = None
+    """The last failure that something went on after, in words; None if there was none. It may be long over."""
     paused_for: float = 0.0
     """Seconds until the server may be asked again; 0 when nothing is paused."""
     paused_reason: str | None = None
