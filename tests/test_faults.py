@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import time
-
 import attrs
 import pytest
 
@@ -104,14 +102,13 @@ def test_a_drip_ends_with_the_deadline_and_gives_its_connection_back(server, cli
     ) as service:
         client = service.create_sampling_client(base_model="fake/model")
         server.fault("retrieve_future", "drip", seconds=0.05, times=20)
-        dripping = [client.sample([1, 2], PARAMS, timeout=0.4) for _ in range(20)]
+        dripping = [client.sample([1, 2], PARAMS, timeout=2) for _ in range(20)]
         server.wait_for("retrieve_future", 20)
-        began = time.monotonic()
         client.sample([3], PARAMS).result(5)
-        assert time.monotonic() - began < 0.3
+        assert not any(future.done() for future in dripping)
         for future in dripping:
             with pytest.raises(tinkex.SampleTimeoutError):
-                future.result(2)
+                future.result(10)
 
 
 def test_the_error_of_a_size_names_the_setting(server, client):
