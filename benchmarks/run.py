@@ -69,11 +69,13 @@ def _arguments() -> argparse.Namespace:
 
 
 def _publish(record: dict, results: Path) -> None:
-    """Leave in docs/ what its page shows: the short table, the whole one, the plots, and the medians as JSON."""
-    medians = {case["name"]: _rounded(case["medians"]) for case in record["cases"]}
-    (DOCS / "medians.json").write_text(json.dumps({"about": record["about"], "medians": medians}, indent=1) + "\n")
+    """Leave in docs/ what its page shows: the short table, the whole one and the plots; and the medians behind them."""
+    kept = [{**case, "medians": _rounded(case["medians"]), "runs": None} for case in record["cases"]]
+    record = {"about": record["about"], "cases": kept}
+    (DOCS / "medians.json").write_text(json.dumps(record, indent=1) + "\n")
     (DOCS / "short.txt").write_text(table(record, first_only=True))
-    for name in ("table.txt", "cost.svg", "latency.svg"):
+    (DOCS / "table.txt").write_text(table(record))
+    for name in ("cost.svg", "latency.svg"):
         shutil.copyfile(results / name, DOCS / name)
     print(f"Written to {DOCS}; docs/performance.rst shows it.")
 

@@ -1,0 +1,73 @@
+"""What the benchmarks make of their measurements; that they still run is in test_benchmark_counts.py."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture
+def module(monkeypatch):
+    """Imports a module of the benchmarks, which are scripts and stand in no package."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    before = set(sys.modules)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if name in {"cases", "report"}:
+            del sys.modules[name]
+
+
+def record(*names):
+    """Results of cases of these names, in which tinkex takes a tenth of the time."""
+    runs = {"tinker": {"cpu_ms": 4.0, "per_s": 200.0}, "tinkex": {"cpu_ms": 0.4, "per_s": 2000.0}}
+    cases = [{"name": name, "figures": ["cpu_ms", "per_s"], "medians": runs} for name in names]
+    return {"about": {"rounds": 3, "python": "3.11", "cores": 2, "system": "Linux"}, "cases": cases}
+
+
+def test_the_table_gives_ratios(module):
+    """A line for each figure: medians, and their ratio to the official SDK's; a backslash where there is nothing."""
+    lines = module("report").table(record("burst")).splitlines()
+    assert re.split(r"\s{2,}", lines[3]) == ["burst", "cpu_ms", "4", "0.4 (0.100)", "\\", "\\"]
+    assert re.split(r"\s{2,}", lines[4]) == ["\\", "per_s", "200", "2000 (10.000)", "\\", "\\"]
+
+
+def test_the_short_table(module):
+    """One line for each case, and none for the points of the curve."""
+    text = module("report").table(record("burst", "100 in flight, long polls"), first_only=True)
+    assert "cpu_ms" in text
+    assert "per_s" not in text
+    assert "in flight" not in text
+
+
+def test_a_client_that_failed_leaves_gaps(module):
+    """Its cells are empty, and so are the ratios to it."""
+    results = record("burst")
+    results["cases"][0]["medians"] = {"tinkex": {"cpu_ms": 0.4}}
+    lines = module("report").table(results).splitlines()
+    assert re.split(r"\s{2,}", lines[3]) == ["burst", "cpu_ms", "\\", "0.4", "\\", "\\"]
+
+
+def test_cases_have_names_of_their_own(module):
+    """Results are kept by name; those of the curve tell how many samples and which way to wait."""
+    cases = module("cases")
+    names = [case.name for case in [*cases.CASES, *cases.curve()]]
+    assert len(names) == len(set(names))
+    assert all(re.fullmatch(r"\d+ in flight, (session poller|long polls)", case.name) for case in cases.curve())
+
+
+def test_the_page_shows_what_was_measured(module):
+    """The tables in the documentation are those of one whole run, whose medians stand beside them."""
+    page = BENCHMARKS.parent / "docs" / "performance"
+    results = json.loads((page / "medians.json").read_text())
+    cases = module("cases")
+    assert [case["name"] for case in results["cases"]] == [case.name for case in [*cases.CASES, *cases.curve()]]
+    table = module("report").table
+    assert (page / "short.txt").read_text() == table(results, first_only=True)
+    assert (page / "table.txt").read_text() == table(results)
