@@ -72,7 +72,7 @@ def test_page_counts(tmp_path):
     page = page_of(tmp_path, many_rows(300), tokenizer=Words())
     assert "300 rows" in page.text
     failed = sum(made["status"] == "error" for made in many_rows(300))
-    assert f"rows failed{failed}1 kinds of error" in page.text.replace("\n", "")
+    assert f"rows failed{failed}1 kind of error" in page.text.replace("\n", "")
     pictures = [attributes["aria-label"].split(".")[0] for tag, attributes in page.elements if tag == "figure"]
     assert pictures == [
         "Progress", "Time of a row", "Tokens sampled", "Tokens of the prompt", "Perplexity", "Where the time went",
@@ -242,7 +242,8 @@ def test_timeline_loses_nothing(spans):
     assert len(points) <= 200
     assert sum(point.done for point in points) == len(spans)
     assert sum(point.tokens for point in points) == 2 * len(spans)
-    assert max(point.in_flight for point in points) <= len(spans)
+    seconds = sum(point.in_flight for point in points) * timeline.width
+    assert seconds == pytest.approx(sum(seconds for _, seconds in spans), rel=1e-6, abs=1e-4)
 
 
 def test_time_between_runs_is_left_out():

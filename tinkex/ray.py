@@ -61,10 +61,10 @@ class RayEngine:
     ) -> Iterator[Batch]:  # fmt: skip
         """Yield every task with its record. After `halt`, rows that no actor has handed in are dropped."""
         start()
-        shipped = (models, limits.share(self.actors), tuple(omit), timeout)
         while not halt.is_set() and (chunk := list(itertools.islice(tasks, _CHUNK))):
             if tell is not None:
                 tell(FlowState(len(chunk), limits.max_in_flight or _MOST_IN_FLIGHT, "fixed"))
+            shipped = (_opened(models, chunk), limits.share(self.actors), tuple(omit), timeout)
             for batch in self._sample(chunk, shipped, limits):
                 yield batch
                 if halt.is_set():
@@ -158,6 +158,30 @@ def _on_actors(
     return dataset.map_batches(
         worker, fn_constructor_args=shipped, batch_size=rows, compute=pool, batch_format=batch_format, **resources
     )
+
+
+@attrs.frozen
+class _Opened:
+    """Clients that the driver has opened, by name, or why it could not."""
+
+    clients: Mapping[str, SamplingClient | Exception]
+
+    def __call__(self, name: str) -> SamplingClient:
+        client = self.clients[name]
+        if isinstance(client, Exception):
+            raise client
+        return client
+
+
+def _opened(models: Models, tasks: Iterable[Task]) -> Models:
+    """The models of these tasks, opened here, so that whatever opens them need not pickle."""
+    clients: dict[str, SamplingClient | Exception] = {}
+    for name in {task.model for task in tasks if task.row.problem is None}:
+        try:
+            clients[name] = models.get(name).client
+        except Exception as error:  # noqa: BLE001 - each row of this model says so
+            clients[name] = error
+    return Models(models.names, _Opened(clients), models.tokenizer)
 
 
 def _load(data: bytes) -> Any:

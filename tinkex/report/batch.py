@@ -131,7 +131,11 @@ def _outcomes(scan: Scan) -> list[dict[str, Any]]:
 def _tiles(scan: Scan, points: Sequence[Point]) -> Iterator[tuple[str, str, str]]:
     good = scan.rows - scan.failed
     yield "rows done", f"{good:,}", f"{percent(good, scan.rows)} of {scan.rows:,}"
-    yield "rows failed", f"{scan.failed:,}", f"{len(scan.errors)} kinds of error" if scan.failed else "none"
+    yield (
+        "rows failed",
+        f"{scan.failed:,}",
+        f"{len(scan.errors)} kind{'s' * (len(scan.errors) > 1)} of error" if scan.failed else "none",
+    )
     working = len(points) * scan.timeline.width
     if points:
         resumed = sum(point.resumed for point in points)
@@ -187,7 +191,12 @@ def _pause_line(pause: Pause, pauses: Sequence[Pause]) -> dict[str, Any]:
     longest = max(one.seconds for one in pauses)
     part = 100 * pause.seconds / longest
     lasted = duration(pause.seconds)
-    return {"began": duration(pause.began), "lasted": lasted, "in_flight": pause.in_flight, "part": f"{part:.1f}"}
+    return {
+        "began": duration(pause.began),
+        "lasted": lasted,
+        "in_flight": amount(pause.in_flight),
+        "part": f"{part:.1f}",
+    }
 
 
 def _error_line(kind: Any, most: int) -> dict[str, Any]:

@@ -151,7 +151,7 @@ def _panel(
 def _moment(point: Point, width: float) -> str:
     failed = f", {point.failed:,} failed" if point.failed else ""
     rates = f"{figures(point.done / width)} rows/s, {amount(point.tokens / width)} tokens/s"
-    return f"after {duration(point.at)}: {rates}{failed}, {point.in_flight:,} in flight"
+    return f"after {duration(point.at)}: {rates}{failed}, {amount(point.in_flight)} in flight"
 
 
 def _hits(base: Any) -> Any:

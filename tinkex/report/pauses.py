@@ -20,7 +20,7 @@ class Pause:
 
     began: float
     seconds: float
-    in_flight: int
+    in_flight: float
 
 
 def find_pauses(points: Sequence[Point], width: float, waits: Histogram) -> list[Pause]:

@@ -16,13 +16,17 @@ _IDLE: Final = 10.0  # seconds at least
 
 @attrs.define
 class Stretch:
-    """What happened in one stretch of time: rows done and failed, tokens sampled, rows begun and ended."""
+    """What happened in one stretch of time: rows done and failed, tokens sampled, rows begun and ended.
+
+    `balance` is the sum of the times at which rows ended, less that of the times at which rows began.
+    """
 
     done: int = 0
     failed: int = 0
     tokens: int = 0
     begun: int = 0
     ended: int = 0
+    balance: float = 0.0
 
     def take(self, other: Stretch) -> None:
         """Add what happened in another stretch."""
@@ -31,17 +35,18 @@ class Stretch:
         self.tokens += other.tokens
         self.begun += other.begun
         self.ended += other.ended
+        self.balance += other.balance
 
 
 @attrs.frozen
 class Point:
-    """One stretch as it is drawn: `at` seconds of work after the beginning, and so many rows in flight at most."""
+    """One stretch as it is drawn: `at` seconds of work after the beginning, and so many rows in flight on average."""
 
     at: float
     done: int
     failed: int
     tokens: int
-    in_flight: int
+    in_flight: float
     resumed: bool
     """Whether nothing was under way for a long time before; that time is left out of `at`."""
 
@@ -56,14 +61,21 @@ class Timeline:
         """When the first row began, in seconds since 1970."""
         self.last = -math.inf
         """When the last row ended."""
+        self._origin = 0.0
         self._stretches: dict[int, Stretch] = {}
 
     def add(self, began: float, ended: float, *, failed: bool, tokens: int) -> None:
         """Count one row; times are seconds since 1970."""
+        ended = max(began, ended)
+        if self.first == math.inf:
+            self._origin = began
         self.first, self.last = min(self.first, began), max(self.last, ended)
-        self._at(began).begun += 1
-        stretch = self._at(max(began, ended))
+        stretch = self._at(began)
+        stretch.begun += 1
+        stretch.balance -= began - self._origin
+        stretch = self._at(ended)
         stretch.ended += 1
+        stretch.balance += ended - self._origin
         stretch.tokens += tokens
         if failed:
             stretch.failed += 1
@@ -93,10 +105,12 @@ class Timeline:
                 gap = place - before - 1
                 resumed = under_way <= 0 and gap * self.width > _IDLE
                 for _ in range(0 if resumed else min(gap, 2 * _DRAWN)):
-                    yield Point(at, 0, 0, 0, max(under_way, 0), resumed=False)
+                    yield Point(at, 0, 0, 0, under_way, resumed=False)
                     at += self.width
             found = self._stretches[place]
-            yield Point(at, found.done, found.failed, found.tokens, max(under_way, 0) + found.begun, resumed)
+            until = (place + 1) * self.width - self._origin
+            partly = ((found.begun - found.ended) * until + found.balance) / self.width
+            yield Point(at, found.done, found.failed, found.tokens, max(0.0, under_way + partly), resumed)
             under_way += found.begun - found.ended
             before = place
             at += self.width
