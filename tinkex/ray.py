@@ -8,6 +8,7 @@ its own environment, and has sequence numbers of its own.
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import os
 import pickle
@@ -77,6 +78,7 @@ class RayEngine:
         size = max(1, min(self.rows_at_once, math.ceil(len(chunk) / (2 * self.actors))))
         items = [{"index": task.index, "task": pickle.dumps(task)} for task in chunk]
         source = ray.data.from_items(items, override_num_blocks=math.ceil(len(chunk) / size))
+        source.context.enable_progress_bars = False  # the run shows its own
         sampled = _on_actors(source, _Tasks, shipped, self.actors, size, limits, self.resources)
         for ended in sampled.iter_batches(batch_size=None, batch_format="numpy"):
             pairs = zip(ended["index"].tolist(), map(_load, ended["record"]), strict=True)
@@ -141,7 +143,10 @@ def start() -> None:
     if "RAY_ADDRESS" in os.environ:
         ray.init()
     else:
-        ray.init(include_dashboard=False, _node_ip_address="127.0.0.1")
+        logging.getLogger("ray.data").setLevel(logging.WARNING)
+        ray.init(
+            include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False, logging_level=logging.WARNING
+        )
 
 
 def _on_actors(

@@ -31,6 +31,7 @@ def ray():
         patch.setenv("PYTHONPATH", str(ROOT))
         patch.setenv("TINKER_API_KEY", WORKER)
         patch.setenv("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+        patch.setenv("HF_HUB_OFFLINE", "1")  # nobody looks for a tokenizer of the fake model
         patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # another test may have imported Ray
         patch.delenv("RAY_ADDRESS", raising=False)
         import tinkex.ray
@@ -163,3 +164,20 @@ def test_map_batches(ray, server, client):
         assert tokens == expected_tokens([int(label) + 1], max_tokens=4)
     with pytest.raises(TypeError, match="max_token'"):
         map_batches(dataset, client, max_token=4)
+
+
+def test_command(ray, server, tmp_path, monkeypatch):
+    """`tinkex batch run --engine ray` is the same run on the cluster."""
+    from click.testing import CliRunner
+
+    from tinkex.cli._app import app
+
+    monkeypatch.setenv("TINKER_API_KEY", DRIVER)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    source, path = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows(60)))
+    line = ["batch", "run", str(source), "-o", str(path), "--base-url", server.url, "--base-model", "fake/model"]
+    result = CliRunner().invoke(app, [*line, "--max-tokens", "4", "--engine", "ray"])
+    assert result.exit_code == 0, result.stderr
+    check(read(path), 60)
+    assert {request.key for request in server.requests_to("asample")} == {WORKER}

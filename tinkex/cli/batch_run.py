@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import pathlib
 import sys
 import threading
@@ -37,6 +38,9 @@ _FORMATS = click.Choice(["jsonl", "csv", "parquet"])
 @click.option("--no-adapt", is_flag=True, help="Have as many as that at once, whether it helps or not.")
 @click.option("--requests-per-minute", type=float, metavar="N", help="Send no more than this.")
 @click.option("--tokens-per-minute", type=float, metavar="N", help="Use no more than this, prompts included.")
+@click.option("--engine", type=click.Choice(["threads", "ray"]), default="threads", show_default=True,
+              help="Where to work: this process, or the actors of a Ray cluster.")  # fmt: skip
+@click.option("--actors", type=click.IntRange(1), default=2, show_default=True, metavar="N", help="For --engine ray.")
 @click.option("--changed", type=click.Choice(["stop", "redo", "keep"]), default="stop", show_default=True,
               help="When the output has a row made with other parameters.")  # fmt: skip
 @click.option("--max-failures", type=click.IntRange(0), metavar="N", help="Stop when more rows than this have failed.")
@@ -69,6 +73,7 @@ def command(
     from tinkex import bulk
 
     settings = _settings(options)
+    options["engine"] = _engine(options.pop("engine"), options.pop("actors"))
     with wrong_arguments():
         limits = bulk.Limits(
             max_in_flight=options.pop("max_in_flight"), adaptive=not options.pop("no_adapt"),
@@ -104,6 +109,18 @@ def command(
         click.echo(f"tinkex: interrupted; what is finished is kept. To go on:\n  {resume_command()}", err=True)
         return 130
     return 1 if summary is None or summary.failed or summary.interrupted else 0
+
+
+def _engine(name: str, actors: int) -> Any:
+    from tinkex import bulk
+
+    if name == "threads":
+        return bulk.perform
+    if importlib.util.find_spec("ray") is None:
+        usage_error("--engine ray needs Ray. Run: pip install 'tinkex[ray]'")
+    from tinkex.ray import RayEngine
+
+    return RayEngine(actors=actors)
 
 
 def _settings(options: dict[str, Any]) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def distribution(histogram: Histogram, unit: Unit, *, counts: str = "rows") -> M
     x = alt.X("low:Q", scale=scale, axis=axis)
     base = alt.Chart(alt.NamedData("rows")).encode(x=x, x2="high:Q")
     drawn = base.mark_rect(color="var(--main)", aria=False, stroke="var(--card)", strokeWidth=0.8).encode(
-        y=alt.Y("count:Q", axis=_left(4)), y2=alt.value(_HEIGHT)
+        y=alt.Y("count:Q", axis=_left(4, least=1)), y2=alt.value(_HEIGHT)
     )
     return _svg(alt.layer(drawn, _hits(base)), NARROW, _HEIGHT, rows=rows)
 
@@ -159,8 +159,9 @@ def _hits(base: Any) -> Any:
     return base.mark_rect(color="transparent").encode(description="says:N")
 
 
-def _left(ticks: int) -> alt.Axis:
-    return alt.Axis(title=None, tickCount=ticks, format="~s", domain=False, ticks=False)
+def _left(ticks: int, least: float = 0) -> alt.Axis:
+    label = "datum.value < 1 ? format(datum.value, '~r') : format(datum.value, '~s')"
+    return alt.Axis(title=None, tickCount=ticks, tickMinStep=least, labelExpr=label, domain=False, ticks=False)
 
 
 def _svg(chart: Any, width: int, height: int | None = None, **data: list[dict[str, Any]]) -> Markup:
