@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import itertools
 import json
 import os
 import pathlib
@@ -66,22 +67,19 @@ class Source:
                 yield _parse_line(number, line)
 
     def _csv(self, file: BinaryIO) -> Iterator[Row]:
-        text = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
-        reader = csv.DictReader(text)
-        number = 0
         csv.field_size_limit(LONGEST_LINE)
-        while True:
-            try:
-                cells = next(reader, None)
-            except csv.Error as error:
-                number += 1
-                yield Row(number, number, problem=f"This is no CSV: {error}.")
-                continue
-            if cells is None:
-                return
-            number += 1
-            self._read = file.tell() if self._all else 0
-            yield _parse_cells(number, cells)
+        with io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="") as text:
+            reader = csv.DictReader(text)
+            for number in itertools.count(1):
+                try:
+                    cells = next(reader, None)
+                except csv.Error as error:
+                    yield Row(number, number, problem=f"This is no CSV: {error}.")
+                    continue
+                if cells is None:
+                    return
+                self._read = file.tell() if self._all else 0
+                yield _parse_cells(number, cells)
 
     def _parquet(self, path: str | os.PathLike[str]) -> Iterator[Row]:
         with parquet_library().ParquetFile(path) as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, BinaryIO, Final, Protocol
@@ -18,10 +19,11 @@ from tinkex.bulk._pace import Limits
 from tinkex.bulk._plan import Plan
 from tinkex.bulk._prices import Prices
 from tinkex.bulk._progress import Progress, Summary, Tally
-from tinkex.bulk._read import Rows, Source
+from tinkex.bulk._read import Rows, Source, parquet_library
 from tinkex.bulk._record import OMITTABLE, encode_line
 from tinkex.bulk._shape import FORMS, shaped
 from tinkex.bulk._stream import Stream
+from tinkex.bulk._table import SUFFIXES, rows_file, write_table
 from tinkex.bulk._task import PARAMETERS, Task
 from tinkex.sampling_client import SamplingClient
 
@@ -69,7 +71,9 @@ def run(
 
     Args:
         rows: A path, "-" for standard input, or an iterable of mappings.
-        output: A path, which a later run goes on with; or a binary file, to which rows are written as they come.
+        output: A path, which a later run goes on with; or a binary file, to which rows are written as they come. For
+            a path that ends with .csv or .parquet, rows go to the same with .jsonl behind it, and become a table at the
+            end.
         models: One client, several by name (every row goes to each), or `Models`.
         tokenizer: A name, a path or an object; None for each model's own.
         limits: How fast; None for `Limits()`.
@@ -99,6 +103,9 @@ def run(
     Ctrl-C cancels what is in flight and keeps what is written; the same call again goes on.
     """
     _check(parameters, changed, omit, form)
+    table = _table_of(output, form)
+    if table is not None:
+        output, form = rows_file(table), "native"
     job = _Run(
         source=Source(rows, input_format), models=Models.of(models, tokenizer), limits=limits or Limits(),
         tally=Tally(prices), halt=halt or threading.Event(), form=form, max_failures=max_failures,
@@ -112,7 +119,21 @@ def run(
         job.drain(batches, sink, plan)
         if in_order and not job.halt.is_set():
             job.put_in_order(sink)
+            if table is not None:
+                write_table(table)
         return job.summary(sink)
+
+
+def _table_of(output: str | os.PathLike[str] | BinaryIO, form: str | None) -> pathlib.Path | None:
+    """The table that is wanted; None where rows are."""
+    path = pathlib.Path(output) if isinstance(output, str | os.PathLike) else pathlib.Path()
+    if path.suffix not in SUFFIXES:
+        return None
+    if form == "openai":
+        raise ValueError(f"form must be native for an output like {path.name}")
+    if path.suffix == ".parquet":
+        parquet_library()  # to find out now, not at the end
+    return path
 
 
 def _check(parameters: Mapping[str, Any], changed: str, omit: Collection[str], form: str | None) -> None:
