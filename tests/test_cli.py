@@ -8,6 +8,7 @@ import pathlib
 import subprocess
 import sys
 import types
+from concurrent.futures import Future
 
 import pytest
 
@@ -36,16 +37,15 @@ class Letters:
         return "".join("" if token == 0 and skip_special_tokens else chr(token) for token in ids)
 
 
-class Now:
+class Now(Future):
     """A future that is done."""
 
     def __init__(self, value):
-        self.value = value
-
-    def result(self):
-        if isinstance(self.value, BaseException):
-            raise self.value
-        return self.value
+        super().__init__()
+        if isinstance(value, BaseException):
+            self.set_exception(value)
+        else:
+            self.set_result(value)
 
 
 class Fake:

@@ -84,7 +84,7 @@ def test_secrets_are_masked(monkeypatch):
         assert "secret-" not in printed
         assert KEY not in printed
     found = shown()
-    assert found["proxy in use"][0] == "http://…@proxy.test:3128"
+    assert found["proxy in use"] == ("http://…@proxy.test:3128", "environment https_proxy")
     assert found["default_headers"] == (
         {"CF-Access-Client-Id": "…", "CF-Access-Client-Secret": "…"},
         "environment CLOUDFLARE_ACCESS_CLIENT_ID, CLOUDFLARE_ACCESS_CLIENT_SECRET",

@@ -201,6 +201,22 @@ def test_no_tls(server):
     check_failure(examine(server.url.replace("http:", "https:")), "TLS", "127.0.0.1", "speaks no TLS", "http://")
 
 
+def test_certificates_that_cannot_be_read(monkeypatch):
+    """A file of certificates that is not there ends at TLS."""
+    monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file.pem")
+    with testing.FakeServer(tls=True) as server:
+        check_failure(examine(server.url), "TLS", "No such file", "certificates", "SSL_CERT_FILE")
+
+
+def test_other_proxies(monkeypatch):
+    """A proxy of a kind that only a library knows is used, and neither it nor what is behind it is examined."""
+    with testing.FakeServer() as server:
+        monkeypatch.setenv("https_proxy", server.url.replace("http:", "socks5:"))
+        found = examine("https://server.invalid")
+    assert found["proxy"]["verdict"] == found["TLS"]["verdict"] == "not used"
+    assert found["client config"]["verdict"] == "failed"
+
+
 def test_proxy(server, monkeypatch):
     """A proxy that works is named, without its password."""
     with Proxy("me", "secret") as proxy:

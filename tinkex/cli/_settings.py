@@ -43,7 +43,7 @@ def settings(base_url: str | None = None) -> list[Setting]:
         found.append(Setting(field.name, _harmless(field.name, value), _source(field.name, value, base_url)))
     retry = attrs.asdict(config.retry)
     found += [Setting(f"retry.{name}", value, "default") for name, value in retry.items()]
-    return found
+    return [*found, _proxy(config)]
 
 
 def key_source(config: ClientConfig, environ: Mapping[str, str] = os.environ) -> str:
@@ -90,7 +90,7 @@ def without_password(url: str) -> str:
 
 def proxy_of(config: ClientConfig) -> str | None:
     """The proxy through which the server is reached; None where there is none."""
-    dialer = make_dialer(config)
+    dialer = make_dialer(attrs.evolve(config, verify=False, cert=None))  # no certificates are loaded for this
     try:
         return dialer.proxy
     finally:
@@ -111,6 +111,15 @@ def _key(config: ClientConfig) -> Setting:
     return Setting("api_key", masked(key) + (f" until {ends:%Y-%m-%d %H:%M} UTC" if ends else ""), source)
 
 
+def _proxy(config: ClientConfig) -> Setting:
+    """The proxy in use, which follows from several settings."""
+    proxy = proxy_of(config)
+    if proxy is None:
+        return Setting("proxy in use", None, "default")
+    names = [name for name in _PROXIES if os.environ.get(name, "").strip()]
+    return Setting("proxy in use", without_password(proxy), f"environment {names[0]}" if names else "system settings")
+
+
 def _harmless(name: str, value: Any) -> Any:
     if name == "default_headers":
         return dict.fromkeys(value, "…")
@@ -128,7 +137,6 @@ def _source(name: str, value: Any, base_url: str | None) -> str:
     variables = {
         "verify": configuration._CA_VARIABLES,  # noqa: SLF001 - as above
         "default_headers": _ACCESS if value else (),
-        "proxies": _PROXIES,
     }.get(name, (variable,))
     present = [each for each in variables if os.environ.get(each, "").strip()]
     if name == "default_headers":

@@ -7,8 +7,7 @@ import click
 
 from tinkex.cli._connect import wrong_arguments
 from tinkex.cli._rows import Form, form_options, print_list
-from tinkex.cli._settings import Setting, proxy_of, settings, without_password
-from tinkex.config import config_from_env
+from tinkex.cli._settings import Setting, settings
 
 
 @click.group()
@@ -28,15 +27,11 @@ def show(*, base_url: str | None, everything: bool, form: Form) -> None:
     """
     with wrong_arguments():
         found = settings(base_url)
-        proxy = proxy_of(config_from_env(base_url=base_url))
-    found.append(Setting("proxy in use", proxy and without_password(proxy), "settings, environment or system"))
     shown = found if everything or form.json else [each for each in found if _matters(each)]
     print_list("settings", shown, lambda each: {**attrs.asdict(each), "value": _value(each)}, form)
 
 
 def _matters(setting: Setting) -> bool:
-    if setting.name == "proxy in use":
-        return setting.value is not None
     return setting.source != "default" or setting.name in ("base_url", "api_key", "timeout", "verify", "telemetry")
 
 

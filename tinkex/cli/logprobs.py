@@ -10,7 +10,7 @@ import click
 from tinkex.cli._connect import Connected, Target, connected, target_options, wrong_arguments
 from tinkex.cli._prompt import Source, prompt_options
 from tinkex.cli._rows import Form, form_options
-from tinkex.cli._screen import note, print_json, working
+from tinkex.cli._screen import finite, note, print_json, working
 from tinkex.cli._tokens import TokenRow, finite_or_none, print_tokens, token_rows
 from tinkex.types import SampleResponse, SamplingParams
 
@@ -32,10 +32,11 @@ def command(*, source: Source, target: Target, topk: int, colors: bool, form: Fo
     \b
       tinkex logprobs --local "The capital of France is"
     """  # noqa: D301 - click wants the character itself
-    with connected(target, tokenizer=source.needs_tokenizer) as model:
-        rows = _score(model, source, topk, target.timeout)
+    with connected(target, tokenizer=source.needs_tokenizer or html is not None) as model:
+        prompt, response = _score(model, source, topk, target.timeout)
+        rows = token_rows(model.tokenizer, prompt, response.prompt_logprobs, response.topk_prompt_logprobs)
         if html is not None:
-            _write_page(html, rows, model)
+            _write_page(html, prompt, response, model)
     known = [row.logprob for row in rows if row.logprob is not None]
     total, perplexity = sum(known), math.exp(-sum(known) / len(known)) if known else None
     if form.json:
@@ -52,7 +53,7 @@ def command(*, source: Source, target: Target, topk: int, colors: bool, form: Fo
     )
 
 
-def _score(model: Connected, source: Source, topk: int, timeout: float | None) -> list[TokenRow]:
+def _score(model: Connected, source: Source, topk: int, timeout: float | None) -> tuple[list[int], SampleResponse]:
     with wrong_arguments():
         prompt = source.model_input(model.tokenizer, reply=False)
         future = model.client.sample(
@@ -61,14 +62,17 @@ def _score(model: Connected, source: Source, topk: int, timeout: float | None) -
         )  # fmt: skip
     with working(f"Asking {model.model}"):
         response: SampleResponse = future.result()
-    return token_rows(model.tokenizer, prompt.to_ints(), response.prompt_logprobs, response.topk_prompt_logprobs)
+    return prompt.to_ints(), response
 
 
-def _write_page(path: pathlib.Path, rows: list[TokenRow], model: Connected) -> None:
+def _write_page(path: pathlib.Path, prompt: list[int], response: SampleResponse, model: Connected) -> None:
     from tinkex.report import logprobs_report
 
-    tokens, logprobs = [row.token for row in rows], [row.logprob for row in rows]
-    path.write_text(logprobs_report(tokens, logprobs, model.tokenizer, model=model.model), encoding="utf-8")
+    page = logprobs_report(
+        prompt, finite(response.prompt_logprobs), model.tokenizer, alternatives=response.topk_prompt_logprobs,
+        model=model.model,
+    )  # fmt: skip
+    path.write_text(page, encoding="utf-8")
 
 
 def _record(row: TokenRow) -> dict[str, object]:

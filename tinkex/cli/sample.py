@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
-from concurrent.futures import Future
-from typing import Any
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import wait
+from typing import Any, Final
 
 import click
 
@@ -15,7 +17,10 @@ from tinkex.cli._rows import Form, form_options
 from tinkex.cli._samples import Sampled, View, print_records, print_texts
 from tinkex.cli._screen import working
 from tinkex.errors import TinkexError
+from tinkex.future import SampleFuture
 from tinkex.types import SampleResponse, SamplingParams
+
+_TELL_EVERY: Final = 0.5  # seconds
 
 
 @click.command()
@@ -63,8 +68,8 @@ def command(*, source: Source, target: Target, form: Form, num_samples: int, **o
     with connected_models(target, tokenizer=source.needs_tokenizer) as models:
         with wrong_arguments():
             begun = [_begin(model, source, params, keywords) for model in models]
-        names = ", ".join(model.model for model in models)
-        with working(f"Sampling from {names}"):
+        with working("Sampling") as tell:
+            _watch([future for future in begun if future is not None], tell)
             samples = [_outcome(model, source, future) for model, future in zip(models, begun, strict=True)]
         if form.json or form.jsonl:
             print_records(samples, source, form)
@@ -75,14 +80,23 @@ def command(*, source: Source, target: Target, form: Form, num_samples: int, **o
 
 def _begin(
     model: Connected | Unavailable, source: Source, params: SamplingParams, keywords: dict[str, Any]
-) -> Future[SampleResponse] | None:
+) -> SampleFuture[SampleResponse] | None:
     if isinstance(model, Unavailable):
         return None
-    begun: Future[SampleResponse] = model.client.sample(source.model_input(model.tokenizer), params, **keywords)
+    begun: SampleFuture[SampleResponse] = model.client.sample(source.model_input(model.tokenizer), params, **keywords)
     return begun
 
 
-def _outcome(model: Connected | Unavailable, source: Source, future: Future[SampleResponse] | None) -> Sampled:
+def _watch(futures: Sequence[SampleFuture[SampleResponse]], tell: Callable[[str], None]) -> None:
+    """Tell how far the samples are until all have ended."""
+    begun = time.monotonic()
+    while left := wait(futures, _TELL_EVERY).not_done:
+        states = {future.queue_state_reason or future.phase for future in futures if future in left}
+        count = f"{len(futures) - len(left)} of {len(futures)} models, " if len(futures) > 1 else ""
+        tell(f"Sampling: {count}{' and '.join(sorted(states))}, {time.monotonic() - begun:.0f} s")
+
+
+def _outcome(model: Connected | Unavailable, source: Source, future: SampleFuture[SampleResponse] | None) -> Sampled:
     if isinstance(model, Unavailable):
         return Sampled(model.model, error=model.error)
     assert future is not None

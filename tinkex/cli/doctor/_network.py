@@ -92,7 +92,7 @@ class Way:
             raise unused("nothing stands between")
         shown = without_password(self._proxy.geturl())
         if self._proxy.scheme != "http":
-            raise Trouble(f"{shown} is of a kind that is only used, not examined", verdict="not used")
+            raise unused(f"{shown} is of a kind that is used without being examined")
         status, phrase = self._ask_proxy()
         if status == 407:
             cause = "The proxy wants a user and a password, or others than these."
@@ -148,6 +148,8 @@ class Way:
                 raise unused("the server is on this machine, and asked over plain http")
             cause, advice = "On the way, keys and prompts can be read.", "Use https://"
             raise Trouble("the server is asked over plain http", cause, advice, "warning")
+        if self._proxy is not None and self._proxy.scheme != "http":
+            raise unused("is not examined behind this kind of proxy")
         assert self._socket is not None
         name = (self._url.hostname or "").rstrip(".")
         try:
