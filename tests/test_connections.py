@@ -4,6 +4,7 @@ import socket
 import threading
 
 import pytest
+from serving import until
 
 from tinkex._connection import Connection
 from tinkex._connections import _IDLE_SECONDS, _SETTLING_SECONDS, ConnectionPool, Lease
@@ -209,7 +210,7 @@ def test_a_job_that_was_cancelled_in_line_is_passed_over(bench):
     assert waiting.result(5) is held[0]
     for connection in held:
         connection.release(reusable=False)
-    assert (bench.pool.open, bench.pool._opening, bench.pool._parked) == (0, 0, 0)
+    until(lambda: (bench.pool.open, bench.pool._opening, bench.pool._parked) == (0, 0, 0))
 
 
 def test_a_closed_pool_keeps_nothing(bench):
