@@ -8,6 +8,7 @@ from typing import ClassVar
 import pytest
 
 from tinkex.tokenizers import ChatTemplateError, TokenizerError, _sandbox, get_tokenizer
+from tinkex.tokenizers._find import _LOADS
 from tinkex.types import EncodedTextChunk, ImageChunk, ModelInput
 
 tokenizers = pytest.importorskip("tokenizers")
@@ -99,6 +100,37 @@ def test_further_files(tmp_path):
     (tmp_path / "additional_chat_templates" / "tool_use.jinja").write_text("tools")
     tokenizer = write(tmp_path)
     assert (text_of(tokenizer, HELLO, tokenizer), text_of(tokenizer, HELLO, tokenizer, tools=[])) == ("plain", "tools")
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    """A model in the Hugging Face cache, and no network: the folder that its files are in."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    _LOADS._loaded.clear()
+    model = tmp_path / "hub" / "models--org--model"
+    snapshot = model / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (model / "refs").mkdir()
+    (model / "refs" / "main").write_text("0" * 40)
+    yield snapshot
+    _LOADS._loaded.clear()
+
+
+def test_model_in_the_cache(cached):
+    """A model's name leads to its template in the cache; a file that cannot be asked for is not needed then."""
+    write(cached)
+    tokenizer = get_tokenizer("org/model")
+    assert text_of(tokenizer, HELLO, "org/model") == "<s>[user]hello"
+
+
+def test_template_that_is_out_of_reach(cached):
+    """Where the cache has the tokenizer only and there is no network, the error says which file is missing and why."""
+    write_tokenizer(cached)
+    assert get_tokenizer("org/model").encode("a")[0] == 256
+    with pytest.raises(TokenizerError, match=r"tokenizer_config\.json is not in the cache .*HF_HUB_OFFLINE is set"):
+        ModelInput.from_messages(HELLO, "org/model")
 
 
 def test_missing_template(tmp_path):
