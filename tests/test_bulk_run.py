@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import pickle
 import queue
 import threading
 
@@ -363,3 +364,25 @@ def test_the_first_result_is_written_at_once(client, server, tmp_path):
     server.release()
     run.join(10)
     assert output.read_bytes().count(b"\n") == 19
+
+
+def test_tasks_travel(client):
+    """What an engine is given pickles, so that other processes can do the work."""
+    models = pickle.loads(pickle.dumps(bulk.Models.of({"m": client}, "somewhere")))
+    row = bulk.Row(1, "a", [1, 2], {"max_tokens": 3})
+    task = bulk.Task(0, row, "m", {"max_tokens": 3}, "00")
+    assert pickle.loads(pickle.dumps(task)) == task
+    assert (models.names, models.tokenizer) == (("m",), "somewhere")
+
+
+def test_another_engine(go, client):
+    """An engine of one's own gets the tasks, and its records are written."""
+
+    def engine(tasks, models, limits, *, halt, omit, timeout, tell):
+        for task in tasks:
+            yield []
+            yield from bulk.perform(iter([task]), models, limits.share(2), halt=halt, omit=omit, timeout=timeout)
+
+    summary, rows = go([{"prompt": [1]}, {"prompt": []}], engine=engine)
+    assert (summary.done, summary.failed) == (1, 1)
+    assert [row["status"] for row in rows] == ["ok", "error"]

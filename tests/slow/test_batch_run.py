@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -136,6 +138,33 @@ def test_two_at_once(server, tokenizer, tmp_path):
         first.communicate(timeout=20)
     assert (first.returncode, second.returncode) == (0, 1)
     assert "another process" in errors
+
+
+@pytest.mark.parametrize("output", ["/dev/null", "/dev/full"])
+def test_outputs_that_are_no_files(server, tokenizer, tmp_path, output):
+    """A device takes rows without being looked into; that it has no room is an error."""
+    (tmp_path / "in.jsonl").write_text('{"prompt": "one"}\n' * 3)
+    with program(tokenizer, str(tmp_path / "in.jsonl"), "-o", output) as process:
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == (0 if output == "/dev/null" else 1)
+    assert ("3 done" if output == "/dev/null" else "No space left") in errors
+
+
+def test_a_full_disk(server, tokenizer, tmp_path):
+    """Where there is no room for more, the run ends and says so; with room again, the next goes on."""
+    rows, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    rows.write_text("".join(json.dumps({"id": number, "prompt": "one"}) + "\n" for number in range(200)))
+    limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (20_000, 20_000))
+    with program(tokenizer, str(rows), "-o", str(output), preexec_fn=limit) as process:
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "out.jsonl cannot be written" in errors
+    assert output.read_bytes().endswith(b"\n")
+    with program(tokenizer, str(rows), "-o", str(output)) as process:
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert 0 < int(errors.partition(" there before")[0].rpartition(" ")[2]) < 200
+    assert [json.loads(line)["id"] for line in output.read_text().splitlines()] == list(range(200))
 
 
 def size_of(path):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, as_completed, wait
 
 import tinkex
+from tinkex import bulk
 
 
 class Observer:
@@ -114,3 +115,13 @@ service.close(timeout=5.0, cancel_pending=True)
 tinkex.no_such_name  # type: ignore[attr-defined] # noqa: B018 - names are loaded late, and still known to a checker
 parsed: tinkex.types.ModelInput = tinkex.ModelInput.empty()
 refused: type[Exception] = tinkex.errors.RateLimitError
+
+
+def whole_files(client: tinkex.SamplingClient) -> None:
+    """A file through one model, and another through two."""
+    limits = bulk.Limits(requests_per_minute=600)
+    summary: bulk.Summary = bulk.run("in.jsonl", "out.jsonl", client, max_tokens=8, limits=limits)
+    rows = [{"id": "a", "prompt": [1, 2]}]
+    bulk.run(rows, "out.csv", {"one": client, "two": client}, score=True, on_progress=lambda told: print(told.done))
+    failed: int = summary.failed
+    print(failed)

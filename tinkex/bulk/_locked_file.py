@@ -30,9 +30,13 @@ class LockedFile:
         self._path = path
         while True:
             self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            self._lock(self._fd)
-            if self._is_current():
-                return
+            try:
+                self._lock(self._fd)
+                if self._is_current():
+                    return
+            except BaseException:
+                os.close(self._fd)
+                raise
             os.close(self._fd)  # it was replaced in between
 
     def lines(self) -> Iterator[bytes]:
@@ -107,7 +111,6 @@ class LockedFile:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(fd)
             raise OutputError(
                 f"{self._path} is being written by another process. Wait for it, or choose another output."
             ) from None

@@ -112,7 +112,7 @@ def run(
         on_progress=on_progress,
     )  # fmt: skip
     plan = Plan(job.source, job.models.names, parameters, changed, job.tally)
-    with Ledger(output, sync_seconds) if isinstance(output, str | os.PathLike) else Stream(output) as sink:
+    with _open_output(output, sync_seconds) as sink:
         batches = engine(
             plan.tasks(sink), job.models, job.limits, halt=job.halt, omit=omit, timeout=timeout, tell=job.hear
         )
@@ -122,6 +122,16 @@ def run(
             if table is not None:
                 write_table(table)
         return job.summary(sink)
+
+
+def _open_output(output: str | os.PathLike[str] | BinaryIO, sync_seconds: float) -> Ledger | Stream:
+    """A file that can be read again, or whatever else takes bytes, such as a named pipe."""
+    if not isinstance(output, str | os.PathLike):
+        return Stream(output)
+    path = pathlib.Path(output)
+    if path.exists() and not path.is_file():
+        return Stream(path.open("wb", buffering=0), owned=True)
+    return Ledger(path, sync_seconds)
 
 
 def _table_of(output: str | os.PathLike[str] | BinaryIO, form: str | None) -> pathlib.Path | None:

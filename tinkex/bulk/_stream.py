@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO, Self
 
@@ -29,12 +30,13 @@ class NoOutput:
 
 
 class Stream(NoOutput):
-    """Writes rows to a binary file as they come."""
+    """Writes rows to a binary file as they come, and closes it in the end if it is `owned`."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO | io.RawIOBase, *, owned: bool = False) -> None:
         super().__init__()
         self.notes: list[str] = []
         self._file = file
+        self._owned = owned
 
     def append(self, lines: Iterable[tuple[int, bytes]]) -> None:
         """Write lines, all the way through; OSError where that fails, BrokenPipeError if nobody reads them."""
@@ -50,4 +52,5 @@ class Stream(NoOutput):
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
+        if self._owned:
+            self._file.close()

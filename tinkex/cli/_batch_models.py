@@ -12,7 +12,7 @@ from tinkex.cli._screen import note, working
 from tinkex.tokenizers import get_tokenizer
 
 
-def online_models(service: Any, target: Target) -> bulk.Models:
+def online_models(service: Any, target: Target, *, text: bool) -> bulk.Models:
     """Open the models that the target names; those that rows name are opened when the first of them comes."""
     paths = set(target.model_path)
 
@@ -25,7 +25,7 @@ def online_models(service: Any, target: Target) -> bulk.Models:
         opened = [models.get(name) for name in models.names]  # what the command line names has to be there
     with working("Loading the tokenizer"):
         for model in opened:
-            if model.try_tokenizer() is None:
+            if text and model.try_tokenizer() is None:
                 note("There is no tokenizer: only rows of token ids can be sampled, and answers have no text.")
     return models
 
@@ -33,7 +33,7 @@ def online_models(service: Any, target: Target) -> bulk.Models:
 def _names(service: Any, target: Target) -> tuple[str, ...]:
     """The models every row goes to; without any, the one that the server offers, if it is one."""
     if target.base_model or target.model_path:
-        return (*target.base_model, *target.model_path)
+        return tuple(dict.fromkeys((*target.base_model, *target.model_path)))
     capabilities = service.get_server_capabilities(timeout=target.timeout)
     names = tuple(model.model_name for model in capabilities.supported_models if model.model_name)
     return names if len(names) == 1 else ()

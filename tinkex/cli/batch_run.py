@@ -91,10 +91,10 @@ def command(
         tell_estimate(estimate)
         return 1 if estimate.invalid or estimate.too_long else 0
     halt = threading.Event()
-    with interrupts(halt) as interrupted, open_service(target) as service:
-        models = online_models(service, target)
+    with open_service(target) as service:
+        models = online_models(service, target, text="text" not in options["omit"])
         try:
-            with shown() as show, wrong_arguments():
+            with interrupts(halt) as interrupted, shown() as show, wrong_arguments():
                 summary = bulk.run(
                     input, _results() if output == "-" else output, models, limits=limits, prices=prices,
                     timeout=target.timeout, in_order=not options.pop("as_completed"), halt=halt, on_progress=show,

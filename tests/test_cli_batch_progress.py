@@ -1,0 +1,59 @@
+"""What a person sees of a batch."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from tinkex.bulk import FlowState, Progress
+
+pytest.importorskip("click")
+Console = pytest.importorskip("rich.console").Console
+
+from tinkex.cli import _batch_progress  # noqa: E402 - click has to be there first
+
+PROGRESS = Progress(
+    done=1234, failed=3, skipped=20, fraction=0.5, seconds=10.0, remaining=61.0, prompt_tokens=2000,
+    sampled_tokens=1000, cost=0.5, flow=FlowState(64, 128, "growing"), retrying=2, paused_for=12.0, paused_reason="rate limit \x1b[31m",
+)  # fmt: skip
+WORDS = (
+    "1,234 done", "3 failed", "20 there before", "50%", "0:01:01 left", "0.5000", "64 of 128 in flight (growing)",
+    "2 retrying", "300 tokens/s", "3,000 tokens", "paused for 12 s: rate limit",
+)  # fmt: skip
+
+
+def test_plain_lines(monkeypatch, capsys):
+    """Without a terminal there is a line every ten seconds with all of it, and nothing that steers a terminal."""
+    now = [100.0]
+    monkeypatch.setattr(_batch_progress.time, "monotonic", lambda: now[0])
+    with _batch_progress.shown() as show:
+        for now[0] in (100.1, 109.9, 110.1, 110.2, 119.0):
+            show(PROGRESS)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert all(words in line for words in WORDS)
+    assert "\x1b" not in line
+
+
+def test_board():
+    """On a terminal the same stands on a few lines under a bar."""
+    board = _batch_progress._Board()
+    console = Console(file=io.StringIO(), width=100)
+    console.print(board)
+    board.take(PROGRESS)
+    console.print(board)
+    shown = console.file.getvalue()
+    assert all(words in shown for words in WORDS)
+    assert "\x1b" not in shown
+
+
+def test_many_updates_are_cheap(monkeypatch):
+    """However often progress comes, it is drawn by the clock: taking it is one assignment."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    drawn = []
+    monkeypatch.setattr(_batch_progress._Board, "__rich__", lambda self: drawn.append(1) or "")
+    with _batch_progress.shown() as show:
+        for _ in range(10_000):
+            show(PROGRESS)
+    assert len(drawn) < 50
