@@ -16,7 +16,8 @@ from tinkex.cli import _batch_progress  # noqa: E402 - click has to be there fir
 
 PROGRESS = Progress(
     done=1234, failed=3, skipped=20, fraction=0.5, seconds=10.0, remaining=61.0, prompt_tokens=2000,
-    sampled_tokens=1000, cost=0.5, flow=FlowState(64, 128, "growing"), retrying=2, paused_for=12.0, paused_reason="rate limit \x1b[31m",
+    sampled_tokens=1000, cost=0.5, flow=FlowState(64, 128, "growing"), retrying=2, paused_for=12.0,
+    paused_reason="rate limit \x1b[31m",
 )  # fmt: skip
 WORDS = (
     "1,234 done", "3 failed", "20 there before", "50%", "0:01:01 left", "0.5000", "64 of 128 in flight (growing)",
