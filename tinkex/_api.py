@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import attrs
@@ -20,8 +20,9 @@ from tinkex._retry import RetryBudget
 from tinkex._text import random_uuid
 from tinkex._version import PROTOCOL_VERSION, USER_AGENT
 from tinkex.config import ClientConfig, is_official
-from tinkex.errors import APIConnectionError, APIResponseError, APIStatusError, clean_text, status_error
+from tinkex.errors import APIConnectionError, APIError, APIResponseError, APIStatusError, clean_text, status_error
 
+E = TypeVar("E", bound=APIError)
 logger = logging.getLogger("tinkex")
 
 _MOST_RETRY_AFTER = 24 * 3600.0
@@ -97,14 +98,17 @@ class Api:
         renewed = moved = False
         while True:
             credential = yield from self._auth.credential(self._exchange_key, raw=endpoint.raw)
-            response = yield from self._transport.exchange(
-                (head, own, self._auth_head(credential)),
-                body,
-                seconds=seconds,
-                max_body=config.max_response_bytes,
-                pace=endpoint.pace,
-                urgent=urgent,
-            )
+            try:
+                response = yield from self._transport.exchange(
+                    (head, own, self._auth_head(credential)),
+                    body,
+                    seconds=seconds,
+                    max_body=config.max_response_bytes,
+                    pace=endpoint.pace,
+                    urgent=urgent,
+                )
+            except APIError as error:
+                raise self.cleaned(error) from None
             self.reached = True
             if response.status >= 300:
                 _redact(response, credential)
@@ -199,6 +203,13 @@ class Api:
         if (there.scheme, there.netloc) != (here.scheme, here.netloc) or not target.isascii() or " " in target:
             return None
         return f"{endpoint.method} {self._transport.dialer.target(target)} HTTP/1.1".encode()
+
+    def cleaned(self, error: E) -> E:
+        """The error without credentials in what it quotes, and without those behind it, which quote the server, too."""
+        error.message = self.masked(error.message)
+        error.args = (error.message,)
+        error.__cause__ = error.__context__ = None
+        return error
 
     def masked(self, text: str) -> str:
         """The server's words, without the credentials that it may have repeated in them."""

@@ -292,7 +292,9 @@ class Job:
         return False
 
     def _resolve(self, result: object = None, error: BaseException | None = None) -> bool:
-        if error is not None and not isinstance(error, Exception):
+        if isinstance(error, TinkexError):  # its text says it all; frames would keep bodies, and show credentials
+            error.__traceback__ = None
+        elif error is not None and not isinstance(error, Exception):
             error = _wrapped(error)
         future = self.future
         try:

@@ -95,7 +95,7 @@ class SampleStory:
             return response
         except BaseException as error:
             if isinstance(error, APIError):
-                complete(error, self.future, risked=self.risked, masked=around.api.masked)
+                complete(around.api.cleaned(error), self.future, risked=self.risked)
             around.ended(None, None if isinstance(error, Interrupted) else error)
             raise
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tinkex import _wire
@@ -35,10 +34,8 @@ def pause_of(failure: APIStatusError, response: Response, size: int) -> Pause:
     return Pause(seconds, state, reason, words.reason)
 
 
-def complete(error: APIError, future: SampleFuture[Any], *, risked: bool, masked: Callable[[str], str]) -> None:
-    """Add to an error what only the sample knows, and take out the key if the server repeated it."""
-    error.message = masked(error.message)
-    error.args = (error.message,)
+def complete(error: APIError, future: SampleFuture[Any], *, risked: bool) -> None:
+    """Add to an error what only the sample knows."""
     error.request_id = error.request_id or future.request_id
     error.phase = error.phase or future.phase
     error.may_have_run = error.may_have_run or risked or future.request_id is not None

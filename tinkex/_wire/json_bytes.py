@@ -53,4 +53,9 @@ def decode_json(data: bytes | bytearray) -> Any:
     try:
         return json.loads(data)
     except RecursionError:
-        raise ValueError("the JSON is nested too deeply") from None
+        wrong = "the JSON is nested too deeply"
+    except UnicodeDecodeError:
+        wrong = "it is not text"
+    except ValueError as error:
+        wrong = str(error)
+    raise ValueError(wrong)  # out here: the original, which holds the whole text, is not to travel along
