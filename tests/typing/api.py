@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Iterator
 from concurrent.futures import Future, as_completed, wait
 
+import PIL.Image
+
 import tinkex
 from tinkex import bulk
 
@@ -43,6 +45,11 @@ ok: bool = health.ok
 
 prompt = tinkex.ModelInput.from_ints([1, 2, 3]).append_int(4).append(tinkex.EncodedTextChunk((5,)))
 image = tinkex.ModelInput((tinkex.ImageChunk(b"", "png", expected_tokens=1), tinkex.EncodedTextChunk((1,))))
+chat = [{"role": "user", "content": "Hi"}]
+talk: tinkex.ModelInput = tinkex.ModelInput.from_messages(
+    chat, "org/model", add_generation_prompt=True, tools=[{"type": "function"}], enable_thinking=False
+)
+drawn: tinkex.ImageChunk = tinkex.ImageChunk.from_pil(PIL.Image.new("RGB", (1, 1)), format="jpeg", expected_tokens=1)
 tokens: list[int] = prompt.to_ints()
 params = tinkex.SamplingParams(max_tokens=8, seed=1, stop=["\n"], temperature=0.7, top_k=40, top_p=0.9)
 targets = tinkex.TensorData.from_list([[1], [2], [3], [4]], dtype="int64")
