@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final, NoReturn
 import click
 
 from tinkex._text import clean_text
-from tinkex.errors import CredentialError, TinkexError
+from tinkex.errors import APIConnectionError, CredentialError, TinkexError
 
 COMMANDS: Final = {
     "sample": "Generate text from a prompt.",
@@ -111,6 +111,8 @@ def complain(error: BaseException | None, about: str | None = None) -> None:
         text = f"unexpected {type(error).__name__}: {error} (TINKEX_DEBUG=1 shows where)"
     if isinstance(error, CredentialError) and not any(map(os.environ.get, ("TINKER_API_KEY", "TINKER_CREDENTIAL_CMD"))):
         text = _NO_KEY
+    if isinstance(error, APIConnectionError):
+        text += " To find out why, run: tinkex doctor"
     _say(clean_text(text if about is None else f"{about}: {text}", secrets=_secrets()))
 
 

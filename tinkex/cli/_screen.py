@@ -59,14 +59,16 @@ def harmless(text: str) -> str:
 
 @contextlib.contextmanager
 def working(text: str) -> Iterator[Callable[[str], None]]:
-    """Show that something is going on, on a terminal; yields a function that changes the words."""
+    """Show that something is going on, and for how long, on a terminal; yields a function that changes the words."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    from rich.markup import escape
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    with console(stderr=True).status(escape(text)) as status:
-        yield lambda words: status.update(escape(words))
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
+        task = progress.add_task(text, total=None)
+        yield lambda words: progress.update(task, description=words)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from typing import Any, Final
@@ -89,11 +88,10 @@ def _begin(
 
 def _watch(futures: Sequence[SampleFuture[SampleResponse]], tell: Callable[[str], None]) -> None:
     """Tell how far the samples are until all have ended."""
-    begun = time.monotonic()
     while left := wait(futures, _TELL_EVERY).not_done:
         states = {future.queue_state_reason or future.phase for future in futures if future in left}
         count = f"{len(futures) - len(left)} of {len(futures)} models, " if len(futures) > 1 else ""
-        tell(f"Sampling: {count}{' and '.join(sorted(states))}, {time.monotonic() - begun:.0f} s")
+        tell(f"Sampling: {count}{' and '.join(sorted(states))}")
 
 
 def _outcome(model: Connected | Unavailable, source: Source, future: SampleFuture[SampleResponse] | None) -> Sampled:
