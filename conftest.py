@@ -47,7 +47,7 @@ def run_commands(example: Example) -> str | None:
     return None
 
 
-collect_ignore = ["tests/apps", "tests/typing", "docs/conf.py"]  # run by tests, by mypy, by Sphinx; never collected
+collect_ignore = ["tests/apps", "tests/typing", "docs/conf.py", "docs/recipes"]  # run otherwise
 pytest_collect_file = Sybil(
     parsers=[
         PythonCodeBlockParser(),

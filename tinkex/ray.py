@@ -1,8 +1,8 @@
 """Data sets over many processes and machines, on Ray Data; needs the ``ray`` extra.
 
-`RayEngine` lets `tinkex.bulk.run` (and `tinkex batch run --engine ray`) sample on a cluster; `map_batches` adds samples
-to a Ray data set. Both ship the client to Ray's actors as a pickle, which holds no key: every actor takes the key from
-its own environment, and has sequence numbers of its own.
+`RayEngine` lets ``tinkex.bulk.run`` (and ``tinkex batch run --engine ray``) sample on a cluster; `map_batches` adds
+samples to a Ray data set. Both ship the client to Ray's actors as a pickle, which holds no key: every actor takes the
+key from its own environment, and has sequence numbers of its own.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _CHUNK: Final = 20_000  # tasks; what Ray is given at once, so that the rest of 
 
 @attrs.frozen(kw_only=True)
 class RayEngine:
-    """Samples the tasks of `tinkex.bulk.run` on actors of a Ray cluster: `run(..., engine=RayEngine(actors=8))`.
+    """Samples the tasks of ``tinkex.bulk.run`` on actors of a Ray cluster: `run(..., engine=RayEngine(actors=8))`.
 
     - *actors*: how many processes. The limits of the run are divided among them: each keeps its own part.
     - *rows_at_once*: how many rows an actor is given in one call, of which it works on several. The rows of a call are
@@ -101,12 +101,12 @@ def map_batches(
     """Add samples to the rows of a Ray data set, lazily, as Ray's own `map_batches` does.
 
     A row needs a column ``prompt`` (text or token ids), ``prompt_tokens`` or ``messages``; other columns are read as
-    `tinkex.bulk.run` reads them, so a row may bring a ``model`` and parameters of its own. These columns are added:
+    ``tinkex.bulk.run`` reads them, so a row may bring a ``model`` and parameters of its own. These columns are added:
 
     - ``status``: "ok" or "error"; a row that cannot be sampled does not stop the others.
     - ``error``: what went wrong, empty where nothing did.
     - ``text``: the text of every sequence, as a list.
-    - ``record``: the whole row as `tinkex.bulk.run` writes it, as JSON.
+    - ``record``: the whole row as ``tinkex.bulk.run`` writes it, as JSON.
 
     Args:
         dataset: The rows.
@@ -118,7 +118,7 @@ def map_batches(
         omit: What to leave out of the record: "text", "tokens", "logprobs", "prompt_tokens".
         timeout: Seconds for each sample; None as configured.
         resources: What Ray sets aside for an actor; None for half a CPU.
-        **parameters: As for `tinkex.bulk.run`.
+        **parameters: As for ``tinkex.bulk.run``.
 
     Raises TypeError for an unknown parameter, ValueError for a wrong value.
     """

@@ -23,7 +23,7 @@ def batch_report(
     """Return a page about the output of a batch, finished or not; None of its rows is needed in memory at once.
 
     Args:
-        output: The JSON lines that `tinkex batch run` wrote, in either form. Lines that are no rows are counted.
+        output: The JSON lines that ``tinkex batch run`` wrote, in either form. Lines that are no rows are counted.
         tokenizer: What shows tokens as text: a name, a path or an object with `encode` and `decode`. None: each model's
             own if this machine has it already; else the tokens are shown as numbers, beside the text.
         samples: How many rows to show, drawn at random; the longest, the slowest and the like are shown as well.
