@@ -34,6 +34,8 @@ class StepWorkers:
 class StepWaiter:
     """Timers that fire when the test says so."""
 
+    lapsed = 0
+
     def __init__(self, clock):
         self.clock = clock
         self.timers = []

@@ -314,6 +314,7 @@ class Job:
         self.future = _ENDED
         self._context = _NO_CONTEXT
         self._jobs.leave(self)
+        self._jobs.waiter.lapsed += 1
 
 
 _ENDED: Future[Any] = Future()  # what stands in for the future of a job that has ended

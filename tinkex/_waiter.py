@@ -25,7 +25,7 @@ logger = logging.getLogger("tinkex")
 
 _AWAKE = float("-inf")
 _FOREVER = float("inf")
-_COMPACT_EVERY = 1024  # timers at least; more where that many are kept
+_COMPACT_EVERY = 1024  # lapsed timers at least; more where more are kept than twice that
 _LONGEST_SLEEP = 3600.0
 
 
@@ -162,7 +162,7 @@ class Waiter:
         self._parked: dict[int, tuple[Waiting, int]] = {}
         self._times: deque[Timer] = deque()
         self._heap: list[Timer] = []
-        self._collected = 0  # since those whose time will never matter were last thrown out
+        self.lapsed = 0  # timers that lost their purpose since such were last thrown out, roughly: counted unlocked
         self._numbers = itertools.count()
         self._sleeps_until = _AWAKE
         self._stopping = False
@@ -253,13 +253,12 @@ class Waiter:
             while True:  # not `while self._times`: taking orders memory between threads, looking need not
                 timer = self._times.popleft()
                 found = True
-                self._collected += 1
                 if timer[2].is_waiting(timer[3]):
                     heapq.heappush(heap, timer)
-        if self._collected > max(_COMPACT_EVERY, len(heap)):
+        if self.lapsed > max(_COMPACT_EVERY, len(heap) // 2):
             heap[:] = [timer for timer in heap if timer[2].is_waiting(timer[3])]
             heapq.heapify(heap)
-            self._collected = 0
+            self.lapsed = 0
         return found
 
     def _fire(self, now: float) -> None:
