@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from tinkex._locks import reopen
 from tinkex._threads import WorkerPool
-from tinkex._waiter import READY, TIMED_OUT, TimedOut, Waiter
+from tinkex._waiter import Waiter
 from tinkex.errors import ClientClosedError, TinkexError
 from tinkex.future import ClientFuture
 
@@ -129,6 +129,7 @@ class Job:
         "__weakref__",
         "_context",
         "_dropped",
+        "_ended",
         "_epoch",
         "_generator",
         "_interrupted",
@@ -149,29 +150,30 @@ class Job:
         self.on_deadline: Callable[[], BaseException] | None = None
         self._dropped = dropped  # called when the job is interrupted before it began
         self._jobs = jobs
-        self._story: Callable[..., Story[Any]] | None = story
+        self._story: Callable[..., Any] = story
         self._generator: Story[Any] | None = None
         self._context = contextvars.copy_context()
         self._lock = threading.Lock()  # guards the fields below
         self._epoch = 0  # numbers the waits, so that a late wake-up of an earlier one is told apart
         self._waiting = False
         self._running = False
-        self._interrupted = False
+        self._interrupted = self._ended = False
         self._value: object = None
         jobs.enter(self)
 
     @property
     def done(self) -> bool:
         """Whether it has ended, or will as soon as a worker sees it was interrupted."""
-        return self._interrupted or self._story is None
+        return self._interrupted or self._ended
 
     def begin(self, *arguments: object) -> bool:
         """Start the story with `arguments` and run it; False if the job was interrupted before. Called by workers."""
         with self._lock:
-            if self._story is None or self._interrupted:
+            if self._ended or self._interrupted:
                 return False
             self._running = True
             self._generator = self._story(*arguments)
+            self._story = self._dropped = _nothing  # thousands wait: what begins them is not kept
         self._advance()
         return True
 
@@ -184,7 +186,7 @@ class Job:
 
     def is_waiting(self, epoch: int) -> bool:
         """Whether a timer for `epoch` still has a purpose."""
-        return self._story is not None and (epoch == DEADLINE or (epoch == self._epoch and self._waiting))
+        return not self._ended and (epoch == DEADLINE or (epoch == self._epoch and self._waiting))
 
     def wake(self, epoch: int, value: object) -> bool:
         """End the wait numbered `epoch` with `value`; False if it has ended already, and `value` stays the caller's."""
@@ -204,7 +206,7 @@ class Job:
     def interrupt(self) -> None:
         """Have the job give back what it holds and end; a future that has not ended fails with ClientClosedError."""
         with self._lock:
-            if self._interrupted or self._story is None:
+            if self._interrupted or self._ended:
                 return
             self._interrupted = True
             if self._running:
@@ -308,7 +310,8 @@ class Job:
 
     def _end(self) -> None:
         """Let go of everything: the timer of the deadline may hold the job itself for hours."""
-        self._generator = self._story = self.on_deadline = None
+        self._ended, self._generator, self.on_deadline = True, None, None
+        self._story = self._dropped = _nothing
         if isinstance(self.future, ClientFuture):
             self.future.let_go()
         self.future = _ENDED
@@ -331,18 +334,3 @@ def _wrapped(error: BaseException) -> TinkexError:
     wrapper = TinkexError(f"A tinkex worker was ended by {type(error).__name__}: {error}. Submit the request again.")
     wrapper.__cause__ = error
     return wrapper
-
-
-__all__ = [
-    "DEADLINE",
-    "READY",
-    "TIMED_OUT",
-    "Interrupted",
-    "Job",
-    "Jobs",
-    "Outcome",
-    "Sleep",
-    "Story",
-    "TimedOut",
-    "Wait",
-]

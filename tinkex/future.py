@@ -36,7 +36,12 @@ class _Condition(threading.Condition):
 
     def __init__(self) -> None:
         self._lock: Any = threading.RLock()
-        self._waiters: list[Any] = []
+        self._waiters: Any = ()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not self._waiters:  # made now: most results are there when somebody asks
+            self._waiters = []
+        return super().wait(timeout)
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         taken: bool = self._lock.acquire(blocking, timeout)
