@@ -202,10 +202,12 @@ import multiprocessing, os, pickle, sys
 import tinkex
 
 PARAMS = tinkex.SamplingParams(max_tokens=4)
-client = None
+client = pending = None
 
 def sample(given):
     chosen, number = given
+    if pending is not None:  # inherited
+        assert isinstance(pending.exception(5), tinkex.ForkedFutureError)
     return (chosen or client).sample([number + 1], PARAMS).result(10).sequences[0].tokens
 
 if __name__ == "__main__":

@@ -24,11 +24,6 @@ def tinker():
         assert fake.violations == []
 
 
-def flask_under(program):
-    """The Flask application under a server that takes any."""
-    return lambda tinker, folder: program("flask_app:app", tinker, folder)
-
-
 @pytest.mark.parametrize("program", [preloaded, gunicorn, uwsgi])
 def test_many_restarts_under_faults(program, tinker, tmp_path):
     """Ten restarts and thousands of requests, a tenth of which meet a fault: each has its own answer."""
@@ -41,11 +36,11 @@ def test_many_restarts_under_faults(program, tinker, tmp_path):
     restarted(program("flask_app:app", tinker, tmp_path), tinker, restarts=10, requests=400, once=False)
 
 
-@pytest.mark.parametrize("program", [flask_under(preloaded), flask_under(uwsgi), waitress, asyncio_program])
+@pytest.mark.parametrize("program", [preloaded, uwsgi, waitress, asyncio_program])
 def test_an_end_waits_for_long_samples(program, tinker, tmp_path):
     """A graceful end lets samples of eight seconds finish, though some servers wait for five on their own."""
     tinker.latency = 8.0
-    with program(tinker, tmp_path) as server, Load(server.address, visitors=30) as load:
+    with program("flask_app:app", tinker, tmp_path) as server, Load(server.address, visitors=30) as load:
         tinker.wait_for("asample", 30)
         server.signal(signal.SIGTERM)
         load.turn_away()

@@ -20,6 +20,8 @@ from tinkex.testing import FakeServer
 
 pytestmark = pytest.mark.slow
 
+WSGI = ["flask_app:app", "django_app:application"]
+
 
 @pytest.fixture
 def tinker():
@@ -29,23 +31,24 @@ def tinker():
         assert fake.violations == []
 
 
-@pytest.mark.parametrize("app", ["flask_app:app", "django_app:application"])
+@pytest.mark.parametrize("app", WSGI)
 @pytest.mark.parametrize("options", [["--preload"], []], ids=["preload", "load"])
 def test_gunicorn(app, options, tinker, tmp_path):
     """No visitor of gunicorn is turned away by a restart, and every worker finishes its session and ends."""
     restarted(gunicorn(app, tinker, tmp_path, *options), tinker)
 
 
-def test_uwsgi(tinker, tmp_path):
+@pytest.mark.parametrize("app", WSGI)
+def test_uwsgi(app, tinker, tmp_path):
     """The same for uWSGI, whose workers are forked from a process that has imported the application."""
-    restarted(uwsgi("flask_app:app", tinker, tmp_path), tinker)
+    restarted(uwsgi(app, tinker, tmp_path), tinker)
 
 
-@pytest.mark.parametrize("program", [waitress, asyncio_program])
-def test_one_process(program, tinker, tmp_path):
+@pytest.mark.parametrize(("program", "app"), [*((waitress, app) for app in WSGI), (asyncio_program, "asyncio")])
+def test_one_process(program, app, tinker, tmp_path):
     """A server of one process answers whom it has let in before it ends; another takes over after it."""
     for _ in range(2):
-        with program(tinker, tmp_path) as server, Load(server.address) as load:
+        with program(app, tinker, tmp_path) as server, Load(server.address) as load:
             load.reach(300)
             assert max(server.threads().values(), default=0) <= MOST_THREADS
             assert load.refused == []

@@ -8,7 +8,7 @@ import signal
 import sys
 
 import pytest
-from loading import Load, WebServer, ask, free_address
+from loading import APPS, Load, WebServer, ask, free_address
 
 # The Flask application in a parent that has sampled, and still does, when it forks.
 WARM = """
@@ -57,15 +57,20 @@ def uwsgi(app, tinker, folder, *options):
     return WebServer(command, address, tinker.url, folder / "log", folder)
 
 
-def waitress(tinker, folder):
-    """The Flask application under waitress."""
+def waitress(app, tinker, folder):
+    """One process of waitress, with the documented program, but for the application's name."""
     pytest.importorskip("waitress")
     address = free_address()
-    return WebServer([sys.executable, "waitress_serve.py", address], address, tinker.url, folder / "log")
+    module, _, name = app.partition(":")
+    program = (
+        (APPS / "waitress_serve.py").read_text().replace("flask_app import app,", f"{module} import {name} as app,")
+    )
+    (folder / "serve.py").write_text(program)
+    return WebServer([sys.executable, folder / "serve.py", address], address, tinker.url, folder / "log")
 
 
-def asyncio_program(tinker, folder):
-    """The program on asyncio."""
+def asyncio_program(app, tinker, folder):
+    """The program on asyncio, which is its own application."""
     address = free_address()
     return WebServer([sys.executable, "asyncio_app.py", address.partition(":")[2]], address, tinker.url, folder / "log")
 
