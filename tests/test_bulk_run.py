@@ -71,7 +71,7 @@ def go(client, tmp_path):
             (tmp_path / "in.jsonl").write_bytes(rows)
             rows = tmp_path / "in.jsonl"
         summary = bulk.run(rows, output, models, **{"tokenizer": Letters(), "max_tokens": 8, **options})
-        return summary, [json.loads(line) for line in output.read_text().splitlines()]
+        return summary, [json.loads(line) for line in output.read_bytes().splitlines()]
 
     return run
 
@@ -386,3 +386,40 @@ def test_another_engine(go, client):
     summary, rows = go([{"prompt": [1]}, {"prompt": []}], engine=engine)
     assert (summary.done, summary.failed) == (1, 1)
     assert [row["status"] for row in rows] == ["ok", "error"]
+
+
+def test_ids_without_text(go):
+    """Answers that the tokenizer cannot turn into text have none; the run goes on."""
+
+    class Few(Letters):
+        def decode(self, ids):
+            return "ab"[max(ids)]
+
+    _, rows = go([{"prompt": [1]}, {"prompt": [9]}], tokenizer=Few())
+    assert [row["sequences"][0]["text"] for row in rows] == ["b", None]
+
+
+def test_pauses_shrink_the_window(go, server):
+    """When the server refuses for a while, the window shrinks, and every row is sampled in the end."""
+    server.fail_next("asample", status=429, headers={"Retry-After": "0.05"}, times=3)
+    told = []
+    summary, _ = go([{"prompt": [number]} for number in range(1, 200)], on_progress=told.append)
+    assert (summary.done, summary.failed) == (199, 0)
+    assert told[-1].flow.most_in_flight < 64
+
+
+def test_an_interrupt_keeps_what_is_written(go, server):
+    """Ctrl-C ends the run at once, cancels what is in flight, and leaves whole rows."""
+    answered = []
+
+    def interrupt(progress):
+        answered.append(progress.done)
+        if progress.done:
+            raise KeyboardInterrupt
+
+    rows = [{"prompt": [number]} for number in range(1, 100)]
+    with pytest.raises(KeyboardInterrupt):
+        go(rows, on_progress=interrupt, limits=bulk.Limits(max_in_flight=2))
+    summary, found = go(rows)
+    assert 0 < summary.skipped < 99
+    assert summary.skipped + summary.done == len(found) == 99

@@ -46,7 +46,7 @@ def run(server, tokenizer, tmp_path):
         command = ["batch", "run", str(tmp_path / "in.jsonl"), "-o", place, "--tokenizer", str(tokenizer), "-m", "4"]
         result = CliRunner().invoke(app, [*command, *options])
         found = tmp_path / "out.jsonl"
-        return result, [json.loads(line) for line in found.read_text().splitlines()] if found.exists() else []
+        return result, [json.loads(line) for line in found.read_bytes().splitlines()] if found.exists() else []
 
     return invoke
 

@@ -99,12 +99,12 @@ def test_interrupted(server, tokenizer, tmp_path):
     assert process.returncode == 130
     assert "tinkex batch run" in errors
     assert str(rows) in errors
-    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 5
+    assert len((tmp_path / "out.jsonl").read_bytes().splitlines()) == 5
     with program(tokenizer, *arguments) as process:
         _, errors = process.communicate(timeout=20)
     assert process.returncode == 0
     assert "45 done, 0 failed, 5 there before" in errors
-    found = [json.loads(line)["id"] for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    found = [json.loads(line)["id"] for line in (tmp_path / "out.jsonl").read_bytes().splitlines()]
     assert found == list(range(50))
 
 
@@ -164,7 +164,7 @@ def test_a_full_disk(server, tokenizer, tmp_path):
         _, errors = process.communicate(timeout=20)
     assert process.returncode == 0
     assert 0 < int(errors.partition(" there before")[0].rpartition(" ")[2]) < 200
-    assert [json.loads(line)["id"] for line in output.read_text().splitlines()] == list(range(200))
+    assert [json.loads(line)["id"] for line in output.read_bytes().splitlines()] == list(range(200))
 
 
 def size_of(path):
@@ -192,7 +192,7 @@ def test_killed_again_and_again(server, tokenizer, tmp_path):
         ids = [json.loads(line)["id"] for line in output.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
         assert len(ids) == len(set(ids))
     assert kills >= 3
-    found = [json.loads(line) for line in output.read_text().splitlines()]
+    found = [json.loads(line) for line in output.read_bytes().splitlines()]
     assert [row["id"] for row in found] == [f"r{n}" for n in range(count)]
     assert all(row["sequences"][0]["tokens"] == [n, n + 1] for n, row in enumerate(found))
     assert server.counts["asample"] <= count + kills * most

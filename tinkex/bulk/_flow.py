@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future
 from typing import Any, Final
@@ -25,6 +26,8 @@ from tinkex.types import SampleResponse
 
 Batch = list[tuple[Task, Record]]
 _MOST_AT_ONCE: Final = 256
+_MANY: Final = 16  # rows in flight: where they end one by one, waking up for each costs as much as the row
+_GATHERING: Final = 0.004  # seconds that a result may wait for others
 _TICK: Final = 0.1  # seconds between two looks at the flow when nothing ends
 
 
@@ -99,6 +102,8 @@ class Flow:
         items: list[Future[SampleResponse] | _Fed] = []
         with contextlib.suppress(queue.Empty):
             items.append(self._ended.get(timeout=_TICK))
+            if len(self._sent) > _MANY and self._ended.qsize() < _MANY:
+                time.sleep(_GATHERING)
             while len(items) < _MOST_AT_ONCE:
                 items.append(self._ended.get_nowait())
         return items

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -22,12 +23,14 @@ class Model:
         self._named = tokenizer
         self._loading = threading.Lock()  # guards _loaded
         self._loaded: Tokenizer | Exception | None = None
+        self._decode: Callable[[list[int]], str] | None = None
 
     def tokenizer(self) -> Tokenizer:
         """Return the tokenizer; raises the same error again where there is none to be had."""
-        with self._loading:
-            if self._loaded is None:
-                self._loaded = self._load()
+        if self._loaded is None:
+            with self._loading:
+                if self._loaded is None:
+                    self._loaded = self._load()
         if isinstance(self._loaded, Exception):
             raise self._loaded
         return self._loaded
@@ -40,16 +43,24 @@ class Model:
             return None
 
     def decode(self, tokens: list[int]) -> str | None:
-        """Turn token ids into text without the special ones, where the tokenizer can tell; None without a tokenizer."""
-        tokenizer: Any = self.try_tokenizer()
-        if tokenizer is None:
-            return None
+        """Turn token ids into text, without the special ones where the tokenizer can tell.
+
+        None without a tokenizer, and for ids that it does not have: a row holds them as they are.
+        """
         try:
-            return str(tokenizer.decode(tokens, skip_special_tokens=True))
-        except TypeError:
-            return str(tokenizer.decode(tokens))
-        except Exception:  # noqa: BLE001 - ids that the vocabulary does not have: the row holds them as they are
+            if self._decode is None:
+                self._decode = self._decoder()
+            return self._decode(tokens)
+        except Exception:  # noqa: BLE001
             return None
+
+    def _decoder(self) -> Callable[[list[int]], str]:
+        decode: Any = self.tokenizer().decode
+        try:
+            decode([], skip_special_tokens=True)
+        except TypeError:
+            return cast("Callable[[list[int]], str]", decode)
+        return functools.partial(decode, skip_special_tokens=True)
 
     def _load(self) -> Tokenizer | Exception:
         try:
