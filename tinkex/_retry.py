@@ -80,14 +80,14 @@ class RetryBudget:
         state.set_exception((type(error), error, error.__traceback__))
         state.attempt_number = self.failures
         delay = _jittered(strategies.wait(state), self._config)
-        elapsed = self._elapsed()
         if isinstance(error, APIStatusError):
             delay = max(delay, error.retry_after or 0.0)
-            if error.status == 429 and not attempt:  # a pause that the server asks for
-                self._paused += delay
-                elapsed -= delay
+        asked_to_wait = isinstance(error, APIStatusError) and error.status == 429 and not attempt
+        if asked_to_wait:  # a pause, and no failure: the clock of failures stands at nothing
+            self._first_failure, self._paused = None, 0.0
         state.attempt_number = self.attempts if attempt else 0
-        state.upcoming_sleep = -1.0 if elapsed + delay > self._config.max_elapsed else delay
+        late = not asked_to_wait and self._elapsed() + delay > self._config.max_elapsed
+        state.upcoming_sleep = -1.0 if late else delay
         again = strategies.retry(state) if retry is None else retry
         if not again or strategies.stop(state):
             raise error
