@@ -18,7 +18,7 @@ import threading
 import time
 import warnings
 
-MODULE, URL, *CLAIMS = sys.argv[1:]
+MODULE, URL, *CLAIMS = sys.argv[1:] if __name__ == "__main__" else ("tinkex", "")
 lib = importlib.import_module(MODULE)
 types = importlib.import_module(f"{MODULE}.types")
 KEY = "tml-a-key-that-nobody-else-has"
