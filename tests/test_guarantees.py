@@ -1,0 +1,30 @@
+"""The page of guarantees, and the tests that it names."""
+
+from __future__ import annotations
+
+import ast
+import pathlib
+import re
+
+import pytest
+
+TESTS = pathlib.Path(__file__).parent
+PAGE = (TESTS.parent / "docs" / "guarantees.rst").read_text()
+SECTIONS = PAGE[: PAGE.index("\nHow far this has been tried\n")]
+NAMED = sorted(set(re.findall(r"\| ``(\S+)``", SECTIONS)))
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_test_that_is_named_exists(name):
+    """A test that the page points to is there, under that name."""
+    file, _, function = name.partition("::")
+    tree = ast.parse((TESTS / file).read_text())
+    functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    assert not function or function in functions
+
+
+def test_every_sentence_has_a_test():
+    """No promise stands there alone."""
+    promises = re.split(r"^   \* - ", SECTIONS, flags=re.MULTILINE)[1:]
+    assert len(promises) > 30
+    assert not [promise for promise in promises if "| ``test" not in promise and "/test_" not in promise]
