@@ -179,6 +179,7 @@ def test_text_from_a_file(fake, tmp_path):
         (["abc", "--local", "--base-model", "m"], "--local stands alone"),
         (["abc", "--tokens", "1"], "--tokens stands alone"),
         (["--tokens", "1", "--messages", "[]"], "--messages stands alone"),
+        (["abc", "--local", "--chat-template", __file__], "--chat-template is for messages"),
         (["--tokens", "1,x"], "--tokens: '1,x' cannot be read"),
         (["--tokens", "99999999999"], "--tokens: prompt"),
         (["--messages", "[]"], "not a list of messages"),
@@ -374,7 +375,7 @@ def test_token_ids_need_no_tokenizer(fake):
         (["--messages", "-"], [{"role": "user", "content": "in"}], None),
     ],
 )
-def test_chat(fake, monkeypatch, arguments, messages, tools):
+def test_chat(fake, monkeypatch, tmp_path, arguments, messages, tools):
     """Messages come from --chat, --system and --messages, and are rendered by the model's own template."""
     rendered = []
 
@@ -385,10 +386,14 @@ def test_chat(fake, monkeypatch, arguments, messages, tools):
     monkeypatch.setattr(ModelInput, "from_messages", from_messages)
     result = run("sample", "--local", "--json", *arguments, input='[{"role": "user", "content": "in"}]')
     assert result.exit_code == 0
-    assert rendered[0] == (messages, {"add_generation_prompt": True, "tools": tools})
+    assert rendered[0] == (messages, {"add_generation_prompt": True, "tools": tools, "chat_template": None})
     assert json.loads(result.stdout)["messages"] == messages
-    run("logprobs", "--local", *arguments, input='[{"role": "user", "content": "in"}]')
-    assert rendered[-1][1]["add_generation_prompt"] is False
+    template = tmp_path / "chat.jinja"
+    template.write_text("{{ messages }}")
+    run(
+        "logprobs", "--local", "--chat-template", str(template), *arguments, input='[{"role": "user", "content": "in"}]'
+    )
+    assert rendered[-1][1] == {"add_generation_prompt": False, "tools": tools, "chat_template": "{{ messages }}"}
 
 
 def test_jsonl(fake):

@@ -144,6 +144,11 @@ def test_unknown(server, arguments):
     assert "404" in result.stderr
 
 
+def test_what_can_be_no_id(server):
+    """An argument that can be no id is wrong usage."""
+    assert run("session", "..").exit_code == run("runs", " ").exit_code == 2
+
+
 def test_a_server_without_lists(monkeypatch):
     """A server that keeps no such list is told from one where there is nothing."""
     with testing.FakeServer("open_rl") as server:

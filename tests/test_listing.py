@@ -83,6 +83,13 @@ def test_a_total_that_is_too_large():
     assert list(Listing(lambda *_: Page((), 0, 10**9), 2)) == []
 
 
+def test_a_total_that_vanishes_behind_the_end():
+    """What the server once said of the total stands, though an empty page says 0."""
+    pages = {0: Page(("a", "b"), 2, 3), 2: Page((), 0, 0)}
+    listing = Listing(lambda offset, _: pages[offset], 2)
+    assert (list(listing), listing.total) == (["a", "b"], 3)
+
+
 def test_an_ended_list_stays_ended():
     """After the end nothing is asked for again."""
     fetch, asked = pages_of(range(2), total=True)

@@ -43,7 +43,7 @@ class Listing(Iterator[T], Generic[T]):
         repeated = page.items == self._last  # a server without pages gives the same answer to every offset
         self._offset += page.count
         self._last = page.items
-        if page.total is not None:
+        if page.total is not None and (page.count or self.total is None):  # some say 0 behind the end
             self.total = page.total
         if page.count == 0 or repeated:
             self._ended = True

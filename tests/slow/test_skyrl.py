@@ -34,6 +34,16 @@ def test_capabilities(service, skyrl):
     assert [model.model_name for model in service.get_server_capabilities().supported_models] == [skyrl.model]
 
 
+def test_reads(service, client, skyrl):
+    """Training runs, of which there are none, and samplers are told of; a list of all checkpoints is not kept."""
+    assert list(service.list_training_runs()) == []
+    assert service.get_sampler(client.sampling_session_id).base_model == skyrl.model
+    with pytest.raises(tinkex.MissingFeatureError, match="no list of checkpoints"):
+        next(service.list_checkpoints())
+    with pytest.raises(tinkex.NotFoundError):
+        service.get_training_run("nobody")
+
+
 def test_sample(client):
     """A sample has as many log-probabilities as tokens, and says why it stopped."""
     response = client.sample(PROMPT, FOUR_TOKENS).result(timeout=120)

@@ -101,12 +101,11 @@ class ServerOptions:
         return ServerOptions(**{**PRESETS[server], **changes})
 
 
-_BASIC = frozenset(
-    {
-        *("client/dynamic_config", "auth/token", "join_sampling_session", "cancel_future", "retrieve_futures"),
-        *("training_runs", "training_run", "checkpoints", "run_checkpoints", "sessions", "session", "weights_info"),
-    }
-)
+_RUNS = frozenset({"training_runs", "training_run", "run_checkpoints", "weights_info"})
+_BASIC = _RUNS | {
+    *("client/dynamic_config", "auth/token", "join_sampling_session", "cancel_future", "retrieve_futures"),
+    *("checkpoints", "sessions", "session"),
+}
 _LOOSE: dict[str, Any] = {"sequence_ids": False, "dedupe": False, "require_seq_id": False}
 _JSON: dict[str, Any] = {"answer": "json", "answer_type": False, "pending": "try_again"}
 
@@ -138,13 +137,13 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "long_poll": 0.0, "pending_state": False, "failure": "tinker_cloud",
     },
     "skyrl": {
-        **_LOOSE, "missing": _BASIC | {"finish"}, "require_seq_id": True,
+        **_LOOSE, "missing": _BASIC - _RUNS | {"finish"}, "require_seq_id": True,
         "client_config": {"pjwt_auth_enabled": False}, "answer": "protobuf",
         "session_fields": ("tags", "sdk_version"), "long_poll": 300.0, "pending_state": False,
         "failure": "skyrl", "list_stop": True,
     },
     "skyrl_0.3": {
-        **_LOOSE, "missing": _BASIC | {"finish"}, "require_seq_id": True,
+        **_LOOSE, "missing": _BASIC - _RUNS | {"finish"}, "require_seq_id": True,
         "client_config": {"pjwt_auth_enabled": False}, "answer": "json",
         "session_fields": ("tags", "sdk_version"), "long_poll": 300.0, "pending_state": False,
         "failure": "skyrl", "list_stop": True,

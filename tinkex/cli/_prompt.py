@@ -23,7 +23,8 @@ _PARAMETERS: Final[tuple[Callable[[Any], Any], ...]] = (
     click.option("-f", "--file", type=click.File("rb"), metavar="PATH", help="Read the text from a file."),
     click.option("--chat", is_flag=True, help="Send the text as a user's message, in the model's chat format."),
     click.option("--system", metavar="TEXT", help="A system message in front of it; means --chat."),
-    click.option("--messages", metavar="JSON|PATH|-", help="Chat messages: [{'role': ..., 'content': ...}, ...]"),
+    click.option("--messages", metavar="JSON|PATH|-", help="A conversation: a list of role and content."),
+    click.option("--chat-template", type=click.File("rb"), metavar="PATH", help="For messages; else the model's own."),
     click.option("--tokens", metavar="IDS|PATH|-", help="Token ids: 504,3575 or [504, 3575]"),
 )
 
@@ -35,6 +36,7 @@ class Source:
     text: str | None = None
     messages: Sequence[Mapping[str, Any]] | None = None
     tools: Sequence[Any] | None = None
+    template: str | None = None
     tokens: tuple[int, ...] | None = None
 
     @property
@@ -48,12 +50,15 @@ class Source:
             return ModelInput.from_ints(self.tokens)
         assert tokenizer is not None
         if self.messages is not None:
-            return ModelInput.from_messages(self.messages, tokenizer, add_generation_prompt=reply, tools=self.tools)
+            return ModelInput.from_messages(
+                self.messages, tokenizer, add_generation_prompt=reply, tools=self.tools, chat_template=self.template
+            )
         return ModelInput.from_text(self.text or "", tokenizer)
 
     def as_data(self) -> dict[str, Any]:
         """What was given, for JSON."""
-        return {name: value for name, value in attrs.asdict(self).items() if value is not None and name != "tokens"}
+        given = {"text": self.text, "messages": self.messages, "tools": self.tools}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 def prompt_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,7 +67,7 @@ def prompt_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def with_source(
         *, prompt: str | None, file: BinaryIO | None, chat: bool, system: str | None, messages: str | None,
-        tokens: str | None, **options: Any,
+        chat_template: BinaryIO | None, tokens: str | None, **options: Any,
     ) -> Any:  # fmt: skip
         given = [name for name, value in (("--messages", messages), ("--tokens", tokens)) if value is not None]
         if len(given) > 1 or (given and (prompt is not None or file or chat or system is not None)):
@@ -73,6 +78,10 @@ def prompt_options(command: Callable[..., Any]) -> Callable[..., Any]:
             source = _tokens(tokens)
         else:
             source = _text(_read(prompt, file), chat=chat, system=system)
+        if chat_template is not None:
+            if source.messages is None:
+                usage_error("--chat-template is for messages: --chat, --system or --messages.")
+            source = attrs.evolve(source, template=_contents(chat_template))
         return command(source=source, **options)
 
     decorated: Any = with_source
@@ -97,7 +106,7 @@ def _messages(given: str) -> Source:
     tools = value.get("tools") if isinstance(value, dict) else None
     value = value.get("messages") if isinstance(value, dict) else value
     if not isinstance(value, list) or not value or not all(isinstance(message, dict) for message in value):
-        usage_error("--messages: not a list of messages: [{'role': 'user', 'content': 'Hello'}, ...]")
+        usage_error('--messages: not a list of messages: [{"role": "user", "content": "Hello"}, ...]')
     return Source(messages=value, tools=tools)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from tinkex.cli._connect import Target, open_service
+from tinkex.cli._connect import Target, open_service, wrong_arguments
 from tinkex.cli._screen import working
 
 _DEFAULT_TIMEOUT: Final = 60.0
@@ -39,5 +39,5 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @contextlib.contextmanager
 def asking(target: Target, what: str) -> Iterator[tuple[Any, Callable[[str], None]]]:
     """A service of the target, and a function that tells how far things are; closed again at the end."""
-    with open_service(target) as service, working(f"Fetching {what}") as tell:
+    with open_service(target) as service, working(f"Fetching {what}") as tell, wrong_arguments():
         yield service, tell

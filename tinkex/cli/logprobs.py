@@ -17,7 +17,7 @@ from tinkex.types import SampleResponse, SamplingParams
 
 @click.command()
 @prompt_options
-@click.option("--topk", type=click.IntRange(0), default=0, metavar="K", help="Show the likeliest in each place too.")
+@click.option("--topk", type=int, default=0, metavar="K", help="Show the likeliest in each place too.")
 @click.option("--colors", is_flag=True, help="Colour each token by how likely it was.")
 @target_options
 @form_options

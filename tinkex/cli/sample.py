@@ -33,8 +33,8 @@ _TELL_EVERY: Final = 0.5  # seconds
 @click.option("--stop", multiple=True, metavar="TEXT", help="Stop at this text; may be given several times.")
 @click.option("--logprobs", is_flag=True, help="Show how likely each sampled token was.")
 @click.option("--prompt-logprobs", is_flag=True, help="Show how likely each token of the prompt was.")
-@click.option("--topk-logprobs", type=click.IntRange(0), default=0, metavar="K", help="And the likeliest in its place.")
-@click.option("--topk-prompt-logprobs", type=click.IntRange(0), default=0, metavar="K", help="The same for the prompt.")
+@click.option("--topk-logprobs", type=int, default=0, metavar="K", help="And the likeliest in its place.")
+@click.option("--topk-prompt-logprobs", type=int, default=0, metavar="K", help="The same for the prompt.")
 @click.option("--colors", is_flag=True, help="Colour each token by how likely it was.")
 @functools.partial(target_options, several=True)
 @form_options
