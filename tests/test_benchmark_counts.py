@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import tracemalloc
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,7 @@ def test_requests_of_a_sample(server):
     """A sample that goes well is two requests, and a client that is set up sends nothing else."""
     with sampling(server) as client:
         client.sample(PROMPT, PARAMS).result(10)
+        until(lambda: server.counts["get_server_capabilities"])  # asked for behind the first sample
         before = server.counts
         all_done([client.sample(PROMPT, PARAMS) for _ in range(MANY)])
         sent = server.counts - before
@@ -104,6 +106,35 @@ def test_connections_and_threads_of_samples_in_flight(server):
     assert opened <= MANY + 2 * WORKERS
     assert stats.in_flight == MANY
     assert stats.threads <= 1 + WORKERS + 32  # 32 may connect at once, for a moment
+
+
+@pytest.fixture
+def patient_server():
+    """A server whose long polls are longer than any test."""
+    with FakeServer(long_poll=600.0) as made:
+        yield made
+
+
+def test_few_connections_serve_many_samples_in_turn(patient_server):
+    """Samples beyond the bound on connections wait their turn: long polls end early for those in line."""
+    server, clock, most, samples = patient_server, ManualClock(), 5, 15
+    service = make_service(server, clock=clock, max_connections=most)
+    client = service.create_sampling_client(base_model=MODEL)
+    server.hold()
+    futures = [client.sample(PROMPT, PARAMS) for _ in range(samples)]
+    opened = set()
+
+    def have_come(endpoint, count):
+        opened.add(service.stats().connections)
+        return server.counts[endpoint] >= count
+
+    advance_until(clock, lambda: have_come("asample", samples), step=0.1)
+    advance_until(clock, lambda: have_come("retrieve_future", samples), step=0.1)
+    server.release()
+    advance_until(clock, lambda: have_come("asample", 0) and all(map(Future.done, futures)), step=0.1)
+    assert max(opened) == most
+    assert all(future.exception() is None for future in futures)
+    service.close(timeout=0.0)
 
 
 def test_parks_of_a_sample_in_flight(server, monkeypatch):
