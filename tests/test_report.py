@@ -9,7 +9,7 @@ import sys
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from report_rows import BEGAN, FIRST_ID, Words, failed_row, many_rows, row, write
 
@@ -145,6 +145,7 @@ some_columns = st.dictionaries(st.sampled_from(["tokens", "logprobs", "topk_logp
 
 @settings(deadline=None)
 @given(some_fields, some_columns, st.sampled_from(["ok", "error"]))
+@example({"started_at": -1e308, "finished_at": 1e308, "attempts": 10**400}, {"logprobs": [1e308, -1e308]}, "ok")
 def test_any_row_is_read(changes, sequence, status):
     """A row whose values are of any kind is read as far as it makes sense."""
     made = row() | changes | {"status": status}

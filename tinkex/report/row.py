@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ PHASES: Final = ("queued", "submit", "wait", "fetch")
 """The parts of a row's time, in the order in which they pass."""
 
 _LONGEST_NAME: Final = 200
+_ABSURD: Final = 1e12  # neither seconds since 1970 nor tokens reach it
 
 
 @attrs.frozen
@@ -152,13 +152,10 @@ def _name(value: object) -> str:
 
 
 def _number(value: object) -> float | None:
-    """A finite number, None for anything else."""
+    """A number that something could have, None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
+    return float(value) if abs(value) < _ABSURD else None
 
 
 def _ids(value: object) -> list[int]:
