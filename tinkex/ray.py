@@ -62,27 +62,32 @@ class RayEngine:
     ) -> Iterator[Batch]:  # fmt: skip
         """Yield every task with its record. After `halt`, rows that no actor has handed in are dropped."""
         start()
+        most = limits.max_in_flight or _MOST_IN_FLIGHT
         while not halt.is_set() and (chunk := list(itertools.islice(tasks, _CHUNK))):
-            if tell is not None:
-                tell(FlowState(len(chunk), limits.max_in_flight or _MOST_IN_FLIGHT, "fixed"))
+            left = len(chunk)
             shipped = (_opened(models, chunk), limits.share(self.actors), tuple(omit), timeout)
-            for batch in self._sample(chunk, shipped, limits):
+            for batch in itertools.chain([[]], self._sample(chunk, shipped, limits)):
+                left -= len(batch)
+                if tell is not None:
+                    tell(FlowState(min(left, most), most, "fixed"))
                 yield batch
                 if halt.is_set():
                     break
 
     def _sample(self, chunk: list[Task], shipped: tuple[Any, ...], limits: Limits) -> Iterator[Batch]:
+        waiting = {task.index: task for task in chunk}
+        for ended in self._on_cluster(chunk, shipped, limits).iter_batches(batch_size=None, batch_format="numpy"):
+            pairs = zip(ended["index"].tolist(), map(_load, ended["record"]), strict=True)
+            yield [(task, record) for index, record in pairs if (task := waiting.pop(index, None)) is not None]
+
+    def _on_cluster(self, chunk: list[Task], shipped: tuple[Any, ...], limits: Limits) -> ray.data.Dataset:
         import ray.data
 
-        by_index = {task.index: task for task in chunk}
         size = max(1, min(self.rows_at_once, math.ceil(len(chunk) / (2 * self.actors))))
         items = [{"index": task.index, "task": pickle.dumps(task)} for task in chunk]
         source = ray.data.from_items(items, override_num_blocks=math.ceil(len(chunk) / size))
         source.context.enable_progress_bars = False  # the run shows its own
-        sampled = _on_actors(source, _Tasks, shipped, self.actors, size, limits, self.resources)
-        for ended in sampled.iter_batches(batch_size=None, batch_format="numpy"):
-            pairs = zip(ended["index"].tolist(), map(_load, ended["record"]), strict=True)
-            yield [(task, record) for index, record in pairs if (task := by_index.pop(index, None)) is not None]
+        return _on_actors(source, _Tasks, shipped, self.actors, size, limits, self.resources)
 
 
 def map_batches(
@@ -143,10 +148,12 @@ def start() -> None:
     if "RAY_ADDRESS" in os.environ:
         ray.init()
     else:
-        logging.getLogger("ray.data").setLevel(logging.WARNING)
         ray.init(
             include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False, logging_level=logging.WARNING
         )
+        import ray.data  # it sets this level when it is imported
+
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
 def _on_actors(
@@ -221,8 +228,10 @@ class Sampling:
                 for task, record in batch:
                     self._awaited.pop(task.index).set_result(record)
         except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it
-            for future in list(self._awaited.values()):
-                future.set_exception(error)
+            while True:
+                for number in list(self._awaited):
+                    self._awaited.pop(number).set_exception(error)
+                self._tasks.get()  # whoever comes later, too
 
 
 class _Tasks:

@@ -1,0 +1,120 @@
+"""What the actors do, without the cluster around them."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import pickle
+import threading
+
+import pytest
+from serving import KEY, MODEL, sampling
+
+from tinkex import bulk
+from tinkex.bulk import Limits, Models, Row, Task
+from tinkex.ray import RayEngine, Sampling, _opened, map_batches
+from tinkex.testing import FakeServer, expected_tokens
+
+
+@pytest.fixture
+def server():
+    """A strict server."""
+    with FakeServer(strict=True) as fake:
+        yield fake
+        assert not fake.violations
+
+
+@pytest.fixture
+def models(server):
+    """One model of it."""
+    with sampling(server) as client:
+        yield Models.of({MODEL: client.client})
+
+
+def tasks(*numbers, model=MODEL):
+    """A task for each prompt of one token."""
+    return [Task(0, Row(n, n, [n]), model, {"max_tokens": 4}, "") for n in numbers]
+
+
+def tokens(records):
+    """The first sequence of each."""
+    return [record["sequences"][0]["tokens"] for record in records]
+
+
+def test_calls_share_one_flow(models, server):
+    """Every call gets the records of its own tasks, in their order, while the limit holds over all of them."""
+    sampler = Sampling(models, Limits(max_in_flight=3), ("text",), None)
+    server.hold()
+    calls = [range(1 + 10 * call, 11 + 10 * call) for call in range(8)]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        futures = [pool.submit(sampler.sample, tasks(*numbers)) for numbers in calls]
+        server.release()
+        for numbers, future in zip(calls, futures, strict=True):
+            assert tokens(future.result(20)) == [expected_tokens([number], max_tokens=4) for number in numbers]
+
+
+def test_a_flow_that_breaks_tells_every_call(models, monkeypatch):
+    """When the flow itself fails, whoever waits hears of it, and whoever comes later."""
+
+    def broken(numbers, *_, **__):
+        next(numbers)
+        raise RuntimeError("out of order")
+        yield
+
+    monkeypatch.setattr("tinkex.ray.perform", broken)
+    sampler = Sampling(models, Limits(), (), None)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="out of order"):
+            sampler.sample(tasks(1, 2))
+
+
+def test_what_is_shipped(models):
+    """Clients travel opened and without the key; a model that cannot be opened is the error of its own rows."""
+    shipped = pickle.dumps(_opened(models, [*tasks(1), *tasks(2, model="none of them")]))
+    assert KEY.encode() not in shipped
+    received = pickle.loads(shipped)
+    assert received.open(MODEL).sampling_session_id == models.get(MODEL).client.sampling_session_id
+    with pytest.raises(ValueError, match="none of them"):
+        received.open("none of them")
+
+
+class Cluster:
+    """A data set of Ray's that hands its rows to one actor, in this process."""
+
+    def __init__(self, ended):
+        self.ended = ended
+
+    def iter_batches(self, **_):
+        yield from self.ended
+
+
+def test_engine_takes_every_task_once(models, monkeypatch):
+    """What two actors hand in, because one was thought dead, is taken once; after a halt nothing is."""
+    record = {"usage": None}
+    ended = [{"index": Numbers([5, 6]), "record": [pickle.dumps(record)] * 2}] * 2
+    monkeypatch.setattr("tinkex.ray.start", lambda: None)
+    monkeypatch.setattr(RayEngine, "_on_cluster", lambda *_: Cluster(ended))
+    work = [Task(index, Row(index, index, [1]), MODEL, {}, "") for index in (5, 6)]
+    halt, states = threading.Event(), []
+    found = [
+        pair for batch in RayEngine()(iter(work), models, Limits(), halt=halt, tell=states.append) for pair in batch
+    ]
+    assert [task.index for task, _ in found] == [5, 6]
+    assert [state.in_flight for state in states] == [2, 0, 0]
+    halt.set()
+    assert list(RayEngine()(iter(work), models, Limits(), halt=halt)) == []
+
+
+class Numbers(list):
+    """As an array of NumPy."""
+
+    def tolist(self):
+        return self
+
+
+def test_arguments(models):
+    """A parameter that does not exist is refused at once."""
+    with pytest.raises(TypeError, match="max_token'"):
+        map_batches(None, models, max_token=4)
+    with pytest.raises(ValueError, match="actors"):
+        RayEngine(actors=0)
+    assert bulk.Limits(max_in_flight=10).share(4).max_in_flight == 2
