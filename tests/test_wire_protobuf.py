@@ -193,6 +193,16 @@ def survive(body):
     message("SampleResponse").ParseFromString(body)
 
 
+@pytest.mark.parametrize("token", [-1, -(2**31)])
+def test_a_negative_token(token):
+    """It is refused, as in JSON: among the tokens and in top-k rows."""
+    sampled = message("SampledSequence", tokens=pack("i", [5, token]))
+    scored = topk_message([[(5, -1.0)], [(token, -1.0)]], 1)
+    for whole in ({"sequences": [sampled]}, {"topk_prompt_logprobs": scored}):
+        with pytest.raises(ValueError, match="below 0"):
+            decode_protobuf(message("SampleResponse", **whole).SerializeToString())
+
+
 def test_known_bytes():
     """The protocol's own example reads as it says."""
     body = bytes.fromhex("0a0e08011204050000001a04000000bf12080000c07f000080bf2003")

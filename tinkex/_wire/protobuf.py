@@ -71,7 +71,7 @@ def _sequence(message: memoryview) -> SampledSequence:
         elif key == 4 << 3 | _BYTES:
             topk = _topk(part)
     reason = _STOP_REASONS.get(stop_reason) or f"unknown_{stop_reason}"
-    return SampledSequence(Column(little_endian(tokens, "i")), logprobs, topk, reason)
+    return SampledSequence(Column(_token_ids(tokens)), logprobs, topk, reason)
 
 
 def _topk(message: memoryview) -> TopkLogprobs | None:
@@ -90,7 +90,13 @@ def _topk(message: memoryview) -> TopkLogprobs | None:
         return None
     if not len(ids) == len(logprobs) == 4 * k * length:
         raise ValueError(f"{len(ids)} and {len(logprobs)} bytes of top-k cells do not make {length} rows of {k}")
-    return TopkLogprobs.from_columns(little_endian(ids, "i"), little_endian(logprobs, "f"), k)
+    return TopkLogprobs.from_columns(_token_ids(ids), little_endian(logprobs, "f"), k)
+
+
+def _token_ids(raw: memoryview) -> Numbers:
+    if not bytes(raw)[3::4].isascii():  # the sign is the highest bit of every fourth byte
+        raise ValueError("a token id below 0")
+    return little_endian(raw, "i")
 
 
 def _alternatives(message: memoryview) -> PromptAltTokens:
