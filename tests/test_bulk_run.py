@@ -321,7 +321,11 @@ def test_progress(go):
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        ({"max_token": 5}, "max_token"), ({"changed": "maybe"}, "changed"), ({"omit": ["everything"]}, "omit"),
+        ({"max_token": 5}, "max_token"),
+        ({"temperature": -1}, "temperature"),
+        ({"num_samples": 0}, "num_samples"),
+        ({"changed": "maybe"}, "changed"),
+        ({"omit": ["everything"]}, "omit"),
         ({"form": "xml"}, "form"), ({"input_format": "xml"}, "format"),
     ],
 )  # fmt: skip

@@ -134,6 +134,11 @@ def test_dry_run(run, server, tmp_path):
     ):  # fmt: skip
         assert words in result.stdout
     assert (server.requests, found) == ([], [])
+    _, before = run(rows[:1], "--base-model", "fake/model")
+    result, after = run(rows, *options, "--base-model", "fake/model")
+    assert "1 have results already" in result.stdout
+    assert "0 prompt tokens" in result.stdout
+    assert before == after
 
 
 def test_wrong_usage(run, tmp_path):

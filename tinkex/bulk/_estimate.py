@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pathlib
 from typing import Any, cast
 
 import attrs
 
+from tinkex.bulk._claims import NoOutput
+from tinkex.bulk._ledger import Glance
 from tinkex.bulk._models import Models
 from tinkex.bulk._pace import Limits
 from tinkex.bulk._plan import Plan
@@ -14,7 +18,6 @@ from tinkex.bulk._prices import Prices
 from tinkex.bulk._progress import Tally
 from tinkex.bulk._read import Rows, Source
 from tinkex.bulk._record import error_record
-from tinkex.bulk._stream import NoOutput
 from tinkex.bulk._task import InvalidRowError, RowId, Task
 from tinkex.sampling_client import SamplingClient
 from tinkex.tokenizers import Tokenizer, get_tokenizer
@@ -28,6 +31,8 @@ class Estimate:
     rows: int
     tasks: int
     """Rows times models."""
+    skipped: int
+    """Tasks that the output has results of."""
     invalid: int
     """Tasks that would fail before anything is sent, those that are too long not counted."""
     too_long: int
@@ -47,18 +52,19 @@ class Estimate:
 
 
 def estimate(
-    rows: Rows, models: Models, *, limits: Limits | None = None, prices: Prices | None = None,
-    context_window: int | None = None, input_format: str | None = None, **parameters: Any,
+    rows: Rows, models: Models, *, output: str | os.PathLike[str] | None = None, limits: Limits | None = None,
+    prices: Prices | None = None, context_window: int | None = None, input_format: str | None = None,
+    **parameters: Any,
 ) -> Estimate:  # fmt: skip
     """Check every row and count its tokens; sends nothing. See `run` for the arguments.
 
-    `context_window` is for all models; None goes by the price table's `context`. Made for `Models` whose clients need
-    no server, such as `Models(names, tokenizer_only)`.
+    Rows that `output` has results of are only counted. `context_window` is for all models; None goes by the price
+    table's `context`. Made for `Models` whose clients need no server, such as `Models(names, tokenizer_only)`.
     """
     tally, found = Tally(prices), _Findings(prices, context_window)
     plan = Plan(Source(rows, input_format), models.names, parameters, "redo", tally)
     preparer = Preparer(models)
-    for task in plan.tasks(NoOutput()):
+    for task in plan.tasks(Glance(pathlib.Path(output)) if output else NoOutput()):
         try:
             found.add(task, preparer.prepare(task))
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a row is what is looked for
@@ -113,7 +119,8 @@ class _Findings:
             if limit is not None
         ]
         return Estimate(
-            rows=rows, tasks=tasks, invalid=self.invalid, too_long=self._too_long, window_known=self._window_known,
+            rows=rows, tasks=tasks, skipped=tally.skipped, invalid=self.invalid, too_long=self._too_long,
+            window_known=self._window_known,
             prompt_tokens=self._prompt_tokens, most_sampled_tokens=self._sampled_tokens, longest=self._longest,
             cost=None if self._prices is None else self._cost, seconds=60 * max(minutes) if minutes else None,
             problems=tally.commonest(),

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import array
 import contextlib
-import enum
-import hashlib
 import itertools
 import json
 import os
@@ -18,20 +16,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, Self
 
 from tinkex._clock import SYSTEM_CLOCK, Clock
+from tinkex.bulk._claims import NoOutput, Verdict, key_of
 from tinkex.bulk._locked_file import LockedFile, OutputError
 from tinkex.bulk._task import RowId
 
 _NOWHERE: Final = -1
 _CUTS: Final = (b',"parameters":', b',"response":')  # all that matters here stands before; inside text it reads \"
-
-
-class Verdict(enum.Enum):
-    """What the file says about a task."""
-
-    NEW = "new"
-    DONE = "done"
-    CHANGED = "changed"
-    TWICE = "twice"
 
 
 class Ledger:
@@ -181,13 +171,26 @@ class Ledger:
         return self._size
 
 
+class Glance(NoOutput):
+    """What a file holds, looked at without taking, mending or changing it: rows with a result are done."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        super().__init__()
+        self._marks: dict[int, str] = {}
+        if path.is_file():
+            with path.open("rb", buffering=2**20) as file:
+                for head in filter(None, map(_head, file)):
+                    if head["status"] == "ok":
+                        self._marks[key_of(head["id"], head["model"])] = head["fingerprint"]
+
+    def claim(self, id: RowId, model: str, fingerprint: str) -> Verdict:
+        """Take a task on."""
+        verdict = super().claim(id, model, fingerprint)
+        done = verdict is Verdict.NEW and self._marks.get(key_of(id, model)) == fingerprint
+        return Verdict.DONE if done else verdict
+
+
 _BEGINNING: Final = b'{"id":'
-
-
-def key_of(id: RowId, model: str) -> int:
-    """What tells rows apart, as a number: 128 bits, so that two never meet."""
-    text = f"{type(id).__name__}{len(model)}:{model}{id}"
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest())
 
 
 def _head(line: bytes) -> dict[str, Any] | None:

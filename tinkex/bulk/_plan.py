@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 
-from tinkex.bulk._ledger import Verdict
+from tinkex.bulk._claims import Claims, Verdict
 from tinkex.bulk._progress import Tally
-from tinkex.bulk._task import Fingerprints, Row, RowId, Task
+from tinkex.bulk._task import Fingerprints, Row, Task
 from tinkex.errors import TinkexError
 
 
 class ChangedError(TinkexError):
     """The output holds rows that were made with other parameters, and nothing says what to do about it."""
-
-
-class Claims(Protocol):
-    """Whoever knows what was done before: see `Ledger`."""
-
-    def claim(self, id: RowId, model: str, fingerprint: str) -> Verdict:
-        """Take a task on."""
-
-    def found(self, id: RowId, model: str) -> Mapping[str, Any]:
-        """The row that is there already."""
 
 
 @attrs.define

@@ -17,6 +17,7 @@ from tinkex.bulk._locked_file import OutputError
 from tinkex.bulk._models import Models
 from tinkex.bulk._pace import Limits
 from tinkex.bulk._plan import Plan
+from tinkex.bulk._prepare import check_parameters
 from tinkex.bulk._prices import Prices
 from tinkex.bulk._progress import Progress, Summary, Tally
 from tinkex.bulk._read import Rows, Source, parquet_library
@@ -26,6 +27,7 @@ from tinkex.bulk._stream import Stream
 from tinkex.bulk._table import SUFFIXES, rows_file, write_table
 from tinkex.bulk._task import PARAMETERS, Task
 from tinkex.sampling_client import SamplingClient
+from tinkex.types import SampleRequest
 
 CHANGED: Final = ("stop", "redo", "keep")
 _TELL_SECONDS: Final = 0.2
@@ -157,6 +159,10 @@ def _check(parameters: Mapping[str, Any], changed: str, omit: Collection[str], f
     ):  # fmt: skip
         if not value <= set(known):
             raise ValueError(f"{name} must be of {', '.join(known)}, not {', '.join(map(repr, value - set(known)))}")
+    wanted = check_parameters(
+        {"max_tokens": 1, **parameters}
+    )  # rows may bring their own; these are wrong for all others
+    SampleRequest([0] * 2**16, wanted.params, **wanted.options)
 
 
 @attrs.define(kw_only=True)

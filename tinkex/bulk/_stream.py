@@ -3,30 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
-from typing import Any, BinaryIO, Self
+from collections.abc import Iterable
+from typing import BinaryIO, Self
 
-from tinkex.bulk._ledger import Verdict, key_of
-from tinkex.bulk._task import RowId
-
-
-class NoOutput:
-    """Nothing was there before."""
-
-    def __init__(self) -> None:
-        self._keys: set[int] = set()
-
-    def claim(self, id: RowId, model: str, fingerprint: str) -> Verdict:
-        """Take a task on."""
-        key = key_of(id, model)
-        if key in self._keys:
-            return Verdict.TWICE
-        self._keys.add(key)
-        return Verdict.NEW
-
-    def found(self, id: RowId, model: str) -> Mapping[str, Any]:
-        """Nothing is ever found."""
-        raise KeyError(id)
+from tinkex.bulk._claims import NoOutput
 
 
 class Stream(NoOutput):

@@ -42,9 +42,11 @@ def _names(service: Any, target: Target) -> tuple[str, ...]:
 def offline_models(target: Target) -> bulk.Models:
     """The same, to count tokens with: nobody is asked anything."""
     tokenizer: object = target.tokenizer
+    names = (*target.base_model, *target.model_path)
     if target.local:
-        tokenizer = tokenizer or get_tokenizer(fetch_local_model())
+        from tinkex.local.fetch import MODEL_NAME
+
+        tokenizer, names = tokenizer or get_tokenizer(fetch_local_model()), (MODEL_NAME,)
     if target.model_path and tokenizer is None:
         usage_error("A dry run does not ask the server what model a path is of: say --tokenizer.")
-    names = (*target.base_model, *target.model_path) or ("local" if target.local else "the server's model",)
-    return bulk.Models(names, bulk.tokenizer_only, tokenizer)
+    return bulk.Models(names or ("the server's model",), bulk.tokenizer_only, tokenizer)

@@ -21,9 +21,12 @@ _PLAIN_SECONDS: Final = 10.0
 
 
 @contextlib.contextmanager
-def shown() -> Iterator[Callable[[Progress], object]]:
-    """Show the progress of a run on stderr, drawn four times a second however often it comes; yields what takes it."""
-    if not sys.stderr.isatty():
+def shown(*, results_here: bool = False) -> Iterator[Callable[[Progress], object]]:
+    """Show the progress of a run on stderr, drawn four times a second however often it comes; yields what takes it.
+
+    With `results_here` the results go to standard output, which a terminal shows in the same place.
+    """
+    if not sys.stderr.isatty() or (results_here and sys.stdout.isatty()):
         yield _plain()
         return
     from rich.live import Live
@@ -140,6 +143,8 @@ def tell_estimate(estimate: Estimate) -> None:
         f"{estimate.rows:,} rows for {estimate.tasks:,} samples, {estimate.invalid:,} of them invalid",
         f"{estimate.prompt_tokens:,} prompt tokens, at most {estimate.most_sampled_tokens:,} sampled tokens",
     ]
+    if estimate.skipped:
+        lines.insert(1, f"{estimate.skipped:,} have results already and are not counted below")
     if estimate.longest is not None:
         lines.append(f"longest: {estimate.longest[0]:,} tokens, row {estimate.longest[1]!r}")
     if estimate.window_known:

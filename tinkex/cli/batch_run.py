@@ -85,8 +85,8 @@ def command(
     if dry_run:
         with wrong_arguments():
             estimate = bulk.estimate(
-                input, offline_models(target), limits=limits, prices=prices, context_window=context_window,
-                input_format=options["input_format"], **settings,
+                input, offline_models(target), output=None if output == "-" else output, limits=limits, prices=prices,
+                context_window=context_window, input_format=options["input_format"], **settings,
             )  # fmt: skip
         tell_estimate(estimate)
         return 1 if estimate.invalid or estimate.too_long else 0
@@ -94,7 +94,7 @@ def command(
     with open_service(target) as service:
         models = online_models(service, target, text="text" not in options["omit"])
         try:
-            with interrupts(halt) as interrupted, shown() as show, wrong_arguments():
+            with interrupts(halt) as interrupted, shown(results_here=output == "-") as show, wrong_arguments():
                 summary = bulk.run(
                     input, _results() if output == "-" else output, models, limits=limits, prices=prices,
                     timeout=target.timeout, in_order=not options.pop("as_completed"), halt=halt, on_progress=show,
