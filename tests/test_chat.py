@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import enum
 import json
 import pickle
 import sys
@@ -183,6 +184,7 @@ def test_jinja_as_chat_templates_need_it():
     assert rendered("  {% if true %}\nx\n  {% endif %}\ny") == "x\ny"
     assert rendered("{{ {'b': '<ü>', 'a': 1}|tojson }}") == '{"b": "<ü>", "a": 1}'
     assert rendered("{{ [1]|tojson(indent=2) }}") == "[\n  1\n]"
+    assert rendered("{{ '%s %d%%'|format('a', 5) }}{{ '%s' % 'b' }}{{ '100% 20000'|indent(1) }}") == "a 5%b100% 20000"
     assert rendered("{% for i in range(9) %}{% if i == 2 %}{% break %}{% endif %}{{ i }}{% endfor %}") == "01"
     assert rendered("a{% generation %}b{% endgeneration %}c") == "abc"
     message = {"role": "assistant", "content": None, "thinking": "hm"}
@@ -234,6 +236,9 @@ def test_what_a_template_does_wrong(template, complaint):
         "{{ 2 ** (10 ** 9) }}",
         "{{ 'a'.ljust(10 ** 9) }}",
         "{{ '%999999999d' % 1 }}",
+        "{{ '%999999999d'|format(1) }}",
+        "{{ 'a'|center(10 ** 9) }}",
+        "{{ [1]|batch(10 ** 9, 'x')|list }}",
         "{% set ns = namespace(s='a') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
         "{% set ns = namespace(s=['a']) %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
         "{% for i in range(99999) %}{{ 'a' * 1000 }}{% endfor %}",
@@ -288,6 +293,26 @@ def test_bad_messages(messages, kind, complaint):
     """What is no conversation is refused by the name of the part that is wrong."""
     with pytest.raises(kind, match=complaint):
         rendered("{{ messages[0].content }}", messages)
+
+
+class Role(enum.StrEnum):
+    """A role as a program may have it."""
+
+    USER = "user"
+
+
+def test_subclasses_of_plain_data():
+    """A name from an enumeration is the text it stands for, and a template gets nothing more of it."""
+    message = {
+        "role": Role.USER,
+        "content": "x",
+        "tool_calls": [{"arguments": {"type": "image", "of": (1, 2.5, True)}}],
+    }
+    template = "{{ messages[0].role.name is defined }} {{ messages|tojson }}"
+    expected = (
+        '[{"role": "user", "content": "x", "tool_calls": [{"arguments": {"type": "image", "of": [1, 2.5, true]}}]}]'
+    )
+    assert rendered(template, [message]) == f"False {expected}"
 
 
 def test_bad_tools():

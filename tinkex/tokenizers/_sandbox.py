@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import datetime as dt
+import functools
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import Any, Final
 
 import jinja2.ext
@@ -53,6 +54,12 @@ def check_length(length: int) -> None:
     """Raise SecurityError for a text that no conversation is as long as."""
     if length > LONGEST_TEXT:
         raise SecurityError(f"it makes a text of more than {LONGEST_TEXT:,} characters")
+
+
+def check_format(text: str) -> None:
+    """Raise SecurityError for a format that fills a text up to a width that no conversation needs."""
+    if _WIDE_FORMAT.search(text):
+        raise SecurityError("it fills a text up to an unusual width")
 
 
 def limited(pieces: Iterable[str]) -> Iterator[str]:
@@ -119,7 +126,8 @@ class Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
     def __init__(self) -> None:
         super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols, _Generation])
-        self.filters |= {"tojson": _tojson, "_looped": _looped, "_joined": _joined}
+        self.filters |= {name: _bounded(self.filters[name]) for name in ("batch", "center", "indent", "slice")}
+        self.filters |= {"format": _format, "tojson": _tojson, "_looped": _looped, "_joined": _joined}
         self.globals |= {"raise_exception": _raise_exception, "strftime_now": _strftime_now, "dict": _Dict()}
         self.globals["namespace"] = _Namespace
         del self.globals["lipsum"]
@@ -149,9 +157,27 @@ class Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
                     check_length(len(text) * times)
         if operator == "+" and isinstance(left, Sized) and isinstance(right, Sized):
             check_length(len(left) + len(right))
-        if operator == "%" and isinstance(left, str) and _WIDE_FORMAT.search(left):
-            raise SecurityError("it fills a text up to an unusual width")
+        if operator == "%" and isinstance(left, str):
+            check_format(left)
         return super().call_binop(context, operator, left, right)
+
+
+def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep a filter from filling something up to any size."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
+        for argument in (*arguments, *named.values()):
+            if isinstance(argument, int):
+                check_length(argument)
+        return function(*arguments, **named)
+
+    return call
+
+
+def _format(text: Any, *values: Any, **named: Any) -> str:
+    check_format(str(text))
+    return str(text) % (named or values)
 
 
 def _looped(items: Any) -> Any:

@@ -10,8 +10,8 @@ from tinkex.types.chunks import Chunk, EncodedTextChunk
 from tinkex.types.images import ImageAssetPointerChunk, ImageChunk
 
 Picture = ImageChunk | ImageAssetPointerChunk
-#: What templates write where a picture goes, in model families that take pictures as chunks.
-_PLACEHOLDERS = ("<|image_pad|>", "<|media_pad|>", "<|image|>", "<image>", "<start_of_image>", "[IMG]")
+#: What templates of Qwen and Kimi write where a picture goes, for tokenizers that do not name it themselves.
+_PLACEHOLDERS = ("<|image_pad|>", "<|media_pad|>")
 
 
 def chat_chunks(
@@ -28,9 +28,10 @@ def chat_chunks(
     from tinkex.tokenizers._forms import adapt
 
     pictures: list[tuple[str, Picture]] = []
-    plain = _plain_list("messages", messages, pictures)
-    _check_messages(plain)
-    plain_tools = None if tools is None else _plain_list("tools", tools, None)
+    plain = [_message(name, message, pictures) for name, message in _mappings("messages", messages)]
+    if not plain:
+        raise ValueError("messages must not be empty")
+    plain_tools = None if tools is None else [_plain(name, tool) for name, tool in _mappings("tools", tools)]
     known = adapt(get_tokenizer(tokenizer))
     text = render_chat(
         plain,
@@ -38,52 +39,35 @@ def chat_chunks(
         add_generation_prompt=add_generation_prompt,
         tools=plain_tools,
         chat_template=chat_template,
-        variables={name: _plain(name, value, None) for name, value in variables.items()},
+        variables={name: _plain(name, value) for name, value in variables.items()},
     )
     ids = known.encode(text, add_special_tokens=False)
     return list(_cut(ids, pictures, known, text)) if pictures else [EncodedTextChunk(ids)]
 
 
-def _plain_list(name: str, items: Any, pictures: list[tuple[str, Picture]] | None) -> list[Any]:
+def _mappings(name: str, items: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
         raise TypeError(f"{name} must be a sequence of mappings, got {shown(items)}")
-    plain = []
     for index, item in enumerate(items):
         if not isinstance(item, Mapping):
             raise TypeError(f"{name}[{index}] must be a mapping, got {shown(item)}")
-        plain.append(_plain(f"{name}[{index}]", item, pictures))
-    return plain
+        yield f"{name}[{index}]", item
 
 
-def _check_messages(messages: Sequence[Mapping[str, Any]]) -> None:
-    if not messages:
-        raise ValueError("messages must not be empty")
-    for index, message in enumerate(messages):
-        if "role" not in message:
-            raise ValueError(f"messages[{index}] has no role, only {', '.join(message) or 'nothing'}")
+def _message(name: str, message: Mapping[str, Any], pictures: list[tuple[str, Picture]]) -> Any:
+    if "role" not in message:
+        raise ValueError(f"{name} has no role, only {', '.join(map(str, message)) or 'nothing'}")
+    content = message.get("content")
+    if isinstance(content, list | tuple):
+        parts = [_part(f"{name}.content[{index}]", part, pictures) for index, part in enumerate(content)]
+        message = {**message, "content": parts}
+    return _plain(name, message)
 
 
-def _plain(name: str, value: Any, pictures: list[tuple[str, Picture]] | None) -> Any:
-    """Copy plain data: a template, which is a downloaded program, must not get hold of anything else."""
-    if value is None or type(value) in (str, int, float, bool):
-        return value
-    if isinstance(value, Mapping):
-        if pictures is not None:
-            value = _without_picture(name, value, pictures)
-        return {_key(name, key): _plain(f"{name}.{key}", item, pictures) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(f"{name}[{index}]", item, pictures) for index, item in enumerate(value)]
-    raise TypeError(f"{name} must be plain data (text, numbers, lists, mappings, None), got {shown(value)}")
-
-
-def _key(name: str, key: object) -> str:
-    if type(key) is not str:
-        raise TypeError(f"{name} must have strings as keys, got {shown(key)}")
-    return key
-
-
-def _without_picture(name: str, part: Mapping[str, Any], pictures: list[tuple[str, Picture]]) -> Mapping[str, Any]:
+def _part(name: str, part: Any, pictures: list[tuple[str, Picture]]) -> Any:
     """Note the picture of a part of a message, and leave a word in its place."""
+    if not isinstance(part, Mapping):
+        return part
     found = [key for key, value in part.items() if isinstance(value, Picture)]
     if not found and part.get("type") not in ("image", "image_url"):
         return part
@@ -94,6 +78,29 @@ def _without_picture(name: str, part: Mapping[str, Any], pictures: list[tuple[st
         )
     pictures.append((name, part[found[0]]))
     return {**part, found[0]: "picture"}
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Copy plain data: a template, which is a downloaded program, must not get hold of anything else."""
+    if value is None or type(value) is bool:
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)  # what a subclass adds stays behind
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    if isinstance(value, Mapping):
+        return {_key(name, key): _plain(f"{name}.{key}", item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(f"{name}[{index}]", item) for index, item in enumerate(value)]
+    raise TypeError(f"{name} must be plain data (text, numbers, lists, mappings, None), got {shown(value)}")
+
+
+def _key(name: str, key: object) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"{name} must have strings as keys, got {shown(key)}")
+    return str.__str__(key)
 
 
 def _cut(ids: Sequence[int], pictures: Sequence[tuple[str, Picture]], tokenizer: Any, text: str) -> Iterator[Chunk]:
