@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import http.client
+import json
 import signal
 import time
 
@@ -58,6 +60,25 @@ def test_one_process(program, app, tinker, tmp_path):
         load.check(tinker)
         assert tinker.counts["finish"] == tinker.counts["create_session"] == 1
         tinker.clear()
+
+
+def test_a_visitor_who_leaves_an_asyncio_program(tmp_path):
+    """Their sample is cancelled, and Tinker is told; who stays is answered."""
+    allowed = {"sample_cancel_enabled": True}
+    with FakeServer(dynamic_config=allowed) as tinker, asyncio_program("asyncio", tinker, tmp_path) as server:
+        tinker.hold()
+        with Load(server.address, visitors=1) as load:
+            tinker.wait_for("asample", 1)
+            leaving = http.client.HTTPConnection(server.address)
+            leaving.request("POST", "/complete", json.dumps({"tokens": [5]}), {"Content-Type": "application/json"})
+            tinker.wait_for("retrieve_future", 2)
+            leaving.close()
+            tinker.wait_for("cancel_future")
+            tinker.release()
+            load.reach(1)
+        assert tinker.cancelled == 1
+        server.signal(signal.SIGTERM)
+        server.ends(20)
 
 
 def test_a_parent_that_samples_when_it_forks(tinker, tmp_path):
