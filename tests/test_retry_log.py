@@ -116,6 +116,25 @@ def test_records_are_made_in_the_context_of_the_call(server, clock):
     assert [who for message, who in seen if "busy with bob" in message] == ["bob"]
 
 
+def test_records_of_observers_and_callbacks_that_raise(server, caplog):
+    """They name the sample that they were about, too."""
+
+    class Raising:
+        def on_queue_state_change(self, event):
+            raise ValueError("an observer's")
+
+    with sampling(server) as client:
+        server.fail_next("asample", 429, headers={"Retry-After": "0.01"})
+        future = client.sample(PROMPT, PARAMS, queue_state_observer=Raising())
+        future.add_done_callback(lambda _: exec("raise ValueError"))
+        future.result(10)
+        until(lambda: "A callback raised" in caplog.text and "observer raised" in caplog.text)
+        records = [record for record in of_samples(caplog) if "raised" in record.getMessage()]
+        assert all(hasattr(record, name) for record in records for name in FIELDS)
+        callbacks = [record for record in records if "callback" in record.getMessage()]
+        assert [(record.request_id, record.phase) for record in callbacks] == [(future.request_id, "done")]
+
+
 def test_stats_say_why_samples_wait(server, clock):
     """The numbers of each phase add up, and the last failure and the pause are there in words."""
     with sampling(server, clock=clock, retry=STEADY, max_in_flight=3) as client:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from tinkex._clock import Clock
 from tinkex._locks import new_lock
+from tinkex._text import about
 from tinkex._threads import ElasticPool
 from tinkex.queue_state import QueueState, QueueStateChanged, QueueStateObserver
 
@@ -29,7 +30,8 @@ class _Word(NamedTuple):
             try:
                 self.context.run(observer.on_queue_state_change, self.event)
             except BaseException:
-                logger.exception("A queue state observer raised; sampling goes on.")
+                extra = about(self.event.request_id, self.event.sampling_session_id)
+                logger.exception("A queue state observer raised; sampling goes on.", extra=extra)
 
 
 class Announcer:

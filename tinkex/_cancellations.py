@@ -13,6 +13,7 @@ from tinkex._clock import Clock
 from tinkex._job import Jobs, Sleep, Story
 from tinkex._locks import new_lock
 from tinkex._retry import RetryBudget
+from tinkex._text import about
 from tinkex.config import ClientConfig, RetryConfig
 from tinkex.errors import APIConnectionError, APIStatusError, TinkexError
 
@@ -95,4 +96,4 @@ class Cancellations:
                 yield Sleep(self._clock.monotonic() + delay)
         except TinkexError as error:
             logger.debug("The server was not told to stop work on %s: %s", request_id, error,
-                         extra={"request_id": request_id})  # fmt: skip
+                         extra=about(request_id))  # fmt: skip

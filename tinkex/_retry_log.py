@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from tinkex._clock import Clock
 from tinkex._locks import new_lock
+from tinkex._text import about
 
 logger = logging.getLogger("tinkex")
 
@@ -39,7 +40,7 @@ class RetryLog:
             logger.log(
                 level, "Request %s goes on in %.1f s after: %s%s",
                 request_id or "(not accepted yet)", delay, failure, more,
-                extra={"request_id": request_id, "sampling_session_id": session, "phase": phase, "attempt": attempt},
+                extra=about(request_id, session, phase, attempt),
             )  # fmt: skip
 
     def _count(self, session: str) -> int | None:

@@ -13,6 +13,7 @@ from tinkex._api import RETRIEVE_FUTURES, Api, decode_object
 from tinkex._clock import Clock
 from tinkex._job import Job, Jobs, Sleep, Story
 from tinkex._locks import new_lock
+from tinkex._text import about
 from tinkex.config import ClientConfig
 from tinkex.errors import APIConnectionError, APIResponseError, APIStatusError
 
@@ -199,7 +200,9 @@ class SessionPoller:
             self._fetched.clear()
             waiters, self._waiters = self._waiters, {}
             self._dead_until = self._clock.monotonic() + _DEAD_SECONDS
-        logger.warning("The session poller ended; %d samples poll on their own: %s", len(waiters), error)
+        session = self._target["sampling_session_id"]
+        logger.warning("The session poller ended; %d samples poll on their own: %s", len(waiters), self.last_failure,
+                       extra=about(session=session, phase="waiting"))  # fmt: skip
         for job, epoch in waiters.values():
             job.wake(epoch, _UNKNOWN)
 

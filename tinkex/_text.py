@@ -72,3 +72,10 @@ def random_uuid() -> str:
     digits = os.urandom(16).hex()
     variant = "89ab"[int(digits[16], 16) % 4]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
+def about(
+    request_id: str | None = None, session: str | None = None, phase: str | None = None, attempt: int | None = None
+) -> dict[str, Any]:
+    """The fields of a log record about a sample, or about the samples of a session; what is not known is None."""
+    return {"request_id": request_id, "sampling_session_id": session, "phase": phase, "attempt": attempt}

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from tinkex._locks import reopen
+from tinkex._text import about
 from tinkex._threads import ElasticPool
 from tinkex.errors import ForkedFutureError
 from tinkex.queue_state import QueueState
@@ -148,7 +149,8 @@ def _call(callbacks: list[_Callback], future: Future[Any]) -> None:
         try:
             callback(future)
         except BaseException:
-            logger.exception("A callback raised; tinkex goes on.")
+            told = about(*(getattr(future, name, None) for name in ("request_id", "_", "phase", "attempts")))
+            logger.exception("A callback raised; tinkex goes on.", extra=told)
 
 
 def _reopen(condition: Any) -> None:

@@ -12,6 +12,7 @@ import attrs
 
 from tinkex._clock import SYSTEM_CLOCK, Clock
 from tinkex._locks import new_lock
+from tinkex._text import about
 from tinkex.errors import clean_text
 
 _MOST_SESSIONS = 4096
@@ -161,10 +162,8 @@ def _pause_text(event: QueueStateChanged, verdict: Paused) -> str:
 
 
 def _record_fields(event: QueueStateChanged) -> dict[str, str | None]:
+    phase = "submitting" if event.request_id is None else "waiting"
     return {
-        "sampling_session_id": event.sampling_session_id,
+        **about(event.request_id, event.sampling_session_id, phase),
         "queue_state": event.state.value,
-        "request_id": event.request_id,
-        "phase": "submitting" if event.request_id is None else "waiting",
-        "attempt": None,
     }
