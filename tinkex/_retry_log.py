@@ -29,11 +29,12 @@ class RetryLog:
         self.last: str | None = None  # the last failure, in words
 
     def note(
-        self, session: str, request_id: str | None, phase: str, attempt: int, delay: float, failure: str
+        self, session: str, request_id: str | None, phase: str, attempt: int, delay: float, failure: str,
+        *, quiet: bool = False,
     ) -> None:  # fmt: skip
-        """Note a failure after which a sample goes on in `delay` seconds."""
+        """Note a failure after which a sample goes on in `delay` seconds; `quiet` where others warn of it."""
         self.last = failure
-        unsaid = self._count(session)
+        unsaid = None if quiet else self._count(session)
         level = logging.DEBUG if unsaid is None else logging.WARNING
         if logger.isEnabledFor(level):
             more = f" ({unsaid} more since the last message)" if unsaid else ""

@@ -190,7 +190,7 @@ class SampleStory:
         assert isinstance(failure, APIStatusError)
         pause = pause_of(failure, response, size)
         self._around.admission.pause(pause.seconds, pause.reason)
-        self._note_failure(failure, pause.seconds, self.future.phase)
+        self._note_failure(failure, pause.seconds, self.future.phase, quiet=True)  # observers tell
         self._note_queue(pause.state, pause.told)
 
     # --- wait and fetch -----------------------------------------------------------------------------------------------
@@ -320,11 +320,11 @@ class SampleStory:
         yield Sleep(self._around.clock.monotonic() + delay)
         self.future.phase = phase
 
-    def _note_failure(self, error: Exception, delay: float, phase: str) -> None:
+    def _note_failure(self, error: Exception, delay: float, phase: str, *, quiet: bool = False) -> None:
         future, around = self.future, self._around
         future.last_failure = failure = around.api.masked(str(error))
         session = self.sampler.sampling_session_id
-        around.retries.note(session, future.request_id, phase, self._retry.attempts, delay, failure)
+        around.retries.note(session, future.request_id, phase, self._retry.attempts, delay, failure, quiet=quiet)
 
     def _heard(self, response: Response) -> None:
         self.future.last_heard = self._around.clock.monotonic()
