@@ -236,6 +236,35 @@ def test_a_child_closes_its_copies_without_the_kernel_table(bench):
     connection.release(reusable=False)
 
 
+class Interposed:
+    """A lock after whose first use something else happens."""
+
+    def __init__(self, lock, action):
+        self._lock = lock
+        self._action = action
+
+    def __enter__(self):
+        self._lock.acquire()
+
+    def __exit__(self, *error):
+        self._lock.release()
+        action, self._action = self._action, lambda: None
+        action()
+
+
+def test_a_lease_in_the_midst_of_a_release():
+    """Who comes while the only connection goes back gets it."""
+    bench = Bench(most=1, busiest=1)
+    try:
+        connection, leases = bench.lease().result(5), []
+        bench.pool._lock = Interposed(bench.pool._lock, lambda: (leases.append(bench.lease()), bench.settle()))
+        connection.release(reusable=True)
+        assert leases[0].result(5) is connection
+        connection.close()
+    finally:
+        bench.stop()
+
+
 def test_many_jobs_on_few_connections():
     """A thousand leases from many threads on three connections: each gets one, none is left over."""
     bench = Bench(most=3, busiest=3)

@@ -121,18 +121,22 @@ class ConnectionPool:
 
     def release(self, connection: Connection) -> None:
         """Hand a usable connection to the next in line, or keep it."""
-        while (next_in_line := self._next()) is not None:
+        surplus = sweep = False
+        while True:
+            with self._lock:  # for both: who comes to the line in between would not see what becomes idle
+                next_in_line = self._next()
+                if next_in_line is None:
+                    connection.idle_since = self._clock.monotonic()
+                    surplus = self._closed or len(self._idle) >= self._most_idle
+                    sweep = not surplus and not self._sweeping
+                    if surplus:
+                        self.open -= 1
+                    else:
+                        self._idle.append(connection)
+                        self._sweeping = True
+                    break
             if next_in_line[0].wake(next_in_line[1], connection):
                 return
-        with self._lock:
-            connection.idle_since = self._clock.monotonic()
-            surplus = self._closed or len(self._idle) >= self._most_idle
-            sweep = not surplus and not self._sweeping
-            if surplus:
-                self.open -= 1
-            else:
-                self._idle.append(connection)
-                self._sweeping = True
         if surplus:
             connection.close()
         if sweep:
@@ -219,9 +223,11 @@ class ConnectionPool:
             with self._lock:
                 self.open -= count
                 self._opening -= count
-            while (next_in_line := self._next()) is not None:
-                failure = APIConnectionError(f"No connection could be opened: {error}. Nothing was sent.")
-                next_in_line[0].wake(next_in_line[1], failure)
+                stranded = [*self._urgent, *self._patient]
+                self._urgent.clear()
+                self._patient.clear()
+            for job, epoch in stranded:
+                job.wake(epoch, APIConnectionError(f"No connection could be opened: {error}. Nothing was sent."))
 
     def _room_at_work(self, now: float) -> int:
         """How many more may be at work; call it with the lock."""
@@ -247,7 +253,8 @@ class ConnectionPool:
             self._waiter.call_at(since + turn, job, epoch)
 
     def _open(self) -> None:
-        next_in_line = self._next()
+        with self._lock:
+            next_in_line = self._next()
         connection = error = None
         try:
             if next_in_line is not None:
@@ -268,9 +275,9 @@ class ConnectionPool:
             self.release(connection)
 
     def _next(self) -> tuple[Job, int] | None:
-        with self._lock:
-            while line := self._urgent or self._patient:
-                job, epoch = line.popleft()
-                if job.is_waiting(epoch):
-                    return job, epoch
+        """Take who is next out of the line; call it with the lock."""
+        while line := self._urgent or self._patient:
+            job, epoch = line.popleft()
+            if job.is_waiting(epoch):
+                return job, epoch
         return None
