@@ -550,6 +550,21 @@ def test_local_path(local, monkeypatch):
     assert (result.exit_code, "tinkex local fetch" in result.stderr) == (1, True)
 
 
+@pytest.mark.parametrize("line", ["local fetch", "local path", "sample x --local", "models --local", "doctor --local"])
+def test_local_without_its_extra(local, monkeypatch, line):
+    """Without the extra of the local model every command that needs it says what to install."""
+    module = importlib.import_module("tinkex.local")
+
+    def lacks_a_package(*_, **__):
+        raise ModuleNotFoundError("No module named 'platformdirs'", name="platformdirs")
+
+    monkeypatch.setattr(module, "find_model", lacks_a_package)
+    monkeypatch.setattr(module, "fetch_model", lacks_a_package)
+    result = run(*line.split())
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "platformdirs, which is not installed. Run: pip install 'tinkex[local]'" in result.stderr
+
+
 def test_local_serve(local, monkeypatch):
     """Serving prints the URL and goes on until it is interrupted."""
     serve = importlib.import_module("tinkex.cli.local")

@@ -13,6 +13,7 @@ import attrs
 import click
 
 import tinkex
+from tinkex._extras import extra
 from tinkex.cli._app import usage_error
 from tinkex.cli._screen import downloading, note, working
 from tinkex.errors import TinkexError
@@ -164,9 +165,9 @@ def open_service(target: Target, on_sample: Callable[[SampleReport], None] | Non
 
 def fetch_local_model() -> pathlib.Path:
     """Return where the local model's file is, downloading it on first use."""
-    import tinkex.local
+    with extra("local", "The local model"), downloading("Downloading the local model") as progress:
+        import tinkex.local
 
-    with downloading("Downloading the local model") as progress:
         return tinkex.local.fetch_model(progress=progress)
 
 

@@ -9,10 +9,13 @@ from typing import Any
 
 import click
 
-import tinkex.local
+from tinkex._extras import extra
 from tinkex.cli._connect import fetch_local_model
 from tinkex.cli._screen import note, print_text, working
 from tinkex.errors import TinkexError
+
+with extra("local", "The local model"):
+    import tinkex.local
 
 
 @click.group()
@@ -29,7 +32,8 @@ def fetch() -> None:
 @command.command()
 def path() -> None:
     """Print where the model is; fails when it is not there."""
-    found = tinkex.local.find_model()
+    with extra("local", "The local model"):
+        found = tinkex.local.find_model()
     if found is None:
         raise TinkexError("the local model is not on this machine yet. Run: tinkex local fetch")
     print_text(str(found))

@@ -7,6 +7,7 @@ import pathlib
 
 import click
 
+from tinkex._extras import extra
 from tinkex.cli._connect import Connected, Target, connected, target_options, wrong_arguments
 from tinkex.cli._prompt import Source, prompt_options
 from tinkex.cli._rows import Form, form_options
@@ -66,7 +67,8 @@ def _score(model: Connected, source: Source, topk: int, timeout: float | None) -
 
 
 def _write_page(path: pathlib.Path, prompt: list[int], response: SampleResponse, model: Connected) -> None:
-    from tinkex.report import logprobs_report
+    with extra("report", "A page"):
+        from tinkex.report import logprobs_report
 
     page = logprobs_report(
         prompt, finite(response.prompt_logprobs), model.tokenizer, alternatives=response.topk_prompt_logprobs,
