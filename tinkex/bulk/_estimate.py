@@ -46,7 +46,8 @@ class Estimate:
     cost: float | None
     """The most it may cost by the price table; None without one."""
     seconds: float | None
-    """The least it takes by the limits a minute; None where there is none."""
+    """What it takes by the limits and the speed in the price table, if all answers are as long as they may be; None
+    where there is neither."""
     problems: tuple[tuple[str, int], ...]
     """The commonest problems and how often each came."""
 
@@ -86,7 +87,7 @@ class _Findings:
         self._window_known = True
         self.invalid = self._too_long = self._sent = 0
         self._prompt_tokens = self._sampled_tokens = 0
-        self._cost = 0.0
+        self._cost = self._seconds = 0.0
         self._longest: tuple[int, RowId] | None = None
 
     def add(self, task: Task, prepared: Prepared) -> None:
@@ -97,7 +98,8 @@ class _Findings:
         one = length + (wanted.params.max_tokens or 0)
         if self._longest is None or one > self._longest[0]:
             self._longest = (one, task.row.id)
-        window = self._window or self._window_of(task.model)
+        price = self._prices and self._prices.of(task.model)
+        window = self._window or (price.context if price else None)
         self._window_known &= window is not None
         if window is not None and one > window:
             self._too_long += 1
@@ -106,29 +108,22 @@ class _Findings:
         self._prompt_tokens += length
         self._sampled_tokens += wanted.most_tokens
         if self._prices is not None:
-            self._cost += self._prices.cost(
-                task.model, prompt_tokens=length, sampled_tokens=wanted.most_tokens
-            )  # fmt: skip
+            self._cost += self._prices.cost(task.model, prompt_tokens=length, sampled_tokens=wanted.most_tokens)
+        if price and price.tokens_per_second:
+            self._seconds += wanted.most_tokens / price.tokens_per_second
 
     def estimate(self, rows: int, tasks: int, limits: Limits, tally: Tally) -> Estimate:
         """All of it."""
         tokens = self._prompt_tokens + self._sampled_tokens
-        minutes = [
-            amount / limit
-            for amount, limit in ((self._sent, limits.requests_per_minute), (tokens, limits.tokens_per_minute))
-            if limit is not None
-        ]
+        amounts = ((self._sent, limits.requests_per_minute), (tokens, limits.tokens_per_minute))
+        seconds = max([self._seconds, *(60 * amount / limit for amount, limit in amounts if limit is not None)])
         return Estimate(
             rows=rows, tasks=tasks, skipped=tally.skipped, invalid=self.invalid, too_long=self._too_long,
             window_known=self._window_known,
             prompt_tokens=self._prompt_tokens, most_sampled_tokens=self._sampled_tokens, longest=self._longest,
-            cost=None if self._prices is None else self._cost, seconds=60 * max(minutes) if minutes else None,
+            cost=None if self._prices is None else self._cost, seconds=seconds or None,
             problems=tally.commonest(),
         )  # fmt: skip
-
-    def _window_of(self, model: str) -> int | None:
-        price = None if self._prices is None else self._prices.of(model)
-        return None if price is None else price.context
 
 
 @attrs.frozen

@@ -22,6 +22,9 @@ class Price:
     """Prompt tokens that the server had already; None for the price of all others."""
     context: int | None = None
     """Most tokens of prompt and answer together, for `estimate`; None where the table does not say."""
+    tokens_per_second: float | None = None
+    """How many the model samples, for all rows in flight together, for `estimate`; None where the table does not say.
+    """
 
 
 @attrs.frozen
@@ -68,8 +71,10 @@ class Prices:
 def _price(name: str, row: Any) -> Price:
     known = [field.name for field in attrs.fields(Price)]
     if not isinstance(row, Mapping) or not set(row) <= set(known):
-        raise ValueError(f"the price of {name!r} must be a table of {', '.join(known)}, each for a million tokens")
+        raise ValueError(f"the price of {name!r} must be a table with any of {', '.join(known)}")
     for key, value in row.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
             raise ValueError(f"{key} of {name!r} must be a number of at least 0, not {value!r}")
+    if row.get("tokens_per_second") == 0:
+        raise ValueError(f"tokens_per_second of {name!r} must be more than 0")
     return Price(**row)

@@ -154,9 +154,9 @@ def tell_estimate(estimate: Estimate) -> None:
     if estimate.cost is not None:
         lines.append(f"at most about {estimate.cost:,.4f} by the price table")
     if estimate.seconds is not None:
-        lines.append(f"at least {duration(estimate.seconds)} within the limits")
+        lines.append(f"about {duration(estimate.seconds)}, if all answers are as long as they may be")
     else:
-        lines.append("how long it takes is not known: no limit is given")
+        lines.append("how long it takes is not known: say tokens_per_second in the price table, or a limit")
     lines += [f"{count:,} times: {problem}" for problem, count in estimate.problems]
     lines.append("nothing was sent")
     for line in lines:
