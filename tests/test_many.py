@@ -243,3 +243,30 @@ def test_constant_memory(run):
 
     most = max(len(living) for _ in run(range(3000), start, 10, return_exceptions=False))
     assert most <= 10
+
+
+@BOTH
+def test_a_slow_source_holds_no_result_up(run):
+    """A result that is there is yielded before more than one further item is read."""
+    read = []
+    results = run(reading(itertools.count(), read), Starter(instant=True), 100, return_exceptions=False)
+    for number in range(1, 6):
+        next(results)
+        assert len(read) <= number + 1
+    results.close()
+
+
+def test_the_window_stays_full_while_results_are_taken(start):
+    """For each result that is taken another item is begun, also where many results are waiting."""
+    results = _many.in_order(itertools.count(), start, 10, return_exceptions=False)
+    threading.Thread(target=lambda: _end_all(start, 10)).start()
+    for _ in range(10):
+        next(results)
+    assert sum(not future.done() for future in start.futures.values()) >= 9
+    results.close()
+
+
+def _end_all(start, count):
+    until(lambda: len(start.begun) >= count)
+    for item in range(count - 1, -1, -1):
+        start.finish(item)

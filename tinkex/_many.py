@@ -48,8 +48,10 @@ def in_order(
     begun = _begun(items, start, return_exceptions)
     try:
         while True:
-            while len(futures) < most and (future := next(begun, None)) is not None:
+            for future in begun:  # one for each that is yielded, and more as long as there is nothing to yield
                 futures.append(future)
+                if len(futures) >= most or futures[0].done():
+                    break
             if not futures:
                 return
             outcome = _outcome(futures[0], return_exceptions)
@@ -68,9 +70,11 @@ def as_completed(
     begun, count = _begun(items, start, return_exceptions), itertools.count()
     try:
         while True:
-            while len(numbers) < most and (future := next(begun, None)) is not None:
+            for future in begun:
                 numbers[future] = next(count)
                 future.report_to(ended)
+                if len(numbers) >= most or not ended.empty():
+                    break
             if not numbers:
                 return
             done = ended.get()
