@@ -114,20 +114,16 @@ def _print_one(sampled: Sampled, view: View) -> None:
     assert model is not None
     if view.prompt_logprobs and sampled.prompt is not None:
         ids, topk = sampled.prompt.to_ints(), response.topk_prompt_logprobs
-        _print_rows(token_rows(model.tokenizer, ids, response.prompt_logprobs, topk), view)
+        print_tokens(token_rows(model.tokenizer, ids, response.prompt_logprobs, topk), colors=view.colors)
     for number, sequence in enumerate(response.sequences, 1):
         if len(response.sequences) > 1:
             rule(f"{number} of {len(response.sequences)}")
         if view.logprobs:
-            _print_rows(_token_rows(model, sequence), view)
+            print_tokens(_token_rows(model, sequence), colors=view.colors)
         elif view.colors and sys.stdout.isatty():
             console().print(coloured(_token_rows(model, sequence)), soft_wrap=True)
         else:
             print_text(model.plain_text(sequence.tokens))
-
-
-def _print_rows(rows: Sequence[TokenRow], view: View) -> None:
-    print_tokens(rows, colors=view.colors)
 
 
 def _token_rows(model: Connected, sequence: SampledSequence) -> list[TokenRow]:
