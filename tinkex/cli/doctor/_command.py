@@ -22,6 +22,7 @@ from tinkex.cli.doctor._finding import FAILED, PASSED, Finding, Step, examined
 from tinkex.cli.doctor._network import Way
 from tinkex.cli.doctor._service import Visit, once
 from tinkex.config import ClientConfig, config_from_env
+from tinkex.credentials import COMMAND_TIMEOUT
 
 _STYLES: Final = {"ok": "green", "warning": "yellow", FAILED: "bold red", "skipped": "dim", "not used": "dim"}
 _PATIENCE: Final = 6  # a sample may take so many times as long as another step
@@ -80,8 +81,8 @@ def _examination(local: bool, seconds: float, where: dict[str, str | None]) -> I
         yield (
             config.base_url,
             [
-                Step("environment", (), seconds, _here.environment),
-                Step("key", (), seconds, lambda: _here.key(config, problem, local=local)),
+                Step("environment", (), COMMAND_TIMEOUT, _here.environment),
+                Step("key", (), COMMAND_TIMEOUT, lambda: _here.key(config, problem, local=local)),
                 Step("DNS", (), seconds, way.dns),
                 Step("TCP", ("DNS",), seconds, way.tcp),
                 Step("proxy", ("TCP",), seconds, way.proxy),
