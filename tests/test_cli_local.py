@@ -52,6 +52,7 @@ def test_on_a_terminal():
         os.close(leader)
     assert process.returncode == 0
     assert b"4 tokens in " in shown
+    assert b"first token after " in shown
 
 
 def test_serve_until_interrupted():

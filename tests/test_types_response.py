@@ -171,6 +171,17 @@ def test_text():
     assert SampledSequence([97, 98]).text(Letters()) == "ab"
 
 
+def test_text_without_special_tokens():
+    """Options go to the tokenizer's decode."""
+
+    class Marked:
+        def decode(self, tokens, *, skip_special_tokens=False):
+            return "".join("" if token == 0 and skip_special_tokens else chr(token or 36) for token in tokens)
+
+    sequence = SampledSequence([97, 98, 0])
+    assert (sequence.text(Marked()), sequence.text(Marked(), skip_special_tokens=True)) == ("ab$", "ab")
+
+
 def test_reprs_are_short():
     """Reprs show the beginning of long columns."""
     sequence = SampledSequence(list(range(10_000)), [-1.0] * 10_000, sequence_id="s")

@@ -90,9 +90,14 @@ class SampledSequence:
         """Number of tokens."""
         return len(self._tokens)
 
-    def text(self, tokenizer: TextDecoder) -> str:
-        """Return the tokens as text."""
-        return tokenizer.decode(self.tokens)
+    def text(self, tokenizer: TextDecoder, **options: Any) -> str:
+        """Return the tokens as text.
+
+        *options* are those of the tokenizer's `decode`: `skip_special_tokens=True` leaves out the token that ended a
+        chat model's answer.
+        """
+        decode: Any = tokenizer.decode
+        return str(decode(self.tokens, **options))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the sequence as a JSON object; NaN becomes None, what is absent is left out."""
