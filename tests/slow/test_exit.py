@@ -31,7 +31,7 @@ def test_main_returns(server):
     """A thousand samples in flight hold the end of the interpreter up for less than a second, and say nothing."""
     ended = succeed(FLIGHT + "\n    print('main ends')", server.url)
     assert ended.seconds < _SOON
-    assert server.counts["finish"] == 1
+    server.wait_for("finish")  # it was sent before the end, and a busy server reads it after that
 
 
 def test_main_returns_where_the_server_has_gone_silent(server):
