@@ -17,7 +17,7 @@ from tinkex import testing
 from tinkex.types import SampledSequence, SampleResponse
 
 tokenizers = pytest.importorskip("tokenizers")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 WORDS = {"zero": 0, "one": 1, "two": 2, "three": 3}
 
