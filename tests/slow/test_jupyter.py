@@ -52,16 +52,16 @@ class Kernel:
         self._client.wait_for_ready(timeout=60)
 
     def begin(self, code):
-        """Send a cell and do not wait."""
+        """Send a cell, and wait until it is being run."""
         self._number = self._client.execute(code)
+        while self._next()["msg_type"] != "execute_input":
+            pass
 
     def end(self):
         """Wait for the cell: the name of its error or None, and all that it wrote or displayed."""
         written = []
         while True:
-            message = self._client.get_iopub_msg(timeout=60)
-            if message["parent_header"].get("msg_id") != self._number:
-                continue
+            message = self._next()
             content = message["content"]
             if message["msg_type"] == "stream":
                 written.append(content["text"])
@@ -69,8 +69,14 @@ class Kernel:
                 written.append(content["data"]["text/plain"])
             elif message["msg_type"] == "status" and content["execution_state"] == "idle":
                 break
-        reply = self._client.get_shell_msg(timeout=60)["content"]
-        return reply.get("ename"), "".join(written)
+        return self._next(self._client.get_shell_msg)["content"].get("ename"), "".join(written)
+
+    def _next(self, get=None):
+        """The next message about this cell; late answers to others, such as a ping, are skipped."""
+        get = get or self._client.get_iopub_msg
+        while (message := get(timeout=60))["parent_header"].get("msg_id") != self._number:
+            pass
+        return message
 
     def run(self, code):
         """Run a cell that must end well: what it wrote or displayed."""
