@@ -19,6 +19,7 @@ from tinkex._threads import ElasticPool, WorkerPool
 from tinkex._waiter import Waiter
 from tinkex.config import ClientConfig
 from tinkex.future import ClientFuture
+from tinkex.testing._tls import make_certificates
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -106,10 +107,10 @@ def start():
     """Starts a peer and the parts that talk to it; ends both."""
     with contextlib.ExitStack() as stack:
 
-        def begin(answers, **settings):
+        def begin(answers, scheme="http", **settings):
             peer = Peer(answers)
             stack.callback(peer.close)
-            parts = Parts(peer.url, **settings)
+            parts = Parts(peer.url.replace("http:", f"{scheme}:"), **settings)
             stack.callback(parts.stop)
             return peer, parts
 
@@ -152,6 +153,28 @@ def test_a_connection_is_used_again(start):
     for number in range(5):
         assert parts.ask(b"%d" % number).result(5).body == b"%d" % number
     assert peer.connections == 1
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_what_follows_a_large_body_is_nobodys_answer(start, secure):
+    """Bytes behind a body that is received in place end the reuse of the connection: the next in line gets its own."""
+    certificates = make_certificates("127.0.0.1") if secure else None
+
+    def forge(connection, number):
+        if certificates is not None:
+            connection = certificates.context.wrap_socket(connection, server_side=True)
+        with connection:
+            read_request(connection)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + bytes(100_000) + OK)
+            connection.recv(1)
+
+    settings = {"verify": certificates.ca_file} if certificates is not None else {}
+    peer, parts = start(forge, most=1, scheme="https" if secure else "http", **settings)
+    futures = [parts.ask(max_body=2**20) for _ in range(3)]
+    assert [len(future.result(10).body) for future in futures] == [100_000] * 3
+    assert peer.connections == 3
+    if certificates is not None:
+        certificates.directory.cleanup()
 
 
 def test_a_large_body_goes_through_a_full_socket(start):

@@ -89,7 +89,11 @@ class Connection(Grant):
                 if reader.end():
                     return True
                 raise ConnectionResetError(f"the server closed the connection{' in mid-answer' * reader.started}")
-            if reader.feed(data) if room is None else reader.filled(count):
+            if room is None:
+                if reader.feed(data):
+                    return True
+            elif reader.filled(count):  # and what comes behind it was not read
+                reader.keep_alive &= self.is_alive()
                 return True
             if count < size and not self._secure:
                 return False  # saves the call that would say so
@@ -116,6 +120,8 @@ class Connection(Grant):
 
     def is_alive(self) -> bool:
         """Whether an idle connection can be used again: open, and nothing unasked-for in it."""
+        if getattr(self._socket, "pending", int)():  # decrypted already, which the kernel does not tell
+            return False
         if not self.readable_within(0):
             return True
         if not self._secure:
