@@ -126,6 +126,22 @@ def test_in_flight():
     assert samples.begun == [0, 1, 2, 3, 4]
 
 
+def test_raised_limit():
+    """Who stands in line goes as soon as more may be in flight, though nobody ends."""
+    samples = Samples(in_flight=1)
+    for name in range(4):
+        samples.offer(name)
+    samples.steps.run()
+    samples.submit(0)
+    assert samples.begun == [0]
+    samples.limits[0] = 3
+    samples.admission.limits_changed()
+    samples.steps.run()
+    assert samples.begun == [0, 1, 2]
+    samples.finish()
+    assert samples.begun == [0, 1, 2, 3]
+
+
 def test_submissions_at_once():
     """So many are submitted at once, and after a pause so few; more when that has worn off."""
     samples = Samples()

@@ -193,6 +193,25 @@ def test_reconfigure(service, server):
     assert service.config is after
 
 
+def test_raised_limits_hold_at_once():
+    """More in flight and more in the queue: samples that stand in line, and callers that are blocked, go on."""
+    with FakeServer() as fake, sampling(fake, max_in_flight=1, max_queued=1) as client:
+        fake.hold()
+        futures = [client.sample(PROMPT, PARAMS)]
+        fake.wait_for("asample")
+        futures.append(client.sample(PROMPT, PARAMS))
+        blocked = threading.Thread(target=lambda: futures.append(client.sample(PROMPT, PARAMS)))
+        blocked.start()
+        until(lambda: client._core.machine.admission._blocked)
+        client.service.reconfigure(max_queued=2)
+        blocked.join(10)
+        assert len(futures) == 3
+        client.service.reconfigure(max_in_flight=3)
+        until(lambda: len(fake.requests_to("asample")) == 3)
+        fake.release()
+        assert all(future.result(10) for future in futures)
+
+
 def test_no_reconfigure_is_lost(service):
     """Concurrent writers of different fields all get their way."""
 

@@ -157,6 +157,13 @@ class Admission:
             self.in_flight -= 1
         self._reissue(2)
 
+    def limits_changed(self) -> None:
+        """Look again who may go, and who has room in the queue."""
+        with self._lock:
+            self._room.notify_all()
+            more = self._limits()[0] - self.in_flight
+        self._reissue(max(0, more))
+
     def close(self) -> None:
         """Wake whoever is blocked in `reserve`, with ClientClosedError."""
         with self._lock:

@@ -84,6 +84,7 @@ class Core:
         machine = self._machine
         if machine is not None:
             machine.dialer.limit_connecting(config.connect_timeout)
+            machine.admission.limits_changed()
         return config
 
     def run(self, story: Callable[[], Story[T]], timeout: float | None, what: str) -> ClientFuture[T]:
