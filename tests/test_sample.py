@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import CancelledError, as_completed
 
 import pytest
@@ -694,6 +695,26 @@ def test_cancels_of_a_session_that_goes_on():
             until(lambda: all(future.request_id for future in futures))
         assert fake.counts["cancel_future"] == 5
         assert fake.counts["finish"] == 0
+
+
+def test_cancels_that_come_late_at_the_end(monkeypatch):
+    """The end waits for samples that are still about to say that nobody wants them."""
+    with FakeServer(dynamic_config={"sample_cancel_enabled": True}) as fake, sampling(fake) as maker:
+        fake.hold()
+        with sampling(fake, sampling_session_id=maker.sampling_session_id) as client:
+            future = client.sample(PROMPT, PARAMS)
+            until(lambda: future.request_id)
+            machine = client._core.machine
+            add, stop, stopped = machine.cancellations.add, machine.stop, threading.Event()
+
+            def add_late(request_id):
+                stopped.wait(0.3)  # in vain, if it is waited for
+                add(request_id)
+
+            monkeypatch.setattr(machine.cancellations, "add", add_late)
+            monkeypatch.setattr(machine, "stop", lambda: (stopped.set(), stop()))
+            client.service.close(cancel_pending=True)
+        assert fake.counts["cancel_future"] == 1
 
 
 def test_failed_cancel_is_only_logged(server):

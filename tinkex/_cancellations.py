@@ -58,10 +58,10 @@ class Cancellations:
             self._closed = True
         self._waiting.clear()
 
-    def drain(self, seconds: float) -> Story[None]:
-        """Let the line come to its end, for `seconds` at most."""
+    def drain(self, seconds: float, coming: Callable[[], int]) -> Story[None]:
+        """Let the line come to its end, for `seconds` at most; `coming` says how many may still get into it."""
         until = self._clock.monotonic() + seconds
-        while self._under_way and self._clock.monotonic() < until:
+        while (coming() or self._under_way) and self._clock.monotonic() < until:
             yield Sleep(self._clock.monotonic() + _LOOK_SECONDS)
 
     def _work(self) -> Story[None]:

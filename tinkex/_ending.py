@@ -96,7 +96,7 @@ def last_words(machine: Machine, reason: str, detail: str | None, seconds: float
     if machine.session.created_here:
         machine.cancellations.close()
     else:
-        yield from machine.cancellations.drain(min(seconds, CANCEL_SECONDS))
+        yield from machine.cancellations.drain(min(seconds, CANCEL_SECONDS), lambda: machine.admission.in_flight)
     yield from machine.session.finish(reason, detail, seconds)
     yield from machine.flush(min(seconds, TELEMETRY_SECONDS))
 
