@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import re
 import threading
+from collections import Counter
 
 import pytest
+import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from serving import MODEL, PARAMS, PROMPT, advance_until, make_service, result_of, sampling, until
@@ -177,6 +179,27 @@ def test_heartbeats_that_fail(server, caplog, status):
 def warnings(caplog):
     """What was logged as a warning."""
     return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_what_goes_on_whatever_an_adapter_raises(server):
+    """Heartbeats, and looks at the flags, do not end with an error that nobody expected."""
+    failures = Counter()
+
+    class Adapter(requests.adapters.HTTPAdapter):
+        def send(self, request, *arguments, **options):
+            endpoint = request.url.rpartition("/")[2]
+            failures[endpoint] += 1
+            if endpoint == "session_heartbeat" and failures[endpoint] == 1:
+                raise RuntimeError("no thread")
+            if endpoint == "dynamic_config" and failures[endpoint] == 2:
+                raise RuntimeError("no thread")
+            return super().send(request, *arguments, **options)
+
+    clock = ManualClock()
+    with sampling(server, clock=clock, adapter=Adapter()):
+        advance_until(clock, lambda: server.counts["session_heartbeat"] >= 2, step=1.0)
+        advance_until(clock, lambda: server.counts["client/dynamic_config"] >= 2, step=20.0)
+    assert failures["dynamic_config"] >= 3
 
 
 def test_heartbeats_of_a_clone():

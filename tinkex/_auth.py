@@ -19,7 +19,7 @@ from tinkex._snapshot import SnapshotCell
 from tinkex._threads import ElasticPool
 from tinkex.config import ClientConfig
 from tinkex.credentials import parse_claims, resolve_credential
-from tinkex.errors import APIResponseError, TinkexError
+from tinkex.errors import APIResponseError
 
 logger = logging.getLogger("tinkex")
 
@@ -147,7 +147,7 @@ class Auth:
             while True:
                 yield Sleep(self._clock.monotonic() + delay)
                 before = self._token
-                with contextlib.suppress(TinkexError):  # it was logged; the old token may live
+                with contextlib.suppress(Exception):  # whatever it was, the old token may live
                     yield from self.renew(exchange, None, refused=False)
                 if self._token is not before:
                     break
@@ -182,7 +182,7 @@ class Auth:
             yield from self._resolve()
             if self._exchanges:
                 yield from self._exchange(exchange)
-        except TinkexError as error:
+        except Exception as error:
             self._failed_at = self._clock.monotonic()
             logger.warning("The credential could not be renewed; the old one is used as long as it lasts: %s", error)
             raise

@@ -212,8 +212,9 @@ class Session:
                 if response.status < 300:
                     answer = decode_object(response)
                     self.flags.update(lambda flags: flags.updated(answer))  # noqa: B023 - used at once
-            except TinkexError as error:
-                logger.debug("The server's flags could not be refreshed; the last ones stay: %s", error)
+            except Exception as error:  # noqa: BLE001 - as for heartbeats
+                words = self._api.masked(str(error))
+                logger.debug("The server's flags could not be refreshed; the last ones stay: %s", words)
 
     def _begin(self) -> Story[str]:
         yield from self.started()
@@ -274,11 +275,11 @@ class Session:
                 raise self._api.error(response)
             else:
                 self.heard_at = heard_at = self._clock.monotonic()
-        except TinkexError as error:
+        except Exception as error:  # noqa: BLE001 - an adapter may raise anything, and the next one may be heard
             silence = self._clock.monotonic() - heard_at
             level = logging.WARNING if silence > _HEARTBEAT_PATIENCE else logging.DEBUG
             logger.log(level, "No heartbeat of session %s was answered for %.0f s; the server may end it: %s",
-                       shown, silence, error)  # fmt: skip
+                       shown, silence, self._api.masked(str(error)))  # fmt: skip
         return heard_at
 
     def _retrieve(self, request_id: str, config: ClientConfig) -> Story[dict[str, Any]]:
