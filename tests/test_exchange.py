@@ -328,6 +328,27 @@ def test_long_polls_take_turns(start, monkeypatch):
         poll.cancel()
 
 
+def test_a_poll_that_was_slow_to_send_takes_turns_too(start, monkeypatch):
+    """Having waited for room to write, it is as ready to end early for those in line as any other."""
+    monkeypatch.setattr("tinkex._connections._TURN_SECONDS", 0.1)
+    monkeypatch.setattr("tinkex._connections._URGENT_TURN_SECONDS", 0.1)
+    taken = threading.Event()
+
+    def answers(connection, number):
+        taken.wait(5)
+        if len(read_request(connection)) < 10:
+            connection.sendall(OK)
+        connection.recv(1)
+
+    _, parts = start(answers, most=1)
+    poll = parts.ask(bytes(10_000_000), seconds=60.0, urgent=False)
+    wait_until(lambda: parts.waiter.parked == 1)
+    taken.set()
+    assert parts.ask(b"submit", seconds=60.0).result(10).body == b"ok"
+    with pytest.raises(tinkex.APITimeoutError):
+        poll.result(5)
+
+
 def test_nobody_is_hastened_while_there_is_room(start, monkeypatch):
     """Long polls last as long as the server lets them where connections suffice."""
     monkeypatch.setattr("tinkex._connections._TURN_SECONDS", 0.0)

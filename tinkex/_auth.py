@@ -184,7 +184,8 @@ class Auth:
                 yield from self._exchange(exchange)
         except Exception as error:
             self._failed_at = self._clock.monotonic()
-            logger.warning("The credential could not be renewed; the old one is used as long as it lasts: %s", error)
+            words = self.masked(str(error))
+            logger.warning("The credential could not be renewed; the old one is used as long as it lasts: %s", words)
             raise
         finally:
             with self._lock:

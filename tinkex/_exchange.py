@@ -164,6 +164,8 @@ class Transport:
                     return False
                 raise
             data = data[sent:]
-            if not sent and (yield _Writable(connection, until)) is TIMED_OUT:
-                raise APITimeoutError("The server did not take the whole request in time.")
+            if not sent:
+                if (yield _Writable(connection, until)) is TIMED_OUT:
+                    raise APITimeoutError("The server did not take the whole request in time.")
+                connection.unpark()
         return True
