@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import gc
+import importlib
+import sys
 import threading
 import time
+import types
 import warnings
 import weakref
 from concurrent.futures import CancelledError
@@ -211,3 +214,26 @@ def test_the_end_of_the_interpreter(server, service, monkeypatch):
     with pytest.raises(tinkex.ClientClosedError):
         late.create_sampling_client(base_model="fake/model")
     service._core._machine.stop()
+
+
+def test_a_fork_waits_for_imports(tmp_path, monkeypatch):
+    """A module that another thread is importing would never be there for the child."""
+    (tmp_path / "loaded_slowly.py").write_text("from loading import begun, go\nbegun.set()\ngo.wait(10)\n")
+    loading = types.SimpleNamespace(begun=threading.Event(), go=threading.Event())
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "loading", loading)
+    monkeypatch.setattr("tinkex._core._LOADED_LATE", ("loaded_slowly", "never_loaded"))
+    threads = [
+        threading.Thread(target=call, args=arguments)
+        for call, arguments in ((importlib.import_module, ("loaded_slowly",)), (_core._about_to_fork, ()))
+    ]
+    threads[0].start()
+    assert loading.begun.wait(10)
+    threads[1].start()
+    threads[1].join(0.05)
+    assert threads[1].is_alive()
+    loading.go.set()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    del sys.modules["loaded_slowly"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 import itertools
 import logging
 import os
@@ -203,11 +204,22 @@ _exiting = threading.Event()
 _noticing = threading.Lock()  # guards `_notice_fork`; not for `reopen_all`, which comes while it is held
 
 
+_LOADED_LATE = ("tenacity", "orjson", "subprocess", "email.utils", "html")  # by our threads, with the first use
+
+
 def _exit() -> None:
     _exiting.set()
     with contextlib.suppress(KeyboardInterrupt):  # the end has begun
         farewells = [core.exit() for core in _living()]
         wait([farewell for farewell in farewells if farewell is not None], HURRIED_SECONDS)
+
+
+def _about_to_fork() -> None:
+    """Wait for imports that other threads are in: in the child those never end, and whoever needs one would hang."""
+    for name in _LOADED_LATE:
+        if name in sys.modules:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
 
 
 def _forked() -> None:
@@ -224,4 +236,4 @@ def _living() -> list[Core]:
 
 
 atexit.register(_exit)
-os.register_at_fork(after_in_child=_forked)
+os.register_at_fork(before=_about_to_fork, after_in_child=_forked)

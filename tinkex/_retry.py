@@ -31,7 +31,7 @@ def _strategies(config: RetryConfig) -> _Strategies:
 
     return _Strategies(
         wait=tenacity.wait_exponential(multiplier=config.base_delay, max=config.max_delay, exp_base=2),
-        # tenacity's own stop_after_delay reads the real clock; seconds_since_start is set from ours
+        # tenacity's own stop_after_delay reads the real clock; a sleep of less than nothing says that ours is over
         stop=lambda state: state.attempt_number >= config.max_attempts or state.upcoming_sleep < 0,
         retry=tenacity.retry_if_exception(is_transient),
     )
