@@ -110,3 +110,9 @@ def test_tables_are_native(client, tmp_path):
     """A table has no OpenAI form."""
     with pytest.raises(ValueError, match="form"):
         bulk.run([{"prompt": [1]}], tmp_path / "out.csv", client, form="openai")
+
+
+def test_a_table_in_the_order_of_the_ends(tmp_path, client):
+    """A table is made whether or not its rows are put in order."""
+    bulk.run([{"prompt": [1]}], tmp_path / "out.csv", client, max_tokens=1, in_order=False, omit=["text"])
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 2

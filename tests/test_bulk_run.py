@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import io
 import itertools
 import json
@@ -139,9 +140,10 @@ def test_bad_rows_become_error_rows(go):
     assert good == ["bom", "twice", "last"]
     failed = {row["id"]: row["error"]["message"] for row in rows if row["status"] == "error"}
     for name, words in {
-        3: "not JSON", 4: "not UTF-8", 5: "JSON object", 7: "'twice' is that of an earlier row", "none": "prompt",
+        "line 3": "not JSON", "line 4": "not UTF-8", "line 5": "JSON object",
+        "line 7": "'twice' is that of an earlier row", "none": "prompt",
         "both": "prompt and prompt_tokens", "empty": "empty", "text": "token ids", "negative": "-1",
-        "temperature": "temperature", "samples": "num_samples", 15: "id must be", "lone": "surrogate",
+        "temperature": "temperature", "samples": "num_samples", "line 15": "id must be", "lone": "surrogate",
     }.items():  # fmt: skip
         assert words in failed[name]
     assert len(rows) == len({json.dumps(row["id"]) for row in rows}) == 18
@@ -155,7 +157,37 @@ def test_long_lines(go, monkeypatch):
 
     monkeypatch.setattr(_read, "LONGEST_LINE", 1000)
     _, rows = go(b'{"id": 1, "prompt": [1]}\n{"prompt": "' + b"x" * 5000 + b'"}\n{"id": "c", "prompt": [1]}\n')
-    assert [(row["id"], row["status"]) for row in rows] == [(1, "ok"), (2, "error"), ("c", "ok")]
+    assert [(row["id"], row["status"]) for row in rows] == [(1, "ok"), ("line 2", "error"), ("c", "ok")]
+
+
+def test_a_bad_row_takes_no_id_of_a_later_one(go):
+    """Where ids count from 0, a broken line or a second row of one id spoils none of the rows behind it."""
+    lines = [json.dumps({"id": number, "prompt": [number]}) for number in range(6)]
+    broken = [*lines[:2], "{torn", lines[1], *lines[2:]]
+    _, rows = go("\n".join(broken).encode())
+    assert [row["id"] for row in rows if row["status"] == "ok"] == [0, 1, 2, 3, 4, 5]
+    assert [row["id"] for row in rows if row["status"] == "error"] == ["line 3", "line 4"]
+
+
+def test_what_json_has_no_form_for_becomes_text(go):
+    """A row may carry what JSON cannot hold, such as the bytes or decimals of a Parquet file."""
+    _, rows = go([{"id": "a", "prompt": [1], "raw": b"x", "price": decimal.Decimal("1.5"), "lone": "\ud800"}])
+    assert rows[0]["extra"] == {"raw": "b'x'", "price": "1.5", "lone": "\ud800"}
+
+
+def test_errors_have_the_form_of_their_rows(go):
+    """In a file of OpenAI's lines, rows that cannot be sampled or read are in that form as well."""
+    good = {"custom_id": "a", "url": "/v1/completions", "body": {"prompt": [1], "logprobs": 0}}
+    bad = [{**good, "custom_id": "b", "url": []}, {**good, "custom_id": "c", "body": {"prompt": [1], "suffix": "x"}}]
+    _, rows = go("\n".join([*map(json.dumps, [good, *bad]), "{torn"]).encode(), omit=["tokens"])
+    assert [row["custom_id"] for row in rows] == ["a", "b", "c", "line 4"]
+    assert [row["error"] is None for row in rows] == [True, False, False, False]
+
+
+def test_log_probabilities_of_prompts_in_the_other_form(go):
+    """What was paid for is written, also where OpenAI's form has no place for it."""
+    _, rows = go([{"prompt": "ab"}], form="openai", score=True)
+    assert rows[0]["response"]["body"]["prompt_logprobs"] == [None, -2.0]
 
 
 def test_failed_rows_are_tried_again(go, server):

@@ -66,11 +66,11 @@ def _spoiled(task: Task, problem: str) -> Task:
 
 
 def _renamed(task: Task, claims: Claims) -> Task:
-    """A task whose id is taken goes by its number, as an error."""
+    """A task whose id is taken goes by its line, as an error; not by a number, which may be the id of a later row."""
     spoiled = _spoiled(task, f"The id {task.row.id!r} is that of an earlier row.")
-    for free in (task.row.number, f"line {task.row.number}"):
-        if claims.claim(free, task.model, task.fingerprint) is not Verdict.TWICE:
-            break
+    free = f"line {task.row.number}"
+    while claims.claim(free, task.model, task.fingerprint) is Verdict.TWICE:
+        free += " again"
     return attrs.evolve(spoiled, row=attrs.evolve(spoiled.row, id=free))
 
 

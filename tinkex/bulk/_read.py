@@ -12,6 +12,8 @@ import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, Final
 
+import attrs
+
 from tinkex.bulk._rows import parse_row
 from tinkex.bulk._task import PARAMETERS, Row
 
@@ -54,6 +56,14 @@ class Source:
             yield from (self._csv(file) if self._format == "csv" else self._jsonl(file))
 
     def _jsonl(self, file: BinaryIO) -> Iterator[Row]:
+        shape = "native"
+        for row in self._lines(file):
+            if row.problem is None or row.shape != "native":
+                shape = row.shape
+            # what cannot be read is meant to be like the line before
+            yield row if row.shape == shape else attrs.evolve(row, shape=shape)
+
+    def _lines(self, file: BinaryIO) -> Iterator[Row]:
         number = 0
         while line := file.readline(LONGEST_LINE + 1):
             number += 1
@@ -62,7 +72,7 @@ class Source:
                 line = line.removeprefix(codecs.BOM_UTF8)
             if len(line) > LONGEST_LINE and not line.endswith(b"\n"):
                 self._read += _skip_line(file)
-                yield Row(number, number, problem=f"The line is longer than {LONGEST_LINE // 2**20} MiB.")
+                yield Row(number, f"line {number}", problem=f"The line is longer than {LONGEST_LINE // 2**20} MiB.")
             elif not line.isspace() and line:
                 yield _parse_line(number, line)
 
@@ -74,7 +84,7 @@ class Source:
                 try:
                     cells = next(reader, None)
                 except csv.Error as error:
-                    yield Row(number, number, problem=f"This is no CSV: {error}.")
+                    yield Row(number, f"line {number}", problem=f"This is no CSV: {error}.")
                     continue
                 if cells is None:
                     return
@@ -127,16 +137,16 @@ def _parse_line(number: int, line: bytes) -> Row:
         problem = f"The line is not JSON: {error.msg} at column {error.colno}."
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits; brackets in brackets
         problem = f"The line cannot be read as JSON: {error}."
-    return Row(number, number, problem=problem)
+    return Row(number, f"line {number}", problem=problem)
 
 
 def _parse_cells(number: int, cells: dict[Any, Any]) -> Row:
     if None in cells or None in cells.values():
-        return Row(number, number, problem="The row has more or fewer cells than the first line has names.")
+        return Row(number, f"line {number}", problem="The row has more or fewer cells than the first line has names.")
     try:
         "".join(cells.values()).encode()
     except UnicodeEncodeError:
-        return Row(number, number, problem="The row is not UTF-8.")
+        return Row(number, f"line {number}", problem="The row is not UTF-8.")
     return parse_row(number, _cells_from_json({name: value for name, value in cells.items() if value != ""}))
 
 

@@ -123,16 +123,16 @@ def _timing(response: SampleResponse) -> Record | None:
 
 
 def encode_line(record: Mapping[str, Any]) -> bytes:
-    """One line of JSON. What JSON has no number for becomes null."""
+    """One line of JSON. What JSON has no number for becomes null, what else it cannot hold becomes text."""
     if _orjson is not None:
         try:
-            return _orjson.dumps(record, option=_orjson.OPT_APPEND_NEWLINE)
+            return _orjson.dumps(record, default=str, option=_orjson.OPT_APPEND_NEWLINE)
         except TypeError:  # lone surrogates, whole numbers of more than 64 bits
             pass
     try:
-        return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        return json.dumps(record, separators=(",", ":"), allow_nan=False, default=str).encode() + b"\n"
     except ValueError:
-        return json.dumps(_finite(record), separators=(",", ":")).encode() + b"\n"
+        return json.dumps(_finite(record), separators=(",", ":"), default=str).encode() + b"\n"
 
 
 def _finite(value: Any) -> Any:

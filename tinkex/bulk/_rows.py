@@ -22,18 +22,22 @@ _NEUTRAL: Final[Mapping[str, Any]] = {
 def parse_row(number: int, data: object) -> Row:
     """Read one row; what is wrong with it is noted in the row."""
     if not isinstance(data, Mapping):
-        return Row(number, number, problem=f"A row must be a JSON object, not {type(data).__name__}.")
+        return Row(number, f"line {number}", problem=f"A row must be a JSON object, not {type(data).__name__}.")
     identity = data.get("custom_id")
     if identity is None:
         identity = data.get("id")
     if identity is None:
         identity = number
     elif isinstance(identity, bool) or not isinstance(identity, str | int):
-        return Row(number, number, problem=f"id must be text or a whole number, not {type(identity).__name__}.")
+        return Row(
+            number, f"line {number}", problem=f"id must be text or a whole number, not {type(identity).__name__}."
+        )
     try:
         return _openai(number, identity, data) if "body" in data else _native(number, identity, data)
     except InvalidRowError as error:
-        return Row(number, identity, problem=error.message)
+        return Row(
+            number, identity, problem=error.message, shape=_shape(data) or "chat" if "body" in data else "native"
+        )
 
 
 def _native(number: int, identity: RowId, data: Mapping[str, Any]) -> Row:
@@ -74,9 +78,14 @@ def _model(value: object) -> str | None:
     return value
 
 
+def _shape(data: Mapping[str, Any]) -> str | None:
+    url = data.get("url")
+    return _SHAPES.get(url) if isinstance(url, str) else None
+
+
 def _openai(number: int, identity: RowId, data: Mapping[str, Any]) -> Row:
     """A line of an OpenAI batch; what its body asks for and tinkex cannot do is refused, never ignored."""
-    shape, body = _SHAPES.get(data.get("url", "")), data["body"]
+    shape, body = _shape(data), data["body"]
     if shape is None:
         raise InvalidRowError(f"url must be {' or '.join(_SHAPES)}, not {data.get('url')!r}.")
     if not isinstance(body, Mapping):

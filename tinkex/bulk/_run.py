@@ -119,8 +119,9 @@ def run(
             plan.tasks(sink), job.models, job.limits, halt=job.halt, omit=omit, timeout=timeout, tell=job.hear
         )
         job.drain(batches, sink, plan)
-        if in_order and not job.halt.is_set():
-            job.put_in_order(sink)
+        if not job.halt.is_set():
+            if in_order:
+                job.put_in_order(sink)
             if table is not None:
                 write_table(table)
         return job.summary(sink)

@@ -54,9 +54,10 @@ def _body(record: Record, shape: str, decode: Decode | None) -> Record:
             choice["message"] = {"role": "assistant", "content": sequence["text"]}
         else:
             choice["text"] = sequence["text"]
-        if decode is not None and sequence["logprobs"] is not None:
+        if decode is not None and sequence["tokens"] is not None and sequence["logprobs"] is not None:
             choice["logprobs"] = (_chat_logprobs if chat else _completion_logprobs)(sequence, decode)
         choices.append(choice)
+    prompt: Record = {name: record[name] for name in ("prompt_logprobs", "topk_prompt_logprobs") if name in record}
     return {
         "id": record["request_id"],
         "object": "chat.completion" if chat else "text_completion",
@@ -64,6 +65,7 @@ def _body(record: Record, shape: str, decode: Decode | None) -> Record:
         "model": record["model"],
         "choices": choices,
         "usage": _usage(record["usage"]),
+        **prompt,
     }
 
 
