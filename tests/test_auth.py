@@ -291,6 +291,18 @@ def test_rotation_under_load(jwt):
         assert last.key == "tml-rotated-19"
 
 
+def test_a_rotated_key_that_is_refused_does_not_go_on_as_the_old_one():
+    """After a rotation nothing is sent with the token of the key before, also where the new key gives none."""
+    with FakeServer(jwt=True) as fake, sampling(fake) as client:
+        client.sample(PROMPT, PARAMS).result(5)
+        fake.fail_next("auth/token", 403, {"detail": "unknown key"}, times=None)
+        client.service.reconfigure(api_key="tml-refused")
+        sent = fake.counts["asample"]
+        with pytest.raises(tinkex.PermissionDeniedError):
+            client.sample(PROMPT, PARAMS).result(5)
+        assert fake.counts["asample"] == sent
+
+
 def test_services_do_not_share_credentials(server):
     """Services of several threads and keys in one process keep their own tokens."""
     made = [make_service(server, api_key=f"tml-service-{n}") for n in range(4)]

@@ -129,15 +129,20 @@ class Auth:
         return not fixed and bool(os.environ.get("TINKER_CREDENTIAL_CMD"))
 
     def renew(self, exchange: Exchange, old: str | None, *, refused: bool) -> Story[None]:
-        """Get a new credential unless another job has replaced `old`; a live one survives a failure."""
+        """Get a new credential unless another job has replaced `old`; a live one of the same key survives a failure."""
         future = self._begin_renewal(exchange, old)
         if future is None:
             return
         done = yield Outcome(future)
         error = done.exception()
         if error is not None:
-            token = self._token
-            if token is None or (refused and token[1].text == old) or self._clock.monotonic() >= token[1].ends_at:
+            token, found = self._token, self._found
+            if (
+                token is None
+                or (refused and token[1].text == old)
+                or self._clock.monotonic() >= token[1].ends_at
+                or (found is not None and found[0] is not None and found[1] != token[0])  # of a key that was replaced
+            ):
                 raise copy.copy(error)
 
     def keep_fresh(self, exchange: Exchange) -> Story[None]:
