@@ -204,6 +204,16 @@ def test_failed_rows_are_tried_again(go, server):
     assert [(row["id"], row["status"]) for row in found] == [(number, "ok") for number in range(1, 6)]
 
 
+def test_other_weights_of_one_model_are_another_model(go, service):
+    """A client of other weights does not pass for the one before it, though both have one base model."""
+    first, second = (service.create_sampling_client(model_path=f"tinker://run/weights/{name}") for name in "ab")
+    for client in (first, second):
+        client.get_base_model()
+        summary, rows = go([{"id": 1, "prompt": [1]}], models=client)
+        assert (summary.done, summary.skipped) == (1, 0)
+    assert {row["model"] for row in rows} == {"tinker://run/weights/a", "tinker://run/weights/b"}
+
+
 def test_changed_parameters(go, server):
     """Other parameters for a row that is there already are noticed: stop, keep or redo."""
     rows = [{"id": "a", "prompt": [1]}, {"id": "b", "prompt": [2]}]

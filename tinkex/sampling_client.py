@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -184,16 +184,20 @@ class SamplingClient:
         if machine is not None:
             machine.workers.put(_many.Abandoned(futures))
 
+    def _described(self, timeout: float | None = None) -> Mapping[str, Any]:
+        """What the server tells of this sampler: base_model, and model_path for saved weights."""
+        told = self._core.run(
+            lambda: self._core.machine.session.sampler(self.sampling_session_id), timeout, "get_base_model"
+        )
+        return told.result()
+
     def get_base_model(self, *, timeout: float | None = None) -> str:
         """The name of the model under the weights; asks the server where this client does not know. Blocks.
 
         Raises NotFoundError or MissingFeatureError where the server does not tell.
         """
         if self._identity.base_model is None:
-            told = self._core.run(
-                lambda: self._core.machine.session.sampler(self.sampling_session_id), timeout, "get_base_model"
-            )
-            base_model = told.result().get("base_model")
+            base_model = self._described(timeout).get("base_model")
             if not isinstance(base_model, str) or not base_model:
                 raise MissingFeatureError(
                     "The server does not tell the base model of this sampler. Pass a tokenizer of your own."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -87,7 +88,7 @@ class Models:
 
     @classmethod
     def of(cls, models: Models | SamplingClient | Mapping[str, SamplingClient], tokenizer: object = None) -> Models:
-        """Take one client, or several by name. The name of a single one is its base model's, or its session's."""
+        """Take one client, called as its weights, its base model or its session; or several by name."""
         if isinstance(models, Models):
             return models
         if not isinstance(models, Mapping):
@@ -131,6 +132,10 @@ class Given:
 
 
 def _name(client: SamplingClient) -> str:
+    with contextlib.suppress(Exception):  # a server that does not tell
+        path = client._described().get("model_path")  # noqa: SLF001 - other weights of one model are another model
+        if isinstance(path, str) and path:
+            return path
     try:
         return client.get_base_model()
     except Exception:  # noqa: BLE001 - a server that does not tell
