@@ -4,6 +4,7 @@ import enum
 import json
 import pickle
 import sys
+import tracemalloc
 from typing import ClassVar
 
 import pytest
@@ -242,12 +243,39 @@ def test_what_a_template_does_wrong(template, complaint):
         "{% set ns = namespace(s='a') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
         "{% set ns = namespace(s=['a']) %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
         "{% for i in range(99999) %}{{ 'a' * 1000 }}{% endfor %}",
+        "{{ ('a' * 9999)|replace('a', 'b' * 9999) }}",
+        "{{ ('a' * 9999)|join('b' * 9999) }}",
+        "{% set ns = namespace(x=3) %}{% for i in range(20) %}{% set ns.x = ns.x * ns.x %}{% endfor %}",
+        "{{ 1|round(999999, 'ceil') }}",
     ],
 )
 def test_hostile_template(template):
     """A template gets at nothing but its data, changes none of it, and cannot fill the memory."""
     with pytest.raises(ChatTemplateError, match="was stopped"):
         rendered(template)
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["('a' * 9999).replace('a', 'b' * 9999)", "('a' * 9999).join('b' * 9999)", "('\\t' * 9999).expandtabs(9999)"],
+)
+def test_texts_are_measured_before_they_are_made(call):
+    """What would be too long is not made first and refused then."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ChatTemplateError, match="was stopped"):
+            rendered("{{ " + call + " }}")
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_texts_are_put_together_as_ever():
+    """Measuring changes nothing of what a template writes."""
+    template = (
+        "{{ ['a', 1]|join('-') }} {{ '-'.join('ab') }} {{ 'aa'|replace('a', 'b', 1) }} {{ 'aa'.replace('a', 'b', 1) }}"
+    )
+    assert rendered(template + " {{ 2.6|round }} {{ 7 * 6 }} {{ 'a\tb'.expandtabs(2) }}") == "a-1 a-b ba ba 3.0 42 a b"
 
 
 class Hurried:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import Any, Final
 
 import jinja2.ext
+import jinja2.filters
 import jinja2.nodes
 import jinja2.parser
 import jinja2.sandbox
@@ -27,6 +28,7 @@ from tinkex._clock import SYSTEM_CLOCK, Clock
 LONGEST_TEXT: Final = 20_000_000  # characters
 _SECONDS: Final = 10.0
 _LARGEST_EXPONENT: Final = 64
+_MOST_BITS: Final = 10_000  # of a number
 _WIDE_FORMAT: Final = re.compile(r"%[^a-zA-Z%]*(\*|\d{5})")
 
 __all__ = ["RefusedError", "Sandbox", "SecurityError", "TemplateSyntaxError", "limited", "limited_time"]
@@ -127,6 +129,7 @@ class Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
     def __init__(self) -> None:
         super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols, _Generation])
         self.filters |= {name: _bounded(self.filters[name]) for name in ("batch", "center", "indent", "slice")}
+        self.filters |= {"join": _join, "replace": _replace, "round": _round}
         self.filters |= {"format": _format, "tojson": _tojson, "_looped": _looped, "_joined": _joined}
         self.globals |= {"raise_exception": _raise_exception, "strftime_now": _strftime_now, "dict": _Dict()}
         self.globals["namespace"] = _Namespace
@@ -138,7 +141,9 @@ class Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
     def call(*arguments: Any, **named: Any) -> Any:
         check_time()
-        if isinstance(getattr(arguments[2], "__self__", None), str):
+        text = getattr(arguments[2], "__self__", None)
+        if isinstance(text, str):
+            arguments = (*arguments[:3], *_measured(text, arguments[2].__name__, arguments[3:]))
             for argument in arguments[3:]:
                 if isinstance(argument, int):  # the width of a text to fill up, for example
                     check_length(argument)
@@ -152,6 +157,8 @@ class Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
         if operator == "**" and not (abs(left) < 2**32 and abs(right) <= _LARGEST_EXPONENT):
             raise SecurityError("it computes too large a number")
         if operator == "*":
+            if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > _MOST_BITS:
+                raise SecurityError("it computes too large a number")
             for text, times in ((left, right), (right, left)):
                 if isinstance(text, Sized) and isinstance(times, int):
                     check_length(len(text) * times)
@@ -160,6 +167,17 @@ class Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
         if operator == "%" and isinstance(left, str):
             check_format(left)
         return super().call_binop(context, operator, left, right)
+
+
+def _measured(text: str, method: str, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Keep a method of a text from making one of any size; returns what to call it with."""
+    if method == "replace" and len(arguments) > 1:
+        _replace(text, arguments[0], arguments[1], 0)
+    if method == "expandtabs":
+        check_length(
+            len(text) + text.count("\t") * max((size for size in arguments if isinstance(size, int)), default=8)
+        )
+    return (_joinable(text, arguments[0]),) if method == "join" and len(arguments) == 1 else arguments
 
 
 def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -173,6 +191,34 @@ def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*arguments, **named)
 
     return call
+
+
+@jinja2.pass_eval_context
+def _join(context: Any, value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> Any:
+    joined: str = jinja2.filters.do_join(context, _joinable(str(d), value), d, attribute)
+    return joined
+
+
+def _joinable(between: str, items: Iterable[Any]) -> list[Any]:
+    """The items of a text that is put together, which is of a sensible length."""
+    found, length = [], 0
+    for item in items:
+        length += len(between) + (len(item) if isinstance(item, str) else 1)
+        check_length(length)
+        found.append(item)
+    return found
+
+
+def _replace(text: Any, old: Any, new: Any, count: int | None = None) -> str:
+    text, old, new = str(text), str(old), str(new)
+    check_length(len(text) + text.count(old) * max(0, len(new) - len(old)))
+    return text.replace(old, new, -1 if count is None else count)
+
+
+def _round(value: Any, precision: int = 0, method: str = "common") -> float:
+    if abs(precision) > _LARGEST_EXPONENT:
+        raise SecurityError("it computes too large a number")
+    return jinja2.filters.do_round(value, precision, method)  # type: ignore[arg-type]  # it checks that itself
 
 
 def _format(text: Any, *values: Any, **named: Any) -> str:
