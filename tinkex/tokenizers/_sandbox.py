@@ -212,7 +212,7 @@ def _joinable(between: str, items: Iterable[Any]) -> list[Any]:
 def _replace(text: Any, old: Any, new: Any, count: int | None = None) -> str:
     text, old, new = str(text), str(old), str(new)
     check_length(len(text) + text.count(old) * max(0, len(new) - len(old)))
-    return text.replace(old, new, -1 if count is None else count)
+    return str(text.replace(old, new, -1 if count is None else count))
 
 
 def _round(value: Any, precision: int = 0, method: str = "common") -> float:
