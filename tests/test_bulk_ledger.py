@@ -106,6 +106,15 @@ def test_put_in_order(path):
     assert [file.name for file in path.parent.iterdir()] == ["out.jsonl"]
 
 
+def test_what_a_cut_off_rewrite_left_is_cleared(path):
+    """A run that was killed while it rewrote the file leaves nothing behind once the next one has rewritten it."""
+    path.write_bytes(line("a") + line("b", status="error"))
+    path.with_name(".out.jsonl.new").write_bytes(line("a") * 1000)
+    with Ledger(path):
+        assert ids(path) == ["a"]
+    assert [file.name for file in path.parent.iterdir()] == ["out.jsonl"]
+
+
 def test_nothing_to_do_changes_nothing(path):
     """A file that is complete and in order is left alone."""
     path.write_bytes(line("a") + line("b"))

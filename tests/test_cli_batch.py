@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 
@@ -160,3 +161,13 @@ def test_other_outputs_are_left_alone(run, tmp_path):
     result, rows = run([{"prompt": "one"}])
     assert (result.exit_code, rows) == (1, [{"precious": 1}])
     assert "does not hold results" in result.stderr
+
+
+def test_how_to_go_on(monkeypatch):
+    """The way to go on can be typed as it stands; where no file holds the results, nothing is promised."""
+    from tinkex.cli._batch_interrupt import how_to_go_on
+
+    monkeypatch.setattr("sys.argv", ["tinkex", "batch", "run", "my rows.jsonl", "-o", "it's.jsonl"])
+    told = how_to_go_on(results_here=False).splitlines()[-1]
+    assert shlex.split(told) == ["tinkex", "batch", "run", "my rows.jsonl", "-o", "it's.jsonl"]
+    assert "kept" not in how_to_go_on(results_here=True)

@@ -75,7 +75,7 @@ class LockedFile:
 
         Returns where they begin now, and the size.
         """
-        new = self._path.with_name(f".{self._path.name}.{os.getpid()}.new")
+        new = self._path.with_name(f".{self._path.name}.new")  # one name: what a sudden end leaves is written over
         places, position = array.array("q"), 0
         fd = os.open(new, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         try:

@@ -44,6 +44,8 @@ def interrupts(halt: threading.Event) -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def resume_command() -> str:
-    """What to type to go on: the same again."""
-    return shlex.join(["tinkex", *sys.argv[1:]])
+def how_to_go_on(*, results_here: bool) -> str:
+    """What to do after an interruption: type the same again, or begin anew where no file holds the results."""
+    if results_here:
+        return "no file holds the results, so the same command begins anew. With -o PATH it could go on."
+    return "what is finished is kept. To go on:\n  " + shlex.join(["tinkex", *sys.argv[1:]])

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import click
 
 from tinkex.cli._app import usage_error
-from tinkex.cli._batch_interrupt import interrupts, resume_command
+from tinkex.cli._batch_interrupt import how_to_go_on, interrupts
 from tinkex.cli._batch_models import offline_models, online_models
 from tinkex.cli._batch_progress import shown, tell_estimate, tell_summary
 from tinkex.cli._connect import Target, open_service, target_options, wrong_arguments
@@ -106,7 +106,7 @@ def command(
     if summary is not None:
         tell_summary(summary)
     if interrupted.is_set():
-        click.echo(f"tinkex: interrupted; what is finished is kept. To go on:\n  {resume_command()}", err=True)
+        click.echo(f"tinkex: interrupted; {how_to_go_on(results_here=output == '-')}", err=True)
         return 130
     return 1 if summary is None or summary.failed or summary.interrupted else 0
 
