@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 from attrs import evolve
 
@@ -119,9 +121,14 @@ def test_what_was_not_asked_for_may_come():
     assert finished(answer(prompt_logprobs=[-1.0, -2.0])).prompt_logprobs == [None, -1.0, -2.0]
     assert finished(answer(prompt_logprobs=[-1.0] * 9)).prompt_logprobs == [-1.0] * 9
     assert finished(answer(prompt_logprobs=[])).prompt_logprobs is None
-    targets, alternatives = floats((9, 9)), PromptAltTokens(floats((1, 1)), floats((1, 1)))
-    done = finished(answer(target_prompt_logprobs=targets, prompt_alt_tokens=alternatives))
-    assert (done.target_prompt_logprobs, done.prompt_alt_tokens) == (targets, alternatives)
+
+
+def test_tensors_that_were_not_asked_for():
+    """They are left out: a shape that nothing was asked for could promise more than memory holds."""
+    vast = TensorData([-1.0, -2.0], "float32", (2, 2**31), [0, 1, 2], [0, 2])
+    hollow = TensorData([], "int64", (2**31, 0))
+    done = finished(answer(target_prompt_logprobs=vast, prompt_alt_tokens=PromptAltTokens(hollow, hollow)))
+    assert (done.target_prompt_logprobs, done.prompt_alt_tokens) == (None, None)
 
 
 def test_a_prompt_with_pictures_is_not_aligned():
@@ -170,3 +177,9 @@ def test_alternatives_have_their_shape():
             finished(answer(prompt_alt_tokens=wrong), prompt_alt_tokens_k=1)
     prompt = ModelInput([PICTURE])
     assert finished(answer(prompt_alt_tokens=right), prompt, prompt_alt_tokens_k=1).prompt_alt_tokens == right
+
+
+def test_numbers_beyond_float32():
+    """They become infinite in an array, without a warning of NumPy's."""
+    done = finished(answer(prompt_logprobs=[-1e300] * 3))
+    assert done.prompt_logprobs_np.tolist()[1:] == [-math.inf] * 2

@@ -10,6 +10,7 @@ from __future__ import annotations
 import pathlib
 import sys
 import tempfile
+import warnings
 
 import atheris
 
@@ -20,6 +21,7 @@ with atheris.instrument_imports(include=["tinkex"]):
 def main() -> None:
     """Fuzz the target that the command line names."""
     name, *options = sys.argv[1:]
+    warnings.simplefilter("error")
     target = TARGETS[name]
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)

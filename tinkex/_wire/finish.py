@@ -135,7 +135,7 @@ def _check_last_n(values: Sequence[object], request: SampleRequest, length: int 
 def _targets(response: SampleResponse, request: SampleRequest) -> TensorData | None:
     asked, came = request.target_prompt_logprobs, response.target_prompt_logprobs
     if asked is None:
-        return came
+        return None  # nobody knows what its shape should be: a sparse one may promise any number of columns
     if came is None:
         raise _missing("target_prompt_logprobs")
     if _layout(came) != ("float32", *_layout(asked)[1:]):
@@ -150,10 +150,10 @@ def _layout(tensor: TensorData) -> tuple[object, ...]:
 def _alternatives(response: SampleResponse, request: SampleRequest, length: int | None) -> PromptAltTokens | None:
     k, came = request.prompt_alt_tokens_k, response.prompt_alt_tokens
     if not k:
-        return came
+        return None
     if came is None:
         raise _missing("prompt_alt_tokens_k")
-    shape = came.tokens.shape if length is None else (length - 1, k)
+    shape = (came.tokens.shape[0] if length is None and came.tokens.shape else (length or 1) - 1, k)
     if _layout(came.tokens) != ("int64", shape, None, None) or _layout(came.logprobs) != ("float32", shape, None, None):
         raise APIResponseError("The server's prompt_alt_tokens have another shape than was asked for.")
     return came

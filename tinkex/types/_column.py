@@ -52,9 +52,10 @@ class Column:
         import numpy as np
 
         raw = self._raw
-        if raw is None:
-            return np.array(self._list, dtype=dtype)
-        return np.frombuffer(raw, _NUMPY_DTYPES[raw.format]).astype(dtype, copy=False)
+        with np.errstate(over="ignore"):  # 1e300 is inf in float32, and no news
+            if raw is None:
+                return np.array(self._list, dtype=dtype)
+            return np.frombuffer(raw, _NUMPY_DTYPES[raw.format]).astype(dtype, copy=False)
 
     def __len__(self) -> int:
         raw = self._raw
