@@ -139,9 +139,11 @@ def last_minute(caplog):
     clock = real_clock()
     with FakeServer(jwt=True, jwt_lifetime=200.0) as fake, sampling(fake, clock=clock) as client:
         fake.fail_next("auth/token", 403, {"detail": "not now"})
-        clock.advance(111.0)
-        until(lambda: "not now" in caplog.text)
-        clock.advance(34.0)
+        begun = clock.monotonic()
+        clock.advance(90.0)
+        advance_until(clock, lambda: "not now" in caplog.text, step=0.05)  # after 90 to 110 s
+        assert client.sample(PROMPT, PARAMS).result(5)  # by then the failure has been noted
+        clock.advance(begun + 145.0 - clock.monotonic())
         yield client, fake, clock, fake.requests_to("create_session")[0].key
 
 

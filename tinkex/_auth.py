@@ -184,13 +184,19 @@ class Auth:
 
     def _renew(self, exchange: Exchange, mine: tuple[str | None, Future[None]]) -> Story[None]:
         try:
+            yield from self._renewal(exchange, mine)
+        except Exception as error:
+            words = self.masked(str(error))
+            logger.warning("The credential could not be renewed; the old one is used as long as it lasts: %s", words)
+            raise
+
+    def _renewal(self, exchange: Exchange, mine: tuple[str | None, Future[None]]) -> Story[None]:
+        try:
             yield from self._resolve()
             if self._exchanges:
                 yield from self._exchange(exchange)
-        except Exception as error:
+        except Exception:
             self._failed_at = self._clock.monotonic()
-            words = self.masked(str(error))
-            logger.warning("The credential could not be renewed; the old one is used as long as it lasts: %s", words)
             raise
         finally:
             with self._lock:

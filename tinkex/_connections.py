@@ -209,7 +209,7 @@ class ConnectionPool:
             self.open += count
             self._opening += count
             full = count < wanted
-            later = count < line and not full and not self._growing
+            later = count < line and not full and not self._growing and self._settling > 0.0
             self._growing |= later
         if full:
             self._hasten(line)
