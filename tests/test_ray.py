@@ -11,7 +11,7 @@ from serving import KEY, MODEL, sampling
 
 from tinkex import bulk
 from tinkex.bulk import Limits, Models, Row, Task
-from tinkex.ray import RayEngine, Sampling, _opened, map_batches
+from tinkex.ray import RayEngine, Sampling, _opened, _useful, map_batches
 from tinkex.testing import FakeServer, expected_tokens
 
 
@@ -50,6 +50,15 @@ def test_calls_share_one_flow(models, server):
         server.release()
         for numbers, future in zip(calls, futures, strict=True):
             assert tokens(future.result(20)) == [expected_tokens([number], max_tokens=4) for number in numbers]
+
+
+@pytest.mark.parametrize("most", [1, 3, 4, 100, None])
+def test_actors_keep_the_limit_together(most):
+    """No limit is exceeded by having more actors than it has places."""
+    limits = Limits(max_in_flight=most)
+    actors = _useful(8, limits)
+    assert 1 <= actors <= 8
+    assert actors * limits.share(actors).max_in_flight <= (most or 1000)
 
 
 def test_a_flow_that_breaks_tells_every_call(models, monkeypatch):

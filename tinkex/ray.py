@@ -65,7 +65,7 @@ class RayEngine:
         most = limits.max_in_flight or _MOST_IN_FLIGHT
         while not halt.is_set() and (chunk := list(itertools.islice(tasks, _CHUNK))):
             left = len(chunk)
-            shipped = (_opened(models, chunk), limits.share(self.actors), tuple(omit), timeout)
+            shipped = (_opened(models, chunk), limits.share(_useful(self.actors, limits)), tuple(omit), timeout)
             for batch in itertools.chain([[]], self._sample(chunk, shipped, limits)):
                 left -= len(batch)
                 if tell is not None:
@@ -87,7 +87,7 @@ class RayEngine:
         items = [{"index": task.index, "task": pickle.dumps(task)} for task in chunk]
         source = ray.data.from_items(items, override_num_blocks=math.ceil(len(chunk) / size))
         source.context.enable_progress_bars = False  # the run shows its own
-        return _on_actors(source, _Tasks, shipped, self.actors, size, limits, self.resources)
+        return _on_actors(source, _Tasks, shipped, _useful(self.actors, limits), size, limits, self.resources)
 
 
 def map_batches(
@@ -131,6 +131,7 @@ def map_batches(
         if name not in PARAMETERS:
             raise TypeError(f"map_batches() got an unexpected argument {name!r}")
     limits = limits or Limits()
+    actors = _useful(actors, limits)
     shipped = (Models.of(models, tokenizer), limits.share(actors), tuple(omit), timeout, parameters)
     reserved = {"num_cpus": 0.5} if resources is None else resources
     return _on_actors(dataset, _Rows, shipped, actors, batch_size, limits, reserved, batch_format="pyarrow")
@@ -154,6 +155,11 @@ def start() -> None:
         import ray.data  # it sets this level when it is imported
 
         logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def _useful(actors: int, limits: Limits) -> int:
+    """No more actors than rows may be in flight: each has at least one."""
+    return min(actors, limits.max_in_flight or actors)
 
 
 def _on_actors(
