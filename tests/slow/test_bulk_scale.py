@@ -30,7 +30,7 @@ def test_a_million_items_in_constant_memory(run):
     results = run(iter(range(1_000_000)), start, 1000, return_exceptions=False)
     blocks = [sys.getallocatedblocks() for number, _ in enumerate(results) if number % 50_000 == 5000]
     assert len(blocks) == 20
-    assert max(blocks) - blocks[0] < 50_000
+    assert max(blocks) - blocks[0] < 300_000  # keeping them would take millions
 
 
 def test_two_hundred_thousand_rows_in_200_mb(tmp_path):
