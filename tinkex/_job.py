@@ -200,6 +200,7 @@ class Job:
             if self._running:  # still inside `arm`: the worker takes the value as it returns
                 return True
             self._running = True
+        self._jobs.waiter.lapsed += 1
         self._jobs.workers.put(self)
         return True
 

@@ -162,7 +162,7 @@ class Waiter:
         self._parked: dict[int, tuple[Waiting, int]] = {}
         self._times: deque[Timer] = deque()
         self._heap: list[Timer] = []
-        self.lapsed = 0  # timers that lost their purpose since such were last thrown out, roughly: counted unlocked
+        self.lapsed = 0  # waits that ended since lapsed timers were last thrown out, about: counted unlocked
         self._numbers = itertools.count()
         self._sleeps_until = _AWAKE
         self._stopping = False
