@@ -45,7 +45,7 @@ class Column:
         return made
 
     def _made(self, raw: Numbers) -> list[Any]:
-        return raw.tolist()
+        return _listed(raw)
 
     def numpy(self, dtype: str) -> Any:
         """Return the numbers as a NumPy array; no copy where the format is already *dtype*."""
@@ -87,7 +87,7 @@ class OptionalColumn(Column):
     __slots__ = ()
 
     def _made(self, raw: Numbers) -> list[Any]:
-        values: list[Any] = raw.tolist()
+        values = _listed(raw)
         if values and math.isnan(values[0]):
             values[0] = None
         # One NaN makes the sum NaN, and a sum is ten times as fast as a look at each.
@@ -103,6 +103,12 @@ class OptionalColumn(Column):
         numbers = array(raw.format, [math.nan])
         numbers.frombytes(raw.tobytes())
         return OptionalColumn(memoryview(numbers))
+
+
+def _listed(raw: Numbers) -> list[Any]:
+    numbers = array(raw.format)  # makes a list of a copy in less time than a view takes
+    numbers.frombytes(raw.cast("B"))
+    return numbers.tolist()
 
 
 def _unpickled(kind: type[Column], raw: bytes, format: str) -> Column:
