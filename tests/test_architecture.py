@@ -16,7 +16,7 @@ PACKAGE = ROOT / "tinkex"
 
 # From the bottom up: a module imports only what stands in a lower line, or its own package.
 LAYERS = (
-    ("_arguments", "_clock", "_fields", "_handle", "_http", "_locks", "_text", "_version"),
+    ("_arguments", "_clock", "_fields", "_handle", "_http", "_locks", "_text", "_version", "_work_queue"),
     ("_snapshot", "_threads", "errors"),
     ("_extras", "_process", "config"),
     ("_dialer", "_retry", "_waiter", "credentials", "queue_state", "telemetry", "tokenizers", "web"),

@@ -7,7 +7,6 @@ takes as long as the slowest call they are in; ours never hold an exit up.
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from tinkex._locks import new_lock
+from tinkex._work_queue import WorkQueue
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,20 +46,19 @@ class _Call:
 
 
 class WorkerPool(ThreadPoolExecutor):
-    """A ThreadPoolExecutor whose daemon threads start at once, together, and whose queue takes no lock.
+    """A ThreadPoolExecutor whose daemon threads start at once, together, and whose queue waits for no lock.
 
-    `put` is one append to a C queue: the standard `submit` starts threads on the caller's time and holds
-    a process-wide lock while it does.
+    The standard `submit` starts threads on the caller's time and holds a process-wide lock while it does.
     """
 
     def __init__(self, workers: int, name: str) -> None:
         super().__init__(max_workers=workers, thread_name_prefix=name)
-        self._items: queue.SimpleQueue[Runnable | None] = queue.SimpleQueue()
+        self._items: WorkQueue[Runnable | None] = WorkQueue()
         self._started: list[threading.Thread] = []
         self._ending = False
         self.count = workers
         self.put: Callable[[Runnable], None] = self._items.put
-        self.waiting = self._items.qsize
+        self.waiting = self._items.__len__
 
     def start(self) -> None:
         """Start every worker, or as many as the system allows; call it once, off the caller's thread."""
@@ -101,8 +100,10 @@ def _drop(item: Runnable) -> None:
     """Nobody would run it."""
 
 
-def _work(items: queue.SimpleQueue[Runnable | None]) -> None:
-    while (item := items.get()) is not None:
+def _work(items: WorkQueue[Runnable | None]) -> None:
+    bed = threading.Lock()
+    bed.acquire()
+    while (item := items.take(bed)) is not None:
         try:
             item.run()
         except BaseException:

@@ -1,0 +1,147 @@
+"""The workers' queue: nothing is lost or left behind, and who worked last works next."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stepping import until
+
+from tinkex._work_queue import WorkQueue
+
+
+@pytest.fixture
+def hasty():
+    """Threads that take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.fixture
+def items():
+    """An empty queue."""
+    return WorkQueue()
+
+
+def locked():
+    """A bed."""
+    bed = threading.Lock()
+    bed.acquire()
+    return bed
+
+
+def start(items, work):
+    """A thread that calls `work` with every item until it takes None."""
+
+    def run():
+        bed = locked()
+        while (item := items.take(bed)) is not None:
+            work(item)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+def asleep(items, count):
+    """Wait until so many threads have lain down."""
+    until(lambda: len(items._idle) == count and all(bed.locked() for bed in items._idle))
+
+
+def end(items, threads):
+    """Have them all end; a thread that was left asleep fails the test."""
+    for _ in threads:
+        items.put(None)
+    for thread in threads:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in threads)
+    assert items._idle == []
+
+
+def test_first_in_first_out(items):
+    """One thread takes items in the order in which they came."""
+    for number in range(5):
+        items.put(number)
+    assert len(items) == 5
+    bed = locked()
+    assert [items.take(bed) for _ in range(5)] == list(range(5))
+    assert len(items) == 0
+
+
+def test_who_worked_last_works_next(items):
+    """One thing after the other is all done by one thread: the one that lay down last."""
+    done, threads = queue.SimpleQueue(), []
+    for number in range(3):
+        threads.append(start(items, lambda _: done.put(threading.current_thread())))
+        asleep(items, number + 1)
+    for _ in range(20):
+        items.put("work")
+        assert done.get(timeout=10) is threads[-1]
+        asleep(items, 3)
+    end(items, threads)
+
+
+def test_as_many_as_there_are_work_at_once(items):
+    """Items that come together wake one thread after the other, until all have one."""
+    together = threading.Barrier(4)
+    threads = [start(items, lambda _: together.wait(10)) for _ in range(3)]
+    asleep(items, 3)
+    for _ in range(3):
+        items.put("work")
+    together.wait(10)
+    end(items, threads)
+
+
+def test_a_busy_thread_is_not_waited_for(items):
+    """An item that comes while the last to lie down is at work goes to one that sleeps."""
+    gate, done = threading.Event(), queue.SimpleQueue()
+    threads = [start(items, lambda work: work()) for _ in range(2)]
+    asleep(items, 2)
+    items.put(lambda: gate.wait(10))
+    asleep(items, 1)
+    items.put(lambda: done.put("done"))
+    assert done.get(timeout=10) == "done"
+    gate.set()
+    end(items, threads)
+
+
+def test_woken_without_need(items):
+    """A thread that is woken and finds nothing sleeps on, and still takes what comes."""
+    done = queue.SimpleQueue()
+    thread = start(items, done.put)
+    for number in range(50):
+        asleep(items, 1)
+        items._wake()
+        items.put(number)
+        assert done.get(timeout=10) == number
+    end(items, [thread])
+
+
+@pytest.mark.usefixtures("hasty")
+@settings(max_examples=25, deadline=None)
+@given(takers=st.integers(1, 6), putters=st.integers(1, 4), count=st.integers(1, 400), pause=st.integers(1, 50))
+def test_nothing_is_left_behind(takers, putters, count, pause):
+    """However puts and takes fall together, every item is taken once, without any further put to help."""
+    items, done = WorkQueue(), queue.SimpleQueue()
+    threads = [start(items, done.put) for _ in range(takers)]
+
+    def put(first):
+        for number in range(first, first + count):
+            items.put(number)
+            if number % pause == 0:
+                until(lambda: len(items) == 0)  # so that threads lie down in between
+
+    putting = [threading.Thread(target=put, args=(number * count,), daemon=True) for number in range(putters)]
+    for thread in putting:
+        thread.start()
+    assert sorted(done.get(timeout=10) for _ in range(putters * count)) == list(range(putters * count))
+    for thread in putting:
+        thread.join(10)
+    asleep(items, takers)
+    end(items, threads)
