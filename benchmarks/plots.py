@@ -63,7 +63,7 @@ def main() -> None:
         figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
         if draw(cases, axes):
             axes.grid(visible=True, which="major", alpha=0.3)
-            axes.legend(fontsize="small", loc="center right" if draw is cost else "lower right")
+            figure.legend(fontsize="small", loc="outside upper center", ncols=3)  # wherever the lines run
             figure.savefig(results / f"{draw.__name__}.svg", metadata={"Date": None})
             figure.savefig(results / f"{draw.__name__}.png", dpi=120)
 
