@@ -45,5 +45,5 @@ if __name__ == "__main__":
     app = web.Application()
     app.cleanup_ctx.append(sampling)
     app.add_routes([web.post("/complete", complete), web.get("/healthz", healthz)])
-    # At the end aiohttp waits so long for each that has connected, also for one whose request it did not read any more.
+    # How long aiohttp waits at the end for whoever is connected, also where it no longer reads what they send.
     web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), handler_cancellation=True, shutdown_timeout=5.0)
