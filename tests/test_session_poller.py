@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from serving import PARAMS, PROMPT, advance_until, all_done, result_of, sampling, until
 
@@ -45,7 +47,7 @@ def acks(server):
 def test_few_samples_poll_on_their_own(server):
     """While no more samples wait than there are workers, there is no session poll."""
     with sampling(server) as client:
-        futures = begin(client, server, 3)
+        futures = begin(client, server, 2)
         assert server.counts["retrieve_futures"] == 0
         server.release()
         check(futures)
@@ -68,10 +70,10 @@ def test_many_samples_wait_together(server):
         futures = begin(client, server, 40)
         server.wait_for("retrieve_futures")
         own = server.counts["retrieve_future"]
-        assert own == 3
+        assert own == 2
         server.release()
         check(futures)
-        together = [future.request_id for future in futures[3:]]
+        together = [future.request_id for future in futures[2:]]
         until(lambda: set(acks(server)) >= set(together))
         fetches = [r.json for r in server.requests_to("retrieve_future") if r.json["request_id"] in together]
         assert sorted(fetch["request_id"] for fetch in fetches) == sorted(together)
@@ -119,7 +121,7 @@ def test_idle_poller_sends_nothing(server):
         server.wait_for("retrieve_futures")
         server.release()
         advance_until(clock, lambda: all(future.done() for future in futures), step=0.05)
-        advance_until(clock, lambda: len(set(acks(server))) >= 3, step=0.05)
+        advance_until(clock, lambda: len(set(acks(server))) >= 4, step=0.05)
         polls = server.counts["retrieve_futures"]
         for _ in range(10):
             clock.advance(1.0)
@@ -130,7 +132,7 @@ def test_idle_poller_sends_nothing(server):
 def test_failed_samples(server):
     """A sample that failed at the server fails, with the server's words, and is acknowledged too."""
     with sampling(server) as client:
-        futures = begin(client, server, 3)
+        futures = begin(client, server, 2)
         server.fail_samples("bad luck")
         futures.append(client.sample(PROMPT, PARAMS))
         until(lambda: futures[-1].phase == "waiting")
@@ -139,7 +141,7 @@ def test_failed_samples(server):
         with pytest.raises(tinkex.RequestFailedError, match="bad luck"):
             futures[-1].result(5)
         until(lambda: futures[-1].request_id in acks(server))
-        check(futures[:3])
+        check(futures[:2])
 
 
 @pytest.mark.parametrize(
@@ -217,7 +219,7 @@ def test_cancelled_sample_is_not_acknowledged(server):
         assert futures[-1].cancel()
         server.release()
         check(futures[:-1])
-        until(lambda: len(set(acks(server))) == 4)
+        until(lambda: len(set(acks(server))) == 5)
         assert futures[-1].request_id not in acks(server)
 
 
@@ -228,6 +230,19 @@ def test_impatient_samples(server):
         server.fault("retrieve_futures", "hang", times=None)
         begin(client, server, 4)
         server.wait_for("retrieve_futures")
-        assert server.counts["retrieve_future"] == 3
-        clock.advance(301.0)
+        assert server.counts["retrieve_future"] == 2
+        advance_until(clock, lambda: server.counts["retrieve_futures"] >= 3, step=1.0)
+        assert server.counts["retrieve_future"] == 2
+        clock.advance(300.0)
+        advance_until(clock, lambda: server.counts["retrieve_future"] == 4, step=1.0)
+
+
+def test_poller_that_is_ended(server, monkeypatch):
+    """Whatever ends the poller, also what is no Exception, its samples poll on their own."""
+    with sampling(server) as client:
+        poller = client._sampler.poller
+        monkeypatch.setattr(poller, "_ask", lambda *_, **__: sys.exit("enough"))
+        futures = begin(client, server, 4)
         server.wait_for("retrieve_future", 4)
+        server.release()
+        check(futures)

@@ -99,7 +99,6 @@ class Machine:
         self._announcer = Announcer(observers, self.callbacks, clock)
         self.retries = RetryLog(clock, lambda: config.current.queue_log_interval)
         self._counters = Counters()
-        self._waiting: set[object] = set()
         self._billing_since: float | None = None
         self._billing_last = float("-inf")
         self._flushing = False
@@ -219,11 +218,7 @@ class Machine:
 
     def poll_together(self) -> bool:
         """Whether the session poller is offered and pays: it slows a lone sample, and is the cheapest way for many."""
-        return len(self._waiting) > self.workers.count and self.session.flags.current.sample_use_retrieve_futures
-
-    def waits_for_answer(self, story: object, *, begins: bool) -> None:
-        """Count who waits for the server."""
-        (self._waiting.add if begins else self._waiting.discard)(story)
+        return self.admission.in_flight > self.workers.count and self.session.flags.current.sample_use_retrieve_futures
 
     def forget(self, request_id: str) -> None:
         """Tell the server that nobody wants a result any more, where it lets us."""

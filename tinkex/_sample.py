@@ -14,6 +14,7 @@ from tinkex import _wire
 from tinkex._admission import Again, Slot
 from tinkex._api import ASAMPLE, RETRIEVE_FUTURE, retry_after
 from tinkex._budget import Reserve
+from tinkex._clock import SYSTEM_CLOCK
 from tinkex._http import Response
 from tinkex._job import Interrupted, Sleep, Story
 from tinkex._promise import Expired, Polled, Promise, result_of
@@ -35,6 +36,7 @@ from tinkex.queue_state import QueueState, QueueStateObserver
 from tinkex.types import SampleRequest, SampleResponse, Timing
 
 _NO_RETRY = RetryConfig(max_attempts=1)
+_UNSPENT = RetryBudget(_NO_RETRY, SYSTEM_CLOCK)  # that of every sample up to its first failure: most need none
 _LEAST_RESERVED = 131_072  # so that no more than a few hundred stand in line for a connection, requests in hand
 _UNKNOWN_GRACE = 10.0  # a promise may be unknown for so long after it was made
 _MOST_DOUBTFUL = 3  # polls answered by something that may be a proxy
@@ -46,7 +48,7 @@ class SampleStory:
 
     __slots__ = (
         "_around", "_config", "_doubtful", "_fetching_since", "_observers", "_owner", "_polls", "_quick", "_retry",
-        "future", "request", "risked", "sampler", "started_at",
+        "_retry_config", "future", "request", "risked", "sampler", "started_at",
     )  # fmt: skip
 
     def __init__(
@@ -59,50 +61,52 @@ class SampleStory:
         self.request = request
         self.future = future
         self._observers = observers
-        self._retry = RetryBudget(_NO_RETRY if around.no_retries else retry, around.clock)
+        self._retry_config = _NO_RETRY if around.no_retries else retry
+        self._retry = _UNSPENT
         self._owner = owner  # a sample keeps alive the client it was asked of
         self.started_at = around.clock.monotonic()
         self.risked = False  # whether something was sent that the server may have acted on without a word to us
 
     def tell(self, slot: Slot | None) -> Story[SampleResponse]:
         """Live it; `slot` is the right to submit that comes with the place in flight."""
-        around = self._around
-        admitted_at = around.clock.monotonic()
+        admitted_at = self._around.clock.monotonic()
         try:
             while True:
                 promise = yield from self._submit(slot)
                 slot = None
                 try:
                     response = yield from self._await_answer(promise)
-                    break
+                    return self._finished(response, promise, admitted_at)
                 except Expired as expired:
                     yield from self._back_off(expired.error, attempt=True, retry=True)
-            now = around.clock.monotonic()
-            timing = Timing(
-                queued=admitted_at - self.started_at,
-                submit=promise.made_at - admitted_at,
-                wait=self._fetching_since - promise.made_at,
-                fetch=now - self._fetching_since,
-            )
-            response = _wire.finish_response(
-                response,
-                self.request,
-                request_id=promise.request_id or None,
-                sequence_ids=promise.sequence_ids,
-                timing=timing,
-            )
-            around.ended(response, None)
-            return response
         except BaseException as error:
             if isinstance(error, APIError):
-                complete(around.api.cleaned(error), self.future, risked=self.risked)
-            around.ended(None, None if isinstance(error, Interrupted) else error)
+                complete(self._around.api.cleaned(error), self.future, risked=self.risked)
+            self._around.ended(None, None if isinstance(error, Interrupted) else error)
             raise
         finally:
-            self.future.phase = "done"
-            around.admission.ended()
-            if around.clock.monotonic() >= around.admission.paused_until:  # else it is others that still wait
-                self._announce(QueueState.ACTIVE, None)
+            self._leave()
+
+    def _finished(self, response: SampleResponse, promise: Promise, admitted_at: float) -> SampleResponse:
+        now = self._around.clock.monotonic()
+        timing = Timing(
+            queued=admitted_at - self.started_at,
+            submit=promise.made_at - admitted_at,
+            wait=self._fetching_since - promise.made_at,
+            fetch=now - self._fetching_since,
+        )
+        response = _wire.finish_response(
+            response, self.request, promise.request_id or None, promise.sequence_ids, timing
+        )
+        self._around.ended(response, None)
+        return response
+
+    def _leave(self) -> None:
+        around = self._around
+        self.future.phase = "done"
+        around.admission.ended()
+        if around.clock.monotonic() >= around.admission.paused_until:  # else it is others that still wait
+            self._announce(QueueState.ACTIVE, None)
 
     # --- submit -------------------------------------------------------------------------------------------------------
 
@@ -203,9 +207,8 @@ class SampleStory:
         self._polls = self._doubtful = self._quick = 0
         self.future.phase = "waiting"
         poller = self.sampler.poller if around.poll_together() else None
-        around.waits_for_answer(self, begins=True)
         try:
-            told: Any = None if poller is None else (yield poller.completion(promise.request_id))
+            told: Any = None if poller is None else (yield poller.completion(promise.request_id, promise.made_at))
             if not isinstance(told, Completion) or told.size is None:
                 answer = yield from self._poll_until_ready(promise, whole=False)
                 if isinstance(answer, _wire.Finished):
@@ -217,7 +220,6 @@ class SampleStory:
             around.forget(promise.request_id)
             raise
         finally:
-            around.waits_for_answer(self, begins=False)
             if poller is not None:
                 poller.fetched(promise.request_id)
 
@@ -235,47 +237,50 @@ class SampleStory:
             reserved.give_back()
 
     def _poll_until_ready(self, promise: Promise, *, whole: bool) -> Story[_wire.Finished | _wire.MetadataOnly]:
+        """Ask until there is the result or, unless it must be `whole` and where it is large, its size."""
+        around, config = self._around, self._config
+        answer: Polled | None
         while True:
-            asked_at = self._around.clock.monotonic()
-            answer = yield from self._poll(promise, whole=whole)
+            asked_at = around.clock.monotonic()
+            asks_size = not whole and not around.api.knows_no_metadata
+            self._polls += 1
+            try:  # what is sent is made on the way into the call: thousands wait in it
+                response = yield from around.api.call(
+                    RETRIEVE_FUTURE,
+                    promise.question(asks_size=asks_size),
+                    config,
+                    seconds=config.poll_timeout,
+                    extra=promise.poll_lines(self._polls),
+                    urgent=whole,
+                )
+            except APITimeoutError:  # how some servers' long polls end
+                answer = _wire.Pending()
+            except APIConnectionError as error:
+                yield from self._back_off(error, attempt=False)
+                continue
+            else:
+                answer = self._answer(response) or (yield from self._not_answered(response, promise, asks_size))
             if isinstance(answer, _wire.Pending):
                 yield from self._not_yet(answer, asked_at)
             elif answer is not None:
                 return answer
 
-    def _poll(self, promise: Promise, *, whole: bool) -> Story[Polled | None]:
-        """Ask once, for the result or, where it is large, its size; None: ask again, any pause is over."""
-        around, config = self._around, self._config
-        asks_size = not whole and not around.api.knows_no_metadata
-        self._polls += 1
-        try:  # what is sent is made on the way into the call: thousands wait in it
-            response = yield from around.api.call(
-                RETRIEVE_FUTURE,
-                promise.question(asks_size=asks_size),
-                config,
-                seconds=config.poll_timeout,
-                extra=promise.poll_lines(self._polls),
-                urgent=whole,
-            )
-        except APITimeoutError:  # how some servers' long polls end
-            return _wire.Pending()
-        except APIConnectionError as error:
-            yield from self._back_off(error, attempt=False)
-            return None
+    def _answer(self, response: Response) -> Polled | None:
+        """What a poll found; None where its status says otherwise."""
         self._heard(response)
         if not 200 <= response.status < 300:
-            if asks_size and response.status == 422 and b"allow_metadata_only" in response.body:
-                around.api.knows_no_metadata = True
-                return None
-            return (yield from self._not_answered(response, promise))
+            return None
         self._retry.recovered()
         self._doubtful = 0
         answer = _wire.decode_answer(response.headers.get("content-type", ""), response.body)
         return answer if isinstance(answer, _wire.Pending | _wire.MetadataOnly) else _wire.Finished(result_of(answer))
 
-    def _not_answered(self, response: Response, promise: Promise) -> Story[Polled | None]:
-        """What a poll's status other than 2xx means."""
+    def _not_answered(self, response: Response, promise: Promise, asked_size: bool) -> Story[Polled | None]:
+        """What a poll's status other than 2xx means; None: ask again, any pause is over."""
         around, status = self._around, response.status
+        if asked_size and status == 422 and b"allow_metadata_only" in response.body:
+            around.api.knows_no_metadata = True
+            return None
         words = _wire.decode_error_body(response.headers.get("content-type", ""), response.body)
         if status == 408:
             self._retry.recovered()
@@ -314,6 +319,8 @@ class SampleStory:
 
     def _back_off(self, error: Exception, *, attempt: bool, retry: bool | None = None) -> Story[None]:
         """Wait before going on after `error`, or raise it."""
+        if self._retry is _UNSPENT:
+            self._retry = RetryBudget(self._retry_config, self._around.clock)
         delay = self._retry.delay(error, attempt=attempt, retry=retry)
         phase, self.future.phase = self.future.phase, "retrying"
         self._note_failure(error, delay, phase)

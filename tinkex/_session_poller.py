@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 from tinkex import _wire
 from tinkex._api import RETRIEVE_FUTURES, Api, decode_object
 from tinkex._clock import Clock
-from tinkex._job import Job, Jobs, Sleep, Story
+from tinkex._job import Interrupted, Job, Jobs, Sleep, Story
 from tinkex._locks import new_lock
 from tinkex._text import about
 from tinkex.config import ClientConfig
@@ -38,22 +39,31 @@ class Completion(NamedTuple):
 _UNKNOWN = Completion(None)
 
 
+class _Waiter(NamedTuple):
+    """Who waits for the end of one request, and since when."""
+
+    job: Job
+    epoch: int
+    since: float
+
+
 class Completed:
     """A wait until the server says that a request has ended; yields `Completion`.
 
-    It has no size, or is TIMED_OUT, where the one who waits should look for itself.
+    It has no size where the one who waits should look for itself.
     """
 
-    __slots__ = ("_poller", "_request_id", "until")
+    __slots__ = ("_poller", "_request_id", "_since", "until")
 
-    def __init__(self, poller: SessionPoller, request_id: str, until: float) -> None:
+    def __init__(self, poller: SessionPoller, request_id: str, since: float) -> None:
         self._poller = poller
         self._request_id = request_id
-        self.until = until
+        self._since = since
+        self.until = float("inf")  # the poller looks after it: timers for thousands would be half of what they hold
 
     def arm(self, job: Job, epoch: int) -> None:
         """Register with the poller, which may know already."""
-        self._poller.register(self._request_id, job, epoch)
+        self._poller.register(self._request_id, _Waiter(job, epoch, self._since))
 
 
 class SessionPoller:
@@ -71,7 +81,7 @@ class SessionPoller:
         self._config = config
         self._target = target
         self._lock = new_lock()  # guards all below
-        self._waiters: dict[str, tuple[Job, int]] = {}
+        self._waiters: dict[str, _Waiter] = {}  # about in the order in which they began to wait
         self._unclaimed: OrderedDict[str, Completion] = OrderedDict()  # told before anybody asked
         self._told: set[str] = set()  # requests known to have ended whose results are being fetched
         self._fetched: set[str] = set()  # results the server need not keep
@@ -80,23 +90,23 @@ class SessionPoller:
         self._cursor = 0
         self._dead_until = float("-inf")
 
-    def completion(self, request_id: str) -> Completed:
-        """A wait for one request to end; see `Completed`."""
-        return Completed(self, request_id, self._clock.monotonic() + _PATIENCE_SECONDS)
+    def completion(self, request_id: str, since: float) -> Completed:
+        """A wait for one request, made at `since`, to end; see `Completed`."""
+        return Completed(self, request_id, since)
 
-    def register(self, request_id: str, job: Job, epoch: int) -> None:
+    def register(self, request_id: str, waiter: _Waiter) -> None:
         """See `Completed`."""
         dead = self._clock.monotonic() < self._dead_until
         with self._lock:
             known = _UNKNOWN if dead else self._unclaimed.pop(request_id, None)
             if known is None:
-                self._waiters[request_id] = (job, epoch)
+                self._waiters[request_id] = waiter
             elif not dead:
                 self._told.add(request_id)
             start = known is None and not self._running
             self._running = self._running or start
         if known is not None:
-            job.wake(epoch, known)
+            waiter.job.wake(waiter.epoch, known)
         if start:
             self._jobs.start(self._poll, Future())
 
@@ -115,6 +125,7 @@ class SessionPoller:
     def _poll(self) -> Story[None]:
         bad_requests = 0
         while True:
+            self._let_go_of_old()
             with self._lock:
                 waiting = bool(self._waiters)
                 acks = sorted(self._fetched)
@@ -126,17 +137,29 @@ class SessionPoller:
                     yield Sleep(self._clock.monotonic() + _GATHER_SECONDS)
                 yield from self._ask(acks, wait=waiting)
                 bad_requests, self.last_failure = 0, None
-            except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for a poller that is not there
+            except (Interrupted, GeneratorExit):  # which all jobs are, together
+                raise
+            except BaseException as error:  # noqa: BLE001 - whatever it is, nobody may wait for a poller that is gone
                 self.last_failure = self._api.masked(str(error))
                 bad_requests += isinstance(error, APIStatusError) and error.status == 400
                 pause = self._pause_after(error, bad_requests)
                 if pause is None:
-                    self._fail(error)
+                    self._fail()
                     return
                 if not waiting:  # it was only a courtesy
                     self._acknowledged(acks)
                     continue
                 yield Sleep(self._clock.monotonic() + pause)
+
+    def _let_go_of_old(self) -> None:
+        """Have those look for themselves who have heard nothing for too long."""
+        limit = self._clock.monotonic() - _PATIENCE_SECONDS
+        with self._lock:
+            old = list(itertools.takewhile(lambda entry: entry[1].since <= limit, self._waiters.items()))
+            for request_id, _ in old:
+                del self._waiters[request_id]
+        for _, waiter in old:
+            waiter.job.wake(waiter.epoch, _UNKNOWN)
 
     def _ask(self, acks: list[str], *, wait: bool) -> Story[None]:
         fields: dict[str, Any] = {"target": self._target, "prev_cursor": self._cursor, "retrieved_request_ids": acks}
@@ -170,19 +193,19 @@ class SessionPoller:
                     self._unclaimed[request_id] = completion
                 else:
                     self._told.add(request_id)
-                    woken.append((*waiter, completion))
+                    woken.append((waiter, completion))
             while len(self._unclaimed) > _MOST_UNCLAIMED:
                 self._unclaimed.popitem(last=False)
             self._cursor = cursor
-        for job, epoch, completion in woken:
-            job.wake(epoch, completion)
+        for waiter, completion in woken:
+            waiter.job.wake(waiter.epoch, completion)
         return news + len(woken)
 
     def _acknowledged(self, acks: list[str]) -> None:
         with self._lock:
             self._fetched.difference_update(acks)
 
-    def _pause_after(self, error: Exception, bad_requests: int) -> float | None:
+    def _pause_after(self, error: BaseException, bad_requests: int) -> float | None:
         """Seconds to the next poll; None where polling makes no sense any more."""
         if isinstance(error, APIStatusError):
             if error.status == 402:
@@ -194,7 +217,7 @@ class SessionPoller:
             return None
         return 1.0 if isinstance(error, APIConnectionError) else None
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self) -> None:
         with self._lock:
             self._running = False
             self._fetched.clear()
@@ -203,8 +226,8 @@ class SessionPoller:
         session = self._target["sampling_session_id"]
         logger.warning("The session poller ended; %d samples poll on their own: %s", len(waiters), self.last_failure,
                        extra=about(session=session, phase="waiting"))  # fmt: skip
-        for job, epoch in waiters.values():
-            job.wake(epoch, _UNKNOWN)
+        for waiter in waiters.values():
+            waiter.job.wake(waiter.epoch, _UNKNOWN)
 
 
 def _completion(entry: Any) -> tuple[str, Completion]:

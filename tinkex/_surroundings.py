@@ -42,9 +42,6 @@ class Surroundings(Protocol):
     def poll_together(self) -> bool:
         """Whether to wait through the session poller: the server has one, and it pays."""
 
-    def waits_for_answer(self, story: object, *, begins: bool) -> None:
-        """Count who waits for the server."""
-
     def forget(self, request_id: str) -> None:
         """Tell the server that nobody wants the result any more."""
 

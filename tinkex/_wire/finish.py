@@ -28,7 +28,6 @@ Scores = TypeVar("Scores", Column, TopkLogprobs)
 def finish_response(
     response: SampleResponse,
     request: SampleRequest,
-    *,
     request_id: str | None = None,
     sequence_ids: Sequence[str] | None = None,
     timing: Timing | None = None,
