@@ -84,7 +84,7 @@ class Parts:
         job = Job(
             self.jobs,
             lambda: self.transport.exchange(
-                (head,), body, seconds=seconds, max_body=max_body, pace=Pace(), urgent=urgent
+                head, b"", body, seconds=seconds, max_body=max_body, pace=Pace(), urgent=urgent
             ),
             future,
         )

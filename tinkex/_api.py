@@ -75,7 +75,7 @@ class Api:
         self.last_failure = ""  # of any call that must succeed, in words
         self.reached = False  # whether the server has ever answered
         self.knows_no_metadata = False  # the server refuses `allow_metadata_only`
-        self._heads: dict[tuple[str, str, int], tuple[Mapping[str, str], bytes]] = {}
+        self._heads: dict[tuple[str, str, int], tuple[Mapping[str, str], str | None, bytes]] = {}
 
     def call(
         self,
@@ -92,15 +92,18 @@ class Api:
 
         Raises APIConnectionError, APITimeoutError, APIResponseError, CredentialError.
         """
-        head = self._head(endpoint, config, seconds)  # shared by many calls, most of which wait for long
         own = self._own_lines(endpoint, body, retry_count, extra)
         del extra
-        renewed = moved = False
+        renewed, line = False, b""
         while True:
             credential = yield from self._auth.credential(self._exchange_key, raw=endpoint.raw)
+            head = self._head(endpoint, config, seconds, credential)
+            if line:
+                head = line + head[head.index(b"\r\n") :]
             try:
                 response = yield from self._transport.exchange(
-                    (head, own, self._auth_head(credential)),
+                    head,
+                    own,
                     body,
                     seconds=seconds,
                     max_body=config.max_response_bytes,
@@ -112,8 +115,7 @@ class Api:
             self.reached = True
             if response.status >= 300:
                 _redact(response, credential)
-            if response.status in _REDIRECTS and not moved and (line := self._new_line(endpoint, response)):
-                moved, head = True, line + head[head.index(b"\r\n") :]
+            if response.status in _REDIRECTS and not line and (line := self._new_line(endpoint, response)):
                 continue
             may_renew = response.status == 401 and not renewed and not endpoint.raw
             if not may_renew or not self._auth.may_renew(response.headers):
@@ -195,13 +197,13 @@ class Api:
             error.should_retry = error.retryable = told == "true"
         return error
 
-    def _new_line(self, endpoint: Endpoint, response: Response) -> bytes | None:
-        """The request line for where a redirect leads; None where that is another server."""
+    def _new_line(self, endpoint: Endpoint, response: Response) -> bytes:
+        """The request line for where a redirect leads; empty where that is another server."""
         here, location = self._url, response.headers.get("location", "")
         there = urlsplit(urljoin(f"{here.geturl()}/api/v1/{endpoint.path}", location))
         target = there._replace(scheme="", netloc="", fragment="").geturl()
         if (there.scheme, there.netloc) != (here.scheme, here.netloc) or not target.isascii() or " " in target:
-            return None
+            return b""
         return f"{endpoint.method} {self._transport.dialer.target(target)} HTTP/1.1".encode()
 
     def cleaned(self, error: E) -> E:
@@ -215,12 +217,12 @@ class Api:
         """The server's words, without the credentials that it may have repeated in them."""
         return self._auth.masked(text)
 
-    def _head(self, endpoint: Endpoint, config: ClientConfig, seconds: float) -> bytes:
-        """The part of the head that is the same for every call of an endpoint under one configuration."""
+    def _head(self, endpoint: Endpoint, config: ClientConfig, seconds: float, credential: str | None) -> bytes:
+        """The part of the head that many calls share, most of which wait for long."""
         key = (endpoint.path, endpoint.accept, int(seconds * 1000))
         cached = self._heads.get(key)
-        if cached is not None and cached[0] is config.default_headers:
-            return cached[1]
+        if cached is not None and cached[0] is config.default_headers and cached[1] == credential:
+            return cached[2]
         fields = {
             "Host": self._host,
             "User-Agent": USER_AGENT,
@@ -236,12 +238,16 @@ class Api:
             fields["X-Request-Id"] = fields["X-Ray-Serve-Request-Id"] = self._key_stem
         overridden = {name.lower() for name in config.default_headers}
         kept = [(name, value) for name, value in fields.items() if name.lower() not in overridden]
-        kept += [*config.default_headers.items(), *self._transport.dialer.proxy_headers]
-        target = self._transport.dialer.target(f"{self._url.path}/api/v1/{endpoint.path}")
-        head = request_head(endpoint.method, target, kept)
+        dialer = self._transport.dialer
+        kept += [*config.default_headers.items(), *dialer.proxy_headers]
+        if dialer.authorization:
+            kept.append(("Authorization", dialer.authorization))
+        if credential is not None:
+            kept.append(("X-API-Key", credential))
+        head = request_head(endpoint.method, dialer.target(f"{self._url.path}/api/v1/{endpoint.path}"), kept)
         if len(self._heads) > 256:
             self._heads.clear()
-        self._heads[key] = (config.default_headers, head)
+        self._heads[key] = (config.default_headers, credential, head)
         return head
 
     def _own_lines(self, endpoint: Endpoint, body: bytes, retry_count: int, extra: str) -> bytes:
@@ -258,13 +264,6 @@ class Api:
             words = clean_text(self.masked(note), 500)
             logger.log(logging.ERROR if grave else logging.WARNING, "The server says: %s", words)
         return response
-
-    def _auth_head(self, credential: str | None) -> bytes:
-        other = self._transport.dialer.authorization
-        lines = f"Authorization: {other}\r\n" if other else ""
-        if credential is not None:
-            lines += f"X-API-Key: {credential}\r\n"
-        return lines.encode("latin-1")
 
 
 def is_edge_rejection(response: Response) -> bool:

@@ -109,9 +109,9 @@ class Transport:
         self._backlog = backlog  # how much there is for the workers to do
 
     def exchange(
-        self, head: tuple[bytes, ...], body: bytes, *, seconds: float, max_body: int, pace: Pace, urgent: bool = True
+        self, head: bytes, own: bytes, body: bytes, *, seconds: float, max_body: int, pace: Pace, urgent: bool = True
     ) -> Story[Response]:
-        """Send `head`, which is given in parts, and `body`; the answer, within `seconds` of the moment of sending.
+        """Send `head`, with `own` lines that no other call has, and `body`; the answer, within `seconds` of sending.
 
         Raises APIConnectionError (its `may_have_run` says whether the server can have acted on it), APITimeoutError,
         APIResponseError. A reused connection that ends without a byte of an answer is replaced once, at once.
@@ -120,9 +120,7 @@ class Transport:
             threads = self._threads if urgent else self._polling
             if not urgent and threads.crowded:
                 seconds = min(seconds, _TURN_SECONDS)  # polls take turns
-            called: Response = yield _Called(
-                threads, partial(self.dialer.call, b"".join(head), body, seconds, max_body)
-            )
+            called: Response = yield _Called(threads, partial(self.dialer.call, head + own, body, seconds, max_body))
             return called
         fresh = False
         while True:
@@ -132,7 +130,7 @@ class Transport:
             reader: ResponseReader | None = None  # made when there is something to read: thousands wait for that
             clean = sent = False
             try:
-                whole = yield from self._send(connection, memoryview(b"".join((*head, b"\r\n", body))), until)
+                whole = yield from self._send(connection, memoryview(b"".join((head, own, b"\r\n", body))), until)
                 sent = True
                 sent_at = self._clock.monotonic()
                 while reader is None or not connection.receive(reader):
