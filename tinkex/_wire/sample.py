@@ -118,13 +118,17 @@ def _targets(targets: TensorData) -> bytes:
 
 def estimate_bytes(prompt: ModelInput) -> int:
     """Return about how many bytes a prompt takes on the wire, without encoding it."""
-    return sum([_chunk_bytes(chunk) for chunk in prompt.chunks])
+    total = 0
+    for chunk in prompt.chunks:  # on the caller's thread: a call for each kind of chunk would be a tenth of its time
+        if isinstance(chunk, EncodedTextChunk):
+            total += _BYTES_PER_TOKEN * len(chunk.tokens)
+        else:
+            total += _media_bytes(chunk)
+    return total
 
 
-def _chunk_bytes(chunk: Chunk) -> int:
+def _media_bytes(chunk: ImageChunk | ImageAssetPointerChunk | DmelChunk) -> int:
     match chunk:
-        case EncodedTextChunk():
-            return _BYTES_PER_TOKEN * len(chunk.tokens)
         case ImageChunk():
             return len(chunk.data)
         case ImageAssetPointerChunk():

@@ -47,6 +47,15 @@ class ModelInput:
     """
 
     chunks: tuple[Chunk, ...] = field(converter=_chunk_tuple)
+    known_length: int | None = field(init=False, repr=False, eq=False)
+    """Number of tokens; None when a picture without `expected_tokens` is in it."""
+
+    def __attrs_post_init__(self) -> None:
+        try:
+            length = self.length
+        except ValueError:
+            length = None
+        object.__setattr__(self, "known_length", length)
 
     @classmethod
     def from_ints(cls, tokens: Iterable[int]) -> ModelInput:
@@ -146,11 +155,3 @@ class ModelInput:
             ValueError: A picture without `expected_tokens` is in it.
         """
         return sum([chunk.length for chunk in self.chunks])
-
-    @property
-    def known_length(self) -> int | None:
-        """Number of tokens; None when a picture without `expected_tokens` is in it."""
-        try:
-            return self.length
-        except ValueError:
-            return None

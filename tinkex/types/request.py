@@ -57,7 +57,7 @@ class SampleRequest:
     prompt_logprobs_last_n: int | None = None
 
     def __attrs_post_init__(self) -> None:
-        # Every sample passes here: plain comparisons first, the slower checks only where these do not settle it.
+        # Every sample passes here: what is left at its default, the least there is, needs no check.
         length = self.prompt.known_length
         if length == 0:
             raise ValueError("prompt must not be empty")
@@ -68,7 +68,7 @@ class SampleRequest:
             raise ValueError("max_tokens must be set in sampling_params: servers refuse a sample without it")
         for name, low in _COUNTS:
             value = getattr(self, name)
-            if type(value) is not int or not low <= value <= INT32_MAX:
+            if value is not low:
                 object.__setattr__(self, name, whole(name, value, low))
         flag("include_prompt_logprobs", self.include_prompt_logprobs)
         if self.prompt_logprobs_last_n is not None:
