@@ -65,10 +65,10 @@ def test_callbacks(future, end):
 
 
 def test_a_future_is_made_as_the_standard_one():
-    """A new future has exactly the state that this Python's standard class gives one, but for a smaller condition."""
+    """A new future has exactly the state that this Python's standard class gives one, but for what is smaller."""
     standard, ours = vars(concurrent.futures.Future()), vars(ClientFuture(None))
     assert {name: value for name, value in ours.items() if name != "_callbacks"} == {
-        **standard, "_condition": ours["_condition"],
+        **standard, "_condition": ours["_condition"], "_done_callbacks": (),
     }  # fmt: skip
     assert isinstance(ours["_condition"], threading.Condition)
 

@@ -73,13 +73,13 @@ class ClientFuture(Future[T]):
     _report: Callable[[Future[T]], None] | None = None
 
     def __init__(self, callbacks: ElasticPool | None) -> None:
-        # What the standard class sets, but for its condition; a test watches that it sets nothing else.
+        # What the standard class sets, but for what is smaller here; a test watches that it sets nothing else.
         self._condition = _Condition()
         self._state = "PENDING"
         self._result = None
         self._exception = None
         self._waiters: list[Any] = []
-        self._done_callbacks: list[Any] = []
+        self._done_callbacks: Any = ()
         self._callbacks = callbacks
 
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
@@ -90,12 +90,18 @@ class ClientFuture(Future[T]):
         """
         if getattr(fn, "__module__", None) != "asyncio.futures":  # those only ever wake their loop: no thread needed
             fn = _Callback(contextvars.copy_context().run, fn)
-        super().add_done_callback(fn)
+        self._listen(fn)
 
     def report_to(self, ended: queue.SimpleQueue[Future[T]]) -> None:
         """Put this future on `ended` when it ends, also if that is in a forked child; the client's own business."""
         self._report = ended.put
-        super().add_done_callback(self._report)
+        self._listen(self._report)
+
+    def _listen(self, fn: Callable[[Future[T]], object]) -> None:
+        with self._condition:
+            if not self._done_callbacks:  # made now: few futures have any
+                self._done_callbacks = []
+        super().add_done_callback(fn)
 
     def cancel(self) -> bool:
         """End the work, if it has not ended: its thread, connection and place are free at once.
