@@ -260,6 +260,7 @@ class SampleStory:
                 continue
             else:
                 answer = self._answer(response) or (yield from self._not_answered(response, promise, asks_size))
+                del response
             if isinstance(answer, _wire.Pending):
                 yield from self._not_yet(answer, asked_at)
             elif answer is not None:
