@@ -56,7 +56,7 @@ CASES = (
     ),
     Case(
         "16 x 8k tokens", "large", 20, ("cpu_ms", "p50_ms", "peak_mb"), {"count": 16, "warm": 3}, {"tokens": 8192},
-        subjects=CODEC,
+        subjects=(*CODEC, "floor"),
     ),
     Case("1000 clients", "clients", 1000, ("cpu_ms", "grown_kb"), {"warm": 5}),
     Case(

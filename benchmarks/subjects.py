@@ -6,6 +6,7 @@ import socket
 import threading
 from array import array
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 MODEL = "bench/model"
@@ -82,13 +83,13 @@ class Floor:
         return b'{"max_tokens":16}'
 
     def sample(self, client, prompt, params, count, scored) -> Future:
-        return self._pool.submit(self._sample, client, prompt, params)
+        return self._pool.submit(self._sample, client, prompt, params, count)
 
-    def _sample(self, client, prompt, params):
+    def _sample(self, client, prompt, params, count):
         tokens = str(prompt).replace(" ", "").encode()
         chunk = b'{"type":"encoded_text","tokens":%b}' % tokens
-        body = b'{"sampling_session_id":"%b","seq_id":0,"prompt":{"chunks":[%b]},"sampling_params":%b}'
-        promise = self._exchange(b"asample", body % (client, chunk, params))
+        body = b'{"sampling_session_id":"%b","seq_id":0,"prompt":{"chunks":[%b]},"sampling_params":%b,"num_samples":%d}'
+        promise = self._exchange(b"asample", body % (client, chunk, params, count))
         request = promise.partition(b'"request_id":"')[2].partition(b'"')[0]
         return _Result(self._exchange(b"retrieve_future", b'{"request_id":"%b"}' % request, b"application/x-protobuf"))
 
@@ -102,20 +103,39 @@ class Floor:
         received = own.socket.recv(65_536)
         start = received.index(b"\r\n\r\n") + 4
         length = int(received[:start].partition(b"content-length: ")[2].partition(b"\r")[0])
-        while len(received) < start + length:
-            received += own.socket.recv(65_536)
-        return received[start:]
+        received = received[start:]
+        while len(received) < length:
+            received += own.socket.recv(length - len(received))
+        return received
 
 
 class _Result:
-    """Just enough to read the one sequence of a small answer."""
+    """Just enough to read the sequences of an answer that holds nothing else."""
 
     def __init__(self, message: bytes) -> None:
-        self.sequences = [self]
-        start = message.index(b"\x12", 2) + 2
-        size = message[start - 1]
-        self.tokens = array("i", message[start : start + size]).tolist()
-        self.logprobs = array("f", message[start + size + 2 :]).tolist()
+        self.sequences = []
+        at = 0
+        while at < len(message):  # the field of a sequence; in it why it stopped, the tokens, the log-probabilities
+            at, _ = _sized(message, at)
+            start, at = _sized(message, at + 2)
+            tokens = array("i", message[start:at])
+            start, at = _sized(message, at)
+            self.sequences.append(_Sequence(tokens.tolist(), array("f", message[start:at]).tolist()))
+
+
+class _Sequence(NamedTuple):
+    tokens: list[int]
+    logprobs: list[float]
+
+
+def _sized(message: bytes, key: int) -> tuple[int, int]:
+    """Where the bytes of the field at `key` begin, and where they end."""
+    at, size, shift = key + 1, 0, 0
+    while message[at] >= 0x80:
+        size |= (message[at] & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+    start = at + 1
+    return start, start + (size | message[at] << shift)
 
 
 SUBJECTS = {"tinker": Tinker, "tinkex": Tinkex, "tinkex+fast": Tinkex, "floor": Floor}
