@@ -237,6 +237,17 @@ def test_impatient_samples(server):
         advance_until(clock, lambda: server.counts["retrieve_future"] == 4, step=1.0)
 
 
+def test_impatient_samples_of_a_patient_server(server):
+    """However long the server asks the session poller to wait, its samples look for themselves after five minutes."""
+    clock = ManualClock()
+    with sampling(server, clock=clock, poll_timeout=1000.0) as client:
+        server.script("retrieve_futures", *[Fault("status", 429, headers={"Retry-After": "7200"})] * 10)
+        begin(client, server, 4)
+        server.wait_for("retrieve_futures")
+        assert server.counts["retrieve_future"] == 2
+        advance_until(clock, lambda: server.counts["retrieve_future"] == 4, step=1.0, most=700)
+
+
 def test_poller_that_is_ended(server, monkeypatch):
     """Whatever ends the poller, also what is no Exception, its samples poll on their own."""
     with sampling(server) as client:

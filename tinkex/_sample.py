@@ -20,7 +20,6 @@ from tinkex._job import Interrupted, Sleep, Story
 from tinkex._promise import Expired, Polled, Promise, result_of
 from tinkex._retry import RetryBudget
 from tinkex._sampler import Sampler
-from tinkex._session_poller import Completion
 from tinkex._surroundings import Surroundings
 from tinkex._trouble import BILLING_PAUSE, complete, pause_of
 from tinkex.config import ClientConfig, RetryConfig
@@ -209,7 +208,7 @@ class SampleStory:
         poller = self.sampler.poller if around.poll_together() else None
         try:
             told: Any = None if poller is None else (yield poller.completion(promise.request_id, promise.made_at))
-            if not isinstance(told, Completion) or told.size is None:
+            if told is None or told.size is None:
                 answer = yield from self._poll_until_ready(promise, whole=False)
                 if isinstance(answer, _wire.Finished):
                     self._fetching_since = around.clock.monotonic()

@@ -59,7 +59,7 @@ class Completed:
         self._poller = poller
         self._request_id = request_id
         self._since = since
-        self.until = float("inf")  # the poller looks after it: timers for thousands would be half of what they hold
+        self.until = float("inf")  # the poller looks after it, for less than a timer for each would take
 
     def arm(self, job: Job, epoch: int) -> None:
         """Register with the poller, which may know already."""
@@ -213,7 +213,7 @@ class SessionPoller:
             if error.status == 400 and bad_requests <= _MOST_BAD_REQUESTS:
                 return 1.0
             if error.status in (408, 409, 429) or error.status >= 500:
-                return max(1.0, error.retry_after or 0.0)
+                return min(_PATIENCE_SECONDS, max(1.0, error.retry_after or 0.0))  # and then has a look at who waits
             return None
         return 1.0 if isinstance(error, APIConnectionError) else None
 
