@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import wait
 
 from tinkex import ClientConfig, RetryConfig, SamplingParams, ServiceClient
-from tinkex._clock import SYSTEM_CLOCK
+from tinkex._concurrency.clock import SYSTEM_CLOCK
 
 KEY = "tml-test-key-0123456789"
 MODEL = "fake/model"

@@ -7,9 +7,9 @@ import itertools
 import threading
 from collections import deque
 
-from tinkex._job import Grant, Job, Jobs
-from tinkex._threads import WorkerPool
-from tinkex._waiter import TIMED_OUT, Waiter
+from tinkex._concurrency.worker_pool import WorkerPool
+from tinkex._runtime.reactor import TIMED_OUT, Waiter
+from tinkex._runtime.task import Grant, Job, Jobs
 from tinkex.testing import ManualClock
 
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from stepping import Gate, Steps, at_once, real_jobs, until
 
-from tinkex import _admission
-from tinkex._admission import Admission, Again, Lane
-from tinkex._job import Job
-from tinkex._locks import reopen
+from tinkex._concurrency.fork_locks import reopen
+from tinkex._runtime.task import Job
+from tinkex._sampling import admission
+from tinkex._sampling.admission import Admission, Again, Lane
 from tinkex.errors import ClientClosedError, QueueFullError, SampleTimeoutError
 from tinkex.future import ClientFuture
 from tinkex.testing import ManualClock
@@ -256,7 +256,7 @@ def test_cancelled_between_ticket_and_beginning():
 
 def test_nothing_lies_in_a_long_pause(monkeypatch):
     """Samples that end in line are cleared away before they fill the memory; the others keep their order."""
-    monkeypatch.setattr(_admission, "_SWEEP_ABOVE", 10)
+    monkeypatch.setattr(admission, "_SWEEP_ABOVE", 10)
     samples = Samples()
     samples.admission.pause(1000.0, None)
     kept = [samples.offer(name) for name in range(5)]

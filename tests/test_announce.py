@@ -10,9 +10,9 @@ from functools import partial
 import pytest
 from stepping import at_once
 
-from tinkex import _announce
-from tinkex._announce import Announcer
-from tinkex._threads import ElasticPool
+from tinkex._concurrency.elastic_pool import ElasticPool
+from tinkex._service import observers
+from tinkex._service.observers import Announcer
 from tinkex.queue_state import QueueState
 from tinkex.testing import ManualClock
 
@@ -146,12 +146,12 @@ def test_without_a_thread(clock, threads):
 
 def test_bounded_memory(clock, threads, monkeypatch):
     """Sessions and words are forgotten, oldest first, before they fill the memory."""
-    monkeypatch.setattr(_announce, "_MOST_SESSIONS", 3)
+    monkeypatch.setattr(observers, "_MOST_SESSIONS", 3)
     announcer = Announcer([Observer()], threads, clock)
     for number in range(10):
         announcer.announce(f"s{number}", None, LIMITED, None, ())
     assert list(announcer._known) == ["s7", "s8", "s9"]
-    assert announcer._untold.maxlen == _announce._MOST_UNTOLD
+    assert announcer._untold.maxlen == observers._MOST_UNTOLD
     assert len(threads.work) == 1
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from serving import KEY, MODEL, PARAMS, advance_until, all_done, make_service, sampling, until
 
-from tinkex import _connections, _wire
-from tinkex._http import ResponseReader
+from tinkex import _wire
+from tinkex._transport import connection_pool
+from tinkex._transport.http11 import ResponseReader
 from tinkex._wire import encode_sample, json_bytes
 from tinkex.testing import FakeServer, ManualClock
 from tinkex.types import ModelInput, SampleRequest
@@ -85,7 +86,7 @@ def test_connections_of_samples_in_turn(server):
 
 def test_connections_of_a_burst(server, monkeypatch):
     """However many samples come at once, answers that come soon make do with two connections a worker."""
-    monkeypatch.setattr(_connections, "_SETTLING_SECONDS", 60.0)  # whatever the server here takes is soon
+    monkeypatch.setattr(connection_pool, "_SETTLING_SECONDS", 60.0)  # whatever the server here takes is soon
     with sampling(server) as client:
         client.sample(PROMPT, PARAMS).result(10)
         before = server.connections

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from stepping import Gate, Steps, at_once, real_jobs
 
-from tinkex._budget import ByteBudget, Reserve
-from tinkex._job import Job
+from tinkex._runtime.byte_semaphore import ByteBudget, Reserve
+from tinkex._runtime.task import Job
 
 
 @pytest.fixture

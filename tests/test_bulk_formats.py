@@ -10,7 +10,7 @@ import pytest
 
 import tinkex
 from tinkex import bulk
-from tinkex.bulk._read import Source
+from tinkex.bulk._input.read import Source
 from tinkex.testing import FakeServer
 
 TEXT = (

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinkex.bulk._ledger import Ledger, Verdict
-from tinkex.bulk._locked_file import OutputError
-from tinkex.bulk._record import encode_line
+from tinkex.bulk._output.ledger import Ledger, Verdict
+from tinkex.bulk._output.locked_file import OutputError
+from tinkex.bulk._output.record import encode_line
 
 MARK = "00000000000000aa"
 
@@ -154,7 +154,7 @@ def test_locked(path):
 
 def test_the_lock_ends_with_its_process(path):
     """A process that ends without a word leaves no lock behind."""
-    script = f"import os; from tinkex.bulk._ledger import Ledger; Ledger({str(path)!r}); os._exit(9)"
+    script = f"import os; from tinkex.bulk._output.ledger import Ledger; Ledger({str(path)!r}); os._exit(9)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 9
     Ledger(path).close()
 

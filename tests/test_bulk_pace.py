@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinkex.bulk._gate import Gate
-from tinkex.bulk._pace import Limits, Rate, Window
+from tinkex.bulk._limits import Gate, Limits, Rate, Window
 from tinkex.queue_state import QueueState, QueueStateChanged
 
 

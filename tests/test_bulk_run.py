@@ -153,9 +153,9 @@ def test_bad_rows_become_error_rows(go):
 
 def test_long_lines(go, monkeypatch):
     """A line longer than any row is an error row, and takes no memory of its length."""
-    from tinkex.bulk import _read
+    from tinkex.bulk._input import read
 
-    monkeypatch.setattr(_read, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(read, "LONGEST_LINE", 1000)
     _, rows = go(b'{"id": 1, "prompt": [1]}\n{"prompt": "' + b"x" * 5000 + b'"}\n{"id": "c", "prompt": [1]}\n')
     assert [(row["id"], row["status"]) for row in rows] == [(1, "ok"), ("line 2", "error"), ("c", "ok")]
 

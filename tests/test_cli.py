@@ -20,9 +20,9 @@ click = pytest.importorskip("click")
 pytest.importorskip("rich")
 CliRunner = pytest.importorskip("click.testing").CliRunner
 
-from tinkex.cli import _connect  # noqa: E402 - click has to be there first
 from tinkex.cli._app import COMMANDS, App, app  # noqa: E402
 from tinkex.cli.batch import Batch  # noqa: E402
+from tinkex.cli.options import connect  # noqa: E402 - click has to be there first
 
 KEY = "tml-a-secret-key-for-tests"
 
@@ -93,7 +93,7 @@ def fake(monkeypatch):
         service.target = target
         return service
 
-    monkeypatch.setattr(_connect, "open_service", open_service)
+    monkeypatch.setattr(connect, "open_service", open_service)
     for name in ("TINKER_BASE_URL", "TINKEX_DEBUG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TINKER_API_KEY", KEY)
@@ -473,7 +473,7 @@ def test_completion_for_an_unknown_shell():
 
 def test_version():
     """The version is the package's, for people and for programs."""
-    from tinkex._version import __version__
+    from tinkex._identity import __version__
 
     assert run("version").stdout.startswith(f"tinkex {__version__} ")
     assert json.loads(run("version", "--json").stdout)["tinkex"] == __version__
@@ -483,7 +483,7 @@ def test_help_lists_what_the_commands_say():
     """The list of commands has the first sentence of each command's own help."""
     help_text = run("--help").stdout
     for name, words in COMMANDS.items():
-        assert importlib.import_module(f"tinkex.cli.{name}").command.get_short_help_str(200) == words
+        assert app.get_command(None, name).get_short_help_str(200) == words
         assert f"  {name}" in help_text
 
 
@@ -493,11 +493,11 @@ def test_unknown_command():
 
 
 def test_every_command_module_is_listed():
-    """A module or package without an underscore is a command."""
-    folder = pathlib.Path(_connect.__file__).parent
-    names = {*COMMANDS, *(f"batch_{name}" for name in Batch.table)}
-    found = [*folder.glob("[!_]*.py"), *(file.parent for file in folder.glob("[!_]*/__init__.py"))]
-    assert {file.stem for file in found} == names
+    """Every module of `tinkex.cli.commands` is a command, and so is every package that `App` names."""
+    folder = pathlib.Path(importlib.import_module(app.package).__file__).parent
+    found = {file.stem for file in folder.glob("[!_]*.py")}
+    assert {*found, *app.packages} == {*COMMANDS}
+    assert {*Batch.table} <= {file.stem for file in (folder.parent / "batch").glob("*.py")}
 
 
 def test_logprobs_as_a_page(fake, tmp_path):
@@ -567,7 +567,7 @@ def test_local_without_its_extra(local, monkeypatch, line):
 
 def test_local_serve(local, monkeypatch):
     """Serving prints the URL and goes on until it is interrupted."""
-    serve = importlib.import_module("tinkex.cli.local")
+    serve = importlib.import_module("tinkex.cli.commands.local")
 
     def interrupt(server):
         raise KeyboardInterrupt

@@ -165,7 +165,7 @@ def test_other_outputs_are_left_alone(run, tmp_path):
 
 def test_how_to_go_on(monkeypatch):
     """The way to go on can be typed as it stands; where no file holds the results, nothing is promised."""
-    from tinkex.cli._batch_interrupt import how_to_go_on
+    from tinkex.cli.batch.interrupt import how_to_go_on
 
     monkeypatch.setattr("sys.argv", ["tinkex", "batch", "run", "my rows.jsonl", "-o", "it's.jsonl"])
     told = how_to_go_on(results_here=False).splitlines()[-1]

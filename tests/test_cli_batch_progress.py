@@ -12,7 +12,7 @@ from tinkex.bulk import FlowState, Progress
 pytest.importorskip("click")
 Console = pytest.importorskip("rich.console").Console
 
-from tinkex.cli import _batch_progress  # noqa: E402 - click has to be there first
+from tinkex.cli.batch import progress  # noqa: E402 - click has to be there first
 
 PROGRESS = Progress(
     done=1234, failed=3, skipped=20, fraction=0.5, seconds=10.0, remaining=61.0, prompt_tokens=2000,
@@ -28,8 +28,8 @@ WORDS = (
 def test_plain_lines(monkeypatch, capsys):
     """Without a terminal there is a line every ten seconds with all of it, and nothing that steers a terminal."""
     now = [100.0]
-    monkeypatch.setattr(_batch_progress.time, "monotonic", lambda: now[0])
-    with _batch_progress.shown() as show:
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with progress.shown() as show:
         for now[0] in (100.1, 109.9, 110.1, 110.2, 119.0):
             show(PROGRESS)
     (line,) = capsys.readouterr().err.splitlines()
@@ -39,7 +39,7 @@ def test_plain_lines(monkeypatch, capsys):
 
 def test_board():
     """On a terminal the same stands on a few lines under a bar."""
-    board = _batch_progress._Board()
+    board = progress._Board()
     console = Console(file=io.StringIO(), width=100)
     console.print(board)
     board.take(PROGRESS)
@@ -53,8 +53,8 @@ def test_many_updates_are_cheap(monkeypatch):
     """However often progress comes, it is drawn by the clock: taking it is one assignment."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     drawn = []
-    monkeypatch.setattr(_batch_progress._Board, "__rich__", lambda self: drawn.append(1) or "")
-    with _batch_progress.shown() as show:
+    monkeypatch.setattr(progress._Board, "__rich__", lambda self: drawn.append(1) or "")
+    with progress.shown() as show:
         for _ in range(10_000):
             show(PROGRESS)
     assert len(drawn) < 50

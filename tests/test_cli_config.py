@@ -8,7 +8,7 @@ import pytest
 
 CliRunner = pytest.importorskip("click.testing").CliRunner
 app = pytest.importorskip("tinkex.cli._app").app
-_settings = pytest.importorskip("tinkex.cli._settings")
+_settings = pytest.importorskip("tinkex.cli.options.settings")
 KEY = "tml-0123456789abcdef"
 
 

@@ -326,7 +326,7 @@ def test_failed_sample(server):
 
 def test_slow_sample(server, monkeypatch):
     """A sample that does not come is given up in time."""
-    monkeypatch.setattr("tinkex.cli.doctor._command._PATIENCE", 1)
+    monkeypatch.setattr("tinkex.cli.doctor.steps._PATIENCE", 1)
     server.hold()
     check_failure(examine(server.url, "--timeout", "1"), "sample", "1 s", "no room")
 

@@ -13,7 +13,7 @@ from tinkex.types import Checkpoint, SupportedModel, TrainingRun
 testing = pytest.importorskip("tinkex.testing")
 CliRunner = pytest.importorskip("click.testing").CliRunner
 app = pytest.importorskip("tinkex.cli._app").app
-rows = pytest.importorskip("tinkex.cli._rows")
+rows = pytest.importorskip("tinkex.cli.output.rows")
 KEY = "tml-a-secret-key-for-tests"
 STYLE = re.compile(r"\x1b\[(0|1|2)m")
 EVIL = "\x1b[31mred\x1b[0m [bold]b[/bold]\ttab\nline"

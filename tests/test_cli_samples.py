@@ -15,8 +15,8 @@ from tinkex.types import SampledSequence, SampleResponse
 tokenizers = pytest.importorskip("tokenizers")
 testing = pytest.importorskip("tinkex.testing")
 app = pytest.importorskip("tinkex.cli._app").app
-_tokens = pytest.importorskip("tinkex.cli._tokens")
-sample = pytest.importorskip("tinkex.cli.sample")
+_tokens = pytest.importorskip("tinkex.cli.output.tokens")
+sample = pytest.importorskip("tinkex.cli.commands.sample")
 KEY = "tml-a-secret-key-for-tests"
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("click")
 pytest.importorskip("rich")
 
-from tinkex.cli import _screen
+from tinkex.cli.output import screen
 
 
 @pytest.fixture
@@ -23,28 +23,28 @@ def terminal(monkeypatch, capsys):
 
 def test_text_cannot_steer_the_terminal(terminal):
     """On a terminal, control characters are shown as replaced; lines and tabs stay."""
-    _screen.print_text("a\tb\n\x1b[2J\x07")
+    screen.print_text("a\tb\n\x1b[2J\x07")
     assert terminal().out == "a\tb\n\ufffd[2J\ufffd\n"
 
 
 def test_text_goes_into_a_pipe_as_it_is(capsys):
     """A program that reads the output gets every character."""
-    _screen.print_text("\x1b[2J")
+    screen.print_text("\x1b[2J")
     assert capsys.readouterr().out == "\x1b[2J\n"
 
 
 def test_notes_are_for_people(capsys):
     """Without a terminal there are no notes and no spinner."""
-    _screen.note("fast")
-    with _screen.working("busy") as say:
+    screen.note("fast")
+    with screen.working("busy") as say:
         say("still busy")
     assert capsys.readouterr() == ("", "")
 
 
 def test_notes_and_work_on_stderr(terminal):
     """On a terminal notes and spinner go to stderr alone, words in brackets untouched by markup."""
-    _screen.note("about [red]42[/red] tokens")
-    with _screen.working("busy [bold]") as say:
+    screen.note("about [red]42[/red] tokens")
+    with screen.working("busy [bold]") as say:
         say("done [bold]")
     shown = terminal()
     assert shown.out == ""
@@ -55,35 +55,35 @@ def test_notes_and_work_on_stderr(terminal):
 def test_no_color(terminal, monkeypatch):
     """NO_COLOR keeps the spinner without colour."""
     monkeypatch.setenv("NO_COLOR", "1")
-    with _screen.working("busy"):
+    with screen.working("busy"):
         pass
     assert "\x1b[32m" not in terminal().err
 
 
 def test_rule_separates_results(terminal):
     """Results are separated by a line as wide as the terminal."""
-    _screen.rule("1 of 2")
+    screen.rule("1 of 2")
     assert terminal().out.startswith("1 of 2 ")
 
 
 def test_table_aligns_numbers(terminal):
     """A table aligns its numbers to the right and the text to the left."""
-    drawn = _screen.table("token", "text", right=1)
+    drawn = screen.table("token", "text", right=1)
     drawn.add_row("7", "a")
-    _screen.console().print(drawn)
+    screen.console().print(drawn)
     assert "    7  a" in terminal().out
 
 
 def test_download_is_shown(terminal):
     """A download shows a bar with what has come."""
-    with _screen.downloading("Downloading it") as progress:
+    with screen.downloading("Downloading it") as progress:
         progress(40_000_000, 80_000_000)
     assert "Downloading it" in terminal().err
 
 
 def test_download_that_is_not_needed_shows_nothing(capsys):
     """Nothing is said unless something is downloaded."""
-    with _screen.downloading("Downloading it"):
+    with screen.downloading("Downloading it"):
         pass
     assert capsys.readouterr() == ("", "")
 
@@ -91,6 +91,6 @@ def test_download_that_is_not_needed_shows_nothing(capsys):
 @pytest.mark.parametrize(("encoding", "written"), [("utf-8", '"é"'), ("ascii", '"\\u00e9"')])
 def test_json_fits_the_encoding(monkeypatch, capsys, encoding, written):
     """JSON is readable where the output can hold it, and escaped where it cannot."""
-    monkeypatch.setattr(_screen, "_writes_unicode", lambda _: encoding == "utf-8")
-    _screen.print_json("é")
+    monkeypatch.setattr(screen, "_writes_unicode", lambda _: encoding == "utf-8")
+    screen.print_json("é")
     assert capsys.readouterr().out == f"{written}\n"

@@ -6,11 +6,12 @@ import threading
 import pytest
 from serving import until
 
-from tinkex._connection import Connection
-from tinkex._connections import _IDLE_SECONDS, _SETTLING_SECONDS, ConnectionPool, Lease
-from tinkex._job import Job, Jobs
-from tinkex._threads import ElasticPool, WorkerPool
-from tinkex._waiter import Waiter
+from tinkex._concurrency.elastic_pool import ElasticPool
+from tinkex._concurrency.worker_pool import WorkerPool
+from tinkex._runtime.reactor import Waiter
+from tinkex._runtime.task import Job, Jobs
+from tinkex._transport.connection import Connection
+from tinkex._transport.connection_pool import _IDLE_SECONDS, _SETTLING_SECONDS, ConnectionPool, Lease
 from tinkex.errors import APIConnectionError
 from tinkex.future import ClientFuture
 from tinkex.testing import ManualClock

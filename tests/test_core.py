@@ -13,7 +13,7 @@ from concurrent.futures import CancelledError
 import pytest
 
 import tinkex
-from tinkex import _core
+from tinkex._service import lifecycle
 from tinkex.testing import FakeServer
 
 PARAMS = tinkex.SamplingParams(max_tokens=4)
@@ -201,11 +201,11 @@ def test_an_ended_future_holds_nothing_of_the_client(server):
 
 def test_the_end_of_the_interpreter(server, service, monkeypatch):
     """Everything ends with ClientClosedError, and clients made from then on refuse."""
-    monkeypatch.setattr(_core, "_exiting", threading.Event())
-    monkeypatch.setattr(_core, "_cores", weakref.WeakValueDictionary({1: service._core}))
+    monkeypatch.setattr(lifecycle, "_exiting", threading.Event())
+    monkeypatch.setattr(lifecycle, "_cores", weakref.WeakValueDictionary({1: service._core}))
     futures = held(server, service)
     began = time.monotonic()
-    _core._exit()
+    lifecycle._exit()
     assert time.monotonic() - began < 1
     for future in futures:
         with pytest.raises(tinkex.ClientClosedError):
@@ -222,10 +222,10 @@ def test_a_fork_waits_for_imports(tmp_path, monkeypatch):
     loading = types.SimpleNamespace(begun=threading.Event(), go=threading.Event())
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(sys.modules, "loading", loading)
-    monkeypatch.setattr("tinkex._core._LOADED_LATE", ("loaded_slowly", "never_loaded"))
+    monkeypatch.setattr("tinkex._service.lifecycle._LOADED_LATE", ("loaded_slowly", "never_loaded"))
     threads = [
         threading.Thread(target=call, args=arguments)
-        for call, arguments in ((importlib.import_module, ("loaded_slowly",)), (_core._about_to_fork, ()))
+        for call, arguments in ((importlib.import_module, ("loaded_slowly",)), (lifecycle._about_to_fork, ()))
     ]
     threads[0].start()
     assert loading.begun.wait(10)

@@ -16,9 +16,9 @@ from proxying import Proxy, Relay
 from urllib3.util import ssl_
 
 import tinkex
-from tinkex._dialer import make_dialer
-from tinkex._dialer.direct import DirectDialer
-from tinkex._http import request_head
+from tinkex._transport.dial import make_dialer
+from tinkex._transport.dial.direct import DirectDialer
+from tinkex._transport.http11 import request_head
 from tinkex.config import ClientConfig, config_from_env
 from tinkex.testing import FakeServer
 
@@ -328,7 +328,7 @@ class TestAdapter:
 
     def test_polls_take_turns(self, server, monkeypatch):
         """Once half of the threads are in polls the next ones are short, so that no result lies behind long ones."""
-        monkeypatch.setattr("tinkex._exchange._TURN_SECONDS", 0.2)
+        monkeypatch.setattr("tinkex._transport.exchange._TURN_SECONDS", 0.2)
         server.latency = lambda request, index: 600.0 if request.prompt.to_ints()[-1] <= 64 else 0.0
         config = ClientConfig(adapter=Counting(pool_maxsize=100), telemetry=False)
         with tinkex.ServiceClient(base_url=server.url, api_key="tml-x", config=config) as service:

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinkex import errors
-from tinkex._text import bounded_body
 from tinkex.errors import (
     APIConnectionError,
     APIError,
@@ -32,6 +31,7 @@ from tinkex.errors import (
     is_user_error,
     status_error,
 )
+from tinkex.errors._text import bounded_body
 
 KEY = "tml-0123456789abcdef"
 STATUS_CLASSES = {

@@ -9,14 +9,15 @@ import attrs
 import pytest
 
 import tinkex
-from tinkex._clock import SYSTEM_CLOCK
-from tinkex._connections import ConnectionPool
-from tinkex._dialer import make_dialer
-from tinkex._exchange import Pace, Transport
-from tinkex._http import request_head
-from tinkex._job import Job, Jobs
-from tinkex._threads import ElasticPool, WorkerPool
-from tinkex._waiter import Waiter
+from tinkex._concurrency.clock import SYSTEM_CLOCK
+from tinkex._concurrency.elastic_pool import ElasticPool
+from tinkex._concurrency.worker_pool import WorkerPool
+from tinkex._runtime.reactor import Waiter
+from tinkex._runtime.task import Job, Jobs
+from tinkex._transport.connection_pool import ConnectionPool
+from tinkex._transport.dial import make_dialer
+from tinkex._transport.exchange import Pace, Transport
+from tinkex._transport.http11 import request_head
 from tinkex.config import ClientConfig
 from tinkex.future import ClientFuture
 from tinkex.testing._tls import make_certificates
@@ -306,8 +307,8 @@ def test_cancelling_closes_the_connection_at_once(start):
 
 def test_long_polls_take_turns(start, monkeypatch):
     """Where no more connections may be opened, parked polls end early for those in line, submissions soonest."""
-    monkeypatch.setattr("tinkex._connections._TURN_SECONDS", 0.3)
-    monkeypatch.setattr("tinkex._connections._URGENT_TURN_SECONDS", 0.1)
+    monkeypatch.setattr("tinkex._transport.connection_pool._TURN_SECONDS", 0.3)
+    monkeypatch.setattr("tinkex._transport.connection_pool._URGENT_TURN_SECONDS", 0.1)
 
     def answers(connection, number):
         while read_request(connection) != b"poll":
@@ -330,8 +331,8 @@ def test_long_polls_take_turns(start, monkeypatch):
 
 def test_a_poll_that_was_slow_to_send_takes_turns_too(start, monkeypatch):
     """Having waited for room to write, it is as ready to end early for those in line as any other."""
-    monkeypatch.setattr("tinkex._connections._TURN_SECONDS", 0.1)
-    monkeypatch.setattr("tinkex._connections._URGENT_TURN_SECONDS", 0.1)
+    monkeypatch.setattr("tinkex._transport.connection_pool._TURN_SECONDS", 0.1)
+    monkeypatch.setattr("tinkex._transport.connection_pool._URGENT_TURN_SECONDS", 0.1)
     taken = threading.Event()
 
     def answers(connection, number):
@@ -351,8 +352,8 @@ def test_a_poll_that_was_slow_to_send_takes_turns_too(start, monkeypatch):
 
 def test_nobody_is_hastened_while_there_is_room(start, monkeypatch):
     """Long polls last as long as the server lets them where connections suffice."""
-    monkeypatch.setattr("tinkex._connections._TURN_SECONDS", 0.0)
-    monkeypatch.setattr("tinkex._connections._URGENT_TURN_SECONDS", 0.0)
+    monkeypatch.setattr("tinkex._transport.connection_pool._TURN_SECONDS", 0.0)
+    monkeypatch.setattr("tinkex._transport.connection_pool._URGENT_TURN_SECONDS", 0.0)
 
     def answers(connection, number):
         while read_request(connection) != b"poll":

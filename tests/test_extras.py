@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import tinkex
-from tinkex._extras import extra
+from tinkex.errors import extra
 
 ABSENT = """
 import sys

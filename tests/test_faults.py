@@ -5,7 +5,7 @@ import pytest
 
 import tinkex
 from tinkex.testing import FakeServer
-from tinkex.testing._kinds import KINDS
+from tinkex.testing._faults.kinds import KINDS
 
 PARAMS = tinkex.SamplingParams(max_tokens=4)
 SETTINGS = tinkex.ClientConfig(

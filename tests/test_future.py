@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stepping import at_once
 
-from tinkex._threads import ElasticPool
+from tinkex._concurrency.elastic_pool import ElasticPool
 from tinkex.errors import ForkedFutureError
 from tinkex.future import ClientFuture, SampleFuture
 

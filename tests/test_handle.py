@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinkex._handle import Handle
+from tinkex._service.handle import Handle
 
 TEXT = st.text(min_size=1, max_size=30)
 URL = TEXT.filter(lambda text: not text.endswith("/"))

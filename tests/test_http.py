@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinkex._http import MAX_HEAD_BYTES, HTTPFormatError, ResponseReader, request_head
+from tinkex._transport.http11 import MAX_HEAD_BYTES, HTTPFormatError, ResponseReader, request_head
 
 MOST = 5_000
 
@@ -308,8 +308,8 @@ class TestRoom:
 
     @pytest.fixture(autouse=True)
     def _small(self, monkeypatch):
-        monkeypatch.setattr("tinkex._http._LARGE_BODY", 20)
-        monkeypatch.setattr("tinkex._http._BODY_AT_ONCE", 32)
+        monkeypatch.setattr("tinkex._transport.http11._LARGE_BODY", 20)
+        monkeypatch.setattr("tinkex._transport.http11._BODY_AT_ONCE", 32)
 
     @pytest.mark.parametrize("size", [20, 32, 33, 64, 65, 1000, MOST])
     @pytest.mark.parametrize("step", [1, 7, 4096])

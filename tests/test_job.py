@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from stepping import Gate, Loan, Steps, at_once, real_jobs
 
-from tinkex._job import DEADLINE, Grant, Interrupted, Job, Outcome, Sleep
-from tinkex._waiter import TIMED_OUT, TimedOut
+from tinkex._runtime.reactor import TIMED_OUT, TimedOut
+from tinkex._runtime.task import DEADLINE, Grant, Interrupted, Job, Outcome, Sleep
 from tinkex.errors import ClientClosedError, ForkedFutureError, TinkexError
 from tinkex.future import ClientFuture
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinkex.local.draws import draw, likeliest, log_totals, random_stream
+from tinkex.local.scoring.draws import draw, likeliest, log_totals, random_stream
 from tinkex.types import SamplingParams
 
 ROWS = st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=40).map(lambda row: np.array(row, np.float32))

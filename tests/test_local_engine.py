@@ -8,11 +8,11 @@ import pytest
 from tiny_model import CONTEXT, END, TOKENS, plain_logits, write_model
 
 from tinkex._server.engine import EngineError
-from tinkex.local import runtime as runtimes
 from tinkex.local.engine import LocalEngine
 from tinkex.local.errors import LocalError
-from tinkex.local.gguf_file import read_gguf
-from tinkex.local.numpy_runtime import NumpyRuntime
+from tinkex.local.model import runtime as runtimes
+from tinkex.local.model.gguf_file import read_gguf
+from tinkex.local.model.numpy_runtime import NumpyRuntime
 from tinkex.local.report import SampleReport
 from tinkex.local.vocabulary import Vocabulary
 from tinkex.types import ImageChunk, ModelInput, SampleRequest, SamplingParams, TensorData

@@ -4,7 +4,7 @@ import pytest
 from tiny_model import CONTEXT, SIZE, TOKENS, tensors, write_model
 
 from tinkex.local.errors import LocalError
-from tinkex.local.gguf_file import read_gguf
+from tinkex.local.model.gguf_file import read_gguf
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from tinkex.local import MODEL_NAME, fetch_model, load_tokenizer
-from tinkex.local.draws import log_totals
 from tinkex.local.engine import LocalEngine
-from tinkex.local.gguf_file import read_gguf
-from tinkex.local.runtime import PIECE, load_runtime
+from tinkex.local.model.gguf_file import read_gguf
+from tinkex.local.model.runtime import PIECE, load_runtime
+from tinkex.local.scoring.draws import log_totals
 from tinkex.local.vocabulary import Vocabulary
 from tinkex.types import SampleRequest, SamplingParams
 
@@ -110,7 +110,7 @@ def test_runtimes_agree(model, tokenizer):
 @pytest.mark.skipif("ik" not in RUNTIMES, reason="the prebuilt library is not installed")
 def test_tokenizer_agrees(model, tokenizer):
     """The tokenizer cuts any text as the library's own does."""
-    from tinkex.local.ik_runtime import c_api
+    from tinkex.local.model.ik_runtime import c_api
 
     loaded = load_runtime(model, "ik").model
 

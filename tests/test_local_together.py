@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from tinkex.local.together import Together
+from tinkex.local.model.together import Together
 
 
 class Slow:

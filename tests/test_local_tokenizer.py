@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tiny_model import END, SPECIAL, TOKENS, write_model
 
 from tinkex.local.errors import LocalError
-from tinkex.local.gguf_file import read_gguf
+from tinkex.local.model.gguf_file import read_gguf
 from tinkex.local.tokenizer import load_tokenizer
 from tinkex.local.vocabulary import Vocabulary
 

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import gc
 
-from tinkex import _locks
+from tinkex._concurrency import fork_locks
 
 
 def test_reopened_together():
     """Every lock that was made here is open afterwards, whoever held it, and is the same lock."""
-    locks = [_locks.new_lock() for _ in range(3)]
+    locks = [fork_locks.new_lock() for _ in range(3)]
     for lock in locks[:2]:
         lock.acquire()
-    _locks.reopen_all()
+    fork_locks.reopen_all()
     assert [lock.acquire(blocking=False) for lock in locks] == [True, True, True]
 
 
 def test_not_kept_alive():
     """A lock goes with its owner."""
     gc.collect()
-    before = len(_locks._made)
-    lock = _locks.new_lock()
-    assert len(_locks._made) == before + 1
+    before = len(fork_locks._made)
+    lock = fork_locks.new_lock()
+    assert len(fork_locks._made) == before + 1
     del lock
     gc.collect()
-    assert len(_locks._made) <= before
+    assert len(fork_locks._made) <= before

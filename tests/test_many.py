@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stepping import at_once, until
 
-from tinkex import _many
+from tinkex._sampling import stream
 from tinkex.errors import ClientClosedError, QueueFullError
 from tinkex.future import SampleFuture
 from tinkex.types import ModelInput, SampleRequest, SamplingParams
 
-BOTH = pytest.mark.parametrize("run", [_many.in_order, _many.as_completed])
+BOTH = pytest.mark.parametrize("run", [stream.in_order, stream.as_completed])
 
 
 class Starter:
@@ -61,7 +61,7 @@ def reading(source, read):
 
 def test_in_order():
     """Results come in the order of the items."""
-    assert list(_many.in_order(range(7), Starter(instant=True), 3, return_exceptions=False)) == [
+    assert list(stream.in_order(range(7), Starter(instant=True), 3, return_exceptions=False)) == [
         0,
         10,
         20,
@@ -74,7 +74,7 @@ def test_in_order():
 
 def test_as_completed(start):
     """Pairs come as the samples end."""
-    results = _many.as_completed(range(4), start, 3, return_exceptions=False)
+    results = stream.as_completed(range(4), start, 3, return_exceptions=False)
     threading.Thread(target=lambda: _when_begun(start, 3)).start()
     assert next(results) == (2, 20)
     start.finish(0)
@@ -112,7 +112,7 @@ def test_everything_once(count, most, ordered, seed):
                 left -= 1
 
     results = []
-    run = _many.in_order if ordered else _many.as_completed
+    run = stream.in_order if ordered else stream.as_completed
     at_once(finish, lambda: results.extend(run(range(count), begin, most, return_exceptions=False)))
     expected = [item * 10 for item in range(count)]
     assert results == expected if ordered else sorted(results) == list(enumerate(expected))
@@ -153,7 +153,7 @@ def test_a_wrong_item_is_raised_in_its_turn(run, error):
     start = Starter(instant=True)
     results = run([1, 2, error, 3], start, 10, return_exceptions=False)
     found = [next(results), next(results)]
-    assert [result if run is _many.in_order else result[1] for result in found] == [10, 20]
+    assert [result if run is stream.in_order else result[1] for result in found] == [10, 20]
     with pytest.raises(type(error)):
         next(results)
     assert start.begun == [1, 2]
@@ -172,7 +172,7 @@ def test_errors_in_place(run):
         return future
 
     results = list(run(range(4), start, 2, return_exceptions=True))
-    assert results == [0, wrong, failed, 3] if run is _many.in_order else list(enumerate([0, wrong, failed, 3]))
+    assert results == [0, wrong, failed, 3] if run is stream.in_order else list(enumerate([0, wrong, failed, 3]))
 
 
 @BOTH
@@ -212,7 +212,7 @@ def test_errors_of_the_source(run, start):
 
 def test_forked_while_waiting(start):
     """In a forked child, where nothing ends any more, the consumer is not left waiting."""
-    results = _many.as_completed(range(3), start, 3, return_exceptions=True)
+    results = stream.as_completed(range(3), start, 3, return_exceptions=True)
     threading.Thread(target=lambda: _when_begun(start, 3)).start()
     assert next(results) == (2, 20)
     for future in start.futures.values():
@@ -224,10 +224,10 @@ def test_keywords():
     """An item is a prompt, a mapping, or a request; it overrules the defaults."""
     params, other = SamplingParams(max_tokens=1), SamplingParams(max_tokens=2)
     defaults = {"sampling_params": params, "num_samples": 3}
-    assert _many.keywords([1, 2], defaults) == {**defaults, "prompt": [1, 2]}
-    assert _many.keywords({"prompt": [1], "num_samples": 1}, defaults) == {**defaults, "prompt": [1], "num_samples": 1}
+    assert stream.keywords([1, 2], defaults) == {**defaults, "prompt": [1, 2]}
+    assert stream.keywords({"prompt": [1], "num_samples": 1}, defaults) == {**defaults, "prompt": [1], "num_samples": 1}
     request = SampleRequest(ModelInput.from_ints([1]), other, num_samples=2)
-    assert SampleRequest(**_many.keywords(request, defaults)) == request
+    assert SampleRequest(**stream.keywords(request, defaults)) == request
 
 
 @BOTH
@@ -258,7 +258,7 @@ def test_a_slow_source_holds_no_result_up(run):
 
 def test_the_window_stays_full_while_results_are_taken(start):
     """For each result that is taken another item is begun, also where many results are waiting."""
-    results = _many.in_order(itertools.count(), start, 10, return_exceptions=False)
+    results = stream.in_order(itertools.count(), start, 10, return_exceptions=False)
     threading.Thread(target=lambda: _end_all(start, 10)).start()
     for _ in range(10):
         next(results)

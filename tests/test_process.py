@@ -10,7 +10,7 @@ import pytest
 from serving import KEY, MODEL, PARAMS, PROMPT, make_service, sampling
 
 import tinkex
-from tinkex import _process
+from tinkex._runtime import host_checks
 from tinkex.testing import FakeServer
 
 
@@ -57,17 +57,17 @@ def test_uwsgi_with_threads(monkeypatch, options):
 )
 def test_patched_threads(monkeypatch, module, question, library):
     """Patched threads are warned about once in a process, and only if they are patched."""
-    monkeypatch.setattr(_process, "_warned_of", set())
+    monkeypatch.setattr(host_checks, "_warned_of", set())
     monkeypatch.setitem(sys.modules, module, types.SimpleNamespace(**{question: lambda name: False}))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        _process.check_threads()
+        host_checks.check_threads()
     monkeypatch.setitem(sys.modules, module, types.SimpleNamespace(**{question: lambda name: True}))
     with pytest.warns(RuntimeWarning, match=library):
-        _process.check_threads()
+        host_checks.check_threads()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        _process.check_threads()
+        host_checks.check_threads()
 
 
 def test_no_threads_left(monkeypatch):

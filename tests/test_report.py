@@ -20,10 +20,10 @@ from click.testing import CliRunner
 from tinkex.cli._app import app
 from tinkex.report import batch_report, logprobs_report
 from tinkex.report._shown import shown
-from tinkex.report.histogram import Histogram
-from tinkex.report.pauses import find_pauses
-from tinkex.report.scan import Scan
-from tinkex.report.timeline import Timeline
+from tinkex.report.data.histogram import Histogram
+from tinkex.report.data.pauses import find_pauses
+from tinkex.report.data.scan import Scan
+from tinkex.report.data.timeline import Timeline
 from tinkex.report.tokens import read_tokens
 
 

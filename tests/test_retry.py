@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinkex._retry import RetryBudget, is_transient
+from tinkex._api.retry import RetryBudget, is_transient
 from tinkex.config import RetryConfig
 from tinkex.errors import APIConnectionError, APIResponseError, APITimeoutError, RequestFailedError, status_error
 from tinkex.testing import ManualClock

@@ -9,7 +9,7 @@ import pytest
 from serving import KEY, PARAMS, PROMPT, Collector, advance_until, result_of, sampling, until
 
 from tinkex import RetryConfig
-from tinkex._retry_log import RetryLog
+from tinkex._logging import RetryLog
 from tinkex.testing import FakeServer, Fault, ManualClock
 
 WHO = contextvars.ContextVar("WHO", default="nobody")

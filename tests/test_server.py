@@ -17,7 +17,7 @@ from tinkex._server.protobuf import encode_response
 from tinkex._server.service import SERVICE
 from tinkex.testing import FakeServer, expected_tokens
 from tinkex.testing._answers import default_answer
-from tinkex.testing._checks import FIELDS
+from tinkex.testing._rules.checks import FIELDS
 from tinkex.types import (
     ImageChunk,
     PromptAltTokens,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from serving import MODEL, PARAMS, PROMPT, advance_until, make_service, result_of, sampling, until
 
 import tinkex
-from tinkex._session import Flags
+from tinkex._api.flags import Flags
 from tinkex.testing import FakeServer, Fault, ManualClock
 
 

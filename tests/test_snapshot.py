@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 from stepping import at_once
 
-from tinkex._snapshot import SnapshotCell
+from tinkex._concurrency.snapshot import SnapshotCell
 
 
 def test_update():

@@ -28,7 +28,7 @@ from tinkex.testing import (
     expected_logprobs,
     expected_tokens,
 )
-from tinkex.testing._kinds import KINDS
+from tinkex.testing._faults.kinds import KINDS
 from tinkex.testing._remote import COMMANDS
 from tinkex.types import ModelInput, SampledSequence, SampleRequest, SampleResponse, SamplingParams, TensorData
 

@@ -10,8 +10,9 @@ from concurrent.futures import wait
 import pytest
 from stepping import until
 
-from tinkex import _threads
-from tinkex._threads import ElasticPool, WorkerPool
+from tinkex._concurrency import worker_pool
+from tinkex._concurrency.elastic_pool import ElasticPool
+from tinkex._concurrency.worker_pool import WorkerPool
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def no_threads(monkeypatch):
             asked.append(self)
             raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(_threads.threading, "Thread", Refused)
+    monkeypatch.setattr(worker_pool.threading, "Thread", Refused)
     return asked
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinkex.types import PromptAltTokens, SampledSequence, SampleResponse, TensorData, Timing, TopkLogprobs, Usage
-from tinkex.types._column import Column, OptionalColumn
+from tinkex.types._forms.columns import Column, OptionalColumn
 
 LOGPROBS = st.floats(-50, 0, width=32)
 IDS = st.integers(0, 2**31 - 1)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinkex.types._tokens import token_tuple
+from tinkex.types._forms.tokens import token_tuple
 
 MOST = 2**31 - 1
 

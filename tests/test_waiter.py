@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stepping import at_once
 
-from tinkex import _waiter
-from tinkex._clock import SYSTEM_CLOCK
-from tinkex._waiter import READY, TIMED_OUT, Waiter
+from tinkex._concurrency.clock import SYSTEM_CLOCK
+from tinkex._runtime.poller import KqueuePoller
+from tinkex._runtime.reactor import READY, TIMED_OUT, Waiter
 from tinkex.errors import NoThreadsError
 from tinkex.testing import ManualClock
 
@@ -290,7 +290,7 @@ def test_kqueue(monkeypatch):
     flags = {"KQ_FILTER_READ": -1, "KQ_FILTER_WRITE": -2, "KQ_EV_ADD": 1, "KQ_EV_ONESHOT": 16}
     for name, value in {**flags, "kqueue": FakeKqueue, "kevent": lambda *of: of}.items():
         monkeypatch.setattr(select, name, value, raising=False)
-    poller = _waiter._Kqueue()
+    poller = KqueuePoller()
     poller.watch(3)
     poller.arm(4, False, False)
     poller.arm(5, True, True)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinkex._server.records import plain
+from tinkex._server.endpoints.records import plain
 from tinkex._wire import records
 from tinkex.errors import APIResponseError
 from tinkex.types import Checkpoint, SamplerInfo, SessionInfo, TrainingRun, WeightsInfo

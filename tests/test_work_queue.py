@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stepping import until
 
-from tinkex._work_queue import WorkQueue
+from tinkex._concurrency.worker_pool import WorkQueue
 
 
 @pytest.fixture

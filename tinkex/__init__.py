@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tinkex._version import __version__
+from tinkex._identity import __version__
 
 if TYPE_CHECKING:
     from tinkex.config import ClientConfig, RetryConfig

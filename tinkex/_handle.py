@@ -1,67 +1,7 @@
-"""Sampler handles: a sampling client as a line of text, as the official SDK writes and reads it."""
+"""Where pickles of version 0.1.0 look for the sampler handle."""
 
 from __future__ import annotations
 
-import base64
-import json
-from typing import Any, Self
+from tinkex._service.handle import Handle
 
-import attrs
-
-
-@attrs.frozen
-class Handle:
-    """What a handle says; it never holds a key."""
-
-    base_url: str
-    sampling_session_id: str
-    session_id: str | None = None
-    base_model: str | None = None
-    record_stability_info: bool = False
-
-    def encode(self) -> str:
-        """The text: base64 of compact JSON, safe in a URL."""
-        fields: dict[str, Any] = {
-            "session_id": self.session_id,
-            "sampling_session_id": self.sampling_session_id,
-            "holder": {
-                "base_url": self.base_url,
-                "default_headers_overrides": {},
-                "client_config": {},
-                "client_dynamic_config": {},
-                "api_key": None,
-            },
-            "base_model": self.base_model,
-            "record_stability_info": self.record_stability_info,
-        }
-        return base64.urlsafe_b64encode(json.dumps(fields, separators=(",", ":")).encode()).decode()
-
-    @classmethod
-    def decode(cls, text: str) -> Self:
-        """Read a handle; raises ValueError naming what is wrong with it."""
-        try:
-            fields: Any = json.loads(
-                base64.urlsafe_b64decode(text.strip().encode("ascii") + b"=" * (-len(text.strip()) % 4))
-            )
-        except (ValueError, AttributeError, RecursionError):
-            raise ValueError("handle is not a sampler handle: it must be the text that handle() gave") from None
-        holder = fields.get("holder") if isinstance(fields, dict) else None
-        if not isinstance(holder, dict):
-            raise ValueError("handle is not a sampler handle: it names no server")  # noqa: TRY004 - it is text throughout
-        return cls(
-            base_url=_text("base_url", holder.get("base_url")),
-            sampling_session_id=_text("sampling_session_id", fields.get("sampling_session_id")),
-            session_id=_optional("session_id", fields.get("session_id")),
-            base_model=_optional("base_model", fields.get("base_model")),
-            record_stability_info=fields.get("record_stability_info") is True,
-        )
-
-
-def _text(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"handle is not a sampler handle: its {name} is missing")
-    return value.rstrip("/") if name == "base_url" else value
-
-
-def _optional(name: str, value: object) -> str | None:
-    return None if value is None else _text(name, value)
+__all__ = ["Handle"]

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from tinkex import _fields
+from tinkex._validation import fields
 from tinkex.errors import CredentialError
 
 OFFICIAL_BASE_URL = "https://tinker.thinkingmachines.dev/services/tinker-prod"
@@ -35,13 +35,13 @@ class RetryConfig:
     10.0
     """
 
-    max_attempts: int = _fields.count(20)
+    max_attempts: int = fields.count(20)
     """Attempts in all, the first one included; 1 means no retry."""
-    max_elapsed: float = _fields.seconds(900.0, zero=True, infinite=True)
+    max_elapsed: float = fields.seconds(900.0, zero=True, infinite=True)
     """Seconds from the first failure after which there is no further attempt."""
-    base_delay: float = _fields.seconds(0.5, zero=True)
+    base_delay: float = fields.seconds(0.5, zero=True)
     """Seconds before the second attempt; doubled for each one after it."""
-    max_delay: float = _fields.seconds(10.0, zero=True)
+    max_delay: float = fields.seconds(10.0, zero=True)
     """Seconds that a delay never exceeds."""
     jitter: float = attrs.field(default=0.25)
     """The share of a delay, from 0 to 1, by which chance makes it longer or shorter."""
@@ -79,71 +79,69 @@ class ClientConfig:
     ValueError: workers must be at least 1, not 0
     """
 
-    api_key: str | None = attrs.field(default=None, repr=False, converter=_fields.clean_key)
+    api_key: str | None = attrs.field(default=None, repr=False, converter=fields.clean_key)
     """The credential. None: the chain of `tinkex.credentials`; servers other than the official one may need none."""
-    base_url: str = attrs.field(
-        default=OFFICIAL_BASE_URL, converter=_fields.clean_url, validator=_fields.check_base_url
-    )
+    base_url: str = attrs.field(default=OFFICIAL_BASE_URL, converter=fields.clean_url, validator=fields.check_base_url)
     """Where the server is, with its path prefix and without /api/v1."""
-    timeout: float = _fields.seconds(7200.0, infinite=True)
+    timeout: float = fields.seconds(7200.0, infinite=True)
     """Deadline of a sample from call to result, in seconds; `float("inf")` for none."""
-    connect_timeout: float = _fields.seconds(5.0)
+    connect_timeout: float = fields.seconds(5.0)
     """Seconds to wait for a connection, for each address of the host."""
-    reach_timeout: float = _fields.seconds(15.0, zero=True, infinite=True)
+    reach_timeout: float = fields.seconds(15.0, zero=True, infinite=True)
     """Seconds to try a server that has never answered, before the error; after its first answer *retry* decides."""
-    request_timeout: float = _fields.seconds(60.0)
+    request_timeout: float = fields.seconds(60.0)
     """Seconds to wait for the answer to a request other than a poll."""
-    poll_timeout: float = _fields.seconds(45.0)
+    poll_timeout: float = fields.seconds(45.0)
     """Seconds after which a poll that the server holds open is given up and made again."""
-    workers: int = _fields.count(8)
+    workers: int = fields.count(8)
     """Threads that send, read and decode; a sample holds none while the server thinks."""
-    callback_workers: int = _fields.count(32)
+    callback_workers: int = fields.count(32)
     """The most threads that run callbacks and observers."""
-    max_in_flight: int = _fields.count(10_000)
+    max_in_flight: int = fields.count(10_000)
     """Samples sent and not ended, at most; the server may ask for less."""
-    max_queued: int = _fields.count(100_000)
+    max_queued: int = fields.count(100_000)
     """Samples waiting to be sent, at most; see *on_full*."""
-    on_full: str = _fields.choice("block", "raise")
+    on_full: str = fields.choice("block", "raise")
     """What `sample()` does when the queue is full: "block", or "raise" `QueueFullError`."""
-    max_connections: int = _fields.count(attrs.Factory(_most_connections))
+    max_connections: int = fields.count(attrs.Factory(_most_connections))
     """Connections, at most; by default half of the open files allowed, and not over 4,096."""
-    max_idle_connections: int = _fields.count(64, minimum=0)
+    max_idle_connections: int = fields.count(64, minimum=0)
     """Connections kept for reuse, at most."""
-    max_response_bytes: int = _fields.count(256 * 2**20)
+    max_response_bytes: int = fields.count(256 * 2**20)
     """The largest body that is read, after decompression."""
-    inflight_response_bytes: int = _fields.count(50 * 2**20)
+    inflight_response_bytes: int = fields.count(50 * 2**20)
     """Bytes of results being fetched and decoded at once; a single larger one passes alone."""
-    min_poll_interval: float = _fields.seconds(0.25, zero=True)
+    min_poll_interval: float = fields.seconds(0.25, zero=True)
     """Seconds between two polls for a sample, at least, where the server answers at once."""
-    on_rate_limit: str = _fields.choice("wait", "raise")
+    on_rate_limit: str = fields.choice("wait", "raise")
     """What a 429 does to a sample: "wait" as long as asked, or "raise" `RateLimitError`."""
-    billing_wait: float = _fields.seconds(60.0, zero=True, infinite=True)
+    billing_wait: float = fields.seconds(60.0, zero=True, infinite=True)
     """Seconds to sit out a 402, at most; the server and the deadline may allow less."""
-    proxies: Mapping[str, str] | None = _fields.mapping(_fields.check_proxies, repr=False, optional=True)
+    proxies: Mapping[str, str] | None = fields.mapping(fields.check_proxies, repr=False, optional=True)
     """Proxies by scheme, as requests takes them. None: from the environment, where *trust_env* allows."""
-    trust_env: bool = _fields.flag(default=True)
+    trust_env: bool = fields.flag(default=True)
     """Whether proxies and CA bundles are read from the environment, once, when the client is made."""
-    verify: bool | str = attrs.field(default=True, validator=_fields.check_verify)
+    verify: bool | str = attrs.field(default=True, validator=fields.check_verify)
     """Whether certificates are verified, or the path of the CA bundle to verify them with."""
-    cert: str | tuple[str, str] | None = attrs.field(default=None, validator=_fields.check_cert)
+    cert: str | tuple[str, str] | None = attrs.field(default=None, validator=fields.check_cert)
     """The client's certificate: one file, or certificate and key. None: none is shown."""
-    adapter: Any = attrs.field(default=None, validator=_fields.check_adapter)
+    adapter: Any = attrs.field(default=None, validator=fields.check_adapter)
     """A requests adapter through which everything is sent. None: tinkex's own connections."""
-    default_headers: Mapping[str, str] = _fields.mapping(_fields.check_headers, repr=False)
+    default_headers: Mapping[str, str] = fields.mapping(fields.check_headers, repr=False)
     """Headers sent with every request, over those of the client."""
-    telemetry: bool = _fields.flag(default=True)
+    telemetry: bool = fields.flag(default=True)
     """Whether the server is told about failures of the client; never prompts, headers or keys."""
-    tags: tuple[str, ...] = attrs.field(default=(), converter=_fields.as_tuple, validator=_fields.check_tags)
+    tags: tuple[str, ...] = attrs.field(default=(), converter=fields.as_tuple, validator=fields.check_tags)
     """Words the session is filed under."""
-    user_metadata: Mapping[str, object] = _fields.mapping(_fields.check_json)
+    user_metadata: Mapping[str, object] = fields.mapping(fields.check_json)
     """What the session should remember, as JSON."""
-    project_id: str | None = attrs.field(default=None, validator=_fields.instance_of(str, type(None)))
+    project_id: str | None = attrs.field(default=None, validator=fields.instance_of(str, type(None)))
     """The project the session belongs to. None: the account's default."""
-    display_name: str | None = attrs.field(default=None, validator=_fields.instance_of(str, type(None)))
+    display_name: str | None = attrs.field(default=None, validator=fields.instance_of(str, type(None)))
     """The session's name in the console. None: it has none."""
-    queue_log_interval: float = _fields.seconds(60.0, zero=True, infinite=True)
+    queue_log_interval: float = fields.seconds(60.0, zero=True, infinite=True)
     """Seconds between two log lines about the queue of one session, at least."""
-    retry: RetryConfig = attrs.field(factory=RetryConfig, validator=_fields.instance_of(RetryConfig))
+    retry: RetryConfig = attrs.field(factory=RetryConfig, validator=fields.instance_of(RetryConfig))
     """How failures are retried."""
 
     RECONFIGURABLE: ClassVar[frozenset[str]] = frozenset({
@@ -155,7 +153,7 @@ class ClientConfig:
 
     def __attrs_post_init__(self) -> None:
         if self.api_key is not None:
-            _fields.check_header_text("api_key", self.api_key)
+            fields.check_header_text("api_key", self.api_key)
             if not _suits(self.api_key, self):
                 raise CredentialError(
                     "api_key (or TINKER_API_KEY) must start with 'tml-' or 'eyJ' for the official server:"

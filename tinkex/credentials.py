@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 
-from tinkex._clock import SYSTEM_CLOCK, Clock
+from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
 from tinkex.config import ClientConfig, is_official
 from tinkex.errors import CredentialError
 

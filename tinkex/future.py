@@ -16,9 +16,9 @@ from concurrent.futures import Future, InvalidStateError
 from functools import partial
 from typing import Any, TypeVar
 
-from tinkex._locks import reopen
-from tinkex._text import about
-from tinkex._threads import ElasticPool
+from tinkex._concurrency.elastic_pool import ElasticPool
+from tinkex._concurrency.fork_locks import reopen
+from tinkex._logging import about
 from tinkex.errors import ForkedFutureError
 from tinkex.queue_state import QueueState
 

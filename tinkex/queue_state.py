@@ -10,9 +10,9 @@ from typing import Protocol, runtime_checkable
 
 import attrs
 
-from tinkex._clock import SYSTEM_CLOCK, Clock
-from tinkex._locks import new_lock
-from tinkex._text import about
+from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
+from tinkex._concurrency.fork_locks import new_lock
+from tinkex._logging import about
 from tinkex.errors import clean_text
 
 _MOST_SESSIONS = 4096

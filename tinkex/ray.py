@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from tinkex.bulk import Batch, FlowState, Limits, Models, Task, perform
-from tinkex.bulk._record import encode_line
-from tinkex.bulk._rows import parse_row
-from tinkex.bulk._task import PARAMETERS, Fingerprints
+from tinkex.bulk._input.rows import parse_row
+from tinkex.bulk._input.task import PARAMETERS, Fingerprints
+from tinkex.bulk._output.record import encode_line
 from tinkex.sampling_client import SamplingClient
 
 if TYPE_CHECKING:

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tinkex import _many
-from tinkex._arguments import check_observer, check_on_full, check_timeout
-from tinkex._begin import enter
-from tinkex._clock import SYSTEM_CLOCK
-from tinkex._core import Core, Owner
-from tinkex._handle import Handle
-from tinkex._locks import new_lock
-from tinkex._machine import Machine
-from tinkex._sample import SampleStory
-from tinkex._sampler import Sampler
+from tinkex._concurrency.clock import SYSTEM_CLOCK
+from tinkex._concurrency.fork_locks import new_lock
+from tinkex._sampling import stream
+from tinkex._sampling.sample import SampleStory
+from tinkex._sampling.session import Sampler
+from tinkex._sampling.submission import enter
+from tinkex._service.handle import Handle
+from tinkex._service.lifecycle import Core, Owner
+from tinkex._service.runtime import Machine
+from tinkex._validation.arguments import check_observer, check_on_full, check_timeout
 from tinkex.config import ClientConfig, RetryConfig, config_from_env
 from tinkex.errors import ClientClosedError, CredentialError, MissingFeatureError
 from tinkex.future import SampleFuture
@@ -170,10 +170,10 @@ class SamplingClient:
             raise ValueError(f"max_in_flight must be at least 1, not {most}")
         if sampling_params is not None:
             defaults["sampling_params"] = sampling_params
-        run = _many.in_order if ordered else _many.as_completed
+        run = stream.in_order if ordered else stream.as_completed
         return run(
             items,
-            lambda item: self.sample(**_many.keywords(item, defaults)),
+            lambda item: self.sample(**stream.keywords(item, defaults)),
             most,
             return_exceptions=return_exceptions,
             abandon=self._abandon,
@@ -182,7 +182,7 @@ class SamplingClient:
     def _abandon(self, futures: Iterable[Future[SampleResponse]]) -> None:
         machine = self._core.running
         if machine is not None:
-            machine.workers.put(_many.Abandoned(futures))
+            machine.workers.put(stream.Abandoned(futures))
 
     def _described(self, timeout: float | None = None) -> Mapping[str, Any]:
         """What the server tells of this sampler: base_model, and model_path for saved weights."""

@@ -7,16 +7,16 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
 
-from tinkex._arguments import check_flag, check_model, check_observer, check_timeout
-from tinkex._clock import SYSTEM_CLOCK, Clock
-from tinkex._core import Core, Owner
-from tinkex._extras import extra
-from tinkex._handle import Handle
-from tinkex._health import health_of
-from tinkex._job import Story
-from tinkex._reads import Reads
+from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
+from tinkex._runtime.task import Story
+from tinkex._service.handle import Handle
+from tinkex._service.health import health_of
+from tinkex._service.lifecycle import Core, Owner
+from tinkex._service.listings import Reads
+from tinkex._validation.arguments import check_flag, check_model, check_observer, check_timeout
 from tinkex.config import ClientConfig, RetryConfig, config_from_env
 from tinkex.credentials import check_credential
+from tinkex.errors import extra
 from tinkex.queue_state import QueueStateObserver
 from tinkex.sampling_client import SamplingClient
 from tinkex.telemetry import Telemetry

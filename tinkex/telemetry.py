@@ -18,9 +18,9 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, ParamSpec
 
-from tinkex._clock import SYSTEM_CLOCK, Clock
-from tinkex._locks import new_lock
-from tinkex._text import random_uuid
+from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
+from tinkex._concurrency.fork_locks import new_lock
+from tinkex._identity import random_uuid
 from tinkex.errors import TinkexError, clean_text, is_user_error
 
 LARGEST_BATCH = 100

@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from tinkex._handle import Handle
-from tinkex._http import HTTPFormatError, ResponseReader
+from tinkex._api.flags import Flags
+from tinkex._sampling.session_poller import _completion
 from tinkex._server.protobuf import encode_response
-from tinkex._session import Flags
-from tinkex._session_poller import _completion
-from tinkex._wire.answer import Finished, Pending, decode_answer, decode_promise
+from tinkex._service.handle import Handle
+from tinkex._transport.http11 import HTTPFormatError, ResponseReader
 from tinkex._wire.capabilities import decode_capabilities
-from tinkex._wire.error_body import decode_error_body
-from tinkex._wire.finish import finish_response
+from tinkex._wire.check_response import finish_response
+from tinkex._wire.decode_response import Finished, Pending, decode_answer, decode_promise
+from tinkex._wire.error_message import decode_error_body
 from tinkex._wire.json_bytes import decode_json
 from tinkex.credentials import parse_claims
 from tinkex.errors import TinkexError

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 MILLION = """
 import sys
-from tinkex import _many
+from tinkex._sampling import stream
 from tinkex.future import SampleFuture
 
 def start(item):
@@ -28,7 +28,7 @@ def start(item):
     future.set_result(item)
     return future
 
-results = getattr(_many, sys.argv[1])(iter(range(1_000_000)), start, 1000, return_exceptions=False)
+results = getattr(stream, sys.argv[1])(iter(range(1_000_000)), start, 1000, return_exceptions=False)
 blocks = [sys.getallocatedblocks() for number, _ in enumerate(results) if number % 50_000 == 5000]
 assert len(blocks) == 20
 assert max(blocks) - blocks[0] < 50_000, blocks

@@ -143,7 +143,7 @@ def test_submitting_while_the_interpreter_ends(server):
 
         service, client = open_client()
         future = client.sample([1], PARAMS)
-        import tinkex._core as core
+        import tinkex._service.lifecycle as core
         atexit.unregister(core._exit)
         atexit.register(late)
         atexit.register(core._exit)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import tinkex
-from tinkex._connections import Connection
+from tinkex._transport.connection_pool import Connection
 from tinkex.testing import FakeServer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))

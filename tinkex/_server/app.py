@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 from aiohttp import web
 
-from tinkex._server import records, results, samples, sessions
 from tinkex._server.answers import answer_json
 from tinkex._server.bodies import RefusedError
+from tinkex._server.endpoints import records, results, samples, sessions
 from tinkex._server.engine import AsyncEngine, Engine
 from tinkex._server.options import ServerOptions
 from tinkex._server.service import SERVICE, Service

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tinkex._wire.answer import (
+from tinkex._wire.capabilities import decode_capabilities
+from tinkex._wire.check_response import finish_response
+from tinkex._wire.decode_response import (
     Answer,
     Completed,
     Failed,
@@ -14,11 +16,9 @@ from tinkex._wire.answer import (
     decode_promise,
     outcome_of,
 )
-from tinkex._wire.capabilities import decode_capabilities
-from tinkex._wire.error_body import ErrorBody, decode_error_body
-from tinkex._wire.finish import finish_response
+from tinkex._wire.encode_request import encode_sample, estimate_bytes
+from tinkex._wire.error_message import ErrorBody, decode_error_body
 from tinkex._wire.json_bytes import decode_json, encode_json
-from tinkex._wire.sample import encode_sample, estimate_bytes
 
 __all__ = [
     "Answer",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tinkex.types import PromptAltTokens, SampledSequence, SampleResponse, TensorData, TensorDtype, TopkLogprobs
-from tinkex.types._column import Column, Numbers, OptionalColumn, little_endian
+from tinkex.types._forms.columns import Column, Numbers, OptionalColumn, little_endian
 
 _MOST_SEQUENCES = 2**17
 _MOST_DIMENSIONS = 16

@@ -8,17 +8,17 @@ from typing import Any, cast
 
 import attrs
 
-from tinkex.bulk._claims import NoOutput
-from tinkex.bulk._ledger import Glance
+from tinkex.bulk._input.claims import NoOutput
+from tinkex.bulk._input.plan import Plan
+from tinkex.bulk._input.prepare import Prepared, Preparer
+from tinkex.bulk._input.read import Rows, Source
+from tinkex.bulk._input.task import InvalidRowError, RowId, Task
+from tinkex.bulk._limits import Limits
 from tinkex.bulk._models import Models
-from tinkex.bulk._pace import Limits
-from tinkex.bulk._plan import Plan
-from tinkex.bulk._prepare import Prepared, Preparer
+from tinkex.bulk._output.ledger import Glance
+from tinkex.bulk._output.record import error_record
 from tinkex.bulk._prices import Prices
 from tinkex.bulk._progress import Tally
-from tinkex.bulk._read import Rows, Source
-from tinkex.bulk._record import error_record
-from tinkex.bulk._task import InvalidRowError, RowId, Task
 from tinkex.sampling_client import SamplingClient
 from tinkex.tokenizers import Tokenizer, get_tokenizer
 from tinkex.types import SampleRequest

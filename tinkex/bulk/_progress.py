@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import attrs
 
-from tinkex.bulk._flow import FlowState
+from tinkex.bulk._engine import FlowState
+from tinkex.bulk._input.task import Task
 from tinkex.bulk._prices import Prices
-from tinkex.bulk._task import Task
 
 _MOST_KINDS: Final = 1000
 _MOST_TEXT: Final = 300

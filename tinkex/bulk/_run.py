@@ -10,22 +10,22 @@ from typing import Any, BinaryIO, Final, Protocol
 
 import attrs
 
-from tinkex._clock import SYSTEM_CLOCK, Clock
-from tinkex.bulk._flow import Batch, FlowState, perform
-from tinkex.bulk._ledger import Ledger
-from tinkex.bulk._locked_file import OutputError
+from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
+from tinkex.bulk._engine import Batch, FlowState, perform
+from tinkex.bulk._input.plan import Plan
+from tinkex.bulk._input.prepare import check_parameters
+from tinkex.bulk._input.read import Rows, Source, parquet_library
+from tinkex.bulk._input.task import PARAMETERS, Task
+from tinkex.bulk._limits import Limits
 from tinkex.bulk._models import Models
-from tinkex.bulk._pace import Limits
-from tinkex.bulk._plan import Plan
-from tinkex.bulk._prepare import check_parameters
+from tinkex.bulk._output.ledger import Ledger
+from tinkex.bulk._output.locked_file import OutputError
+from tinkex.bulk._output.record import OMITTABLE, encode_line
+from tinkex.bulk._output.shape import FORMS, shaped
+from tinkex.bulk._output.stream import Stream
+from tinkex.bulk._output.table import SUFFIXES, rows_file, write_table
 from tinkex.bulk._prices import Prices
 from tinkex.bulk._progress import Progress, Summary, Tally
-from tinkex.bulk._read import Rows, Source, parquet_library
-from tinkex.bulk._record import OMITTABLE, encode_line
-from tinkex.bulk._shape import FORMS, shaped
-from tinkex.bulk._stream import Stream
-from tinkex.bulk._table import SUFFIXES, rows_file, write_table
-from tinkex.bulk._task import PARAMETERS, Task
 from tinkex.sampling_client import SamplingClient
 from tinkex.types import SampleRequest
 

@@ -16,8 +16,7 @@ from typing import Any, ClassVar, Final, NoReturn
 
 import click
 
-from tinkex._text import clean_text
-from tinkex.errors import APIConnectionError, CredentialError, TinkexError
+from tinkex.errors import APIConnectionError, CredentialError, TinkexError, clean_text
 
 COMMANDS: Final = {
     "sample": "Generate text from a prompt.",
@@ -44,7 +43,8 @@ class App(click.Group):
     """The commands, loaded when they are needed, and the exit codes they share."""
 
     table: ClassVar[dict[str, str]] = COMMANDS
-    prefix: ClassVar[str] = "tinkex.cli."
+    package: ClassVar[str] = "tinkex.cli.commands"
+    packages: ClassVar[dict[str, str]] = {"batch": "tinkex.cli.batch", "doctor": "tinkex.cli.doctor"}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the commands in the order of the help text."""
@@ -56,7 +56,8 @@ class App(click.Group):
         del ctx
         if cmd_name not in self.table:
             return None
-        command: click.Command = importlib.import_module(self.prefix + cmd_name).command
+        home = self.packages.get(cmd_name, f"{self.package}.{cmd_name}")
+        command: click.Command = importlib.import_module(home).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

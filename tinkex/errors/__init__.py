@@ -23,7 +23,6 @@ Wrong arguments are not here: they raise `ValueError` or `TypeError` where the c
 
 from __future__ import annotations
 
-from tinkex._text import clean_text
 from tinkex.errors._api import (
     APIConnectionError,
     APIError,
@@ -41,6 +40,7 @@ from tinkex.errors._client import (
     NoThreadsError,
     QueueFullError,
     SampleTimeoutError,
+    extra,
 )
 from tinkex.errors._status import (
     APIStatusError,
@@ -55,6 +55,7 @@ from tinkex.errors._status import (
     UnprocessableEntityError,
     status_error,
 )
+from tinkex.errors._text import clean_text
 
 __all__ = [
     "APIConnectionError",
@@ -82,6 +83,7 @@ __all__ = [
     "TinkexError",
     "UnprocessableEntityError",
     "clean_text",
+    "extra",
     "is_user_error",
     "status_error",
 ]

@@ -6,7 +6,7 @@ import copyreg
 from collections.abc import Iterator
 from typing import Any
 
-from tinkex._text import clean_text, known_category, sample_facts
+from tinkex.errors._text import clean_text, known_category, sample_facts
 
 TRY_AGAIN = "Try again after a while."
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
-from tinkex._text import clean_text, known_facts, sample_facts
 from tinkex.errors._api import TinkexError
+from tinkex.errors._text import clean_text, known_facts, sample_facts
 
 
 class SampleTimeoutError(TinkexError):
@@ -95,3 +96,16 @@ class ClientClosedError(TinkexError):
 
 class ForkedFutureError(TinkexError):
     """The future was made before a fork and ends in the parent process only: sample again in this one."""
+
+
+@contextlib.contextmanager
+def extra(name: str, what: str) -> Iterator[None]:
+    """Import inside this what only comes with the extra `name`; `what` needs it. Raises MissingExtraError."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if isinstance(error, MissingExtraError) or (error.name or "").partition(".")[0] == "tinkex":
+            raise
+        raise MissingExtraError(
+            f"{what} needs {error.name}, which is not installed. Run: pip install 'tinkex[{name}]'"
+        ) from error

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tinkex._text import bounded_body, clean_text, known_facts
 from tinkex.errors._api import TRY_AGAIN, APIError
+from tinkex.errors._text import bounded_body, clean_text, known_facts
 
 
 class APIStatusError(APIError):

@@ -10,11 +10,11 @@ from contextlib import closing
 from attrs import frozen
 
 from tinkex._server.engine import EngineError
-from tinkex.local.drafts import Draft, Stops
-from tinkex.local.draws import Rows
-from tinkex.local.prompt_scores import PromptScores
+from tinkex.local.model.runtime import PIECE, Runtime, Session
 from tinkex.local.report import SampleReport
-from tinkex.local.runtime import PIECE, Runtime, Session
+from tinkex.local.scoring.drafts import Draft, Stops
+from tinkex.local.scoring.draws import Rows
+from tinkex.local.scoring.prompt_scores import PromptScores
 from tinkex.local.vocabulary import Vocabulary
 from tinkex.types import EncodedTextChunk, SampledSequence, SampleRequest, SampleResponse, SupportedModel
 

@@ -18,9 +18,9 @@ from attrs import asdict, frozen
 from tinkex._server import ServerOptions, make_app
 from tinkex.local.engine import LocalEngine
 from tinkex.local.errors import LocalError
-from tinkex.local.gguf_file import read_gguf
+from tinkex.local.model.gguf_file import read_gguf
+from tinkex.local.model.runtime import RuntimeName, load_runtime
 from tinkex.local.report import SampleReport
-from tinkex.local.runtime import RuntimeName, load_runtime
 from tinkex.local.vocabulary import Vocabulary
 
 _BACKLOG = 1024

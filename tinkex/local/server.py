@@ -14,8 +14,8 @@ from typing import Self
 
 from tinkex.local.errors import LocalError
 from tinkex.local.fetch import MODEL_NAME, Progress, fetch_model
+from tinkex.local.model.runtime import RuntimeName
 from tinkex.local.report import SampleReport
-from tinkex.local.runtime import RuntimeName
 from tinkex.local.server_process import KilledError, ServerProcess
 from tinkex.local.tokenizer import GgufTokenizer, load_tokenizer
 

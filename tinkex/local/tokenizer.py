@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tinkex.local.errors import LocalError
-from tinkex.local.gguf_file import GgufFile, read_gguf
+from tinkex.local.model.gguf_file import GgufFile, read_gguf
 from tinkex.local.vocabulary import Vocabulary
 
 _LLAMA3 = (

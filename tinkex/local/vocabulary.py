@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tinkex.local.errors import LocalError
-from tinkex.local.gguf_file import GgufFile
+from tinkex.local.model.gguf_file import GgufFile
 
 _CONTROL = 3
 _SPECIAL = (_CONTROL, 4)

@@ -32,7 +32,7 @@ def batch_report(
     Raises OSError for a file that cannot be read, ImportError without the ``report`` extra.
     """
     from tinkex.report.batch import batch_page
-    from tinkex.report.scan import Scan
+    from tinkex.report.data.scan import Scan
 
     path = pathlib.Path(output)
     scan = Scan(samples)

@@ -11,12 +11,12 @@ import attrs
 
 from tinkex.report import charts
 from tinkex.report._shown import shortened
+from tinkex.report.data.pauses import Pause, find_pauses
+from tinkex.report.data.row import Row, read_row
+from tinkex.report.data.scan import Picked, Scan
+from tinkex.report.data.timeline import Point
 from tinkex.report.frame import fill
-from tinkex.report.pauses import Pause, find_pauses
-from tinkex.report.row import Row, read_row
-from tinkex.report.scan import Picked, Scan
 from tinkex.report.spelling import amount, duration, figures, percent
-from tinkex.report.timeline import Point
 from tinkex.report.tokens import Decode, Token, read_tokens
 
 _ERRORS: Final = 12

@@ -17,9 +17,9 @@ import attrs
 import vl_convert
 from markupsafe import Markup
 
-from tinkex.report.histogram import Histogram
+from tinkex.report.data.histogram import Histogram
+from tinkex.report.data.timeline import Point
 from tinkex.report.spelling import amount, duration, figures
-from tinkex.report.timeline import Point
 
 _MARK: Final = re.compile(r'(<path aria-label="([^"]*)"[^>]*)/>')
 _ROOT: Final = re.compile(r"<svg [^>]*>")

@@ -5,17 +5,17 @@ Install with ``pip install tinkex[test]``.
 
 from __future__ import annotations
 
-from tinkex._extras import extra
+from tinkex.errors import extra
 
 with extra("test", "tinkex.testing"):
     from tinkex._server import EngineError, ServerOptions
     from tinkex.testing._answers import default_answer, expected_logprobs, expected_tokens
     from tinkex.testing._clock import ManualClock
     from tinkex.testing._fake import FakeServer
-    from tinkex.testing._faults import Fault, Plan
-    from tinkex.testing._journal import RecordedRequest
+    from tinkex.testing._faults.plan import Fault, Plan
     from tinkex.testing._process import FakeServerProcess
-    from tinkex.testing._rules import Violation
+    from tinkex.testing._rules.journal import RecordedRequest
+    from tinkex.testing._rules.rules import Violation
 
 __all__ = [
     "EngineError",

@@ -14,13 +14,13 @@ from tinkex._server import EngineError, ServerOptions, make_app
 from tinkex._server.service import SERVICE
 from tinkex.testing._answers import default_answer
 from tinkex.testing._engine import Answers, Latency, ScriptedEngine
+from tinkex.testing._faults.planner import FaultPlanner, known_endpoint
 from tinkex.testing._host import Host
-from tinkex.testing._journal import Journal, RecordedRequest
-from tinkex.testing._planner import FaultPlanner, known_endpoint
 from tinkex.testing._records import example_records
 from tinkex.testing._remote import control
-from tinkex.testing._rules import Rules, Violation
-from tinkex.testing._tap import make_tap
+from tinkex.testing._rules.journal import Journal, RecordedRequest
+from tinkex.testing._rules.rules import Rules, Violation
+from tinkex.testing._rules.tap import make_tap
 from tinkex.testing._tls import make_certificates
 from tinkex.types import Checkpoint, SupportedModel, TrainingRun
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from tinkex.testing._kinds import reset
+from tinkex.testing._faults.kinds import reset
 
 T = TypeVar("T")
 _BACKLOG = 4096

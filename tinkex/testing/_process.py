@@ -10,8 +10,8 @@ import urllib.request
 from collections import Counter
 from typing import Any, Self
 
-from tinkex.testing._journal import RecordedRequest
 from tinkex.testing._remote import COMMANDS, CONTROL
+from tinkex.testing._rules.journal import RecordedRequest
 
 
 class FakeServerProcess:

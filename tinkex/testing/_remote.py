@@ -9,8 +9,8 @@ from aiohttp import web
 
 from tinkex._server.answers import answer_json
 from tinkex._server.bodies import parse_object
-from tinkex.testing._journal import RecordedRequest
-from tinkex.testing._rules import Violation
+from tinkex.testing._rules.journal import RecordedRequest
+from tinkex.testing._rules.rules import Violation
 
 #: The path of the endpoint that is not part of the protocol.
 CONTROL = "/_fake"

@@ -23,7 +23,7 @@ import jinja2.utils
 from jinja2.exceptions import SecurityError, TemplateError, TemplateSyntaxError
 from jinja2.visitor import NodeTransformer
 
-from tinkex._clock import SYSTEM_CLOCK, Clock
+from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
 
 LONGEST_TEXT: Final = 20_000_000  # characters
 _SECONDS: Final = 10.0

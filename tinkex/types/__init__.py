@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from tinkex.types._picture_file import ImageFormat
 from tinkex.types.chunks import Chunk, DmelChunk, EncodedTextChunk
-from tinkex.types.images import ImageAssetPointerChunk, ImageChunk
+from tinkex.types.images import ImageAssetPointerChunk, ImageChunk, ImageFormat
 from tinkex.types.model_input import ModelInput
 from tinkex.types.params import SamplingParams
-from tinkex.types.records import Checkpoint, SamplerInfo, SessionInfo, TrainingRun, WeightsInfo
+from tinkex.types.records import (
+    Checkpoint,
+    Health,
+    SamplerInfo,
+    ServerCapabilities,
+    ServiceStats,
+    SessionInfo,
+    SupportedModel,
+    TrainingRun,
+    WeightsInfo,
+)
 from tinkex.types.request import SampleRequest
 from tinkex.types.response import PromptAltTokens, SampleResponse, Timing, Usage
 from tinkex.types.sequence import SampledSequence
-from tinkex.types.service import Health, ServerCapabilities, ServiceStats, SupportedModel
 from tinkex.types.tensor import TensorData, TensorDtype
 from tinkex.types.topk import TopkLogprobs
 

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from attrs import field, frozen
 
-from tinkex.types._checks import blob, sized
-from tinkex.types._tokens import token_tuple
+from tinkex._validation.values import blob, sized
+from tinkex.types._forms.tokens import token_tuple
 from tinkex.types.images import ImageAssetPointerChunk, ImageChunk
 
 

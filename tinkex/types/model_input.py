@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
-from tinkex.types._checks import shown, whole
-from tinkex.types._messages import chat_chunks
-from tinkex.types._tokens import token_tuple
+from tinkex._validation.values import shown, whole
+from tinkex.types._forms.messages import chat_chunks
+from tinkex.types._forms.tokens import token_tuple
 from tinkex.types.chunks import Chunk, DmelChunk, EncodedTextChunk, checked_text
 from tinkex.types.images import ImageAssetPointerChunk, ImageChunk
 

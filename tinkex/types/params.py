@@ -8,8 +8,8 @@ from typing import Any
 
 from attrs import field, frozen
 
-from tinkex.types._checks import real, shown, whole
-from tinkex.types._tokens import token_tuple
+from tinkex._validation.values import real, shown, whole
+from tinkex.types._forms.tokens import token_tuple
 
 Stop = str | tuple[str, ...] | tuple[int, ...] | None
 

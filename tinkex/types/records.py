@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -84,3 +85,78 @@ class WeightsInfo:
     train_attn: bool | None = None
     """Whether the attention layers were trained."""
     optimizer_config: dict[str, Any] | None = field(default=None, hash=False)
+
+
+@frozen
+class SupportedModel:
+    """A model that the server offers; None means that the server does not say."""
+
+    model_name: str
+    """The name to pass as `base_model`."""
+    max_context_length: int | None = None
+    """Most tokens of prompt and answer together."""
+    trainable: bool | None = None
+    sampleable: bool | None = None
+    tokenizer_id: str | None = None
+    """The model whose tokenizer fits."""
+
+
+def _models(models: Iterable[SupportedModel]) -> tuple[SupportedModel, ...]:
+    return tuple(models)
+
+
+@frozen
+class ServerCapabilities:
+    """What the server offers."""
+
+    supported_models: tuple[SupportedModel, ...] = field(default=(), converter=_models)
+
+
+@frozen(kw_only=True)
+class ServiceStats:
+    """A service client at one moment. Taking it never blocks, so the numbers may be apart by a few samples."""
+
+    in_flight: int = 0
+    """Samples sent and not ended."""
+    queued: int = 0
+    """Samples waiting for a place."""
+    submitting: int = 0
+    """Samples being sent, or waiting for a connection to be sent over."""
+    waiting: int = 0
+    """Samples that the server has, and has not answered."""
+    fetching: int = 0
+    """Samples whose result is there, and is being read or waits for room in memory."""
+    retrying: int = 0
+    """Samples waiting to try again, after a failure or for the end of a pause."""
+    last_failure: str | None = None
+    """The last failure that something went on after, in words; None if there was none. It may be long over."""
+    paused_for: float = 0.0
+    """Seconds until the server may be asked again; 0 when nothing is paused."""
+    paused_reason: str | None = None
+    """Why it is paused, in the server's words where it gave any; None when it is not."""
+    prompt_tokens: int = 0
+    """Prompt tokens of all finished samples."""
+    sampled_tokens: int = 0
+    """Sampled tokens of all finished samples."""
+    completed: int = 0
+    """Samples that ended with a result."""
+    failed: int = 0
+    """Samples that ended with an error, or cancelled."""
+    connections: int = 0
+    """Open connections."""
+    threads: int = 0
+    """Threads of this client."""
+    last_heartbeat: float | None = None
+    """Seconds since the server last confirmed the session, by beginning it or by a heartbeat; None before that."""
+
+
+@frozen(kw_only=True)
+class Health:
+    """Whether a service client can be expected to work; made for health checks."""
+
+    ok: bool
+    """False where something is known to be wrong; True also where nothing is known yet."""
+    state: str = "ok"
+    """"ok", "unused", "starting", "unreachable", "paused", "silent" (no heartbeat is answered), "ended" or "closed"."""
+    reason: str | None = None
+    """What is wrong or not known, in words; None when all is well."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from tinkex.types._checks import INT32_MAX, flag, shown, whole
+from tinkex._validation.values import INT32_MAX, flag, shown, whole
 from tinkex.types.model_input import ModelInput
 from tinkex.types.params import SamplingParams
 from tinkex.types.tensor import TensorData

@@ -7,9 +7,9 @@ from typing import Any
 
 from attrs import asdict, field, frozen
 
-from tinkex.types._checks import shown, whole
-from tinkex.types._column import Column, OptionalColumn, float_column
-from tinkex.types._plain import mapping, present, rows, table, word
+from tinkex._validation.values import shown, whole
+from tinkex.types._forms.columns import Column, OptionalColumn, float_column
+from tinkex.types._forms.json_form import mapping, present, rows, table, word
 from tinkex.types.sequence import SampledSequence
 from tinkex.types.tensor import TensorData
 from tinkex.types.topk import TopkLogprobs

@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
-from tinkex.types._checks import shown
-from tinkex.types._column import Column, float_column, int_column
-from tinkex.types._plain import mapping, present, rows, table, word
+from tinkex._validation.values import shown
+from tinkex.types._forms.columns import Column, float_column, int_column
+from tinkex.types._forms.json_form import mapping, present, rows, table, word
 from tinkex.types.topk import TopkLogprobs
 
 

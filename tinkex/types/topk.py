@@ -6,8 +6,8 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
-from tinkex.types._checks import shown, whole
-from tinkex.types._column import Numbers
+from tinkex._validation.values import shown, whole
+from tinkex.types._forms.columns import Numbers
 
 Row = list[tuple[int, float]] | None
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tinkex.cli.doctor._command import command
+from tinkex.cli.doctor.steps import command
 
 __all__ = ["command"]

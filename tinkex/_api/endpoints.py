@@ -1,0 +1,38 @@
+"""The endpoints of the Tinker API that the client calls."""
+
+from __future__ import annotations
+
+import attrs
+
+from tinkex._transport.exchange import Pace
+
+
+@attrs.frozen
+class Endpoint:
+    """One path of the API and what is particular to calling it."""
+
+    path: str
+    method: str = "POST"
+    accept: str = "application/json"
+    extra: tuple[tuple[str, str], ...] = ()
+    raw: bool = False  # sent with the key itself also where tokens are used
+    pace: Pace = attrs.field(factory=Pace, eq=False)
+
+
+CLIENT_CONFIG = Endpoint("client/config", raw=True)
+DYNAMIC_CONFIG = Endpoint("client/dynamic_config")
+AUTH_TOKEN = Endpoint("auth/token", raw=True)
+CREATE_SESSION = Endpoint("create_session")
+HEARTBEAT = Endpoint("session_heartbeat")
+CREATE_SAMPLING_SESSION = Endpoint("create_sampling_session")
+JOIN_SAMPLING_SESSION = Endpoint("join_sampling_session")
+CAPABILITIES = Endpoint("get_server_capabilities", method="GET")
+ASAMPLE = Endpoint(
+    "asample", extra=(("X-Tinker-Sampling-Backpressure", "1"), ("x-sdk-method", "SamplingClient.sample"))
+)
+RETRIEVE_FUTURE = Endpoint(
+    "retrieve_future", accept="application/x-protobuf", extra=(("X-Tinker-Request-Type", "Sample"),)
+)
+RETRIEVE_FUTURES = Endpoint("retrieve_futures")
+CANCEL_FUTURE = Endpoint("cancel_future")
+TELEMETRY = Endpoint("telemetry")

@@ -1,0 +1,116 @@
+"""The one owner of "again": whether, how often, how long, after what pause; the only module that imports tenacity."""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tinkex._concurrency.clock import Clock
+from tinkex.config import RetryConfig
+from tinkex.errors import APIConnectionError, APIStatusError
+
+if TYPE_CHECKING:
+    import tenacity
+
+_POLL_AGAIN = frozenset({408, 429})
+
+_chance = random.SystemRandom()  # a program's own random numbers stay as they are
+
+
+class _Strategies(NamedTuple):
+    wait: Callable[[tenacity.RetryCallState], float]
+    stop: Callable[[tenacity.RetryCallState], bool]
+    retry: Callable[[tenacity.RetryCallState], bool]
+
+
+@functools.lru_cache(maxsize=32)
+def _strategies(config: RetryConfig) -> _Strategies:
+    import tenacity
+
+    return _Strategies(
+        wait=tenacity.wait_exponential(multiplier=config.base_delay, max=config.max_delay, exp_base=2),
+        # tenacity's own stop_after_delay reads the real clock; a sleep of less than nothing says that ours is over
+        stop=lambda state: state.attempt_number >= config.max_attempts or state.upcoming_sleep < 0,
+        retry=tenacity.retry_if_exception(is_transient),
+    )
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same request may be sent again: lost connections, no answer, 408, 409, 429 and 5xx.
+
+    The server's own `x-should-retry` overrules it.
+    """
+    if isinstance(error, APIStatusError):
+        if error.should_retry is not None:
+            return error.should_retry
+        return error.status in (408, 409, 429) or error.status >= 500
+    return isinstance(error, APIConnectionError)
+
+
+class RetryBudget:
+    """The attempts and the time that one sample, or one call, may spend on failures.
+
+    Time counts from the first failure, and pauses that the server asks for (`pause`) are not counted.
+    """
+
+    __slots__ = ("_clock", "_config", "_first_failure", "_paused", "attempts", "failures")
+
+    def __init__(self, config: RetryConfig, clock: Clock) -> None:
+        self._config = config
+        self._clock = clock
+        self._first_failure: float | None = None
+        self._paused = 0.0
+        self.attempts = 1
+        self.failures = 0
+
+    def delay(self, error: Exception, *, attempt: bool = True, retry: bool | None = None) -> float:
+        """Seconds to wait before going on after `error`; raises `error` where this is the end.
+
+        `attempt` says whether what failed was an attempt (a submission) or only a look at one (a poll); `retry`
+        overrules the rule for which errors are transient.
+        """
+        import tenacity
+
+        self.failures += 1
+        strategies = _strategies(self._config)
+        no_call: Any = None  # the strategies are used, the loop around a call is ours
+        state = tenacity.RetryCallState(no_call, None, (), {})
+        state.set_exception((type(error), error, error.__traceback__))
+        state.attempt_number = self.failures
+        delay = _jittered(strategies.wait(state), self._config)
+        if isinstance(error, APIStatusError):
+            delay = max(delay, error.retry_after or 0.0)
+        asked_to_wait = isinstance(error, APIStatusError) and error.status == 429 and not attempt
+        if asked_to_wait:  # a pause, and no failure: the clock of failures stands at nothing
+            self._first_failure, self._paused = None, 0.0
+        state.attempt_number = self.attempts if attempt else 0
+        late = not asked_to_wait and self._elapsed() + delay > self._config.max_elapsed
+        state.upcoming_sleep = -1.0 if late else delay
+        again = strategies.retry(state) if retry is None else retry
+        if not again or strategies.stop(state):
+            raise error
+        self.attempts += attempt
+        return delay
+
+    def recovered(self) -> None:
+        """Something worked: the next failure is a first one, for the delay and for the clock. Attempts stay spent."""
+        self.failures = 0
+        self._first_failure = None
+        self._paused = 0.0
+
+    def paused(self, seconds: float) -> None:
+        """Leave a pause that the server asked for, from whomever, out of the account."""
+        if self._first_failure is not None:
+            self._paused += seconds
+
+    def _elapsed(self) -> float:
+        now = self._clock.monotonic()
+        if self._first_failure is None:
+            self._first_failure = now
+        return now - self._first_failure - self._paused
+
+
+def _jittered(delay: float, config: RetryConfig) -> float:
+    return min(config.max_delay, delay * (1 + config.jitter * _chance.uniform(-1, 1)))

@@ -1,0 +1,88 @@
+"""An elastic thread pool: threads that may block, started when work comes and gone when it stops."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from tinkex._concurrency.fork_locks import new_lock
+
+logger = logging.getLogger("tinkex")
+
+
+class ElasticPool:
+    """At most `most` daemon threads, started when work comes and gone `idle_after` seconds after it stops.
+
+    For connecting, special transports, credential commands and users' callbacks: whatever may block.
+    """
+
+    def __init__(self, most: int, name: str, idle_after: float = 10.0) -> None:
+        self._most = most
+        self._name = name
+        self._idle_after = idle_after
+        self._changed = threading.Condition(new_lock())  # guards all below
+        self._items: deque[Callable[[], object]] = deque()
+        self._idle = 0
+        self._stopped = False
+        self.threads = 0
+
+    @property
+    def crowded(self) -> bool:
+        """Whether more than half of the threads there may be are at work, or wanted."""
+        return 2 * (len(self._items) + self.threads - self._idle) > self._most
+
+    def submit(self, work: Callable[[], object]) -> None:
+        """Have `work` run soon; what it raises is logged. Raises RuntimeError if no thread can be had for it."""
+        with self._changed:
+            self._items.append(work)
+            start = len(self._items) > self._idle and self.threads < self._most
+            self.threads += start
+            name = f"{self._name}-{self.threads - 1}"
+            self._changed.notify()
+        if start:
+            try:
+                threading.Thread(target=self._run, name=name, daemon=True).start()
+            except RuntimeError:
+                if self._is_lost(work):
+                    raise
+
+    def stop(self) -> None:
+        """Let the threads end once nothing is queued."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def forked(self) -> None:
+        """In a child: start no thread for the parent's work."""
+        self._most = 0
+
+    def _is_lost(self, work: Callable[[], object]) -> bool:
+        """After a thread could not be started: whether there is no other that will come to `work`."""
+        with self._changed:
+            self.threads -= 1
+            lost = not self.threads and work in self._items
+            if lost:
+                self._items.remove(work)
+        return lost
+
+    def _run(self) -> None:
+        while (work := self._next()) is not None:
+            try:
+                work()
+            except BaseException:
+                logger.exception("What ran on a tinkex thread raised; tinkex goes on.")
+            del work
+
+    def _next(self) -> Callable[[], object] | None:
+        with self._changed:
+            self._idle += 1
+            in_time = True
+            while not self._items and in_time and not self._stopped:
+                in_time = self._changed.wait(self._idle_after)
+            self._idle -= 1
+            if self._items:
+                return self._items.popleft()
+            self.threads -= 1
+            return None

@@ -1,0 +1,161 @@
+"""Threads the client works with: a fixed pool for work that never blocks, an elastic one for work that may.
+
+Both are daemon threads of our own. The standard executor's are joined when the interpreter exits, which
+takes as long as the slowest call they are in; ours never hold an exit up.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+logger = logging.getLogger("tinkex")
+
+
+class Runnable(Protocol):
+    """Something a worker runs once."""
+
+    def run(self) -> None:
+        """Do it; must not block for long and must not raise."""
+
+
+class _Call:
+    """A function for the executor's public `submit`."""
+
+    def __init__(self, future: Future[Any], work: Callable[[], Any]) -> None:
+        self._future = future
+        self._work = work
+
+    def run(self) -> None:
+        if not self._future.set_running_or_notify_cancel():
+            return
+        try:
+            self._future.set_result(self._work())
+        except BaseException as error:  # noqa: BLE001 - whatever it was belongs to who waits for it
+            self._future.set_exception(error)
+
+
+class WorkerPool(ThreadPoolExecutor):
+    """A ThreadPoolExecutor whose daemon threads start at once, together, and whose queue waits for no lock.
+
+    The standard `submit` starts threads on the caller's time and holds a process-wide lock while it does.
+    """
+
+    def __init__(self, workers: int, name: str) -> None:
+        super().__init__(max_workers=workers, thread_name_prefix=name)
+        self._items: WorkQueue[Runnable | None] = WorkQueue()
+        self._started: list[threading.Thread] = []
+        self._ending = False
+        self.count = workers
+        self.put: Callable[[Runnable], None] = self._items.put
+        self.waiting = self._items.__len__
+
+    def start(self) -> None:
+        """Start every worker, or as many as the system allows; call it once, off the caller's thread."""
+        for number in range(self.count):
+            name = f"{self._thread_name_prefix}-{number}"
+            thread = threading.Thread(target=_work, args=(self._items,), name=name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                logger.exception("Only %d of %d tinkex workers could be started.", number, self.count)
+                return
+            self._started.append(thread)
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run `fn` on a worker; for completeness, samples go through `put`. Raises RuntimeError after `shutdown`."""
+        if self._ending:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        future: Future[T] = Future()
+        self._items.put(_Call(future, lambda: fn(*args, **kwargs)))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let the threads end when they have done what is queued; never joins them."""
+        self._ending = True
+        for _ in range(self.count):
+            self._items.put(None)
+
+    def join(self, seconds: float) -> None:
+        """Wait a moment, after `shutdown`, until the threads have ended."""
+        for thread in tuple(self._started):
+            thread.join(seconds / self.count)
+
+    def forked(self) -> None:
+        """In a child, where no thread is: take nothing more."""
+        self.put = _drop
+
+
+def _drop(item: Runnable) -> None:
+    """Nobody would run it."""
+
+
+def _work(items: WorkQueue[Runnable | None]) -> None:
+    bed = threading.Lock()
+    bed.acquire()
+    while (item := items.take(bed)) is not None:
+        try:
+            item.run()
+        except BaseException:
+            logger.exception("A tinkex worker met an error of its own; please report it.")
+        del item  # an idle worker keeps nobody alive
+
+
+class WorkQueue(Generic[T]):
+    """First in, first out. `put` waits for nobody, so that it may be called wherever a collection may come.
+
+    An idle thread lies in `_idle` and sleeps on a lock of its own, its bed, which is locked but for the moment between
+    the call that wakes it and its waking. No item is left behind beside sleepers: `put` adds before it looks at
+    `_idle`, whoever lies down looks for items again before sleeping, and whoever gets up wakes the next if there are
+    more. So they are woken one by one, as each can run: a burst that one of them can do alone wakes no crowd.
+    A thread may be woken without need; it looks, and sleeps on.
+    """
+
+    __slots__ = ("_idle", "_items")
+
+    def __init__(self) -> None:
+        self._items: deque[T] = deque()
+        self._idle: list[threading.Lock] = []
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, item: T) -> None:
+        """Add an item, and wake a thread if one sleeps."""
+        self._items.append(item)
+        self._wake()
+
+    def take(self, bed: threading.Lock) -> T:
+        """The next item, as soon as there is one; `bed` is locked, and belongs to the thread that calls."""
+        lying = False
+        while True:
+            try:
+                item = self._items.popleft()
+                break
+            except IndexError:
+                if lying:
+                    bed.acquire()
+                else:
+                    self._idle.append(bed)
+                    lying = True
+        if lying:
+            self._idle.remove(bed)
+        if self._items:
+            self._wake()
+        return item
+
+    def _wake(self) -> None:
+        """Wake the thread that lay down last, unless it is being woken."""
+        try:
+            bed = self._idle[-1]
+            if bed.locked():
+                bed.release()
+        except (IndexError, RuntimeError):  # nobody sleeps, or another call has just woken it
+            return

@@ -1,0 +1,82 @@
+"""A budget of bytes that results may take while they are fetched and decoded."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from tinkex._concurrency.fork_locks import new_lock
+from tinkex._runtime.task import Grant, Job
+
+
+class Reserved(Grant):
+    """Bytes taken from a budget."""
+
+    __slots__ = ("_budget", "_size")
+
+    def __init__(self, budget: ByteBudget, size: int) -> None:
+        self._budget = budget
+        self._size = size
+
+    def give_back(self) -> None:
+        """Return them, once."""
+        size, self._size = self._size, 0
+        if size:
+            self._budget.release(size)
+
+
+class Reserve:
+    """A wait for `size` bytes; yields `Reserved`."""
+
+    __slots__ = ("_budget", "_size", "until")
+
+    def __init__(self, budget: ByteBudget, size: int) -> None:
+        self._budget = budget
+        self._size = size
+        self.until = float("inf")
+
+    def arm(self, job: Job, epoch: int) -> None:
+        """Take them now or stand in line."""
+        self._budget.take(job, epoch, self._size)
+
+
+class ByteBudget:
+    """At most `limit()` bytes out at once, but for one request: it may overdraw, so that a single huge one passes.
+
+    First come, first served.
+    """
+
+    def __init__(self, limit: Callable[[], int]) -> None:
+        self._limit = limit
+        self._lock = new_lock()  # guards _out and _line
+        self._out = 0
+        self._line: deque[tuple[Job, int, int]] = deque()
+
+    def take(self, job: Job, epoch: int, size: int) -> None:
+        """Wake `job` with its bytes, here or later."""
+        with self._lock:
+            self._line.append((job, epoch, size))
+        self._serve()
+
+    def release(self, size: int) -> None:
+        """Put `size` bytes back and serve who stands in line."""
+        with self._lock:
+            self._out -= size
+        self._serve()
+
+    @property
+    def out(self) -> int:
+        """Bytes taken and not given back."""
+        return self._out
+
+    def _serve(self) -> None:
+        while True:
+            with self._lock:
+                if not self._line or 0 < self._out >= self._limit():  # with nothing out, one may go whatever the limit
+                    return
+                job, epoch, size = self._line.popleft()
+                self._out += size
+            reserved = Reserved(self, size)
+            if not job.wake(epoch, reserved):
+                with self._lock:
+                    self._out -= size

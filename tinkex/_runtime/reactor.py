@@ -1,0 +1,181 @@
+"""The waiter: one thread that watches everything that waits - parked sockets, timers, deadlines.
+
+It only waits. What has become ready goes to a worker; so a thousand samples the server is thinking about
+cost one thread and a kernel table.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from tinkex._concurrency.clock import Clock, MovedClock
+from tinkex._runtime.poller import make_poller
+
+logger = logging.getLogger("tinkex")
+
+_AWAKE = float("-inf")
+_FOREVER = float("inf")
+_COMPACT_EVERY = 1024  # lapsed timers at least; more where more are kept than twice that
+_LONGEST_SLEEP = 3600.0
+
+
+class Waiting(Protocol):
+    """Somebody who may wait for a socket or a time."""
+
+    def wake(self, epoch: int, value: object) -> bool:
+        """Go on, if still in the wait numbered `epoch`."""
+
+    def is_waiting(self, epoch: int) -> bool:
+        """Whether the wait numbered `epoch` is still on."""
+
+
+class TimedOut:
+    """What a wait that ran into its time limit is woken with."""
+
+
+TIMED_OUT = TimedOut()
+READY = True
+Timer = tuple[float, int, Waiting, int]
+
+
+def _guarded(call: Callable[..., object], *arguments: object) -> None:
+    """Call it; whatever goes wrong for one must not keep the others from being woken."""
+    try:
+        call(*arguments)
+    except Exception:
+        logger.exception("The tinkex waiter met an error of its own; please report it.")
+
+
+class Waiter:
+    """Wakes those who wait: `park` for a socket, `call_at` for a time. Safe to call from any thread.
+
+    Handing over is lock-free: a time goes through a deque, and the thread is only roused when that time comes
+    before the one it sleeps until. It publishes `_sleeps_until` before it takes from the deque a last time, and
+    callers append before they look at `_sleeps_until`: one of the two sees the other.
+    By a clock that is moved by hand it sleeps until that is moved.
+    """
+
+    def __init__(self, clock: Clock, name: str) -> None:
+        self._clock = clock
+        self._moved = clock if isinstance(clock, MovedClock) else None
+        self._name = name
+        self._parked: dict[int, tuple[Waiting, int]] = {}
+        self._times: deque[Timer] = deque()
+        self._heap: list[Timer] = []
+        self.lapsed = 0  # waits that ended since lapsed timers were last thrown out, about: counted unlocked
+        self._numbers = itertools.count()
+        self._sleeps_until = _AWAKE
+        self._stopping = False
+        self._alarm_out, self._alarm_in = os.pipe()
+        os.set_blocking(self._alarm_in, False)
+        os.set_blocking(self._alarm_out, False)
+        self._poller = make_poller(self._rouse)
+        self._poller.watch(self._alarm_out)
+
+    def start(self, first: Callable[[], None]) -> None:
+        """Start the thread; it calls `first` before anything else."""
+        threading.Thread(target=self._run, args=(first,), name=self._name, daemon=True).start()
+
+    def stop(self) -> None:
+        """End the thread soon."""
+        self._stopping = True
+        self._rouse()
+
+    def park(self, fileno: int, who: Waiting, epoch: int, *, write: bool, known: bool) -> None:
+        """Wake `who` once `fileno` can be read (or written); `known` tells that it was parked before."""
+        self._parked[fileno] = (who, epoch)
+        self._poller.arm(fileno, write, known)
+
+    def forget(self, fileno: int) -> None:
+        """Stop watching `fileno`, which is about to be closed."""
+        self._parked.pop(fileno, None)
+        with contextlib.suppress(OSError, ValueError):  # it was never armed, or the waiter has ended
+            self._poller.forget(fileno)
+
+    def call_at(self, at: float, who: Waiting, epoch: int) -> None:
+        """Wake `who` with TIMED_OUT at `at` on the client's clock, if still in wait `epoch`; inf is never."""
+        if at == _FOREVER:
+            return
+        self._times.append((at, next(self._numbers), who, epoch))
+        if at < self._sleeps_until:
+            self._rouse()
+
+    def forked(self) -> None:
+        """In a child: give up the kernel table, which the parent still uses, without touching what is in it."""
+        self._poller.close()
+        self._parked.clear()
+
+    @property
+    def parked(self) -> int:
+        """How many sockets are parked."""
+        return len(self._parked)
+
+    def _rouse(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # roused already
+            os.write(self._alarm_in, b"!")
+
+    def _run(self, first: Callable[[], None]) -> None:
+        unsubscribe = self._moved.subscribe(self._rouse) if self._moved is not None else None
+        _guarded(first)
+        while not self._stopping:
+            _guarded(self._turn)
+        if unsubscribe is not None:
+            unsubscribe()
+        self._poller.close()
+
+    def _turn(self) -> None:
+        self._sleeps_until = _AWAKE
+        now = self._clock.monotonic()  # read before the times are collected: they fire in order, however late they came
+        self._collect()
+        self._fire(now)
+        self._sleeps_until = at = self._heap[0][0] if self._heap else _FOREVER
+        if self._collect() or self._stopping:
+            return
+        for fileno in self._poller.poll(self._seconds_until(at)):
+            parked = self._parked.pop(fileno, None)
+            if parked is not None:
+                _guarded(parked[0].wake, parked[1], READY)
+            elif fileno == self._alarm_out:
+                os.read(self._alarm_out, 4096)
+
+    def _seconds_until(self, at: float) -> float | None:
+        if at == _FOREVER:
+            return None
+        seconds = max(0.0, at - self._clock.monotonic())
+        if self._moved is not None:
+            return None if seconds else 0.0
+        return min(seconds, _LONGEST_SLEEP)
+
+    def _collect(self) -> bool:
+        """Take over what `call_at` handed over; whether there was anything."""
+        heap, found = self._heap, False
+        with contextlib.suppress(IndexError):
+            while True:  # not `while self._times`: taking orders memory between threads, looking need not
+                timer = self._times.popleft()
+                found = True
+                if timer[2].is_waiting(timer[3]):
+                    heapq.heappush(heap, timer)
+        if self.lapsed > max(_COMPACT_EVERY, len(heap) // 2):
+            heap[:] = [timer for timer in heap if timer[2].is_waiting(timer[3])]
+            heapq.heapify(heap)
+            self.lapsed = 0
+        return found
+
+    def _fire(self, now: float) -> None:
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            _, _, who, epoch = heapq.heappop(heap)
+            _guarded(who.wake, epoch, TIMED_OUT)
+
+    def __del__(self) -> None:
+        # Only when nobody can call _rouse any more: a closed descriptor's number is soon somebody else's.
+        os.close(self._alarm_in)
+        os.close(self._alarm_out)

@@ -1,0 +1,42 @@
+"""Single flight: one run of a coroutine for every task that needs its outcome."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from tinkex._concurrency.fork_locks import new_lock
+from tinkex._runtime.task import Jobs, Outcome, Story
+
+
+class Shared:
+    """Something done once for everybody who needs it: the first starts it, the others wait; a failure is not kept."""
+
+    def __init__(self, jobs: Jobs, story: Callable[[], Story[Any]]) -> None:
+        self._jobs = jobs
+        self._story = story
+        self._lock = new_lock()  # guards _future
+        self._future: Future[Any] | None = None
+        self.value: Any = None  # what it gave, once it has
+
+    def __call__(self) -> Story[Any]:
+        """Its outcome, from this or an earlier call."""
+        with self._lock:
+            future = self._future
+            start = future is None or (future.done() and future.exception() is not None)
+            if start:
+                self._future = future = Future()
+        assert future is not None
+        if start:
+            self._jobs.start(self._run, future)
+        done = yield Outcome(future)
+        error = done.exception()
+        if error is not None:
+            raise copy.copy(error)  # each has its own: it is completed with what only it knows
+        return done.result()
+
+    def _run(self) -> Story[Any]:
+        self.value = yield from self._story()
+        return self.value

@@ -1,0 +1,100 @@
+"""Tells the server which requests nobody wants any more: a few at a time, behind everything else that is sent."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from tinkex import _wire
+from tinkex._api.client import Api
+from tinkex._api.endpoints import CANCEL_FUTURE
+from tinkex._api.retry import RetryBudget
+from tinkex._concurrency.clock import Clock
+from tinkex._concurrency.fork_locks import new_lock
+from tinkex._logging import about
+from tinkex._runtime.task import Jobs, Sleep, Story
+from tinkex.config import ClientConfig, RetryConfig
+from tinkex.errors import APIConnectionError, APIStatusError, TinkexError
+
+logger = logging.getLogger("tinkex")
+
+_TIMEOUT = 30.0
+_RETRY = RetryConfig(max_attempts=3, max_elapsed=60.0, base_delay=1.0)
+_MOST_WAITING = 10_000  # more are not told: the server notices when the session ends
+_LOOK_SECONDS = 0.02
+
+
+class Cancellations:
+    """A line of request ids. `most` says how many may be under way at once, as the server wants it."""
+
+    def __init__(
+        self, jobs: Jobs, api: Api, clock: Clock, config: Callable[[], ClientConfig], most: Callable[[], int]
+    ) -> None:
+        self._jobs = jobs
+        self._api = api
+        self._clock = clock
+        self._config = config
+        self._most = most
+        self._lock = new_lock()  # guards _under_way and _closed
+        self._waiting: deque[str] = deque(maxlen=_MOST_WAITING)
+        self._under_way = 0
+        self._closed = False
+
+    def add(self, request_id: str) -> None:
+        """Put a request in line; never waits."""
+        with self._lock:
+            if self._closed:
+                return
+            self._waiting.append(request_id)
+            start = self._under_way < max(1, self._most())
+            self._under_way += start
+        if start:
+            self._jobs.start(self._work, Future())
+
+    def close(self) -> None:
+        """Drop those in line, and whatever comes: the end of the session ends them, too."""
+        with self._lock:
+            self._closed = True
+        self._waiting.clear()
+
+    def drain(self, seconds: float, coming: Callable[[], int]) -> Story[None]:
+        """Let the line come to its end, for `seconds` at most; `coming` says how many may still get into it."""
+        until = self._clock.monotonic() + seconds
+        while (coming() or self._under_way) and self._clock.monotonic() < until:
+            yield Sleep(self._clock.monotonic() + _LOOK_SECONDS)
+
+    def _work(self) -> Story[None]:
+        try:
+            while (request_id := self._next()) is not None:
+                yield from self._cancel(request_id)
+        except BaseException:  # interrupted, or an error of our own
+            with self._lock:
+                self._under_way -= 1
+            raise
+
+    def _next(self) -> str | None:
+        with self._lock:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._under_way -= 1
+            return None
+
+    def _cancel(self, request_id: str) -> Story[None]:
+        body, budget = _wire.encode_json({"request_id": request_id}), RetryBudget(_RETRY, self._clock)
+        try:
+            while True:
+                try:
+                    response = yield from self._api.call(
+                        CANCEL_FUTURE, body, self._config(), seconds=_TIMEOUT, urgent=False
+                    )
+                    if 200 <= response.status < 300:
+                        return
+                    raise self._api.error(response)
+                except (APIConnectionError, APIStatusError) as error:
+                    delay = budget.delay(error)
+                yield Sleep(self._clock.monotonic() + delay)
+        except TinkexError as error:
+            logger.debug("The server was not told to stop work on %s: %s", request_id, error,
+                         extra=about(request_id))  # fmt: skip

@@ -1,0 +1,239 @@
+"""One long poll for all samples of a sampling client, where the server offers it (`retrieve_futures`)."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, NamedTuple
+
+from tinkex import _wire
+from tinkex._api.client import Api, decode_object
+from tinkex._api.endpoints import RETRIEVE_FUTURES
+from tinkex._concurrency.clock import Clock
+from tinkex._concurrency.fork_locks import new_lock
+from tinkex._logging import about
+from tinkex._runtime.task import Interrupted, Job, Jobs, Sleep, Story
+from tinkex.config import ClientConfig
+from tinkex.errors import APIConnectionError, APIResponseError, APIStatusError
+
+logger = logging.getLogger("tinkex")
+
+_LONG_POLL_SECONDS = 45.0
+_ACK_SECONDS = 5.0
+_PATIENCE_SECONDS = 300.0  # a waiter that hears nothing for so long looks for itself
+_DEAD_SECONDS = 60.0  # after a failure for good, before it is tried again
+_FLOOR_SECONDS = 0.02  # between two long polls with news: completions that come one by one are taken together
+_GATHER_SECONDS = 0.1  # before a poll that only acknowledges
+_MOST_UNCLAIMED = 10_000
+_MOST_BAD_REQUESTS = 3
+
+
+class Completion(NamedTuple):
+    """A request that has ended; its size in bytes where the server tells."""
+
+    size: int | None
+
+
+_UNKNOWN = Completion(None)
+
+
+class _Waiter(NamedTuple):
+    """Who waits for the end of one request, and since when."""
+
+    job: Job
+    epoch: int
+    since: float
+
+
+class Completed:
+    """A wait until the server says that a request has ended; yields `Completion`.
+
+    It has no size where the one who waits should look for itself.
+    """
+
+    __slots__ = ("_poller", "_request_id", "_since", "until")
+
+    def __init__(self, poller: SessionPoller, request_id: str, since: float) -> None:
+        self._poller = poller
+        self._request_id = request_id
+        self._since = since
+        self.until = float("inf")  # the poller looks after it, for less than a timer for each would take
+
+    def arm(self, job: Job, epoch: int) -> None:
+        """Register with the poller, which may know already."""
+        self._poller.register(self._request_id, _Waiter(job, epoch, self._since))
+
+
+class SessionPoller:
+    """Polls for one sampling session and clone; sleeps, without a thread or a request, when nobody waits.
+
+    When polling fails for good its waiters look for themselves, and so do those who come in the minute after that.
+    """
+
+    def __init__(
+        self, jobs: Jobs, api: Api, clock: Clock, config: Callable[[], ClientConfig], target: dict[str, Any]
+    ) -> None:
+        self._jobs = jobs
+        self._api = api
+        self._clock = clock
+        self._config = config
+        self._target = target
+        self._lock = new_lock()  # guards all below
+        self._waiters: dict[str, _Waiter] = {}  # about in the order in which they began to wait
+        self._unclaimed: OrderedDict[str, Completion] = OrderedDict()  # told before anybody asked
+        self._told: set[str] = set()  # requests known to have ended whose results are being fetched
+        self._fetched: set[str] = set()  # results the server need not keep
+        self._running = False
+        self.last_failure: str | None = None  # while polls fail
+        self._cursor = 0
+        self._dead_until = float("-inf")
+
+    def completion(self, request_id: str, since: float) -> Completed:
+        """A wait for one request, made at `since`, to end; see `Completed`."""
+        return Completed(self, request_id, since)
+
+    def register(self, request_id: str, waiter: _Waiter) -> None:
+        """See `Completed`."""
+        dead = self._clock.monotonic() < self._dead_until
+        with self._lock:
+            known = _UNKNOWN if dead else self._unclaimed.pop(request_id, None)
+            if known is None:
+                self._waiters[request_id] = waiter
+            elif not dead:
+                self._told.add(request_id)
+            start = known is None and not self._running
+            self._running = self._running or start
+        if known is not None:
+            waiter.job.wake(waiter.epoch, known)
+        if start:
+            self._jobs.start(self._poll, Future())
+
+    def fetched(self, request_id: str) -> None:
+        """Note that nobody will ask for this request again; the server hears of it if it has ended."""
+        with self._lock:
+            self._waiters.pop(request_id, None)
+            if request_id not in self._told:
+                return
+            self._told.remove(request_id)
+            self._fetched.add(request_id)
+            start, self._running = not self._running, True
+        if start:
+            self._jobs.start(self._poll, Future())
+
+    def _poll(self) -> Story[None]:
+        bad_requests = 0
+        while True:
+            self._let_go_of_old()
+            with self._lock:
+                waiting = bool(self._waiters)
+                acks = sorted(self._fetched)
+                if not waiting and not acks:
+                    self._running = False
+                    return
+            try:
+                if not waiting:
+                    yield Sleep(self._clock.monotonic() + _GATHER_SECONDS)
+                yield from self._ask(acks, wait=waiting)
+                bad_requests, self.last_failure = 0, None
+            except (Interrupted, GeneratorExit):  # which all jobs are, together
+                raise
+            except BaseException as error:  # noqa: BLE001 - whatever it is, nobody may wait for a poller that is gone
+                self.last_failure = self._api.masked(str(error))
+                bad_requests += isinstance(error, APIStatusError) and error.status == 400
+                pause = self._pause_after(error, bad_requests)
+                if pause is None:
+                    self._fail()
+                    return
+                if not waiting:  # it was only a courtesy
+                    self._acknowledged(acks)
+                    continue
+                yield Sleep(self._clock.monotonic() + pause)
+
+    def _let_go_of_old(self) -> None:
+        """Have those look for themselves who have heard nothing for too long."""
+        limit = self._clock.monotonic() - _PATIENCE_SECONDS
+        with self._lock:
+            old = list(itertools.takewhile(lambda entry: entry[1].since <= limit, self._waiters.items()))
+            for request_id, _ in old:
+                del self._waiters[request_id]
+        for _, waiter in old:
+            waiter.job.wake(waiter.epoch, _UNKNOWN)
+
+    def _ask(self, acks: list[str], *, wait: bool) -> Story[None]:
+        fields: dict[str, Any] = {"target": self._target, "prev_cursor": self._cursor, "retrieved_request_ids": acks}
+        if not wait:
+            fields["timeout"] = 0
+        seconds = _LONG_POLL_SECONDS if wait else _ACK_SECONDS
+        asked_at = self._clock.monotonic()
+        response = yield from self._api.call(
+            RETRIEVE_FUTURES, _wire.encode_json(fields), self._config(), seconds=seconds, urgent=not wait
+        )
+        if not 200 <= response.status < 300:
+            raise self._api.error(response)
+        news = self._record(decode_object(response), acks)
+        floor = _FLOOR_SECONDS if news else max(_FLOOR_SECONDS, self._config().min_poll_interval)
+        if wait and self._clock.monotonic() - asked_at < floor:
+            yield Sleep(asked_at + floor)
+
+    def _record(self, answer: dict[str, Any], acks: list[str]) -> int:
+        """Wake those whose requests have ended; how many ends are news."""
+        completions, cursor = answer.get("completions"), answer.get("cursor")
+        if not isinstance(completions, list) or not isinstance(cursor, int):
+            raise APIResponseError("The server's answer to retrieve_futures has no completions or no cursor.")
+        ended = [_completion(entry) for entry in completions]
+        woken, news = [], 0
+        self._acknowledged(acks)
+        with self._lock:
+            for request_id, completion in ended:
+                waiter = self._waiters.pop(request_id, None)
+                if waiter is None:
+                    news += request_id not in self._unclaimed and request_id not in self._told
+                    self._unclaimed[request_id] = completion
+                else:
+                    self._told.add(request_id)
+                    woken.append((waiter, completion))
+            while len(self._unclaimed) > _MOST_UNCLAIMED:
+                self._unclaimed.popitem(last=False)
+            self._cursor = cursor
+        for waiter, completion in woken:
+            waiter.job.wake(waiter.epoch, completion)
+        return news + len(woken)
+
+    def _acknowledged(self, acks: list[str]) -> None:
+        with self._lock:
+            self._fetched.difference_update(acks)
+
+    def _pause_after(self, error: BaseException, bad_requests: int) -> float | None:
+        """Seconds to the next poll; None where polling makes no sense any more."""
+        if isinstance(error, APIStatusError):
+            if error.status == 402:
+                return 5.0
+            if error.status == 400 and bad_requests <= _MOST_BAD_REQUESTS:
+                return 1.0
+            if error.status in (408, 409, 429) or error.status >= 500:
+                return min(_PATIENCE_SECONDS, max(1.0, error.retry_after or 0.0))  # and then has a look at who waits
+            return None
+        return 1.0 if isinstance(error, APIConnectionError) else None
+
+    def _fail(self) -> None:
+        with self._lock:
+            self._running = False
+            self._fetched.clear()
+            waiters, self._waiters = self._waiters, {}
+            self._dead_until = self._clock.monotonic() + _DEAD_SECONDS
+        session = self._target["sampling_session_id"]
+        logger.warning("The session poller ended; %d samples poll on their own: %s", len(waiters), self.last_failure,
+                       extra=about(session=session, phase="waiting"))  # fmt: skip
+        for waiter in waiters.values():
+            waiter.job.wake(waiter.epoch, _UNKNOWN)
+
+
+def _completion(entry: Any) -> tuple[str, Completion]:
+    if not isinstance(entry, dict) or not isinstance(entry.get("request_id"), str):
+        raise APIResponseError("The server's answer to retrieve_futures names no request.")
+    size = entry.get("response_payload_uncompressed_size")
+    usable = isinstance(size, int) and not isinstance(size, bool) and size > 0 and entry.get("state") == "finished"
+    return entry["request_id"], Completion(size if usable else None)

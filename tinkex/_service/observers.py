@@ -1,0 +1,96 @@
+"""Carries the server's word on its queue to the observers, in order, on a thread that may block."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from tinkex._concurrency.clock import Clock
+from tinkex._concurrency.elastic_pool import ElasticPool
+from tinkex._concurrency.fork_locks import new_lock
+from tinkex._logging import about
+from tinkex.queue_state import QueueState, QueueStateChanged, QueueStateObserver
+
+logger = logging.getLogger("tinkex")
+
+_MOST_UNTOLD = 10_000
+_MOST_SESSIONS = 4096
+
+
+class _Word(NamedTuple):
+    event: QueueStateChanged
+    observers: tuple[QueueStateObserver, ...]
+    context: contextvars.Context
+
+    def tell(self) -> None:
+        for observer in self.observers:
+            try:
+                self.context.run(observer.on_queue_state_change, self.event)
+            except BaseException:
+                extra = about(self.event.request_id, self.event.sampling_session_id)
+                logger.exception("A queue state observer raised; sampling goes on.", extra=extra)
+
+
+class Announcer:
+    """Tells observers every word that is not "active", and the change back to it. Never blocks, never raises.
+
+    They are called in the context of the sample that the word came for, one at a time, in the order of the words.
+    """
+
+    def __init__(self, observers: Iterable[QueueStateObserver], threads: ElasticPool, clock: Clock) -> None:
+        self._observers = tuple(observers)
+        self._threads = threads
+        self._clock = clock
+        self._lock = new_lock()  # guards all below
+        self._known: OrderedDict[str, tuple[QueueState, float]] = OrderedDict()
+        self._untold: deque[_Word] = deque(maxlen=_MOST_UNTOLD)
+        self._telling = False
+
+    def announce(
+        self,
+        session: str,
+        request_id: str | None,
+        state: QueueState,
+        reason: str | None,
+        more: Iterable[QueueStateObserver | None],
+    ) -> None:
+        """Note a word about `session`, for the service's observers and those in `more`."""
+        if state is QueueState.ACTIVE and session not in self._known:
+            return  # all is well, as it was
+        now = self._clock.monotonic()
+        with self._lock:
+            previous, since = self._known.pop(session, (None, None))
+            if state is QueueState.ACTIVE and previous is None:
+                return
+            if state is not QueueState.ACTIVE:
+                self._known[session] = (state, since if since is not None and previous is state else now)
+                if len(self._known) > _MOST_SESSIONS:
+                    self._known.popitem(last=False)
+            event = QueueStateChanged(
+                state, reason, session, request_id, previous, None if since is None else now - since
+            )
+            observers = (*self._observers, *(observer for observer in more if observer is not None))
+            self._untold.append(_Word(event, observers, contextvars.copy_context()))
+            start, self._telling = not self._telling, True
+        if start:
+            self._start()
+
+    def _start(self) -> None:
+        try:
+            self._threads.submit(self._tell)
+        except RuntimeError as error:  # no thread can be started now: the next word tries again
+            logger.warning("Queue state observers are not told yet: %s", error)
+            with self._lock:
+                self._telling = False
+
+    def _tell(self) -> None:
+        while True:
+            with self._lock:
+                if not self._untold:
+                    self._telling = False
+                    return
+                word = self._untold.popleft()
+            word.tell()

@@ -1,0 +1,154 @@
+"""One connection to the server: sends and receives what the kernel takes and has, and parks for the rest."""
+
+from __future__ import annotations
+
+import select
+import socket
+from typing import Protocol
+
+from tinkex._runtime.reactor import Waiter
+from tinkex._runtime.task import Grant, Job
+from tinkex._transport.dial import not_now
+from tinkex._transport.http11 import ResponseReader
+
+_RECEIVE_FIRST = 16 * 1024  # what most answers fit in; larger buffers cost page faults
+_RECEIVE_MORE = 256 * 1024
+
+
+class Pool(Protocol):
+    """Where a connection comes from and goes back to."""
+
+    def parked(self, connection: Connection, job: Job, epoch: int) -> None:
+        """It waits for the server, or for room to write."""
+
+    def unparked(self, connection: Connection) -> None:
+        """It is at work again."""
+
+    def release(self, connection: Connection) -> None:
+        """Take it back, usable."""
+
+    def discard(self, connection: Connection) -> None:
+        """Take it back, to be closed."""
+
+    def closed(self, connection: Connection) -> None:
+        """It is closed."""
+
+
+class Connection(Grant):
+    """One socket, used by one job at a time, never waited on by reading: what is not there yet is waited for parked."""
+
+    __slots__ = (
+        "_armed",
+        "_not_now",
+        "_parked",
+        "_pool",
+        "_secure",
+        "_socket",
+        "_waiter",
+        "fileno",
+        "idle_since",
+        "patient",
+        "reused",
+    )
+
+    def __init__(self, raw: socket.socket, pool: Pool, waiter: Waiter) -> None:
+        self._socket = raw
+        self._secure = type(raw) is not socket.socket
+        self._not_now = not_now(raw)
+        self._pool = pool
+        self._waiter = waiter
+        self._armed = False
+        self._parked = False
+        self.fileno = raw.fileno()
+        self.idle_since = 0.0
+        self.patient = False  # whether the exchange it carries may be ended for somebody who waits in line
+        self.reused = False  # whether it has carried an exchange before
+
+    def send(self, data: memoryview) -> int:
+        """Send what the kernel takes now; 0 means wait until writable."""
+        try:
+            return self._socket.send(data)
+        except self._not_now:
+            return 0
+
+    def receive(self, reader: ResponseReader) -> bool:
+        """Feed `reader` what has come; True once its response is complete. An early end raises ConnectionResetError."""
+        while True:
+            room = reader.room()
+            size = _RECEIVE_FIRST if not reader.started else _RECEIVE_MORE if room is None else len(room)
+            try:
+                if room is None:
+                    data = self._socket.recv(size)
+                    count = len(data)
+                else:
+                    with room:
+                        count = self._socket.recv_into(room)
+            except self._not_now:
+                return False
+            if not count:
+                if reader.end():
+                    return True
+                raise ConnectionResetError(f"the server closed the connection{' in mid-answer' * reader.started}")
+            if room is None:
+                if reader.feed(data):
+                    return True
+            elif reader.filled(count):  # and what comes behind it was not read
+                reader.keep_alive &= self.is_alive()
+                return True
+            if count < size and not self._secure:
+                return False  # saves the call that would say so
+
+    def unpark(self) -> None:
+        """Note that it is at work again, after a wait."""
+        if self._parked:
+            self._parked = False
+            self._pool.unparked(self)
+
+    def readable_within(self, milliseconds: int) -> bool:
+        """Whether something can be read within so short a time that parking would cost more."""
+        poll = select.poll()  # made in less time than it takes to keep thousands of them
+        poll.register(self.fileno, select.POLLIN)
+        return bool(poll.poll(milliseconds))
+
+    def park(self, job: Job, epoch: int, *, write: bool = False) -> None:
+        """Have the waiter wake `job` when there is something to read, or room to write."""
+        known, self._armed = self._armed, True
+        if not self._parked:
+            self._parked = True
+            self._pool.parked(self, job, epoch)
+        self._waiter.park(self.fileno, job, epoch, write=write, known=known)
+
+    def is_alive(self) -> bool:
+        """Whether an idle connection can be used again: open, and nothing unasked-for in it."""
+        if getattr(self._socket, "pending", int)():  # decrypted already, which the kernel does not tell
+            return False
+        if not self.readable_within(0):
+            return True
+        if not self._secure:
+            return False
+        try:
+            self._socket.recv(1)
+        except self._not_now:
+            return True  # a TLS session ticket: no answer, and no end
+        except OSError:
+            pass
+        return False
+
+    def give_back(self) -> None:
+        """Return it unused, to the pool."""
+        self._pool.release(self)
+
+    def release(self, *, reusable: bool) -> None:
+        """Return it after an exchange, to be used again or closed."""
+        self.unpark()
+        if reusable:
+            self.reused = True
+            self._pool.release(self)
+        else:
+            self._pool.discard(self)
+
+    def close(self) -> None:
+        """Close the socket, at once and without a word to the peer."""
+        self._waiter.forget(self.fileno)
+        self._socket.close()
+        self._pool.closed(self)

@@ -1,0 +1,169 @@
+"""One HTTP exchange: send a request, take in the answer, hold no thread while neither moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tinkex._concurrency.clock import Clock
+from tinkex._concurrency.elastic_pool import ElasticPool
+from tinkex._runtime.reactor import READY, TIMED_OUT
+from tinkex._runtime.task import Job, Story
+from tinkex._transport.connection import Connection
+from tinkex._transport.connection_pool import ConnectionPool, Lease
+from tinkex._transport.http11 import HTTPFormatError, Response, ResponseReader
+from tinkex.errors import APIConnectionError, APIResponseError, APITimeoutError, clean_text
+
+if TYPE_CHECKING:
+    from tinkex._transport.dial import Dialer
+
+_LINGER_MS = 2
+_QUICK_SECONDS = 0.005
+_FOREVER = float("inf")
+_TURN_SECONDS = 5.0  # what a poll that needs a thread may have of it once half of the threads are taken
+
+
+class Pace:
+    """Remembers whether answers of one kind come so soon that it pays to wait for the next one on the spot."""
+
+    __slots__ = ("quick",)
+
+    def __init__(self) -> None:
+        self.quick = True
+
+
+class _Readable:
+    """A wait for something to read. Lingers where answers are quick and nothing else is to do, parks otherwise."""
+
+    __slots__ = ("_backlog", "_connection", "_pace", "until")
+
+    def __init__(self, connection: Connection, pace: Pace, backlog: Callable[[], int], until: float) -> None:
+        self._backlog = backlog
+        self._connection = connection
+        self._pace = pace
+        self.until = until
+
+    def arm(self, job: Job, epoch: int) -> None:
+        if self._pace.quick and not self._backlog():
+            if self._connection.readable_within(_LINGER_MS):
+                job.wake(epoch, READY)
+                return
+            self._pace.quick = False
+        self._connection.park(job, epoch)
+
+
+class _Writable:
+    """A wait for room to write."""
+
+    __slots__ = ("_connection", "until")
+
+    def __init__(self, connection: Connection, until: float) -> None:
+        self._connection = connection
+        self.until = until
+
+    def arm(self, job: Job, epoch: int) -> None:
+        self._connection.park(job, epoch, write=True)
+
+
+class _Called:
+    """A wait for an exchange that only a requests adapter can make, on a thread of the elastic pool."""
+
+    __slots__ = ("_call", "_threads", "until")
+
+    def __init__(self, threads: ElasticPool, call: Callable[[], Response]) -> None:
+        self._threads = threads
+        self._call = call
+        self.until = _FOREVER  # a call has time limits of its own, from when it gets a thread
+
+    def arm(self, job: Job, epoch: int) -> None:
+        self._threads.submit(lambda: self._run(job, epoch))
+
+    def _run(self, job: Job, epoch: int) -> None:
+        if not job.is_waiting(epoch):  # cancelled in line: send nothing
+            return
+        try:
+            outcome: object = self._call()
+        except BaseException as error:  # noqa: BLE001 - it belongs to the job, whatever it is
+            outcome = error
+        job.wake(epoch, outcome)
+
+
+class Transport:
+    """Carries exchanges to one server. Safe to share; every exchange belongs to the job that makes it."""
+
+    def __init__(
+        self,
+        dialer: Dialer,
+        pool: ConnectionPool,
+        threads: ElasticPool,
+        polling: ElasticPool,
+        clock: Clock,
+        backlog: Callable[[], int] = int,
+    ) -> None:
+        self.dialer = dialer
+        self.pool = pool
+        self._threads = threads
+        self._polling = polling  # for polls that only an adapter can make: they may be long, and nothing waits for them
+        self._clock = clock
+        self._backlog = backlog  # how much there is for the workers to do
+
+    def exchange(
+        self, head: bytes, own: bytes, body: bytes, *, seconds: float, max_body: int, pace: Pace, urgent: bool = True
+    ) -> Story[Response]:
+        """Send `head`, with `own` lines that no other call has, and `body`; the answer, within `seconds` of sending.
+
+        Raises APIConnectionError (its `may_have_run` says whether the server can have acted on it), APITimeoutError,
+        APIResponseError. A reused connection that ends without a byte of an answer is replaced once, at once.
+        """
+        if not self.dialer.plain:
+            threads = self._threads if urgent else self._polling
+            if not urgent and threads.crowded:
+                seconds = min(seconds, _TURN_SECONDS)  # polls take turns
+            called: Response = yield _Called(threads, partial(self.dialer.call, head + own, body, seconds, max_body))
+            return called
+        fresh = False
+        while True:
+            connection: Connection = yield Lease(self.pool, urgent=urgent, fresh=fresh)
+            connection.patient = not urgent
+            until = self._clock.monotonic() + seconds
+            reader: ResponseReader | None = None  # made when there is something to read: thousands wait for that
+            clean = sent = False
+            try:
+                whole = yield from self._send(connection, memoryview(b"".join((head, own, b"\r\n", body))), until)
+                sent = True
+                sent_at = self._clock.monotonic()
+                while reader is None or not connection.receive(reader):
+                    if (yield _Readable(connection, pace, self._backlog, until)) is TIMED_OUT:
+                        raise APITimeoutError("The server gave no answer in time.", may_have_run=True)
+                    connection.unpark()
+                    reader = reader or ResponseReader(max_body)
+                pace.quick = self._clock.monotonic() - sent_at < _QUICK_SECONDS
+                clean = whole and reader.keep_alive
+                return reader.response()
+            except HTTPFormatError as error:
+                raise APIResponseError(f"The server sent {error}.", may_have_run=True) from None
+            except OSError as error:
+                if connection.reused and not (reader and reader.started) and not fresh:
+                    fresh = True  # it was closed while idle
+                    continue
+                words = clean_text(str(error), 300) or type(error).__name__
+                raise APIConnectionError(f"The connection was lost: {words}.", may_have_run=sent) from None
+            finally:
+                connection.release(reusable=clean)
+
+    def _send(self, connection: Connection, data: memoryview, until: float) -> Story[bool]:
+        """Send it all; False where the server closed before it had it all, and left an answer that says why."""
+        while data:
+            try:
+                sent = connection.send(data)
+            except OSError:
+                if connection.readable_within(0):
+                    return False
+                raise
+            data = data[sent:]
+            if not sent:
+                if (yield _Writable(connection, until)) is TIMED_OUT:
+                    raise APITimeoutError("The server did not take the whole request in time.")
+                connection.unpark()
+        return True

@@ -1,0 +1,169 @@
+"""The flow of tasks through the clients: one thread prepares and sends, the caller's takes what has ended."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future
+from typing import Any, Final
+
+import attrs
+
+from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
+from tinkex._sampling.stream import cancel_all, failed
+from tinkex.bulk._input.prepare import Prepared, Preparer
+from tinkex.bulk._input.task import Task
+from tinkex.bulk._limits import Gate, Limits
+from tinkex.bulk._models import Models
+from tinkex.bulk._output.record import Record, made_record
+from tinkex.errors import QueueFullError, SampleTimeoutError
+from tinkex.future import SampleFuture
+from tinkex.types import SampleResponse
+
+Batch = list[tuple[Task, Record]]
+_MOST_AT_ONCE: Final = 256
+_MANY: Final = 16  # rows in flight: where they end one by one, waking up for each costs as much as the row
+_GATHERING: Final = 0.004  # seconds that a result may wait for others
+_TICK: Final = 0.1  # seconds between two looks at the flow when nothing ends
+
+
+@attrs.frozen
+class FlowState:
+    """How the flow is doing at one moment."""
+
+    in_flight: int = 0
+    most_in_flight: int = 0
+    """How many may be, for now."""
+    pace: str = "growing"
+    """What that number is doing: "growing", "steady", "backing off" or "fixed"."""
+
+
+@attrs.frozen
+class _Sent:
+    task: Task
+    prepared: Prepared | None
+    started_at: float
+
+
+@attrs.frozen
+class _Fed:
+    """Nothing more will be sent."""
+
+    error: BaseException | None
+
+
+class Flow:
+    """Samples tasks, a bounded number at once, and yields what has ended, in the order of the ends.
+
+    A task that cannot be sampled ends as an error row. What reading the tasks raises is raised once the tasks before it
+    have ended. When `halt` is set, no more tasks are begun. Leaving early cancels what is in flight.
+    """
+
+    def __init__(
+        self, tasks: Iterable[Task], models: Models, limits: Limits, *, halt: threading.Event | None = None,
+        omit: Collection[str] = (), timeout: float | None = None, tell: Callable[[FlowState], None] | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:  # fmt: skip
+        self._tasks = tasks
+        self._omit = frozenset(omit)
+        self._timeout = timeout
+        self._tell = tell
+        self._clock = clock
+        self._halt = halt or threading.Event()
+        self._gate = Gate(limits, clock, self._halt)
+        self._preparer = Preparer(models)
+        self._sent: dict[Future[SampleResponse], _Sent] = {}  # the feeder adds, before the future is told to report
+        self._ended: queue.SimpleQueue[Future[SampleResponse] | _Fed] = queue.SimpleQueue()
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield what has ended: several rows where they come fast, none where a moment went without any."""
+        threading.Thread(target=self._feed, name="tinkex-bulk", daemon=True).start()
+        fed: _Fed | None = None
+        try:
+            while (fed is None and not self._halt.is_set()) or self._sent:
+                items = self._take()
+                fed = next((item for item in items if isinstance(item, _Fed)), fed)
+                batch = self._end([item for item in items if not isinstance(item, _Fed)])
+                if self._tell is not None:
+                    window = self._gate.window
+                    self._tell(FlowState(self._gate.in_flight, window.limit, window.state))
+                yield batch
+            if fed is not None and fed.error is not None:
+                raise fed.error
+        finally:
+            self._gate.close()
+            cancel_all(list(self._sent))
+
+    def _take(self) -> list[Future[SampleResponse] | _Fed]:
+        items: list[Future[SampleResponse] | _Fed] = []
+        with contextlib.suppress(queue.Empty):
+            items.append(self._ended.get(timeout=_TICK))
+            if len(self._sent) > _MANY and self._ended.qsize() < _MANY:
+                time.sleep(_GATHERING)
+            while len(items) < _MOST_AT_ONCE:
+                items.append(self._ended.get_nowait())
+        return items
+
+    def _end(self, futures: Iterable[Any]) -> Batch:
+        """The rows that futures became; their places are free."""
+        batch, unused, now = [], 0, self._clock.wall()
+        for future in futures:
+            sent = self._sent.pop(future)
+            record = made_record(sent.task, sent.prepared, future, sent.started_at, now, self._omit)
+            if sent.prepared is not None:
+                unused += sent.prepared.most_tokens - _used(record)
+            batch.append((sent.task, record))
+        if batch:
+            self._gate.leave(len(batch), unused)
+        return batch
+
+    def _feed(self) -> None:
+        """The feeder's life."""
+        error: BaseException | None = None
+        try:
+            for task in self._tasks:
+                if not self._send(task):
+                    break
+        except BaseException as raised:  # noqa: BLE001 - it is raised where the results are taken
+            error = raised
+        self._ended.put(_Fed(error))
+
+    def _send(self, task: Task) -> bool:
+        """Begin one task as soon as the limits allow it; False when no more are wanted."""
+        try:
+            prepared = self._preparer.prepare(task)
+            if "text" not in self._omit:
+                prepared.model.try_tokenizer()  # here, where loading it holds nobody up
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a row is its own affair
+            return self._gate.enter(None) and self._report(task, None, failed(error))
+        return self._gate.enter(prepared.most_tokens) and self._report(task, prepared, self._begin(prepared))
+
+    def _begin(self, prepared: Prepared) -> SampleFuture[SampleResponse]:
+        wanted = prepared.wanted
+        try:
+            return prepared.model.client.sample(
+                prepared.prompt, wanted.params, timeout=self._timeout, queue_state_observer=self._gate, **wanted.options
+            )
+        except (TypeError, ValueError, QueueFullError, SampleTimeoutError) as error:
+            return failed(error)
+
+    def _report(self, task: Task, prepared: Prepared | None, future: SampleFuture[SampleResponse]) -> bool:
+        self._sent[future] = _Sent(task, prepared, self._clock.wall())
+        future.report_to(self._ended)  # type: ignore[arg-type]  # a queue that takes more
+        return True
+
+
+def _used(record: Record) -> int:
+    usage = record["usage"]
+    return usage["prompt_tokens"] + usage["sampled_tokens"] if usage else 0
+
+
+def perform(
+    tasks: Iterable[Task], models: Models, limits: Limits, *, halt: threading.Event | None = None,
+    omit: Collection[str] = (), timeout: float | None = None, tell: Callable[[FlowState], None] | None = None,
+) -> Iterator[Batch]:  # fmt: skip
+    """Sample tasks in this process: an `Engine`. See `Flow`."""
+    return Flow(tasks, models, limits, halt=halt, omit=omit, timeout=timeout, tell=tell).batches()

@@ -1,0 +1,92 @@
+"""From a task to what is sent: the prompt becomes tokens, the parameters are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import attrs
+
+from tinkex.bulk._input.task import OPTIONS, PARAMS, InvalidRowError, Prompt, Task
+from tinkex.bulk._models import Model, Models
+from tinkex.types import ModelInput, SamplingParams
+
+
+@attrs.frozen
+class Wanted:
+    """What a set of parameters comes to."""
+
+    params: SamplingParams
+    options: dict[str, Any]
+    """Further keywords of `sample()`."""
+    chat: dict[str, Any]
+    """Keywords of `ModelInput.from_messages`, where the prompt is a conversation."""
+    most_tokens: int
+    """Most tokens that may be sampled for one row."""
+
+
+@attrs.frozen
+class Prepared:
+    """A task that is ready to be sent."""
+
+    model: Model
+    prompt: ModelInput
+    wanted: Wanted
+
+    @property
+    def most_tokens(self) -> int:
+        """Most tokens that it may use, those of the prompt included."""
+        return (self.prompt.known_length or 0) + self.wanted.most_tokens
+
+
+class Preparer:
+    """Prepares tasks; used by one thread. Rows without parameters of their own share one `SamplingParams`."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+        self._last: tuple[Mapping[str, Any], Wanted] | None = None
+
+    def prepare(self, task: Task) -> Prepared:
+        """Make a task ready; any exception is the row's own fault, and says what is wrong with it."""
+        if task.row.problem is not None:
+            raise InvalidRowError(task.row.problem)
+        if self._last is None or self._last[0] is not task.parameters:
+            self._last = (task.parameters, check_parameters(task.parameters))
+        wanted = self._last[1]
+        model = self._models.get(task.model)
+        return Prepared(model, model_input(task.row.prompt, model, wanted.chat), wanted)
+
+
+def check_parameters(parameters: Mapping[str, Any]) -> Wanted:
+    """Check a set of parameters; ValueError or TypeError names the wrong one."""
+    given = dict(parameters)
+    score = given.pop("score", False)
+    if not isinstance(score, bool):
+        raise InvalidRowError(f"score must be true or false, not {score!r}.")
+    if score:
+        given |= {"max_tokens": 1, "num_samples": 1, "include_prompt_logprobs": True}
+    if given.get("max_tokens") is None:
+        raise InvalidRowError("max_tokens is missing: give it in the row or for the whole run.")
+    params = SamplingParams(**{name: given[name] for name in PARAMS if name in given})
+    options: dict[str, Any] = {name: given[name] for name in OPTIONS if name in given}
+    count = options.get("num_samples", 1)
+    most = (params.max_tokens or 0) * (count if isinstance(count, int) else 1)
+    return Wanted(params, options, _chat(given), most)
+
+
+def _chat(given: Mapping[str, Any]) -> dict[str, Any]:
+    variables = given.get("template_variables") or {}
+    if not isinstance(variables, Mapping):
+        raise InvalidRowError(f"template_variables must be a JSON object, not {variables!r}.")
+    return {"tools": given.get("tools"), **variables}
+
+
+def model_input(prompt: Prompt, model: Model, chat: Mapping[str, Any]) -> ModelInput:
+    """The prompt as the model takes it; text and messages need its tokenizer."""
+    if isinstance(prompt, str):
+        return ModelInput.from_text(prompt, model.tokenizer())
+    assert prompt is not None  # else the row has a problem
+    if isinstance(prompt[0], Mapping):
+        messages = cast("Sequence[Mapping[str, Any]]", prompt)
+        return ModelInput.from_messages(messages, model.tokenizer(), **chat)
+    return ModelInput.from_ints(cast("Sequence[int]", prompt))

@@ -1,0 +1,36 @@
+"""An output that only takes: a pipe, standard output. Nothing in it can be looked up, so every row is new."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from typing import BinaryIO, Self
+
+from tinkex.bulk._input.claims import NoOutput
+
+
+class Stream(NoOutput):
+    """Writes rows to a binary file as they come, and closes it in the end if it is `owned`."""
+
+    def __init__(self, file: BinaryIO | io.RawIOBase, *, owned: bool = False) -> None:
+        super().__init__()
+        self.notes: list[str] = []
+        self._file = file
+        self._owned = owned
+
+    def append(self, lines: Iterable[tuple[int, bytes]]) -> None:
+        """Write lines, all the way through; OSError where that fails, BrokenPipeError if nobody reads them."""
+        data = memoryview(b"".join(line for _, line in lines))
+        while data:
+            data = data[self._file.write(data) or 0 :]
+        self._file.flush()
+
+    def put_in_order(self) -> None:
+        """What is written stays as it is."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._owned:
+            self._file.close()

@@ -1,0 +1,52 @@
+"""The models of a batch, from what the command line names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tinkex
+from tinkex import bulk
+from tinkex.cli._app import usage_error
+from tinkex.cli.options.connect import Target, fetch_local_model
+from tinkex.cli.output.screen import note, working
+from tinkex.tokenizers import get_tokenizer
+
+
+def online_models(service: Any, target: Target, *, text: bool) -> bulk.Models:
+    """Open the models that the target names; those that rows name are opened when the first of them comes."""
+    paths = set(target.model_path)
+
+    def open_model(name: str) -> Any:
+        kind = "model_path" if name in paths or name.startswith("tinker://") else "base_model"
+        return service.create_sampling_client(**{kind: name}, timeout=target.timeout, retry_config=tinkex.RetryConfig())
+
+    with working("Connecting"):
+        models = bulk.Models(_names(service, target), open_model, target.tokenizer)
+        opened = [models.get(name) for name in models.names]  # what the command line names has to be there
+    with working("Loading the tokenizer"):
+        for model in opened:
+            if text and model.try_tokenizer() is None:
+                note("There is no tokenizer: only rows of token ids can be sampled, and answers have no text.")
+    return models
+
+
+def _names(service: Any, target: Target) -> tuple[str, ...]:
+    """The models every row goes to; without any, the one that the server offers, if it is one."""
+    if target.base_model or target.model_path:
+        return tuple(dict.fromkeys((*target.base_model, *target.model_path)))
+    capabilities = service.get_server_capabilities(timeout=target.timeout)
+    names = tuple(model.model_name for model in capabilities.supported_models if model.model_name)
+    return names if len(names) == 1 else ()
+
+
+def offline_models(target: Target) -> bulk.Models:
+    """The same, to count tokens with: nobody is asked anything."""
+    tokenizer: object = target.tokenizer
+    names = (*target.base_model, *target.model_path)
+    if target.local:
+        from tinkex.local.fetch import MODEL_NAME
+
+        tokenizer, names = tokenizer or get_tokenizer(fetch_local_model()), (MODEL_NAME,)
+    if target.model_path and tokenizer is None:
+        usage_error("A dry run does not ask the server what model a path is of: say --tokenizer.")
+    return bulk.Models(names or ("the server's model",), bulk.tokenizer_only, tokenizer)

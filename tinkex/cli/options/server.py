@@ -1,0 +1,43 @@
+"""Which server a command asks: the options that say it, and the client they lead to."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import click
+
+from tinkex.cli.options.connect import Target, open_service, wrong_arguments
+from tinkex.cli.output.screen import working
+
+_DEFAULT_TIMEOUT: Final = 60.0
+_OPTIONS: Final = (
+    click.option("--base-url", metavar="URL", help="The server. Default: TINKER_BASE_URL, else the official one."),
+    click.option(
+        "--timeout", type=click.FloatRange(0, min_open=True), default=_DEFAULT_TIMEOUT, show_default=True,
+        metavar="SECONDS", help="Give up on a request after this long.",
+    ),
+)  # fmt: skip
+
+
+def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say which server to ask; they arrive as one ``target``."""
+
+    @functools.wraps(command)
+    def with_target(*, base_url: str | None, timeout: float, **options: Any) -> Any:
+        target = Target(base_url=base_url, timeout=timeout, local=bool(options.pop("local", False)))
+        return command(target=target, **options)
+
+    decorated: Any = with_target
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def asking(target: Target, what: str) -> Iterator[tuple[Any, Callable[[str], None]]]:
+    """A service of the target, and a function that tells how far things are; closed again at the end."""
+    with open_service(target) as service, working(f"Fetching {what}") as tell, wrong_arguments():
+        yield service, tell

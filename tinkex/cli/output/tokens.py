@@ -1,0 +1,122 @@
+"""Tokens one by one: the text of each, how likely it was, what else was likely, and all that on a terminal."""
+
+from __future__ import annotations
+
+import bisect
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import attrs
+
+from tinkex.cli.output.screen import console, harmless, print_text, table
+from tinkex.tokenizers import Tokenizer
+from tinkex.types import TopkLogprobs
+
+_CONTEXT: Final = 6  # tokens whose text tells where the next one's begins
+_LONGEST: Final = 8  # most tokens that make one character
+_UNFINISHED: Final = "\ufffd"
+_BOUNDS: Final = (0.01, 0.1, 0.5, 0.9)  # probabilities at which the colour changes
+_STYLES: Final = ("white on red", "red", "yellow", "green", "bright_green")
+
+
+@attrs.frozen
+class TokenRow:
+    """One token, where it stands."""
+
+    token: int
+    text: str
+    logprob: float | None
+    likeliest: tuple[tuple[str, float], ...] = ()
+    """The likeliest tokens in its place, as text, and how likely each was."""
+
+    def cells(self) -> list[str]:
+        """What to show: token id, log-probability, text with its spaces visible, alternatives if there are any."""
+        others = "  ".join(f"{text!r} {logprob:.2f}" for text, logprob in self.likeliest)
+        return [str(self.token), "-" if self.logprob is None else f"{self.logprob:.4f}", repr(self.text), others]
+
+
+def token_rows(
+    tokenizer: Tokenizer | None, tokens: Sequence[int], logprobs: Sequence[float | None] | None,
+    topk: TopkLogprobs | None = None,
+) -> list[TokenRow]:  # fmt: skip
+    """Put together what is known of each token."""
+    known = [None] * len(tokens) if logprobs is None else [finite_or_none(value) for value in logprobs]
+    others = [()] * len(tokens) if topk is None else [_likeliest(tokenizer, row) for row in topk.rows]
+    return [TokenRow(*each) for each in zip(tokens, pieces(tokenizer, tokens), known, others, strict=True)]
+
+
+def finite_or_none(value: float | None) -> float | None:
+    """A number that JSON has; None for the others.
+
+    >>> finite_or_none(float("-inf")) is None
+    True
+    """
+    return value if value is not None and math.isfinite(value) else None
+
+
+def pieces(tokenizer: Tokenizer | None, tokens: Sequence[int]) -> list[str]:
+    """The text that each token adds. Of tokens that make up one character, the last has it and the others have none."""
+    if tokenizer is None:
+        return [""] * len(tokens)
+    found: list[str] = []
+    done = 0  # tokens whose text is known
+    for end in range(1, len(tokens) + 1):
+        start = max(0, done - _CONTEXT)
+        before, after = tokenizer.decode(list(tokens[start:done])), tokenizer.decode(list(tokens[start:end]))
+        text = after.removeprefix(before) if after.startswith(before) else tokenizer.decode(list(tokens[done:end]))
+        unfinished = text.endswith(_UNFINISHED) and end - done < _LONGEST and end < len(tokens)
+        found.append("" if unfinished else text)
+        done = done if unfinished else end
+    return found
+
+
+def print_tokens(rows: Sequence[TokenRow], *, colors: bool = False) -> None:
+    """Print a token a line: a table on a terminal, tabs between the cells elsewhere."""
+    width = 4 if any(row.likeliest for row in rows) else 3
+    if not sys.stdout.isatty():
+        for row in rows:
+            print_text("\t".join(row.cells()[:width]))
+        return
+    from rich.text import Text
+
+    drawn = table(*("token", "logprob", "text", "likeliest")[:width], right=2)
+    for row in rows:
+        cells = [Text(harmless(cell)) for cell in row.cells()[:width]]
+        if colors and row.logprob is not None:
+            cells[2].stylize(_style(row.logprob))
+        drawn.add_row(*cells)
+    console().print(drawn)
+
+
+def coloured(rows: Iterable[TokenRow]) -> Any:
+    """Text in which each token's colour tells how likely it was."""
+    from rich.text import Text
+
+    text = Text()
+    for row in rows:
+        text.append(harmless(row.text), "" if row.logprob is None else _style(row.logprob))
+    return text
+
+
+def legend() -> Any:
+    """What the colours mean."""
+    from rich.text import Text
+
+    names = ("under 1%", "1%", "10%", "50%", "90% and more")
+    text = Text("likely: ")
+    for name, style in zip(names, _STYLES, strict=True):
+        text.append(name, style).append(" ")
+    return text
+
+
+def _style(logprob: float) -> str:
+    return _STYLES[bisect.bisect_right(_BOUNDS, math.exp(min(logprob, 0.0)))]
+
+
+def _likeliest(tokenizer: Tokenizer | None, row: Sequence[tuple[int, float]] | None) -> tuple[tuple[str, float], ...]:
+    def text(token: int) -> str:
+        return str(token) if tokenizer is None else tokenizer.decode([token])
+
+    return tuple((text(token), logprob) for token, logprob in row or ())

@@ -1,0 +1,202 @@
+"""Runs a model of the Llama family with NumPy alone, for platforms without a prebuilt library."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from attrs import define
+from numpy.typing import NDArray
+
+from tinkex.local.errors import LocalError
+from tinkex.local.model.gguf_file import GgufFile
+from tinkex.local.model.together import Together
+from tinkex.local.model.weights import load_weights
+
+if TYPE_CHECKING:
+    Array = NDArray[np.float32]
+
+_LAYER_TENSORS = (
+    *("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output"),
+    *("ffn_norm", "ffn_gate", "ffn_up", "ffn_down"),
+)
+_PROMPT = -1  # sequences are numbered from 0
+_SESSIONS_TOGETHER = 16
+
+
+@define(eq=False)
+class _Memory:
+    """The keys and values of one sequence: layers x cells x heads x head size."""
+
+    keys: Array
+    values: Array
+    length: int = 0
+
+    def copied(self) -> _Memory:
+        copy = _Memory(np.empty_like(self.keys), np.empty_like(self.values), self.length)
+        copy.keys[:, : self.length] = self.keys[:, : self.length]
+        copy.values[:, : self.length] = self.values[:, : self.length]
+        return copy
+
+
+Span = tuple[_Memory, Sequence[int]]
+"""A sequence, and the tokens to append to it."""
+
+
+class NumpyRuntime:
+    """A model's weights as float32 arrays: four bytes a parameter."""
+
+    name = "numpy"
+
+    def __init__(self, model: GgufFile) -> None:
+        if model.architecture != "llama":
+            raise LocalError(
+                f"{model.path} is a {model.architecture} model; the NumPy runtime knows the Llama family only."
+            )
+        self._turn = threading.Lock()  # one computation at a time
+        #: Steps of sessions, computed together where several are wanted at the same time.
+        self.steps: Together[Sequence[Span], Array] = Together(self._step, _SESSIONS_TOGETHER)
+        self.layers = int(model.fact("block_count"))
+        self.heads = int(model.fact("attention.head_count"))
+        self.kv_heads = int(model.fact("attention.head_count_kv", self.heads))
+        self.head_size = int(model.fact("embedding_length")) // self.heads
+        self.epsilon = np.float32(model.fact("attention.layer_norm_rms_epsilon"))
+        self.weights = load_weights(model)
+        self._check(model)
+        self.output = self.weights.get("output.weight", self.weights["token_embd.weight"])
+        self._frequencies = _frequencies(model, self.head_size)
+
+    def _check(self, model: GgufFile) -> None:
+        shared = {"token_embd.weight", "output_norm.weight", "output.weight"}
+        own = {f"blk.{layer}.{name}.weight" for layer in range(self.layers) for name in _LAYER_TENSORS}
+        lacking = (own | shared - {"output.weight"}) - self.weights.keys()
+        extra = self.weights.keys() - own - shared
+        if lacking or extra:
+            names_shown = ", ".join(sorted(lacking or extra)[:3])
+            raise LocalError(f"{model.path} {'lacks' if lacking else 'has unknown'} tensors: {names_shown}.")
+
+    def open(self, cells: int, sequences: int) -> NumpySession:
+        """Start a session."""
+        return NumpySession(self, cells)
+
+    def rotate(self, rows: Array, positions: NDArray[np.int64]) -> Array:
+        """Turn each pair of neighbouring numbers by an angle that tells its position."""
+        angles = positions[:, None] * self._frequencies
+        cos, sin = np.cos(angles, dtype=np.float32)[:, None], np.sin(angles, dtype=np.float32)[:, None]
+        even, odd = rows[..., 0::2], rows[..., 1::2]
+        turned = np.empty_like(rows)
+        turned[..., 0::2] = even * cos - odd * sin
+        turned[..., 1::2] = even * sin + odd * cos
+        return turned
+
+    def norm(self, rows: Array, name: str) -> Array:
+        """Scale each row to a mean square of one, then by the weights."""
+        mean: Array = np.mean(rows * rows, axis=-1, keepdims=True)
+        scaled: Array = rows / np.sqrt(mean + self.epsilon) * self.weights[name]
+        return scaled
+
+    def _step(self, asked: Sequence[Sequence[Span]]) -> list[Array]:
+        """Append one token to each sequence of several sessions."""
+        rows = self.forward([span for spans in asked for span in spans], 0)
+        return np.split(rows, np.cumsum([len(spans) for spans in asked])[:-1])
+
+    def forward(self, spans: Sequence[Span], first: int) -> Array:
+        """Append tokens to sequences; return the logits after each from number *first* on."""
+        with self._turn:
+            positions = np.concatenate([memory.length + np.arange(len(tokens)) for memory, tokens in spans])
+            rows = self.weights["token_embd.weight"][[token for _, tokens in spans for token in tokens]]
+            for layer in range(self.layers):
+                rows = rows + self._attend(rows, layer, spans, positions)
+                rows = rows + self._think(rows, layer)
+            for memory, tokens in spans:
+                memory.length += len(tokens)
+            return _by(self.norm(rows[first:], "output_norm.weight"), self.output)
+
+    def _attend(
+        self,
+        rows: Array,
+        layer: int,
+        spans: Sequence[Span],
+        positions: NDArray[np.int64],
+    ) -> Array:
+        name = f"blk.{layer}"
+        rows = self.norm(rows, f"{name}.attn_norm.weight")
+        shape = (len(rows), -1, self.head_size)
+        queries, keys, values = (_by(rows, self.weights[f"{name}.attn_{part}.weight"]).reshape(shape) for part in "qkv")
+        queries, keys = self.rotate(queries, positions), self.rotate(keys, positions)
+        mixed, start = np.empty_like(queries), 0
+        for memory, tokens in spans:
+            end, total = start + len(tokens), memory.length + len(tokens)
+            memory.keys[layer, memory.length : total] = keys[start:end]
+            memory.values[layer, memory.length : total] = values[start:end]
+            mixed[start:end] = _mix(queries[start:end], memory.keys[layer, :total], memory.values[layer, :total])
+            start = end
+        return _by(mixed.reshape(len(rows), -1), self.weights[f"{name}.attn_output.weight"])
+
+    def _think(self, rows: Array, layer: int) -> Array:
+        weights, name = self.weights, f"blk.{layer}"
+        rows = self.norm(rows, f"{name}.ffn_norm.weight")
+        gate = _by(rows, weights[f"{name}.ffn_gate.weight"])
+        # A very negative gate overflows the exponential, and is then rightly zero.
+        with np.errstate(over="ignore"):
+            gate /= 1 + np.exp(-gate)
+        gate *= _by(rows, weights[f"{name}.ffn_up.weight"])
+        return _by(gate, weights[f"{name}.ffn_down.weight"])
+
+
+def _frequencies(model: GgufFile, head_size: int) -> NDArray[np.float32]:
+    base = float(model.fact("rope.freq_base", 10000.0))
+    turned = int(model.fact("rope.dimension_count", head_size))
+    scaling = model.metadata.get(f"{model.architecture}.rope.scaling.type", "none")
+    if turned != head_size or scaling not in ("none", ""):
+        raise LocalError(f"{model.path} stretches positions in a way that the NumPy runtime does not know.")
+    return (base ** (-np.arange(0, turned, 2, dtype=np.float64) / turned)).astype(np.float32)
+
+
+class NumpySession:
+    """A prompt and the sequences that continue it, each with keys and values of its own."""
+
+    def __init__(self, runtime: NumpyRuntime, cells: int) -> None:
+        shape = (runtime.layers, cells, runtime.kv_heads, runtime.head_size)
+        self._runtime = runtime
+        self._memories = {_PROMPT: _Memory(np.empty(shape, np.float32), np.empty(shape, np.float32))}
+
+    def prefill(self, tokens: Sequence[int], first: int) -> Array:
+        """Append tokens to the prompt."""
+        return self._runtime.forward([(self._memories[_PROMPT], tokens)], first)
+
+    def branch(self, count: int) -> None:
+        """Let sequences continue the prompt."""
+        prompt = self._memories[_PROMPT]
+        self._memories = {_PROMPT: prompt} | {sequence: prompt.copied() for sequence in range(count)}
+
+    def step(self, tokens: Mapping[int, int]) -> Array:
+        """Append one token to each sequence, together with those of other sessions that are at the same point."""
+        return self._runtime.steps.do([(self._memories[sequence], [token]) for sequence, token in tokens.items()])
+
+    def close(self) -> None:
+        """Drop what is remembered."""
+        self._memories.clear()
+
+
+def _by(rows: Array, matrix: Array) -> Array:
+    product: Array = rows @ matrix.T
+    return product
+
+
+def _mix(queries: Array, keys: Array, values: Array) -> Array:
+    """Weigh the values by how well each query fits the keys up to its own position; heads share keys in groups."""
+    count, heads, size = queries.shape
+    total, kv_heads, _ = keys.shape
+    grouped = queries.reshape(count, kv_heads, heads // kv_heads, size).transpose(1, 2, 0, 3)
+    scores = grouped.reshape(kv_heads, -1, size) @ keys.transpose(1, 2, 0)
+    scores = scores.reshape(heads, count, total) * np.float32(size**-0.5)
+    if count > 1:
+        scores += np.triu(np.full((count, total), -np.inf, np.float32), total - count + 1)
+    scores = np.exp(scores - scores.max(-1, keepdims=True))
+    scores /= scores.sum(-1, keepdims=True)
+    mixed = scores.reshape(kv_heads, -1, total) @ values.transpose(1, 0, 2)
+    answer: Array = mixed.reshape(heads, count, size).transpose(1, 0, 2)
+    return answer

@@ -1,0 +1,81 @@
+"""What computes a model's logits: the one interface, and the choice between its two forms."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from tinkex.local.model.gguf_file import GgufFile
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Rows = NDArray[np.float32]
+
+RuntimeName = Literal["auto", "ik", "numpy"]
+
+#: Most tokens that go through the model in one call: a longer prompt goes in pieces, so that it can be cancelled.
+PIECE = 128
+
+
+class Session(Protocol):
+    """One prompt and the sequences that continue it, each with what the model remembers of it.
+
+    For one thread at a time. The same calls give the same numbers, whatever other sessions do.
+    """
+
+    def prefill(self, tokens: Sequence[int], first: int) -> Rows:
+        """Append at most `PIECE` tokens to the prompt; return the logits after each from number *first* on."""
+
+    def branch(self, count: int) -> None:
+        """Let sequences 0 to *count* - 1 continue the prompt, whatever they held before."""
+
+    def step(self, tokens: Mapping[int, int]) -> Rows:
+        """Append one token to each of the given sequences; return the logits after it, a row a sequence."""
+
+    def close(self) -> None:
+        """Give the memory back."""
+
+
+class Runtime(Protocol):
+    """A model, ready to compute. Safe to share between threads: the sessions take turns."""
+
+    name: str
+    """"ik" or "numpy"."""
+
+    def open(self, cells: int, sequences: int) -> Session:
+        """Start a session that can remember *cells* tokens in all, in at most so many sequences."""
+
+
+def load_runtime(model: GgufFile, name: RuntimeName = "auto", threads: int | None = None) -> Runtime:
+    """Load a model; "auto" takes the faster `ik-llama-cpp-python` where it is installed and can be loaded.
+
+    Args:
+        model: The file to load.
+        name: "ik", "numpy" or "auto".
+        threads: Threads to compute with; None means one a core, up to 8. NumPy chooses for itself.
+
+    Raises:
+        LocalError: The file cannot be loaded.
+        ImportError: The packages that the runtime stands on are not installed.
+    """
+    if name == "ik":
+        return _load_ik(model, threads)
+    if name == "auto" and importlib.util.find_spec("ik_llama_cpp"):
+        with suppress(ImportError, OSError):  # built for another system, or a library that it needs is missing
+            return _load_ik(model, threads)
+    from tinkex.local.model.numpy_runtime import NumpyRuntime
+
+    return NumpyRuntime(model)
+
+
+def _load_ik(model: GgufFile, threads: int | None) -> Runtime:
+    # Threads that wait in a busy loop for each other take turns of milliseconds once the cores are shared.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from tinkex.local.model.ik_runtime import IkRuntime
+
+    return IkRuntime(model, threads)

@@ -1,0 +1,111 @@
+"""Collects everything a sample asked about its prompt, piece by piece."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinkex.local.scoring.draws import Rows, draw, likeliest, log_totals, random_stream
+from tinkex.types import PromptAltTokens, SampleRequest, TensorData, TopkLogprobs
+
+_ALTERNATIVES = 1  # the random stream for them; sequences draw from others
+
+
+class PromptScores:
+    """The scores of one prompt. Row i of the logits, after token i, scores token i + 1."""
+
+    def __init__(self, request: SampleRequest, tokens: tuple[int, ...]) -> None:
+        self._request = request
+        self._tokens = np.array(tokens, np.int64)
+        self._source = random_stream(request.sampling_params.seed, _ALTERNATIVES)
+        rows = len(tokens) - 1
+        self._scored_from = rows - min(rows, request.prompt_logprobs_last_n or rows)
+        self._logprobs = np.full(len(tokens), np.nan)
+        self._topk: list[list[tuple[int, float]] | None] = [None] * len(tokens)
+        self._targets = _Targets(request.target_prompt_logprobs) if request.target_prompt_logprobs else None
+        shape = (rows, request.prompt_alt_tokens_k)
+        self._alternatives = np.zeros(shape, np.int64), np.zeros(shape, np.float32)
+
+    @property
+    def first_row(self) -> int:
+        """The first row that is needed; the last row always is."""
+        request = self._request
+        if request.target_prompt_logprobs or request.prompt_alt_tokens_k:
+            return 0
+        asked = request.include_prompt_logprobs or request.topk_prompt_logprobs
+        return self._scored_from if asked else len(self._tokens) - 1
+
+    def add(self, first: int, rows: Rows) -> None:
+        """Take the rows of logits from number *first* on; the one after the last token scores nothing."""
+        rows = rows[: len(self._tokens) - 1 - first]
+        if not len(rows):
+            return
+        totals = log_totals(rows)
+        self._score(first, rows, totals)
+        if self._targets is not None:
+            self._targets.add(first, rows, totals)
+        if self._request.prompt_alt_tokens_k:
+            self._draw(first, rows, totals)
+
+    def _score(self, first: int, rows: Rows, totals: Rows) -> None:
+        next_tokens = self._tokens[first + 1 : first + 1 + len(rows)]
+        logprobs = rows[np.arange(len(rows)), next_tokens] - totals
+        for index in range(max(0, self._scored_from - first), len(rows)):
+            self._logprobs[first + 1 + index] = logprobs[index]
+            if k := self._request.topk_prompt_logprobs:
+                self._topk[first + 1 + index] = likeliest(rows[index], totals[index], k)
+
+    def _draw(self, first: int, rows: Rows, totals: Rows) -> None:
+        tokens, logprobs = self._alternatives
+        for index, row in enumerate(rows):
+            drawn = draw(row, self._request.sampling_params, self._source, self._request.prompt_alt_tokens_k)
+            tokens[first + index] = drawn
+            logprobs[first + index] = row[drawn] - totals[index]
+
+    @property
+    def logprobs(self) -> list[float | None] | None:
+        """A log-probability for each token, None where undefined; None instead if they were not asked for."""
+        if not self._request.include_prompt_logprobs:
+            return None
+        return [None if np.isnan(value) else float(value) for value in self._logprobs]
+
+    @property
+    def topk(self) -> TopkLogprobs | None:
+        """The likeliest tokens at each position."""
+        return TopkLogprobs(self._topk) if self._request.topk_prompt_logprobs else None
+
+    @property
+    def targets(self) -> TensorData | None:
+        """The scores of the tokens that were named."""
+        return None if self._targets is None else self._targets.tensor()
+
+    @property
+    def alternatives(self) -> PromptAltTokens | None:
+        """Draws at each position."""
+        if not self._request.prompt_alt_tokens_k:
+            return None
+        tokens, logprobs = self._alternatives
+        return PromptAltTokens(TensorData.from_numpy(tokens), TensorData.from_numpy(logprobs))
+
+
+class _Targets:
+    """The tokens to score, and their scores: a flat list in the order of the request's, which is that of its rows."""
+
+    def __init__(self, asked: TensorData) -> None:
+        self._asked = asked
+        rows, columns = asked.shape
+        crow = asked.sparse_crow_indices
+        counts: NDArray[np.int64] = np.full(rows, columns) if crow is None else np.diff(crow)
+        self._rows = np.repeat(np.arange(rows), counts)
+        self._ids = np.array(asked.data, np.int64)
+        self._scores = np.zeros(len(self._ids), np.float32)
+
+    def add(self, first: int, rows: Rows, totals: Rows) -> None:
+        start, end = np.searchsorted(self._rows, (first, first + len(rows)))
+        ids, places = self._ids[start:end], self._rows[start:end] - first
+        scores = rows[places, np.maximum(ids, 0)] - totals[places]
+        self._scores[start:end] = np.where(ids < 0, 0, scores)
+
+    def tensor(self) -> TensorData:
+        asked = self._asked
+        return TensorData(self._scores, "float32", asked.shape, asked.sparse_crow_indices, asked.sparse_col_indices)

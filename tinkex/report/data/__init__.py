@@ -1,0 +1,3 @@
+"""Report data: an output file read once, in bounded memory."""
+
+from __future__ import annotations

@@ -1,0 +1,171 @@
+"""Everything the report says about a batch, gathered in one pass over its output."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+import attrs
+
+from tinkex.report.data.histogram import Histogram
+from tinkex.report.data.row import PHASES, Failure, Row, read_row
+from tinkex.report.data.timeline import Timeline
+
+_KINDS: Final = 200  # of errors, of models, of reasons to stop: what comes later is counted together
+_OTHER: Final = "others"
+_VARIABLE: Final = re.compile(r"[0-9a-f]{8}[0-9a-f-]*|\d+(\.\d+)?", re.IGNORECASE)
+_EXTREMES: Final = 2
+
+
+@attrs.define
+class ErrorKind:
+    """Failures that differ in numbers and ids only, with the first as the example."""
+
+    example: Failure
+    row: str
+    count: int = 0
+
+
+@attrs.define
+class ModelUse:
+    """What one model did."""
+
+    name: str
+    rows: int = 0
+    failed: int = 0
+    tokens: int = 0
+    latency: Histogram = attrs.Factory(Histogram)
+    perplexity: Histogram = attrs.Factory(Histogram)
+
+
+@attrs.frozen
+class Picked:
+    """A row to show, as its line, and what is remarkable about it: nothing for one drawn at random."""
+
+    number: int
+    line: bytes
+    remarks: tuple[str, ...] = ()
+
+
+class Scan:
+    """What the rows of a batch have in common; takes one row after the other, one thread at a time.
+
+    Memory is bounded, whatever the number of rows: distributions are counted, rows to show are drawn at random.
+    """
+
+    def __init__(self, samples: int = 12) -> None:
+        self.rows = 0
+        self.failed = 0
+        self.unreadable = 0
+        self.retried = 0
+        self.prompt_tokens = 0
+        self.sampled_tokens = 0
+        self.endings: Counter[str] = Counter()
+        self.errors: dict[str, ErrorKind] = {}
+        self.models: dict[str, ModelUse] = {}
+        self.timeline = Timeline()
+        self.latency = Histogram()
+        self.phases = {name: Histogram() for name in PHASES}
+        self.prompt_lengths = Histogram()
+        self.sampled_lengths = Histogram()
+        self.perplexity = Histogram()
+        self._wanted = samples
+        self._random = random.Random(0)  # the same file gives the same page
+        self._drawn: list[Picked] = []
+        self._failures: list[Picked] = []
+        self._extremes: dict[str, list[tuple[float, int, bytes]]] = {}
+
+    def read(self, lines: Iterable[bytes]) -> None:
+        """Take every line; what is no row is counted as unreadable."""
+        for line in lines:
+            if line.isspace():
+                continue
+            try:
+                row = read_row(line)
+            except ValueError:
+                self.unreadable += 1
+                continue
+            self.add(row, line)
+
+    def add(self, row: Row, line: bytes) -> None:
+        """Take one row, and the line it was read from."""
+        self.rows += 1
+        self.retried += row.attempts > 1
+        self.prompt_tokens += row.prompt_length or 0
+        self.sampled_tokens += row.sampled_length
+        name = row.model if row.model in self.models or len(self.models) < _KINDS else _OTHER
+        model = self.models.setdefault(name, ModelUse(name))
+        model.rows += 1
+        model.tokens += row.sampled_length
+        if row.began is not None and row.ended is not None:
+            failed = row.failure is not None
+            self.timeline.add(row.began, row.ended, failed=failed, tokens=row.sampled_length)
+        if row.failure is not None:
+            model.failed += 1
+            self._add_failure(row, row.failure, line)
+        else:
+            self._add_success(row, model, line)
+
+    def _add_failure(self, row: Row, failure: Failure, line: bytes) -> None:
+        self.failed += 1
+        key = f"{failure.kind} {failure.status} {_VARIABLE.sub('#', failure.message[:500])}"
+        if key not in self.errors and len(self.errors) >= _KINDS:
+            key, failure = _OTHER, Failure(_OTHER, "")
+        self.errors.setdefault(key, ErrorKind(failure, row.id)).count += 1
+        _draw(self._failures, Picked(self.rows, line), self.failed, _EXTREMES, self._random)
+
+    def _add_success(self, row: Row, model: ModelUse, line: bytes) -> None:
+        if row.seconds is not None:
+            self.latency.add(row.seconds)
+            model.latency.add(row.seconds)
+            self._consider("slowest", row.seconds, line)
+        for name, seconds in row.timing.items():
+            self.phases[name].add(seconds)
+        if row.prompt_length is not None:
+            self.prompt_lengths.add(row.prompt_length)
+        for sequence in row.sequences:
+            self.sampled_lengths.add(sequence.length or (row.sampled_length if len(row.sequences) == 1 else 0))
+            ending = sequence.stop_reason or "unknown"
+            self.endings[ending if ending in self.endings or len(self.endings) < _KINDS else _OTHER] += 1
+        scored = [sequence.logprobs for sequence in row.sequences] or [row.prompt_logprobs]
+        for logprobs in filter(None, scored):
+            known = [logprob for logprob in logprobs if logprob is not None]
+            if known:
+                perplexity = math.exp(min(-sum(known) / len(known), 100.0))
+                self.perplexity.add(perplexity)
+                model.perplexity.add(perplexity)
+                self._consider("least likely", perplexity, line)
+        if row.sampled_length:
+            self._consider("longest", row.sampled_length, line)
+        successes = self.rows - self.failed
+        _draw(self._drawn, Picked(self.rows, line), successes, self._wanted, self._random)
+
+    def _consider(self, reason: str, value: float, line: bytes) -> None:
+        kept = self._extremes.setdefault(reason, [])
+        if len(kept) < _EXTREMES:
+            heapq.heappush(kept, (value, -self.rows, line))
+        elif value > kept[0][0]:
+            heapq.heapreplace(kept, (value, -self.rows, line))
+
+    def picked(self) -> list[Picked]:
+        """The rows to show, each once and in order: drawn at random, remarkable in some way, or failed."""
+        lines = {one.number: one.line for one in (*self._drawn, *self._failures)}
+        remarks: dict[int, list[str]] = {}
+        for remark, kept in self._extremes.items():
+            for _, number, line in kept:
+                lines[-number] = line
+                remarks.setdefault(-number, []).append(remark)
+        return [Picked(number, lines[number], tuple(remarks.get(number, ()))) for number in sorted(lines)]
+
+
+def _draw(drawn: list[Picked], one: Picked, so_far: int, most: int, source: random.Random) -> None:
+    """Keep a fair sample of at most so many out of what has come so far."""
+    if len(drawn) < most:
+        drawn.append(one)
+    elif (place := source.randrange(so_far)) < most:
+        drawn[place] = one

@@ -1,0 +1,97 @@
+"""Which request is answered wrongly, and how often."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import define, field, frozen
+
+from tinkex.testing._rules.journal import RecordedRequest
+
+
+@frozen
+class Fault:
+    """One way to answer wrongly, and its details.
+
+    `seconds` is how long "delay" and "late" wait, and the pause between the bytes of a "drip";
+    `size` is how many bytes a fault that sends too much sends.
+    """
+
+    kind: str
+    status: int = 500
+    headers: Mapping[str, str] = field(factory=dict)
+    body: Any = None
+    seconds: float = 0.05
+    size: int = 100 * 2**20
+
+
+@define(eq=False)
+class Plan:
+    """A fault planned for an endpoint; `cancel` takes it back.
+
+    `remaining` counts down; None means for ever. `skip` requests pass first. `fault` None lets a
+    request pass.
+    """
+
+    endpoint: str
+    fault: Fault | None
+    remaining: int | None = 1
+    skip: int = 0
+    when: Callable[[RecordedRequest], bool] | None = None
+
+    def cancel(self) -> None:
+        """End it now."""
+        self.remaining = 0
+
+    def matches(self, request: RecordedRequest) -> bool:
+        """Whether this plan has something left for the request."""
+        everything = self.endpoint == "*" and request.endpoint != "connect"
+        if self.remaining == 0 or not (everything or self.endpoint == request.endpoint):
+            return False
+        return self.when is None or self.when(request)
+
+    def take(self) -> Fault | None:
+        """Use it once."""
+        if self.skip > 0:
+            self.skip -= 1
+            return None
+        if self.remaining is not None:
+            self.remaining -= 1
+        return self.fault
+
+
+class Script:
+    """The plans of one server, used in the order they were made; safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards _plans
+        self._plans: list[Plan] = []
+
+    def add(self, *plans: Plan) -> None:
+        """Append plans."""
+        with self._lock:
+            self._plans.extend(plans)
+
+    def clear(self) -> None:
+        """Drop every plan."""
+        with self._lock:
+            for plan in self._plans:
+                plan.cancel()
+            self._plans.clear()
+
+    def take(self, request: RecordedRequest) -> Fault | None:
+        """The fault for a request, if there is one."""
+        with self._lock:
+            self._plans = [plan for plan in self._plans if plan.remaining != 0]
+            plan = next((plan for plan in self._plans if plan.matches(request)), None)
+            return None if plan is None else plan.take()
+
+    def next_kind(self, endpoint: str | None) -> str | None:
+        """The kind of the fault that comes next for an endpoint, conditions aside."""
+        with self._lock:
+            for plan in self._plans:
+                if plan.remaining != 0 and plan.endpoint in ("*", endpoint) and plan.skip == 0:
+                    return None if plan.fault is None else plan.fault.kind
+        return None

@@ -1,0 +1,3 @@
+"""Request recording and protocol checks of the fake server."""
+
+from __future__ import annotations

@@ -1,0 +1,248 @@
+"""What a well-behaved client does, checked against the traffic alone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import define, field, frozen
+
+from tinkex._server.bodies import PARAMS_FIELDS
+from tinkex._server.service import digest
+from tinkex._server.state import CLONE_BLOCK
+from tinkex.testing._rules.checks import DEFAULTS, FIELDS, Found, header_faults, nulls
+from tinkex.testing._rules.journal import RecordedRequest
+
+_TOLERANCE = 0.1
+_QUICK_POLL = 1.0
+# What the checks, written for bodies of the right shape, run into with any other.
+_MALFORMED = (TypeError, ValueError, AttributeError, KeyError)
+
+
+@frozen
+class Violation:
+    """One rule of the protocol that a client broke.
+
+    `rule` is a short stable name, `message` says what happened.
+    """
+
+    rule: str
+    message: str
+    request: RecordedRequest = field(repr=False)
+
+
+@define(eq=False)
+class _Poll:
+    """What is known about the polls of one request."""
+
+    again_at: float = 0.0
+    metadata_seen: bool = False
+    cancelled: bool = False
+
+
+@define(eq=False)
+class _Poller:
+    """What is known about one clone's session poller."""
+
+    cursor: int = 0
+    issued: int = 0
+
+
+@define(eq=False)
+class Rules:
+    """Watches requests and answers; all on the server's event loop.
+
+    `min_poll_interval` is the least time in seconds from one poll of a request to the next when the
+    first was answered "pending" in less than a second.
+    """
+
+    min_poll_interval: float = 0.25
+    violations: list[Violation] = field(factory=list)
+    _seq_ids: dict[tuple[str, int], bytes] = field(factory=dict)
+    _promised: dict[str, tuple[str, int]] = field(factory=dict)
+    _polls: dict[str, _Poll] = field(factory=dict)
+    _pollers: dict[tuple[str, int], _Poller] = field(factory=dict)
+    _finished: set[str] = field(factory=set)
+    _gate: float = 0.0
+
+    def check(self, request: RecordedRequest) -> None:
+        """Judge a request before it is served."""
+        try:
+            for rule, message in self._broken(request):
+                self.violations.append(Violation(rule, message, request))
+        except _MALFORMED as error:
+            self.violations.append(Violation("malformed", f"The body makes no sense: {error!r}", request))
+
+    def answered(
+        self,
+        request: RecordedRequest,
+        status: int,
+        headers: Mapping[str, str],
+        body: object,
+        now: float,
+    ) -> None:
+        """Learn from an answer."""
+        learn: Callable[..., None] | None = getattr(self, f"_answered_{request.endpoint}", None)
+        if learn is not None:
+            with contextlib.suppress(*_MALFORMED):
+                learn(request, status, headers, _object(body), now)
+
+    def _broken(self, request: RecordedRequest) -> Found:
+        yield from header_faults(request)
+        try:
+            body = request.json
+        except ValueError:
+            yield "json", "The body is not JSON."
+            return
+        if request.method == "GET":
+            return
+        if not isinstance(body, dict):
+            yield "json", "The body is not a JSON object."
+            return
+        yield from nulls(body, request.endpoint)
+        for name in sorted(set(body) - FIELDS.get(request.endpoint, frozenset(body))):
+            yield "unknown_field", f"{request.endpoint} has no field {name}."
+        check: Callable[..., Found] | None = getattr(self, f"_check_{request.endpoint}", None)
+        if check is not None:
+            yield from check(request, body)
+
+    def _check_asample(self, request: RecordedRequest, body: dict[str, Any]) -> Found:
+        if request.at < self._gate - _TOLERANCE:
+            yield "backoff", f"Sent {self._gate - request.at:.2f} s before Retry-After was over."
+        if "X-Tinker-Sampling-Backpressure" not in request.headers:
+            yield "header", "asample lacks X-Tinker-Sampling-Backpressure."
+        for name, value in DEFAULTS.items():
+            if name in body and body[name] == value:
+                yield "default_field", f"{name} is sent though it has its default."
+        params = body.get("sampling_params") or {}
+        for name in sorted(set(params) - PARAMS_FIELDS):
+            yield "unknown_field", f"sampling_params has no field {name}."
+        if isinstance(params.get("stop"), str):
+            yield "stop", "stop is a string: some servers take lists only."
+        seq_id, name = body.get("seq_id"), str(body.get("sampling_session_id"))
+        if not isinstance(seq_id, int):
+            yield "seq_id", "asample lacks seq_id."
+        elif self._seq_ids.setdefault((name, seq_id), digest(body)) != digest(body):
+            yield "seq_id_reuse", f"seq_id {seq_id} was used for another request."
+
+    def _answered_asample(
+        self,
+        request: RecordedRequest,
+        status: int,
+        headers: Mapping[str, str],
+        answer: dict[str, Any],
+        now: float,
+    ) -> None:
+        if status == 429 and "Retry-After" in headers:
+            self._gate = max(self._gate, now + _seconds(headers["Retry-After"]))
+        body = request.json
+        if "request_id" in answer and isinstance(body.get("seq_id"), int):
+            target = (str(body.get("sampling_session_id")), body["seq_id"])
+            self._promised[str(answer["request_id"])] = target
+
+    def _check_retrieve_future(self, request: RecordedRequest, body: dict[str, Any]) -> Found:
+        request_id = str(body.get("request_id"))
+        poll = self._polls.setdefault(request_id, _Poll())
+        if poll.cancelled:
+            yield "cancelled", f"Request {request_id} is polled though it was cancelled."
+        if request.at < poll.again_at - 0.02:
+            early = poll.again_at - request.at
+            yield "poll_interval", f"Request {request_id} is polled {early:.3f} s too early."
+        if poll.metadata_seen and body.get("allow_metadata_only"):
+            yield "metadata", f"The size of request {request_id} is asked for twice."
+
+    def _answered_retrieve_future(
+        self,
+        request: RecordedRequest,
+        status: int,
+        headers: Mapping[str, str],
+        answer: dict[str, Any],
+        now: float,
+    ) -> None:
+        poll = self._polls.setdefault(str((request.json or {}).get("request_id")), _Poll())
+        poll.again_at = 0.0
+        pending = status == 408 or answer.get("type") == "try_again" or answer.get("status") == "pending"
+        if pending and now - request.at < _QUICK_POLL:
+            poll.again_at = request.at + self.min_poll_interval
+        poll.metadata_seen = answer.get("status") == "complete_metadata"
+        if status == 410:
+            target = self._promised.get(str((request.json or {}).get("request_id")))
+            if target is not None:
+                self._seq_ids[target] = b"expired"
+
+    def _check_retrieve_futures(self, request: RecordedRequest, body: dict[str, Any]) -> Found:
+        poller = self._poller(body)
+        cursor = body.get("prev_cursor")
+        if not isinstance(cursor, int) or not poller.cursor <= cursor <= poller.issued:
+            known = f"between {poller.cursor} and {poller.issued}"
+            yield "cursor", f"prev_cursor is {cursor}, which is not {known}."
+        else:
+            poller.cursor = cursor
+        acks = body.get("retrieved_request_ids", [])
+        if acks != sorted(acks):
+            yield "acks", "retrieved_request_ids is not sorted."
+        for request_id in acks:
+            target = self._promised.get(str(request_id))
+            if target is None or request_id not in self._polls:
+                yield "acks", f"Request {request_id} is acknowledged but was never fetched."
+            elif (target[0], target[1] // CLONE_BLOCK) != _target(body):
+                yield "acks", f"Request {request_id} belongs to another clone."
+
+    def _answered_retrieve_futures(
+        self,
+        request: RecordedRequest,
+        status: int,
+        headers: Mapping[str, str],
+        answer: dict[str, Any],
+        now: float,
+    ) -> None:
+        if isinstance(cursor := answer.get("cursor"), int):
+            self._poller(request.json).issued = cursor
+
+    def _poller(self, body: dict[str, Any]) -> _Poller:
+        return self._pollers.setdefault(_target(body), _Poller())
+
+    def _check_cancel_future(self, request: RecordedRequest, body: dict[str, Any]) -> Found:
+        request_id = str(body.get("request_id"))
+        self._polls.setdefault(request_id, _Poll()).cancelled = True
+        if request_id not in self._promised:
+            yield "cancel", f"Request {request_id} is cancelled but was never promised."
+
+    def _check_finish(self, request: RecordedRequest, body: dict[str, Any]) -> Found:
+        session_id = request.path.split("/")[-2]
+        if session_id in self._finished:
+            yield "finish", f"Session {session_id} is finished twice."
+        self._finished.add(session_id)
+
+    def _check_session_heartbeat(self, request: RecordedRequest, body: dict[str, Any]) -> Found:
+        if body.get("session_id") in self._finished:
+            yield "heartbeat", "A finished session is kept alive."
+
+    def _check_telemetry(self, request: RecordedRequest, body: dict[str, Any]) -> Found:
+        events = body.get("events") or []
+        if not 1 <= len(events) <= 100:
+            yield "telemetry", f"A batch has {len(events)} events, not 1 to 100."
+        if request.key and len(request.key) >= 8 and request.key in request.body.decode():
+            yield "secret", "The key is in the body."
+
+
+def _object(body: object) -> dict[str, Any]:
+    try:
+        value = json.loads(body) if isinstance(body, bytes) else None
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _target(body: dict[str, Any]) -> tuple[str, int]:
+    target = body.get("target") or {}
+    return str(target.get("sampling_session_id")), int(target.get("cloned_sampler_id", 0))
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0

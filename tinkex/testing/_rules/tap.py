@@ -1,0 +1,67 @@
+"""The outermost layer of a fake server: records requests, checks them, and injects faults."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from tinkex._server.app import endpoint_name
+from tinkex.testing._faults.kinds import GONE, KINDS
+from tinkex.testing._faults.plan import Fault, Script
+from tinkex.testing._remote import CONTROL
+from tinkex.testing._rules.journal import Journal, RecordedRequest
+from tinkex.testing._rules.rules import Rules
+
+Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def make_tap(
+    journal: Journal, script: Script, rules: Rules | None, steer: Endpoint
+) -> Callable[[web.Request, Endpoint], Awaitable[web.StreamResponse]]:
+    """A middleware over one server's journal, script of faults and, in strict mode, rules.
+
+    Requests to `CONTROL` go to *steer* and leave no trace.
+    """
+
+    @web.middleware
+    async def tap(request: web.Request, handler: Endpoint) -> web.StreamResponse:
+        if request.path == CONTROL:
+            return await steer(request)
+        early = script.next_kind(endpoint_name(request)) == "reset_early"
+        recorded = await _record(request, read=not early)
+        journal.add(recorded)
+        if rules is not None and not early:
+            rules.check(recorded)
+        fault = script.take(recorded)
+        if fault is None:
+            response = await handler(request)
+        else:
+            response = await _misbehave(fault, request, handler)
+        recorded.status = response.status
+        if rules is not None and isinstance(response, web.Response):
+            now = time.monotonic()
+            rules.answered(recorded, response.status, response.headers, response.body, now)
+        return response
+
+    return tap
+
+
+async def _misbehave(fault: Fault, request: web.Request, handler: Endpoint) -> web.StreamResponse:
+    try:
+        return await KINDS[fault.kind](request, handler, fault)
+    except ConnectionError:
+        return web.Response(status=GONE)
+
+
+async def _record(request: web.Request, *, read: bool) -> RecordedRequest:
+    peer = request.transport and request.transport.get_extra_info("peername")
+    return RecordedRequest(
+        endpoint=endpoint_name(request) or request.path,
+        method=request.method,
+        path=request.path_qs,
+        headers=request.headers,
+        body=await request.read() if read else b"",
+        client_port=peer[1] if peer else 0,
+    )

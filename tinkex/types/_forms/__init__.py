@@ -1,0 +1,3 @@
+"""Representations of values: number columns, JSON, conversations."""
+
+from __future__ import annotations
