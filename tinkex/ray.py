@@ -1,4 +1,4 @@
-"""Data sets over many processes and machines, on Ray Data; needs the ``ray`` extra.
+"""Batch inference on a Ray cluster, with Ray Data; needs the ``ray`` extra.
 
 `RayEngine` lets ``tinkex.bulk.run`` (and ``tinkex batch run --engine ray``) sample on a cluster; `map_batches` adds
 samples to a Ray data set. Both ship the client to Ray's actors as a pickle, which holds no key: every actor takes the
@@ -180,7 +180,7 @@ def _on_actors(
 
 @attrs.frozen
 class _Opened:
-    """Clients that the driver has opened, by name, or why it could not."""
+    """Opens models by returning clients that the driver has opened, or raising why it could not."""
 
     clients: Mapping[str, SamplingClient | Exception]
 
@@ -192,7 +192,7 @@ class _Opened:
 
 
 def _opened(models: Models, tasks: Iterable[Task]) -> Models:
-    """The models of these tasks, opened here, so that whatever opens them need not pickle."""
+    """Open the models of these tasks in the driver, so that only the clients need to pickle."""
     clients: dict[str, SamplingClient | Exception] = {}
     for name in {task.model for task in tasks if task.row.problem is None}:
         try:
@@ -207,7 +207,7 @@ def _load(data: bytes) -> Any:
 
 
 class Sampling:
-    """One flow of samples for all the calls to an actor, so that its limits hold across them. Safe to share."""
+    """Engine shared by all calls to an actor, so that its limits hold across them. Safe to share between threads."""
 
     def __init__(self, models: Models, limits: Limits, omit: Collection[str], timeout: float | None) -> None:
         self._tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
@@ -219,7 +219,7 @@ class Sampling:
         threading.Thread(target=self._deliver, name="tinkex-ray", daemon=True).start()
 
     def sample(self, tasks: Iterable[Task]) -> list[Record]:
-        """Sample these tasks, in between those of other calls; blocks until all have ended."""
+        """Sample tasks alongside those of other calls; blocks until all have ended."""
         futures: list[Future[Record]] = []
         for task in tasks:
             number = next(self._numbers)
@@ -233,15 +233,15 @@ class Sampling:
             for batch in self._flow:
                 for task, record in batch:
                     self._awaited.pop(task.index).set_result(record)
-        except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it
+        except BaseException as error:  # noqa: BLE001 - the waiting calls raise it
             while True:
                 for number in list(self._awaited):
                     self._awaited.pop(number).set_exception(error)
-                self._tasks.get()  # whoever comes later, too
+                self._tasks.get()  # later calls, too
 
 
 class _Tasks:
-    """An actor of `RayEngine`."""
+    """Actor class of `RayEngine`: samples pickled tasks."""
 
     def __init__(self, models: Models, limits: Limits, omit: Collection[str], timeout: float | None) -> None:
         self._sampling = Sampling(models, limits, omit, timeout)
@@ -252,7 +252,7 @@ class _Tasks:
 
 
 class _Rows:
-    """An actor of `map_batches`."""
+    """Actor class of `map_batches`: samples the rows of a table."""
 
     def __init__(
         self, models: Models, limits: Limits, omit: Collection[str], timeout: float | None,

@@ -1,11 +1,11 @@
-"""Whole files: every row of a data set through one or several models, with results that survive whatever happens.
+"""Batch inference: every row of a data set through one or several models, resumable after any kind of end.
 
 >>> from tinkex import bulk
 >>> bulk.Limits(requests_per_minute=600).adaptive
 True
 
-`run` takes a file of prompts and writes a file of results; run again, it goes on where it stopped. The pieces are here
-too, for engines of other kinds: a `Task` is a row for one model, and `perform` samples tasks in this process.
+`run` takes a file of prompts and writes a file of results; run again, it goes on where it stopped. For engines of
+other kinds: a `Task` is a row for one model, and `perform` samples tasks in this process.
 """
 
 from __future__ import annotations

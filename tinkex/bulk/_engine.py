@@ -1,4 +1,4 @@
-"""The flow of tasks through the clients: one thread prepares and sends, the caller's takes what has ended."""
+"""In-process execution engine: a feeder thread prepares and submits tasks, the caller's thread takes the results."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _TICK: Final = 0.1  # seconds between two looks at the flow when nothing ends
 
 @attrs.frozen
 class FlowState:
-    """How the flow is doing at one moment."""
+    """Concurrency of a run at one moment."""
 
     in_flight: int = 0
     most_in_flight: int = 0
-    """How many may be, for now."""
+    """The present limit."""
     pace: str = "growing"
-    """What that number is doing: "growing", "steady", "backing off" or "fixed"."""
+    """How that limit changes: "growing", "steady", "backing off" or "fixed"."""
 
 
 @attrs.frozen
@@ -50,13 +50,13 @@ class _Sent:
 
 @attrs.frozen
 class _Fed:
-    """Nothing more will be sent."""
+    """End marker of the feeder: no more tasks will be submitted."""
 
     error: BaseException | None
 
 
 class Flow:
-    """Samples tasks, a bounded number at once, and yields what has ended, in the order of the ends.
+    """Samples tasks, a bounded number concurrently, and yields results in order of completion.
 
     A task that cannot be sampled ends as an error row. What reading the tasks raises is raised once the tasks before it
     have ended. When `halt` is set, no more tasks are begun. Leaving early cancels what is in flight.
@@ -79,7 +79,7 @@ class Flow:
         self._ended: queue.SimpleQueue[Future[SampleResponse] | _Fed] = queue.SimpleQueue()
 
     def batches(self) -> Iterator[Batch]:
-        """Yield what has ended: several rows where they come fast, none where a moment went without any."""
+        """Yield finished tasks in lists: several where they end fast, none when a tenth of a second brought none."""
         threading.Thread(target=self._feed, name="tinkex-bulk", daemon=True).start()
         fed: _Fed | None = None
         try:
@@ -108,7 +108,7 @@ class Flow:
         return items
 
     def _end(self, futures: Iterable[Any]) -> Batch:
-        """The rows that futures became; their places are free."""
+        """Turn finished futures into records and release their concurrency slots."""
         batch, unused, now = [], 0, self._clock.wall()
         for future in futures:
             sent = self._sent.pop(future)
@@ -121,7 +121,7 @@ class Flow:
         return batch
 
     def _feed(self) -> None:
-        """The feeder's life."""
+        """Prepare and submit every task; runs in the feeder thread."""
         error: BaseException | None = None
         try:
             for task in self._tasks:
@@ -132,12 +132,12 @@ class Flow:
         self._ended.put(_Fed(error))
 
     def _send(self, task: Task) -> bool:
-        """Begin one task as soon as the limits allow it; False when no more are wanted."""
+        """Submit one task as soon as the limits allow it; False when no more may be begun."""
         try:
             prepared = self._preparer.prepare(task)
             if "text" not in self._omit:
-                prepared.model.try_tokenizer()  # here, where loading it holds nobody up
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with a row is its own affair
+                prepared.model.try_tokenizer()  # here, where loading it does not delay the results
+        except Exception as error:  # noqa: BLE001 - any fault of a row becomes its error row
             return self._gate.enter(None) and self._report(task, None, failed(error))
         return self._gate.enter(prepared.most_tokens) and self._report(task, prepared, self._begin(prepared))
 

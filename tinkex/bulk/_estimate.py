@@ -1,4 +1,4 @@
-"""What a run would take, found out without sending anything."""
+"""Dry run: checks rows and counts tokens without sending anything."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, cast
 import attrs
 
 from tinkex.bulk._input.claims import NoOutput
-from tinkex.bulk._input.plan import Plan
+from tinkex.bulk._input.plan import TaskPlan
 from tinkex.bulk._input.prepare import Prepared, Preparer
 from tinkex.bulk._input.read import Rows, Source
 from tinkex.bulk._input.task import InvalidRowError, RowId, Task
@@ -26,7 +26,7 @@ from tinkex.types import SampleRequest
 
 @attrs.frozen(kw_only=True)
 class Estimate:
-    """What a run would take; of rows that cannot be sampled nothing is counted but their number."""
+    """Result of a dry run; of rows that cannot be sampled nothing is counted but their number."""
 
     rows: int
     tasks: int
@@ -63,12 +63,12 @@ def estimate(
     table's `context`. Made for `Models` whose clients need no server, such as `Models(names, tokenizer_only)`.
     """
     tally, found = Tally(prices), _Findings(prices, context_window)
-    plan = Plan(Source(rows, input_format), models.names, parameters, "redo", tally)
+    plan = TaskPlan(Source(rows, input_format), models.names, parameters, "redo", tally)
     preparer = Preparer(models)
     for task in plan.tasks(Glance(pathlib.Path(output)) if output else NoOutput()):
         try:
             found.add(task, preparer.prepare(task))
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with a row is what is looked for
+        except Exception as error:  # noqa: BLE001 - the faults of rows are what a dry run looks for
             found.invalid += not isinstance(error, TooLongRowError)
             tally.add(task, {"error": error_record(error), "usage": None})
     return found.estimate(plan.read, plan.claimed, limits or Limits(), tally)
@@ -79,7 +79,7 @@ class TooLongRowError(InvalidRowError):
 
 
 class _Findings:
-    """What has been counted so far."""
+    """Running totals of a dry run."""
 
     def __init__(self, prices: Prices | None, window: int | None) -> None:
         self._prices = prices
@@ -113,7 +113,7 @@ class _Findings:
             self._seconds += wanted.most_tokens / price.tokens_per_second
 
     def estimate(self, rows: int, tasks: int, limits: Limits, tally: Tally) -> Estimate:
-        """All of it."""
+        """Return the totals as an `Estimate`."""
         tokens = self._prompt_tokens + self._sampled_tokens
         amounts = ((self._sent, limits.requests_per_minute), (tokens, limits.tokens_per_minute))
         seconds = max([self._seconds, *(60 * amount / limit for amount, limit in amounts if limit is not None)])

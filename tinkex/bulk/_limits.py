@@ -1,4 +1,4 @@
-"""How fast rows are sent: how many at once, how many a minute. Pure decisions; whoever asks says what time it is."""
+"""Rate limiting and adaptive concurrency: how many rows at once, and how many a minute. The caller passes the time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _positive(_: object, attribute: attrs.Attribute[Any], value: float | None) -
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """How fast a file may be sampled.
+    """Rate and concurrency limits of a run.
 
     - *max_in_flight*: most rows at once; None for 1,000.
     - *requests_per_minute*, *tokens_per_minute*: None for no limit. Tokens are those of the prompt and the most that
@@ -56,7 +56,7 @@ class Limits:
 
 
 class Rate:
-    """An even flow of so much a minute."""
+    """Leaky-bucket rate limiter: an even flow of so much a minute, without bursts."""
 
     def __init__(self, per_minute: float | None) -> None:
         self._seconds_each = 60 / per_minute if per_minute else 0.0
@@ -72,7 +72,7 @@ class Rate:
 
 
 class Window:
-    """How many rows may be in flight. It grows while that helps, shrinks on pauses, and is never less than one.
+    """Adaptive concurrency limit: grows while that raises the rate, shrinks on pauses, and is never less than one.
 
     A round is as many ends as the window is wide, or a multiple of that if it is narrow, and judged only if rows had to
     wait for the window. As long as each wider window brings more rows a second, the next is twice as wide; then it
@@ -92,11 +92,11 @@ class Window:
         self._begin_round(now)
 
     def waited(self) -> None:
-        """A row was ready and found the window full."""
+        """Note that a row was ready and found the window full."""
         self._full = True
 
     def ended(self, count: int, now: float) -> None:
-        """So many rows are not in flight any more."""
+        """Note that `count` rows are no longer in flight."""
         self._ends += count
         seconds = now - self._since
         if self._ends >= self.limit * -(-_FEWEST // self.limit) and seconds >= _SHORTEST_ROUND:
@@ -105,7 +105,7 @@ class Window:
             self._begin_round(now)
 
     def paused(self, now: float) -> None:
-        """The server asked for a pause."""
+        """Halve the limit, because the server asked for a pause."""
         if not self._adaptive or now < self._deaf_until:
             return
         self._deaf_until = now + _DEAF
@@ -144,11 +144,11 @@ class Window:
         self._full = False
 
 
-_LOOK_AGAIN = 0.5  # seconds: whoever waits here sees a halt after this long at the latest
+_LOOK_AGAIN = 0.5  # seconds: a waiting feeder sees a halt after this long at the latest
 
 
 class Gate:
-    """Lets rows in as the limits allow. Safe to share between threads; also an observer of the server's pauses."""
+    """Admission control of a run's rows. Safe to share between threads; also an observer of the server's pauses."""
 
     def __init__(self, limits: Limits, clock: Clock, halt: threading.Event) -> None:
         self._clock = clock
@@ -182,7 +182,7 @@ class Gate:
             return False
 
     def leave(self, rows: int, unused_tokens: int) -> None:
-        """So many rows have ended, and used so many tokens less than they were let in with."""
+        """Release the slots of finished rows, and give back the tokens they reserved and did not use."""
         now = self._clock.monotonic()
         with self._changed:
             self.in_flight -= rows
@@ -191,7 +191,7 @@ class Gate:
             self._changed.notify()
 
     def close(self) -> None:
-        """Let nobody in any more."""
+        """Admit no more rows; a waiting `enter` returns False."""
         with self._changed:
             self.closed = True
             self._changed.notify()

@@ -17,7 +17,7 @@ Open = Callable[[str], SamplingClient]
 
 
 class Model:
-    """One model: its client, and its tokenizer once somebody needs it. Safe to share between threads."""
+    """One model: its client, and its tokenizer, which is loaded on first use. Safe to share between threads."""
 
     def __init__(self, client: SamplingClient, tokenizer: object = None) -> None:
         self.client = client
@@ -72,7 +72,7 @@ class Model:
 
 @attrs.frozen
 class Models:
-    """Which models every row goes to, and how the client of a model is had.
+    """Registry of a run's models: which ones every row goes to, and how their clients are opened.
 
     - *names*: those of the run; rows may name others.
     - *open*: makes the client of a name; called once a name, from a thread of the run.
@@ -95,7 +95,7 @@ class Models:
             models = {_name(models): models}
         if not models:
             raise ValueError("models must name at least one")
-        return cls(tuple(models), Given(dict(models)), tokenizer)
+        return cls(tuple(models), GivenClients(dict(models)), tokenizer)
 
     def get(self, name: str) -> Model:
         """Return the model, opened now if it is the first time; raises the same error again if that failed."""
@@ -111,7 +111,7 @@ class Models:
         return found
 
     def clients(self) -> Sequence[SamplingClient]:
-        """Return those that are open now."""
+        """Return the clients that are open now."""
         return [model.client for model in list(self._opened.values()) if isinstance(model, Model)]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -119,8 +119,8 @@ class Models:
 
 
 @attrs.frozen
-class Given:
-    """Clients that are there already, by name."""
+class GivenClients:
+    """Opens models by returning clients that the caller made, by name."""
 
     clients: dict[str, SamplingClient]
 

@@ -1,4 +1,4 @@
-"""What tokens cost, by a table of the user's."""
+"""Price tables: what tokens cost, for estimates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import attrs
 
 @attrs.frozen
 class Price:
-    """What a million tokens of one model cost, in whatever money the table is in."""
+    """Prices of one model for a million tokens, in the currency of the table."""
 
     prompt: float = 0.0
     sampled: float = 0.0

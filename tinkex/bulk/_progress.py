@@ -1,4 +1,4 @@
-"""How a run is doing, and how it ended."""
+"""Progress reports and the summary of a run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NUMBERS: Final = re.compile(r"[0-9a-f]*\d[0-9a-f-]*")
 
 @attrs.frozen(kw_only=True)
 class Progress:
-    """A run at one moment."""
+    """Progress of a run at one moment: counts, tokens, cost, concurrency."""
 
     done: int = 0
     """Rows with a result, those that were there before not counted."""
@@ -52,7 +52,7 @@ class Progress:
 
 @attrs.frozen(kw_only=True)
 class Summary:
-    """How a run ended."""
+    """Result of a run: counts, tokens, cost and errors."""
 
     done: int
     """Rows with a result, those that were there before not counted."""
@@ -75,7 +75,7 @@ class Summary:
 
 
 class Tally:
-    """Counts what has ended; used by one thread, but for `skipped` and `kept`, which another one counts."""
+    """Counters of a run; used by one thread, but for `skipped` and `kept`, which the feeder thread counts."""
 
     def __init__(self, prices: Prices | None) -> None:
         self.prices = prices

@@ -1,4 +1,4 @@
-"""A whole file, from its rows to its results."""
+"""`run`: a batch from its input rows to its output file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import attrs
 
 from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
 from tinkex.bulk._engine import Batch, FlowState, perform
-from tinkex.bulk._input.plan import Plan
+from tinkex.bulk._input.plan import TaskPlan
 from tinkex.bulk._input.prepare import check_parameters
 from tinkex.bulk._input.read import Rows, Source, parquet_library
 from tinkex.bulk._input.task import PARAMETERS, Task
@@ -34,7 +34,7 @@ _TELL_SECONDS: Final = 0.2
 
 
 class Engine(Protocol):
-    """Whatever samples tasks: `perform` does it in this process."""
+    """Interface of an execution engine, which samples tasks: `perform` does it in this process."""
 
     def __call__(
         self, tasks: Iterator[Task], models: Models, limits: Limits, *, halt: threading.Event, omit: Collection[str],
@@ -113,7 +113,7 @@ def run(
         tally=Tally(prices), halt=halt or threading.Event(), form=form, max_failures=max_failures,
         on_progress=on_progress,
     )  # fmt: skip
-    plan = Plan(job.source, job.models.names, parameters, changed, job.tally)
+    plan = TaskPlan(job.source, job.models.names, parameters, changed, job.tally)
     with _open_output(output, sync_seconds) as sink:
         batches = engine(
             plan.tasks(sink), job.models, job.limits, halt=job.halt, omit=omit, timeout=timeout, tell=job.hear
@@ -128,7 +128,7 @@ def run(
 
 
 def _open_output(output: str | os.PathLike[str] | BinaryIO, sync_seconds: float) -> Ledger | Stream:
-    """A file that can be read again, or whatever else takes bytes, such as a named pipe."""
+    """Open the output: a `Ledger` for a regular file, a `Stream` for other writable objects, such as a named pipe."""
     if not isinstance(output, str | os.PathLike):
         return Stream(output)
     path = pathlib.Path(output)
@@ -138,7 +138,7 @@ def _open_output(output: str | os.PathLike[str] | BinaryIO, sync_seconds: float)
 
 
 def _table_of(output: str | os.PathLike[str] | BinaryIO, form: str | None) -> pathlib.Path | None:
-    """The table that is wanted; None where rows are."""
+    """Return the path of the table to make at the end; None for an output of JSON lines."""
     path = pathlib.Path(output) if isinstance(output, str | os.PathLike) else pathlib.Path()
     if path.suffix not in SUFFIXES:
         return None
@@ -168,7 +168,7 @@ def _check(parameters: Mapping[str, Any], changed: str, omit: Collection[str], f
 
 @attrs.define(kw_only=True)
 class _Run:
-    """A run under way."""
+    """State of a run in progress: what has ended, and what to report of it."""
 
     source: Source
     models: Models
@@ -186,11 +186,11 @@ class _Run:
     _first: tuple[float, float] | None = None  # when the first row ended, and the fraction then
 
     def hear(self, state: FlowState) -> None:
-        """Take note of how the engine is doing."""
+        """Keep the state of the engine for the next progress report."""
         self._flow = state
 
-    def drain(self, batches: Iterator[Batch], sink: Ledger | Stream, plan: Plan) -> None:
-        """Write and count what ends, until nothing is left."""
+    def drain(self, batches: Iterator[Batch], sink: Ledger | Stream, plan: TaskPlan) -> None:
+        """Write and count finished tasks until the engine has no more."""
         for batch in batches:
             if batch:
                 sink.append(
@@ -206,14 +206,14 @@ class _Run:
         self._tell(plan)
 
     def put_in_order(self, sink: Ledger | Stream) -> None:
-        """Do so if there is room; the results are there in any case."""
+        """Sort the output by input row; a lack of room is noted and loses no result."""
         try:
             sink.put_in_order()
         except OutputError as error:
             self.notes.append(f"the rows are in the order of their ends: {error.message}")
 
     def summary(self, sink: Ledger | Stream) -> Summary:
-        """How it ended."""
+        """Return the counts, tokens, cost and errors of the run."""
         tally = self.tally
         return Summary(
             done=tally.done, failed=tally.failed, skipped=tally.skipped, kept=tally.kept,
@@ -223,7 +223,7 @@ class _Run:
             notes=(*sink.notes, *self.notes),
         )  # fmt: skip
 
-    def _tell(self, plan: Plan) -> None:
+    def _tell(self, plan: TaskPlan) -> None:
         now = self.clock.monotonic()
         if self.on_progress is None or now - self._told_at < _TELL_SECONDS:
             return

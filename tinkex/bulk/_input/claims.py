@@ -1,4 +1,4 @@
-"""Which tasks are to be done: what an output is asked before a row is sampled."""
+"""Deduplication and resume: what an output is asked before a task is sampled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinkex.bulk._input.task import RowId
 
 
 class Verdict(enum.Enum):
-    """What the file says about a task."""
+    """State of a task in the output."""
 
     NEW = "new"
     DONE = "done"
@@ -20,29 +20,29 @@ class Verdict(enum.Enum):
 
 
 def key_of(id: RowId, model: str) -> int:
-    """What tells rows apart, as a number: 128 bits, so that two never meet."""
+    """Hash a row's id and model to the key by which a run recognises it: 128 bits, so that two never collide."""
     text = f"{type(id).__name__}{len(model)}:{model}{id}"
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest())
 
 
 class Claims(Protocol):
-    """Whoever knows what was done before: see `Ledger`."""
+    """Interface of an output that knows which tasks earlier runs have finished: see `Ledger`."""
 
     def claim(self, id: RowId, model: str, fingerprint: str) -> Verdict:
-        """Take a task on."""
+        """Register a task, and tell its state before that."""
 
     def found(self, id: RowId, model: str) -> Mapping[str, Any]:
-        """The row that is there already."""
+        """Return the row that the output holds."""
 
 
 class NoOutput:
-    """Nothing was there before."""
+    """Claims on an output that was empty: finds duplicates only."""
 
     def __init__(self) -> None:
         self._keys: set[int] = set()
 
     def claim(self, id: RowId, model: str, fingerprint: str) -> Verdict:
-        """Take a task on."""
+        """Register a task, and tell its state before that."""
         key = key_of(id, model)
         if key in self._keys:
             return Verdict.TWICE
@@ -50,5 +50,5 @@ class NoOutput:
         return Verdict.NEW
 
     def found(self, id: RowId, model: str) -> Mapping[str, Any]:
-        """Nothing is ever found."""
+        """Raise KeyError: no earlier run wrote here."""
         raise KeyError(id)

@@ -1,4 +1,4 @@
-"""From rows to tasks: which are to be done, which are there already, and which cannot be."""
+"""Planning: makes tasks of rows and leaves out those that the output has already."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tinkex.errors import TinkexError
 
 
 class ChangedError(TinkexError):
-    """The output holds rows that were made with other parameters, and nothing says what to do about it."""
+    """The output holds rows that were made with other parameters, and `changed` is "stop"."""
 
 
 @attrs.define
-class Plan:
-    """Makes tasks of rows, lazily; each is claimed before it is yielded."""
+class TaskPlan:
+    """Generates the tasks of a run from its rows, lazily; each is claimed in the output before it is yielded."""
 
     rows: Iterable[Row]
     models: Sequence[str]
@@ -27,12 +27,15 @@ class Plan:
     changed: str
     tally: Tally
     read: int = 0
-    """Rows."""
+    """Rows read so far."""
     claimed: int = 0
-    """Tasks."""
+    """Tasks claimed so far."""
 
     def tasks(self, claims: Claims) -> Iterator[Task]:
-        """Yield what is to be done. ChangedError for a row made with other parameters, if `changed` is "stop"."""
+        """Yield the tasks that have no result yet.
+
+        ChangedError for a row made with other parameters, if `changed` is "stop".
+        """
         fingerprints = Fingerprints()
         for row in self.rows:
             self.read += 1
@@ -75,7 +78,7 @@ def _renamed(task: Task, claims: Claims) -> Task:
 
 
 def _difference(task: Task, found: Mapping[str, Any]) -> str:
-    """What is not as it was, in words."""
+    """Describe which parameters differ from those in the output."""
     before, now = found.get("parameters"), task.parameters
     told = "another prompt or parameters"
     if isinstance(before, Mapping):

@@ -1,4 +1,4 @@
-"""From a task to what is sent: the prompt becomes tokens, the parameters are checked."""
+"""Preparation of tasks: tokenises prompts and validates parameters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tinkex.types import ModelInput, SamplingParams
 
 @attrs.frozen
 class Wanted:
-    """What a set of parameters comes to."""
+    """Validated sampling parameters of a task."""
 
     params: SamplingParams
     options: dict[str, Any]
@@ -27,7 +27,7 @@ class Wanted:
 
 @attrs.frozen
 class Prepared:
-    """A task that is ready to be sent."""
+    """A task that is ready to be submitted."""
 
     model: Model
     prompt: ModelInput
@@ -82,7 +82,7 @@ def _chat(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def model_input(prompt: Prompt, model: Model, chat: Mapping[str, Any]) -> ModelInput:
-    """The prompt as the model takes it; text and messages need its tokenizer."""
+    """Tokenise a prompt; text and messages need the model's tokenizer."""
     if isinstance(prompt, str):
         return ModelInput.from_text(prompt, model.tokenizer())
     assert prompt is not None  # else the row has a problem

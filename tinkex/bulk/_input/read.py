@@ -1,4 +1,4 @@
-"""Reading rows: JSON lines, CSV, Parquet, or any iterable of mappings; lazily, and whatever the bytes."""
+"""Input readers: JSON lines, CSV, Parquet and iterables of mappings, streamed; broken input becomes error rows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Source:
 
     @property
     def fraction(self) -> float | None:
-        """How much of it has been read, from 0 to 1; None where nobody can know."""
+        """How much of it has been read, from 0 to 1; None where its size is not known."""
         return min(1.0, self._read / self._all) if self._all else None
 
     def __iter__(self) -> Iterator[Row]:
@@ -151,7 +151,7 @@ def _parse_cells(number: int, cells: dict[Any, Any]) -> Row:
 
 
 def _cells_from_json(cells: Mapping[str, Any]) -> dict[str, Any]:
-    """Cells that hold text stand for what it says as JSON, where a parameter, token ids or messages are wanted."""
+    """Parse the text of cells as JSON in the columns of parameters, token ids and messages."""
     return {name: _from_json(value) if name in _JSON_CELLS else value for name, value in cells.items()}
 
 

@@ -1,4 +1,4 @@
-"""From what a line holds to a row: tinkex's own form, and the lines of OpenAI's batches."""
+"""Parsing of rows: tinkex's own form and the request lines of OpenAI's Batch API."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NEUTRAL: Final[Mapping[str, Any]] = {
 
 
 def parse_row(number: int, data: object) -> Row:
-    """Read one row; what is wrong with it is noted in the row."""
+    """Parse one row; what is wrong with it is noted in the row."""
     if not isinstance(data, Mapping):
         return Row(number, f"line {number}", problem=f"A row must be a JSON object, not {type(data).__name__}.")
     identity = data.get("custom_id")
@@ -84,7 +84,7 @@ def _shape(data: Mapping[str, Any]) -> str | None:
 
 
 def _openai(number: int, identity: RowId, data: Mapping[str, Any]) -> Row:
-    """A line of an OpenAI batch; what its body asks for and tinkex cannot do is refused, never ignored."""
+    """Parse a request line of an OpenAI batch; refuses, and never ignores, what its body asks for in vain."""
     shape, body = _shape(data), data["body"]
     if shape is None:
         raise InvalidRowError(f"url must be {' or '.join(_SHAPES)}, not {data.get('url')!r}.")

@@ -1,4 +1,4 @@
-"""What there is to do: one row of the input for one model."""
+"""Data types of the input: rows, and tasks, which are rows for one model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class InvalidRowError(TinkexError, ValueError):
 
 @attrs.frozen
 class Row:
-    """A row of the input, read and in one form."""
+    """A row of the input, parsed, in one form for all input formats."""
 
     number: int
     """Its line, or its number where there are no lines, from 1."""
@@ -61,13 +61,13 @@ class Task:
 
 
 class Fingerprints:
-    """Tells prompts and parameters apart: sixteen hexadecimal digits that change when either does."""
+    """Hashes prompts and parameters: sixteen hexadecimal digits that change when either does."""
 
     def __init__(self) -> None:
         self._last: tuple[Mapping[str, Any] | None, bytes] = (None, b"")
 
     def of(self, prompt: Prompt, parameters: Mapping[str, Any]) -> str:
-        """The fingerprint of a prompt sampled with these parameters."""
+        """Return the fingerprint of a prompt sampled with these parameters."""
         if self._last[0] is not parameters:
             self._last = (parameters, _canonical(parameters))
         digest = hashlib.blake2b(self._last[1], digest_size=8)

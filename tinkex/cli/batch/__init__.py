@@ -1,4 +1,4 @@
-"""``tinkex batch``: the commands for whole files."""
+"""``tinkex batch``: the commands for batch inference on files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from tinkex.cli._app import App
 
 
-class Batch(App):
+class BatchCommands(App):
     """The commands under ``batch``, each in a module of its own as well."""
 
     table: ClassVar[dict[str, str]] = {
@@ -19,6 +19,6 @@ class Batch(App):
     package = "tinkex.cli.batch"
 
 
-@click.group(cls=Batch)
+@click.group(cls=BatchCommands)
 def command() -> None:
     """Sample whole files of prompts, and look at the results."""

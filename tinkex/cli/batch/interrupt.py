@@ -1,4 +1,4 @@
-"""How Ctrl-C ends a batch: what is in flight may end first, a second one drops it."""
+"""Signal handling of a batch: the first Ctrl-C lets rows in flight end, the second drops them."""
 
 from __future__ import annotations
 

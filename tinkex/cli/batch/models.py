@@ -1,4 +1,4 @@
-"""The models of a batch, from what the command line names."""
+"""Opens the models of a batch that the command line names."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _names(service: Any, target: Target) -> tuple[str, ...]:
 
 
 def offline_models(target: Target) -> bulk.Models:
-    """The same, to count tokens with: nobody is asked anything."""
+    """Return the same models for a dry run, which needs their tokenizers only and asks no server."""
     tokenizer: object = target.tokenizer
     names = (*target.base_model, *target.model_path)
     if target.local:

@@ -1,4 +1,4 @@
-"""What a person sees of a batch: a line that moves on a terminal, plain lines elsewhere, and a summary."""
+"""Progress display of a batch: a live display on a terminal, plain lines elsewhere, and a summary."""
 
 from __future__ import annotations
 

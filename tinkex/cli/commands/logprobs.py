@@ -8,7 +8,7 @@ import pathlib
 import click
 
 from tinkex.cli.options.connect import Connected, Target, connected, target_options, wrong_arguments
-from tinkex.cli.options.prompt import Source, prompt_options
+from tinkex.cli.options.prompt import PromptSource, prompt_options
 from tinkex.cli.output.rows import Form, form_options
 from tinkex.cli.output.screen import finite, note, print_json, working
 from tinkex.cli.output.tokens import TokenRow, finite_or_none, print_tokens, token_rows
@@ -25,7 +25,9 @@ from tinkex.types import SampleResponse, SamplingParams
 @click.option(
     "--html", type=click.Path(dir_okay=False, path_type=pathlib.Path), help="Write a page, coloured, as well."
 )
-def command(*, source: Source, target: Target, topk: int, colors: bool, form: Form, html: pathlib.Path | None) -> None:
+def command(
+    *, source: PromptSource, target: Target, topk: int, colors: bool, form: Form, html: pathlib.Path | None
+) -> None:
     """Show how likely a model finds each token of a text.
 
     Prints a natural logarithm for every token; the first has none, since nothing stands before it.
@@ -54,7 +56,9 @@ def command(*, source: Source, target: Target, topk: int, colors: bool, form: Fo
     )
 
 
-def _score(model: Connected, source: Source, topk: int, timeout: float | None) -> tuple[list[int], SampleResponse]:
+def _score(
+    model: Connected, source: PromptSource, topk: int, timeout: float | None
+) -> tuple[list[int], SampleResponse]:
     with wrong_arguments():
         prompt = source.model_input(model.tokenizer, reply=False)
         future = model.client.sample(

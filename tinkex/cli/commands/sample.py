@@ -11,7 +11,7 @@ import click
 
 from tinkex.cli._app import complain
 from tinkex.cli.options.connect import Connected, Target, Unavailable, connected_models, target_options, wrong_arguments
-from tinkex.cli.options.prompt import Source, prompt_options
+from tinkex.cli.options.prompt import PromptSource, prompt_options
 from tinkex.cli.output.rows import Form, form_options
 from tinkex.cli.output.samples import Sampled, View, print_records, print_texts
 from tinkex.cli.output.screen import working
@@ -38,7 +38,7 @@ _TELL_EVERY: Final = 0.5  # seconds
 @click.option("--colors", is_flag=True, help="Colour each token by how likely it was.")
 @functools.partial(target_options, several=True)
 @form_options
-def command(*, source: Source, target: Target, form: Form, num_samples: int, **options: Any) -> int:
+def command(*, source: PromptSource, target: Target, form: Form, num_samples: int, **options: Any) -> int:
     """Generate text from a prompt.
 
     The prompt is the argument, a file, or standard input. It goes to the model as it is; with --chat as a message in
@@ -78,7 +78,7 @@ def command(*, source: Source, target: Target, form: Form, num_samples: int, **o
 
 
 def _begin(
-    model: Connected | Unavailable, source: Source, params: SamplingParams, keywords: dict[str, Any]
+    model: Connected | Unavailable, source: PromptSource, params: SamplingParams, keywords: dict[str, Any]
 ) -> SampleFuture[SampleResponse] | None:
     if isinstance(model, Unavailable):
         return None
@@ -94,7 +94,9 @@ def _watch(futures: Sequence[SampleFuture[SampleResponse]], tell: Callable[[str]
         tell(f"Sampling: {count}{' and '.join(sorted(states))}")
 
 
-def _outcome(model: Connected | Unavailable, source: Source, future: SampleFuture[SampleResponse] | None) -> Sampled:
+def _outcome(
+    model: Connected | Unavailable, source: PromptSource, future: SampleFuture[SampleResponse] | None
+) -> Sampled:
     if isinstance(model, Unavailable):
         return Sampled(model.model, error=model.error)
     assert future is not None

@@ -1,4 +1,4 @@
-"""Where a command's prompt comes from: text, chat messages or token ids, as an argument, a file or standard input."""
+"""Prompt options: text, chat messages or token ids, from an argument, a file or standard input."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _PARAMETERS: Final[tuple[Callable[[Any], Any], ...]] = (
 
 
 @attrs.frozen(kw_only=True)
-class Source:
-    """What to send to a model: text, messages or token ids."""
+class PromptSource:
+    """A prompt as the command line gives it: text, messages or token ids."""
 
     text: str | None = None
     messages: Sequence[Mapping[str, Any]] | None = None
@@ -90,14 +90,14 @@ def prompt_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return cast("Callable[..., Any]", decorated)
 
 
-def _text(text: str, *, chat: bool, system: str | None) -> Source:
+def _text(text: str, *, chat: bool, system: str | None) -> PromptSource:
     if not chat and system is None:
-        return Source(text=text)
+        return PromptSource(text=text)
     first = [] if system is None else [{"role": "system", "content": system}]
-    return Source(messages=[*first, {"role": "user", "content": text}])
+    return PromptSource(messages=[*first, {"role": "user", "content": text}])
 
 
-def _messages(given: str) -> Source:
+def _messages(given: str) -> PromptSource:
     text = given if given.lstrip().startswith(("[", "{")) else _named(given, "--messages")
     try:
         value = json.loads(text)
@@ -107,10 +107,10 @@ def _messages(given: str) -> Source:
     value = value.get("messages") if isinstance(value, dict) else value
     if not isinstance(value, list) or not value or not all(isinstance(message, dict) for message in value):
         usage_error('--messages: not a list of messages: [{"role": "user", "content": "Hello"}, ...]')
-    return Source(messages=value, tools=tools)
+    return PromptSource(messages=value, tools=tools)
 
 
-def _tokens(given: str) -> Source:
+def _tokens(given: str) -> PromptSource:
     text = given if _IDS.fullmatch(given) else _named(given, "--tokens")
     if not _IDS.fullmatch(text):
         usage_error("--tokens: not a list of token ids, such as 504,3575")
@@ -119,11 +119,11 @@ def _tokens(given: str) -> Source:
         ModelInput.from_ints(ids)
     except ValueError as error:
         usage_error(f"--tokens: {error}")
-    return Source(tokens=ids)
+    return PromptSource(tokens=ids)
 
 
 def _named(name: str, option: str) -> str:
-    """What a file, or standard input, holds."""
+    """Read a file that an option names, or standard input."""
     if name == "-":
         return _contents(sys.stdin.buffer)
     try:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 
 from tinkex.cli.options.connect import Connected
-from tinkex.cli.options.prompt import Source
+from tinkex.cli.options.prompt import PromptSource
 from tinkex.cli.output.rows import Form
 from tinkex.cli.output.screen import console, finite, harmless, note, print_json, print_text, rule
 from tinkex.cli.output.tokens import TokenRow, coloured, finite_or_none, legend, print_tokens, token_rows
@@ -41,7 +41,7 @@ class Sampled:
     error: TinkexError | None = None
 
 
-def print_records(samples: Sequence[Sampled], source: Source, form: Form) -> None:
+def print_records(samples: Sequence[Sampled], source: PromptSource, form: Form) -> None:
     """Print JSON: one object, or a line for each sequence."""
     if form.json:
         print_json({**source.as_data(), "results": [_result(sampled) for sampled in samples]})
