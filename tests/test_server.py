@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tinkex import _wire
 from tinkex._server import PRESETS, ROUTES, EngineError, ServerOptions
-from tinkex._server.bodies import RefusedError, parse_sample
+from tinkex._server.bodies import RequestRefusedError, parse_sample
 from tinkex._server.protobuf import encode_response
 from tinkex._server.service import SERVICE
 from tinkex.testing import FakeServer, expected_tokens
@@ -138,7 +138,7 @@ def test_picture_prompt():
 )
 def test_invalid_samples(body, status, word):
     """A sample that makes no sense is refused, and the refusal names the field."""
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(RequestRefusedError) as caught:
         parse_sample(body, ServerOptions())
     assert (caught.value.status, word in str(caught.value)) == (status, True)
 

@@ -1,4 +1,4 @@
-"""An HTTP server that speaks the sampling protocol over any engine; needs aiohttp."""
+"""HTTP server of the Tinker sampling protocol on top of a pluggable engine; needs aiohttp."""
 
 from __future__ import annotations
 

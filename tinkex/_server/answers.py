@@ -1,4 +1,4 @@
-"""The bodies of results, failures and "not ready yet", in each server's dialect."""
+"""Response bodies for results, failures and pending samples, in the dialect of each kind of server."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ PROTOBUF = "application/x-protobuf"
 
 
 def answer_json(body: object, status: int = 200, **headers: str) -> web.Response:
-    """A JSON answer."""
+    """Build a JSON response."""
     data = json.dumps(body, separators=(",", ":")).encode()
     return web.Response(body=data, status=status, content_type="application/json", headers=headers or None)
 
 
 def encode_result(response: SampleResponse, options: ServerOptions, accept: str) -> tuple[str, bytes]:
-    """The content type and the bytes of a result, as this server would send it."""
+    """Encode a result as JSON or protobuf; returns its content type and its bytes."""
     if options.answer == "protobuf" or (options.answer == "auto" and PROTOBUF in accept):
         return PROTOBUF, encode_response(response)
     body = result_object(response)
@@ -34,7 +34,7 @@ def encode_result(response: SampleResponse, options: ServerOptions, accept: str)
 
 
 def result_object(response: SampleResponse) -> dict[str, Any]:
-    """A result as the object that JSON servers send; what is absent is left out."""
+    """Convert a result to the JSON object of the protocol; absent fields are left out."""
     alternatives = response.prompt_alt_tokens
     return _present(
         sequences=[
@@ -55,7 +55,7 @@ def result_object(response: SampleResponse) -> dict[str, Any]:
 
 
 def pending_answer(options: ServerOptions, request_id: str) -> web.Response:
-    """Say that a sample is not ready."""
+    """Build the response of a poll whose sample is still pending."""
     if options.pending == "status":
         return answer_json({"status": "pending", "request_id": request_id})
     body: dict[str, Any] = {}
@@ -68,7 +68,7 @@ def pending_answer(options: ServerOptions, request_id: str) -> web.Response:
 
 
 def failure_answer(error: EngineError, options: ServerOptions) -> web.Response:
-    """Say that a sample failed."""
+    """Build the response of a poll whose sample failed."""
     user = error.category.lower().startswith("user")
     status = error.status if 400 <= error.status < 500 else (400 if user else 500)
     match options.failure:

@@ -1,4 +1,4 @@
-"""Assembles the endpoints into an aiohttp application."""
+"""aiohttp application factory: route table, authentication and error responses."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from aiohttp import web
 
 from tinkex._server.answers import answer_json
-from tinkex._server.bodies import RefusedError
+from tinkex._server.bodies import RequestRefusedError
 from tinkex._server.endpoints import records, results, samples, sessions
 from tinkex._server.engine import AsyncEngine, Engine
 from tinkex._server.options import ServerOptions
 from tinkex._server.service import SERVICE, Service
-from tinkex._server.state import State
+from tinkex._server.state import ServerState
 
-Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
+#: Signature of an aiohttp route handler.
+RouteHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-#: Method, path under /api/v1 and endpoint, by the endpoint's name: its path, or its one fixed word.
-ROUTES: dict[str, tuple[str, str, Endpoint]] = {
+#: Method, path under /api/v1 and route handler, by the name of the endpoint: its path, or its one fixed word.
+ROUTES: dict[str, tuple[str, str, RouteHandler]] = {
     "client/config": ("POST", "/client/config", sessions.client_config),
     "client/dynamic_config": ("POST", "/client/dynamic_config", sessions.dynamic_config),
     "auth/token": ("POST", "/auth/token", sessions.token),
@@ -57,7 +58,7 @@ def make_app(
     options: ServerOptions | None = None,
     middlewares: Iterable[Callable[..., Awaitable[web.StreamResponse]]] = (),
 ) -> web.Application:
-    """An application that serves the sampling protocol over *engine*.
+    """Build the aiohttp application that serves the sampling protocol over *engine*.
 
     Args:
         engine: Computes the answers; closing the application cancels what it still computes.
@@ -65,7 +66,7 @@ def make_app(
         middlewares: Run around every endpoint, the first one outermost.
     """
     options = options or ServerOptions()
-    service = Service(engine, options, State(options.max_results))
+    service = Service(engine, options, ServerState(options.max_results))
     app = web.Application(client_max_size=_LARGEST_BODY, middlewares=[*middlewares, _refusals, _authentication])
     app[SERVICE] = service
     for name, (method, path, endpoint) in ROUTES.items():
@@ -86,23 +87,23 @@ async def _missing(_request: web.Request) -> web.StreamResponse:
 
 
 def endpoint_name(request: web.Request) -> str | None:
-    """The name in `ROUTES` of what a request asks for; None for what is not there."""
+    """Return the name in `ROUTES` of the matched route; None where no route matches."""
     name = request.match_info.route.name
     return None if name is None else name.replace(".", "/")
 
 
 @web.middleware
-async def _refusals(request: web.Request, handler: Endpoint) -> web.StreamResponse:
+async def _refusals(request: web.Request, handler: RouteHandler) -> web.StreamResponse:
     try:
         return await handler(request)
-    except RefusedError as refusal:
+    except RequestRefusedError as refusal:
         return answer_json(refusal.body, refusal.status, **refusal.headers)
     except web.HTTPException as error:
         return answer_json({"detail": error.reason}, error.status)
 
 
 @web.middleware
-async def _authentication(request: web.Request, handler: Endpoint) -> web.StreamResponse:
+async def _authentication(request: web.Request, handler: RouteHandler) -> web.StreamResponse:
     service, name = request.app[SERVICE], endpoint_name(request)
     if name not in _OPEN:
         _check_key(service, _credential(request, service.options), name)
@@ -122,8 +123,8 @@ def _check_key(service: Service, key: str | None, name: str | None) -> None:
     if options.jwt and name not in _RAW_KEY:
         if key is None or service.state.tokens.get(key, 0.0) <= time.time():
             challenge = 'Bearer error="invalid_token"'
-            raise RefusedError(401, "The token is not valid.", **{"WWW-Authenticate": challenge})
+            raise RequestRefusedError(401, "The token is not valid.", **{"WWW-Authenticate": challenge})
     elif options.require_key is not None and key is None:
-        raise RefusedError(401, "There is no X-API-Key.")
+        raise RequestRefusedError(401, "There is no X-API-Key.")
     elif options.require_key is not None and key != options.require_key:
-        raise RefusedError(options.wrong_key_status, "The X-API-Key is not valid.")
+        raise RequestRefusedError(options.wrong_key_status, "The X-API-Key is not valid.")

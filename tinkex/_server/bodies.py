@@ -1,4 +1,4 @@
-"""Reads request bodies: JSON objects, known fields, and samples as `SampleRequest`."""
+"""Request parsing: JSON objects, their fields, and samples as `SampleRequest`."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ SAMPLE_FIELDS = frozenset(
 PARAMS_FIELDS = frozenset({"max_tokens", "seed", "stop", "temperature", "top_k", "top_p"})
 
 
-class RefusedError(Exception):
-    """A request the server answers with an error status and a JSON body."""
+class RequestRefusedError(Exception):
+    """HTTP error to answer a request with: status, JSON detail and headers."""
 
     def __init__(self, status: int, detail: object, **headers: str) -> None:
         super().__init__(status, detail)
@@ -43,28 +43,28 @@ class RefusedError(Exception):
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
-    """The JSON object in a body; no body counts as an empty one."""
+    """Parse a body as a JSON object; an empty body counts as an empty object."""
     try:
         body = json.loads(data or b"{}")
     except ValueError as error:
-        raise RefusedError(422, f"The body is not JSON: {error}") from None
+        raise RequestRefusedError(422, f"The body is not JSON: {error}") from None
     if not isinstance(body, dict):
-        raise RefusedError(422, "The body is not a JSON object.")
+        raise RequestRefusedError(422, "The body is not a JSON object.")
     return body
 
 
 def take(body: dict[str, Any], name: str, kind: type[T] | tuple[type[T], ...], default: T) -> T:
-    """A field of the right type; its default when it is missing or null."""
+    """Return a field checked for its type, or *default* where it is missing or null."""
     value = body.get(name)
     if value is None:
         return default
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise RefusedError(422, f"{name}: Input should be a valid {type(default).__name__}")
+        raise RequestRefusedError(422, f"{name}: Input should be a valid {type(default).__name__}")
     return value
 
 
 def unknown_fields(body: dict[str, Any], known: Iterable[str], *where: str) -> list[dict[str, Any]]:
-    """The refusal details of every field that is not among the known ones."""
+    """Describe every unknown field, as pydantic does in a 422."""
     return [
         {
             "type": "extra_forbidden",
@@ -76,23 +76,23 @@ def unknown_fields(body: dict[str, Any], known: Iterable[str], *where: str) -> l
 
 
 def refuse_unknown(body: dict[str, Any], known: Iterable[str], *where: str) -> None:
-    """Raise a 422 when *body* has a field that nobody knows."""
+    """Raise a 422 where *body* has an unknown field."""
     if details := unknown_fields(body, known, *where):
-        raise RefusedError(422, details)
+        raise RequestRefusedError(422, details)
 
 
 def parse_sample(body: dict[str, Any], options: ServerOptions) -> SampleRequest:
-    """The sample in the body of an asample.
+    """Parse the body of an asample request.
 
     Raises:
-        RefusedError: It is not a valid sample for this server.
+        RequestRefusedError: The sample is not valid for this server.
     """
     params = _section(body, "sampling_params")
     if options.forbid_unknown:
         refuse_unknown(body, SAMPLE_FIELDS)
         refuse_unknown(params, PARAMS_FIELDS, "sampling_params")
     if options.list_stop and isinstance(params.get("stop"), str):
-        raise RefusedError(422, "sampling_params.stop: Input should be a valid list")
+        raise RequestRefusedError(422, "sampling_params.stop: Input should be a valid list")
     try:
         return SampleRequest(
             prompt=_prompt(_section(body, "prompt")),
@@ -106,13 +106,13 @@ def parse_sample(body: dict[str, Any], options: ServerOptions) -> SampleRequest:
             prompt_logprobs_last_n=body.get("prompt_logprobs_last_n"),
         )
     except (ValueError, TypeError, KeyError) as error:
-        raise RefusedError(400, f"Invalid sample: {error}") from None
+        raise RequestRefusedError(400, f"Invalid sample: {error}") from None
 
 
 def _section(body: dict[str, Any], name: str) -> dict[str, Any]:
     section = body.get(name)
     if not isinstance(section, dict):
-        raise RefusedError(422, [{"type": "missing", "loc": ["body", name], "msg": "Field required"}])
+        raise RequestRefusedError(422, [{"type": "missing", "loc": ["body", name], "msg": "Field required"}])
     return section
 
 

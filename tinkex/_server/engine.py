@@ -1,4 +1,4 @@
-"""What a server runs to answer a sample, and how that can fail."""
+"""Engine interfaces of the server: what computes a sample, and the error it may raise."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinkex.types import SampleRequest, SampleResponse, SupportedModel
 
 
 class EngineError(Exception):
-    """A sample the engine could not, or would not, serve.
+    """Failure of one sample, raised by an engine.
 
     `status` is the HTTP status for servers that report failures as one, `category` is "user" when
     the request was at fault and "server" when the engine was.
@@ -27,11 +27,11 @@ class EngineError(Exception):
 
 
 class Engine(Protocol):
-    """Computes answers on a thread of its own; one call a sample."""
+    """Blocking engine: called on a thread of the server's pool, once a sample."""
 
     @property
     def models(self) -> Sequence[SupportedModel]:
-        """The models it serves."""
+        """The supported models; the first is the default."""
 
     def sample(self, request: SampleRequest, *, model: str, cancelled: threading.Event) -> SampleResponse:
         """Answer one sample; stop early, with any error, once *cancelled* is set."""
@@ -39,7 +39,7 @@ class Engine(Protocol):
 
 @runtime_checkable
 class AsyncEngine(Protocol):
-    """Computes answers on the server's event loop: for engines that mostly wait.
+    """Asynchronous engine: runs on the server's event loop, for engines that mostly wait.
 
     Thousands of samples can wait at once without a thread each. Cancelling a sample cancels the
     coroutine.
@@ -47,7 +47,7 @@ class AsyncEngine(Protocol):
 
     @property
     def models(self) -> Sequence[SupportedModel]:
-        """The models it serves."""
+        """The supported models; the first is the default."""
 
     async def sample_async(self, request: SampleRequest, *, model: str) -> SampleResponse:
         """Answer one sample."""

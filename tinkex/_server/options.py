@@ -1,4 +1,4 @@
-"""How a server behaves: everything in which Tinker servers are known to differ."""
+"""Server options: everything in which Tinker servers are known to differ, and presets that imitate them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Failure = Literal["tinker", "tuft", "hatchery", "open_rl", "twinkle", "tinker_cl
 
 @frozen(kw_only=True)
 class ServerOptions:
-    """The behaviour of one server; the defaults follow the hosted service.
+    """Options of one server; the defaults follow the hosted service.
 
     Durations are seconds. Instances are immutable and safe to share.
     """
@@ -94,7 +94,7 @@ class ServerOptions:
             server: One of the names in `PRESETS`.
 
         Raises:
-            ValueError: Nobody knows that server.
+            ValueError: There is no such preset.
         """
         if server not in PRESETS:
             raise ValueError(f"server: {server!r} is not one of {', '.join(sorted(PRESETS))}")

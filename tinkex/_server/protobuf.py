@@ -1,4 +1,4 @@
-"""Encodes results as `tinker_public` protobuf; the client's decoder shares no code with this."""
+"""Protobuf encoder for results (`tinker_public`); shares no code with the client's decoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server remembers: sessions, samplers, jobs, and who waits for which of them.
+"""In-memory state of a server: sessions, sampling sessions, samples and completion queues.
 
 Everything here runs on the server's event loop; nothing is locked.
 """
@@ -20,8 +20,8 @@ CLONE_BLOCK = 1_000_000_000
 
 
 @define(eq=False)
-class Session:
-    """One client session; `finished` holds the reason once it has one."""
+class ServerSession:
+    """Client session; `finished` is None while it is open, then the reason it was finished with."""
 
     session_id: str
     finished: str | None = None
@@ -31,8 +31,8 @@ class Session:
 
 
 @define(eq=False)
-class Sampler:
-    """One sampling session, and what was asked of it under which seq_id."""
+class ServerSampler:
+    """Sampling session; `promises` maps each seq_id to the digest of its body and its request id."""
 
     sampling_session_id: str
     session_id: str | None
@@ -43,11 +43,11 @@ class Sampler:
 
 
 @define(eq=False)
-class Job:
-    """One sample between promise and result."""
+class PendingSample:
+    """Accepted sample, from the promise until its result is acknowledged or evicted."""
 
     request_id: str
-    channel: Channel
+    queue: CompletionQueue
     sequence_ids: list[str]
     cancelled: threading.Event = field(factory=threading.Event)
     done: asyncio.Event = field(factory=asyncio.Event)
@@ -58,42 +58,42 @@ class Job:
     expired: bool = False
 
     def cancel(self) -> None:
-        """Stop computing; whoever waits is told that the sample failed."""
+        """Stop computing; polls of the sample then answer that it failed."""
         self.cancelled.set()
         if self.task is not None:
             self.task.cancel()
 
 
 @define(eq=False)
-class Channel:
-    """The completions of one clone of one sampling session, in order, until acknowledged."""
+class CompletionQueue:
+    """Completed samples of one clone of a sampling session, in order, until the poller acknowledges them."""
 
     cursor: int = 0
-    events: deque[tuple[int, Job]] = field(factory=deque)
+    events: deque[tuple[int, PendingSample]] = field(factory=deque)
     changed: asyncio.Event = field(factory=asyncio.Event)
 
-    def add(self, job: Job) -> None:
-        """Announce a finished job."""
+    def add(self, pending: PendingSample) -> None:
+        """Append a completed sample and wake the pollers."""
         self.cursor += 1
-        self.events.append((self.cursor, job))
+        self.events.append((self.cursor, pending))
         self.changed.set()
 
-    def after(self, cursor: int) -> list[tuple[int, Job]]:
-        """Forget the events up to *cursor*; what is left."""
+    def after(self, cursor: int) -> list[tuple[int, PendingSample]]:
+        """Drop the events up to *cursor*; returns the later ones."""
         while self.events and self.events[0][0] <= cursor:
             self.events.popleft()
         return list(self.events)
 
 
 @define(eq=False)
-class State:
-    """Everything one server knows."""
+class ServerState:
+    """Everything one server keeps between requests."""
 
     max_results: int
-    sessions: dict[str, Session] = field(factory=dict)
-    samplers: dict[str, Sampler] = field(factory=dict)
-    jobs: dict[str, Job] = field(factory=dict)
-    channels: dict[tuple[str, int], Channel] = field(factory=dict)
+    sessions: dict[str, ServerSession] = field(factory=dict)
+    samplers: dict[str, ServerSampler] = field(factory=dict)
+    samples: dict[str, PendingSample] = field(factory=dict)
+    queues: dict[tuple[str, int], CompletionQueue] = field(factory=dict)
     finished: OrderedDict[str, None] = field(factory=OrderedDict)
     tokens: dict[str, float] = field(factory=dict)
     running: int = 0
@@ -102,40 +102,40 @@ class State:
     _numbers: itertools.count[int] = field(factory=lambda: itertools.count(1))
 
     def number(self) -> int:
-        """The next number of a series that never repeats."""
+        """Return the next number of a sequence that never repeats."""
         return next(self._numbers)
 
-    def channel(self, sampling_session_id: str, clone: int) -> Channel:
-        """The channel of one clone, made when first asked for."""
+    def queue(self, sampling_session_id: str, clone: int) -> CompletionQueue:
+        """Return the completion queue of one clone, created on first use."""
         key = (sampling_session_id, clone)
-        if key not in self.channels:
-            self.channels[key] = Channel(events=deque(maxlen=self.max_results))
-        return self.channels[key]
+        if key not in self.queues:
+            self.queues[key] = CompletionQueue(events=deque(maxlen=self.max_results))
+        return self.queues[key]
 
-    def add_job(self, channel: Channel, sequences: int) -> Job:
-        """A new job that has not started."""
+    def add_sample(self, queue: CompletionQueue, sequences: int) -> PendingSample:
+        """Register a sample that has not started."""
         request_id = str(self.number())
         names = [f"{request_id}-{index}" for index in range(sequences)]
-        job = self.jobs[request_id] = Job(request_id, channel, names)
-        return job
+        pending = self.samples[request_id] = PendingSample(request_id, queue, names)
+        return pending
 
-    def finish_job(self, job: Job) -> None:
-        """Publish a job's result, and forget the oldest ones above the bound."""
-        job.done.set()
-        job.channel.add(job)
-        self.finished[job.request_id] = None
+    def finish_sample(self, pending: PendingSample) -> None:
+        """Publish the outcome of a sample, and evict the oldest finished ones above the bound."""
+        pending.done.set()
+        pending.queue.add(pending)
+        self.finished[pending.request_id] = None
         while len(self.finished) > self.max_results:
             self.forget(next(iter(self.finished)))
 
     def expire(self, request_id: str | None = None) -> None:
-        """Lose one result, or all: whoever asks for it is told that it is gone."""
-        for job in list(self.jobs.values()):
-            if request_id in (None, job.request_id):
-                job.expired = True
-                job.cancel()
-                job.done.set()
+        """Expire one result, or all of them: later polls answer 410."""
+        for pending in list(self.samples.values()):
+            if request_id in (None, pending.request_id):
+                pending.expired = True
+                pending.cancel()
+                pending.done.set()
 
     def forget(self, request_id: str) -> None:
-        """Drop a job, as after an acknowledgement; unknown ones are ignored."""
+        """Remove a finished sample, as after an acknowledgement; unknown ids are ignored."""
         if request_id in self.finished:
-            del self.finished[request_id], self.jobs[request_id]
+            del self.finished[request_id], self.samples[request_id]

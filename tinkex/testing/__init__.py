@@ -1,4 +1,4 @@
-"""Test doubles for code that samples: a fake server, predictable answers, a clock to move by hand.
+"""Test doubles for code that samples: a fake server, deterministic answers, a manual clock.
 
 Install with ``pip install tinkex[test]``.
 """

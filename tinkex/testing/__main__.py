@@ -1,4 +1,4 @@
-"""Runs a fake server until it is told to stop: `python -m tinkex.testing --port 8000`."""
+"""Command line of the fake server: `python -m tinkex.testing --port 8000`."""
 
 from __future__ import annotations
 

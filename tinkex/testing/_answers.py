@@ -1,4 +1,4 @@
-"""Answers that tests can predict: computed from the prompt, the seed and the sample's index."""
+"""Deterministic answers of the fake server: a function of prompt, seed and sequence index."""
 
 from __future__ import annotations
 

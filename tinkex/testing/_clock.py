@@ -1,4 +1,4 @@
-"""A clock that moves only when a test says so."""
+"""Manual clock for tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class ManualClock:
-    """Time for tests: starts at 0 and stands still until `advance`.
+    """Manual clock: starts at 0 and stands still until `advance`.
 
     Safe to share between threads.
 

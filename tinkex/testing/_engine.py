@@ -1,4 +1,4 @@
-"""The engine of a fake server: follows a script, waits without threads."""
+"""Scripted engine of the fake server; asynchronous, no thread a sample."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Latency = float | Callable[[SampleRequest, int], float]
 
 
 class ScriptedEngine:
-    """Answers as told; all of it runs on the server's event loop."""
+    """Engine with scripted answers, latency and failures; runs on the server's event loop."""
 
     def __init__(self, models: Sequence[SupportedModel], answers: Answers, latency: Latency) -> None:
         self.models = models
@@ -29,7 +29,7 @@ class ScriptedEngine:
         self.cancelled = 0
 
     async def sample_async(self, request: SampleRequest, *, model: str) -> SampleResponse:
-        """Answer one sample, after its latency and once it is not held back."""
+        """Answer one sample after its latency, and once `held` samples are released."""
         number = self.started
         self.started += 1
         failure = self.failures.popleft() if self.failures else None
@@ -62,7 +62,7 @@ class ScriptedEngine:
         return await found if inspect.isawaitable(found) else found
 
     def release(self, count: int | None) -> None:
-        """Let the *count* oldest waiting samples go; None lets all go, and all to come."""
+        """Release the *count* oldest held samples; None releases all, and holds no more."""
         if count is None:
             self.held = False
         left = len(self.waiting) if count is None else count

@@ -1,4 +1,4 @@
-"""The fake server that tests talk to."""
+"""Fake Tinker server for tests."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tinkex._server.service import SERVICE
 from tinkex.testing._answers import default_answer
 from tinkex.testing._engine import Answers, Latency, ScriptedEngine
 from tinkex.testing._faults.planner import FaultPlanner, known_endpoint
-from tinkex.testing._host import Host
 from tinkex.testing._records import example_records
 from tinkex.testing._remote import control
+from tinkex.testing._rules.interceptor import make_interceptor
 from tinkex.testing._rules.journal import Journal, RecordedRequest
 from tinkex.testing._rules.rules import Rules, Violation
-from tinkex.testing._rules.tap import make_tap
+from tinkex.testing._server_thread import ServerThread
 from tinkex.testing._tls import make_certificates
 from tinkex.types import Checkpoint, SupportedModel, TrainingRun
 
 
 class FakeServer(FaultPlanner):
-    """A Tinker server on this machine that answers as a test wants it to.
+    """Scriptable Tinker server on the loopback interface, for tests.
 
     It speaks real HTTP, so the client under test is the real one. Answers are `default_answer`
     unless `answers` is set. All methods may be called from any thread while it runs. Use it as a
@@ -86,11 +86,11 @@ class FakeServer(FaultPlanner):
         super().__init__()
         self._journal = Journal(record)
         self._rules = Rules() if strict else None
-        tap = make_tap(self._journal, self._script, self._rules, lambda request: control(request, self))
-        self._app = make_app(self._engine, chosen, [tap])
+        interceptor = make_interceptor(self._journal, self._script, self._rules, lambda request: control(request, self))
+        self._app = make_app(self._engine, chosen, [interceptor])
         state = self._app[SERVICE].state
         state.training_runs, state.checkpoints = example_records(names[0] if names else "fake/model")
-        self._host = Host(self._app, self._connect_fault)
+        self._thread = ServerThread(self._app, self._connect_fault)
         self._certificates = None
         if tls:
             self._certificates = make_certificates(
@@ -104,15 +104,15 @@ class FakeServer(FaultPlanner):
 
     def start(self) -> Self:
         """Begin to answer; returns at once when it runs already."""
-        if not self._host.running:
+        if not self._thread.running:
             context = None if self._certificates is None else self._certificates.context
-            self._host.start(self._listener, context)
+            self._thread.start(self._listener, context)
         return self
 
     def stop(self) -> None:
         """Close every connection and the port. In a forked child it only lets go of the port."""
-        if not self._host.forked:
-            self._host.stop()
+        if not self._thread.forked:
+            self._thread.stop()
             if self._certificates is not None:
                 self._certificates.directory.cleanup()
         self._listener.close()
@@ -167,12 +167,12 @@ class FakeServer(FaultPlanner):
     @property
     def connections(self) -> int:
         """How many connections have been accepted."""
-        return self._host.connections
+        return self._thread.connections
 
     @property
     def open_connections(self) -> int:
         """How many connections are open."""
-        return self._host.open_connections
+        return self._thread.open_connections
 
     @property
     def running(self) -> int:
@@ -237,7 +237,7 @@ class FakeServer(FaultPlanner):
 
     def release(self, count: int | None = None) -> None:
         """Answer the *count* oldest samples held; None ends the hold."""
-        self._host.call(lambda: self._engine.release(count))
+        self._thread.call(lambda: self._engine.release(count))
 
     def set_queue_state(self, state: str = "active", reason: str | None = None) -> None:
         """Name the queue state in every pending answer from now on."""
@@ -245,8 +245,8 @@ class FakeServer(FaultPlanner):
 
     def expire(self, request_id: str | None = None) -> None:
         """Let one promised result, or all so far, be gone: 410."""
-        self._host.call(lambda: self._app[SERVICE].state.expire(request_id))
+        self._thread.call(lambda: self._app[SERVICE].state.expire(request_id))
 
     def revoke_tokens(self) -> None:
         """Refuse every token given so far: 401 with `invalid_token`."""
-        self._host.call(self._app[SERVICE].state.tokens.clear)
+        self._thread.call(self._app[SERVICE].state.tokens.clear)

@@ -1,4 +1,4 @@
-"""A fake server in a process of its own."""
+"""Fake server in a subprocess."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class FakeServerProcess:
         """Start the process; returns once it accepts connections.
 
         Raises:
-            RuntimeError: It ended instead; its own words are on stderr.
+            RuntimeError: It ended instead; its messages are on stderr.
         """
         self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603  # our own interpreter
         assert self._process.stdout is not None

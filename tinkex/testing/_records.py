@@ -1,4 +1,4 @@
-"""What a fake server has on record when it starts."""
+"""Example training runs and checkpoints of a fake server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _RUNS = ("6f1c2a94-0d57-5e0c-9b3a-1f6d2f0c7a11:train:0", "b27e90d3-58aa-5b41-8c5
 
 
 def example_records(model: str) -> tuple[list[TrainingRun], list[Checkpoint]]:
-    """Two training runs of a model and their checkpoints, the latest first."""
+    """Return two training runs of a model and their checkpoints, the latest first."""
     runs: list[TrainingRun] = []
     checkpoints: list[Checkpoint] = []
     for number, run_id in enumerate(_RUNS):

@@ -1,4 +1,4 @@
-"""Steers a fake server in another process: what it answers to its own requests."""
+"""Control endpoint of a fake server that runs in another process."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tinkex._server.bodies import parse_object
 from tinkex.testing._rules.journal import RecordedRequest
 from tinkex.testing._rules.rules import Violation
 
-#: The path of the endpoint that is not part of the protocol.
+#: Path of the control endpoint, which is not part of the protocol.
 CONTROL = "/_fake"
-#: What can be done to a fake server from another process.
+#: The methods of `FakeServer` that can be called through it.
 COMMANDS = frozenset(
     {"fail_next", "fault", "fail_samples", "hold", "release", "set_queue_state", "expire", "revoke_tokens", "clear"}
 )
 
 
-class Steered(Protocol):
-    """What there is to steer."""
+class ControlledServer(Protocol):
+    """Part of `FakeServer` that the control endpoint reports and commands."""
 
     @property
     def requests(self) -> list[RecordedRequest]:
@@ -32,8 +32,8 @@ class Steered(Protocol):
         """Every violation so far."""
 
 
-async def control(request: web.Request, server: Steered) -> web.Response:
-    """Obey a command, or report what has happened."""
+async def control(request: web.Request, server: ControlledServer) -> web.Response:
+    """Execute a command (POST), or report requests and violations (GET)."""
     if request.method == "GET":
         return answer_json(_report(server))
     body = parse_object(await request.read())
@@ -47,7 +47,7 @@ async def control(request: web.Request, server: Steered) -> web.Response:
     return answer_json({})
 
 
-def _report(server: Steered) -> dict[str, Any]:
+def _report(server: ControlledServer) -> dict[str, Any]:
     return {
         "requests": [
             {

@@ -1,4 +1,4 @@
-"""Certificates for a server on this machine, made on the spot; needs trustme."""
+"""Self-made TLS certificates for the fake server; needs trustme."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs import define, field
 
 @define(eq=False)
 class Certificates:
-    """A private authority with one certificate for the server and one for its clients."""
+    """Private certificate authority with one server and one client certificate."""
 
     ca_file: str
     client_file: str
@@ -19,7 +19,7 @@ class Certificates:
 
 
 def make_certificates(*names: str, require_client: bool = False, version: ssl.TLSVersion | None = None) -> Certificates:
-    """Make an authority and a server context for the host names and addresses given.
+    """Create a certificate authority and a server-side SSL context for the host names and addresses given.
 
     Args:
         names: What the server's certificate is valid for.

@@ -1,4 +1,4 @@
-"""The endpoints that tell what is on record: training runs, checkpoints, sessions, weights."""
+"""Read endpoints: training runs, checkpoints, sessions, weights."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from aiohttp import web
 from attrs import asdict
 
 from tinkex._server.answers import answer_json
-from tinkex._server.bodies import RefusedError, parse_object, refuse_unknown
+from tinkex._server.bodies import RequestRefusedError, parse_object, refuse_unknown
 from tinkex._server.service import SERVICE
-from tinkex._server.state import State
+from tinkex._server.state import ServerState
 from tinkex.types import Checkpoint, TrainingRun
 
 _MOST = 1000
@@ -50,18 +50,18 @@ async def sessions(request: web.Request) -> web.Response:
 
 
 async def session(request: web.Request) -> web.Response:
-    """What was made in one session."""
+    """One session and its sampling sessions."""
     state = request.app[SERVICE].state
     found = state.sessions.get(request.match_info["session_id"])
     if found is None:
-        raise RefusedError(404, "The session does not exist.")
+        raise RequestRefusedError(404, "The session does not exist.")
     samplers = [name for name, each in state.samplers.items() if each.session_id == found.session_id]
     answer = {"training_run_ids": [], "sampler_ids": samplers, "user_metadata": found.user_metadata}
     return answer_json(answer if found.display_name is None else {**answer, "display_name": found.display_name})
 
 
 async def weights_info(request: web.Request) -> web.Response:
-    """What the weights at a path are."""
+    """The base model and adapter of the weights at a path."""
     service, body = request.app[SERVICE], parse_object(await request.read())
     if service.options.forbid_unknown:
         refuse_unknown(body, ("tinker_path",))
@@ -69,7 +69,7 @@ async def weights_info(request: web.Request) -> web.Response:
     run_id = path.removeprefix("tinker://").partition("/")[0]
     run = next((run for run in service.state.training_runs if run.training_run_id == run_id), None)
     if run is None or all(each.tinker_path != path for each in service.state.checkpoints):
-        raise RefusedError(404, f"There are no weights at {path}.")
+        raise RequestRefusedError(404, f"There are no weights at {path}.")
     trained = {"train_unembed": True, "train_mlp": True, "train_attn": True}
     return answer_json({"base_model": run.base_model, "is_lora": run.is_lora, "lora_rank": run.lora_rank, **trained})
 
@@ -88,10 +88,10 @@ def _run(request: web.Request) -> TrainingRun:
     for run in request.app[SERVICE].state.training_runs:
         if run.training_run_id == run_id:
             return run
-    raise RefusedError(404, f"Training run {run_id} does not exist.")
+    raise RequestRefusedError(404, f"Training run {run_id} does not exist.")
 
 
-def _of_run(state: State, run_id: str) -> Iterable[Checkpoint]:
+def _of_run(state: ServerState, run_id: str) -> Iterable[Checkpoint]:
     return [each for each in state.checkpoints if each.tinker_path.startswith(f"tinker://{run_id}/")]
 
 
@@ -104,5 +104,5 @@ def _page(request: web.Request, items: Sequence[Any], usual: int) -> tuple[list[
 def _number(request: web.Request, name: str, usual: int) -> int:
     text = request.query.get(name, str(usual))
     if not text.isascii() or not text.isdigit():
-        raise RefusedError(422, f"{name}: Input should be a valid integer")
+        raise RequestRefusedError(422, f"{name}: Input should be a valid integer")
     return int(text)

@@ -1,4 +1,4 @@
-"""The endpoints around sampling: flags, tokens, sessions, samplers, telemetry, reads."""
+"""Session endpoints: flags, tokens, sessions, sampling sessions, telemetry, health, capabilities."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from aiohttp import web
 from attrs import asdict
 
 from tinkex._server.answers import answer_json
-from tinkex._server.bodies import RefusedError, parse_object, refuse_unknown, take
+from tinkex._server.bodies import RequestRefusedError, parse_object, refuse_unknown, take
 from tinkex._server.service import SERVICE, Service
-from tinkex._server.state import Sampler, Session
+from tinkex._server.state import ServerSampler, ServerSession
 
 
 async def client_config(request: web.Request) -> web.Response:
-    """Flags, fixed for the life of a client."""
+    """Feature flags that are fixed for the life of a client."""
     options = request.app[SERVICE].options
     return answer_json({"pjwt_auth_enabled": options.jwt, **options.client_config})
 
 
 async def dynamic_config(request: web.Request) -> web.Response:
-    """Flags that clients refresh."""
+    """Feature flags that clients refresh."""
     return answer_json(dict(request.app[SERVICE].options.dynamic_config))
 
 
@@ -31,7 +31,7 @@ async def token(request: web.Request) -> web.Response:
     """Exchange a key for a token."""
     service = request.app[SERVICE]
     if not service.options.jwt:
-        raise RefusedError(404, "This server has no tokens.")
+        raise RequestRefusedError(404, "This server has no tokens.")
     issued = time.time()
     expires = issued + service.options.jwt_lifetime
     claims = {
@@ -48,15 +48,15 @@ def _segment(value: object) -> str:
 
 
 async def create_session(request: web.Request) -> web.Response:
-    """Open a session."""
+    """Create a session."""
     service, body = request.app[SERVICE], await _body(request)
     if missing := [name for name in service.options.session_fields if name not in body]:
         detail = [{"type": "missing", "loc": ["body", n], "msg": "Field required"} for n in missing]
-        raise RefusedError(422, detail)
+        raise RequestRefusedError(422, detail)
     known = ("tags", "user_metadata", "sdk_version", "project_id", "display_name", "type")
     _refuse(service, body, *known)
     session_id = f"session-{service.state.number()}"
-    service.state.sessions[session_id] = Session(
+    service.state.sessions[session_id] = ServerSession(
         session_id, display_name=body.get("display_name"), user_metadata=take(body, "user_metadata", dict, {})
     )
     answer = {"type": "create_session", "session_id": session_id}
@@ -72,27 +72,27 @@ async def session_heartbeat(request: web.Request) -> web.Response:
 
 
 async def finish_session(request: web.Request) -> web.Response:
-    """End a session; the first reason wins."""
+    """Finish a session; the first reason is kept."""
     service, body = request.app[SERVICE], await _body(request)
     _refuse(service, body, "reason", "detail")
     session = service.state.sessions.get(request.match_info["session_id"])
     if session is None:
-        raise RefusedError(404, "The session does not exist.")
+        raise RequestRefusedError(404, "The session does not exist.")
     if session.finished is None:
         session.finished = str(take(body, "reason", dict, {}).get("type", "unknown"))
     return answer_json({})
 
 
 async def create_sampling_session(request: web.Request) -> web.Response:
-    """Open a sampling session; asking again under the same number gives the same one."""
+    """Create a sampling session; idempotent by sampling_session_seq_id."""
     service, body = request.app[SERVICE], await _body(request)
     number, model, path = (body.get(name) for name in ("sampling_session_seq_id", "base_model", "model_path"))
     known = ("session_id", "sampling_session_seq_id", "base_model", "model_path", "type")
     _refuse(service, body, *known)
     if model is None and path is None:
-        raise RefusedError(400, "Give base_model or model_path.")
+        raise RequestRefusedError(400, "Give base_model or model_path.")
     if path is not None and not str(path).startswith("tinker://"):
-        raise RefusedError(400, "model_path must start with tinker://")
+        raise RequestRefusedError(400, "model_path must start with tinker://")
     session = service.session(body.get("session_id"))
     name = session.samplers.get(number) if isinstance(number, int) else None
     if name is None:
@@ -101,35 +101,35 @@ async def create_sampling_session(request: web.Request) -> web.Response:
             session.samplers[number] = name
     answer = {"type": "create_sampling_session", "sampling_session_id": name}
     if service.options.session_future:
-        job = service.state.add_job(service.state.channel(name, 0), 0)
-        job.value = answer
-        service.state.finish_job(job)
-        answer = {"request_id": job.request_id, "status": "pending"}
+        pending = service.state.add_sample(service.state.queue(name, 0), 0)
+        pending.value = answer
+        service.state.finish_sample(pending)
+        answer = {"request_id": pending.request_id, "status": "pending"}
     return answer_json(answer, service.options.created_status)
 
 
-def _add_sampler(service: Service, session: Session, model: object, path: object) -> str:
+def _add_sampler(service: Service, session: ServerSession, model: object, path: object) -> str:
     models = service.engine.models
     known = {each.model_name for each in models}
     if not service.options.any_model and model is not None and model not in known:
-        raise RefusedError(404, f"Model {model} does not exist.")
+        raise RequestRefusedError(404, f"Model {model} does not exist.")
     name = service.options.constant_session_id
     name = name or f"{session.session_id}:sampler:{service.state.number()}"
     base = str(model if model is not None else models[0].model_name)
     stored = None if path is None else str(path)
-    service.state.samplers[name] = Sampler(name, session.session_id, base, stored)
+    service.state.samplers[name] = ServerSampler(name, session.session_id, base, stored)
     return name
 
 
 async def sampler(request: web.Request) -> web.Response:
-    """What a sampling session samples from."""
+    """The base model and weights of a sampling session."""
     found = request.app[SERVICE].sampler(request.match_info["sampler_id"])
     answer = {"sampler_id": found.sampling_session_id, "base_model": found.model}
     return answer_json(answer if found.model_path is None else {**answer, "model_path": found.model_path})
 
 
 async def join(request: web.Request) -> web.Response:
-    """Number a clone of a sampling session."""
+    """Assign a number to a clone of a sampling session."""
     service, body = request.app[SERVICE], await _body(request)
     _refuse(service, body, "sampling_session_id", "type")
     found = service.sampler(body.get("sampling_session_id"))
@@ -138,20 +138,20 @@ async def join(request: web.Request) -> web.Response:
 
 
 async def telemetry(request: web.Request) -> web.Response:
-    """Take events."""
+    """Accept a batch of telemetry events."""
     body = await _body(request)
     if not isinstance(body.get("events"), list):
-        raise RefusedError(422, "events: Field required")
+        raise RequestRefusedError(422, "events: Field required")
     return answer_json({"status": "accepted"})
 
 
 async def healthz(_request: web.Request) -> web.Response:
-    """Say that the server runs."""
+    """Health check."""
     return answer_json({"status": "ok"})
 
 
 async def capabilities(request: web.Request) -> web.Response:
-    """Name the models."""
+    """List the supported models."""
     service = request.app[SERVICE]
     models = [_model(asdict(each), service.options.model_field) for each in service.engine.models]
     return answer_json({"supported_models": models})

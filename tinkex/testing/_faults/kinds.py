@@ -1,4 +1,4 @@
-"""The register of faults, and what they are made of."""
+"""Registry of faults, and the transport operations they share."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from tinkex._server.app import RouteHandler
 from tinkex.testing._faults.plan import Fault
 
-Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Misbehaviour = Callable[[web.Request, Endpoint, Fault], Awaitable[web.StreamResponse]]
+FaultHandler = Callable[[web.Request, RouteHandler, Fault], Awaitable[web.StreamResponse]]
 
-#: The status of answers that nobody gets, because the connection is gone.
+#: Status of responses that are not delivered, because the connection is gone.
 GONE = 499
 #: Every kind of fault, by name; the docstrings say what each does.
-KINDS: dict[str, Misbehaviour] = {}
+KINDS: dict[str, FaultHandler] = {}
 
 
-def kind(function: Misbehaviour) -> Misbehaviour:
-    """Register a fault under its function's name."""
+def kind(function: FaultHandler) -> FaultHandler:
+    """Register a fault under the name of its function."""
     KINDS[getattr(function, "__name__", "").strip("_")] = function
     return function
 
 
 def reset(transport: asyncio.BaseTransport | None) -> None:
-    """Drop a connection so that its peer sees a reset, not an end."""
+    """Abort a connection with a TCP reset instead of an orderly close."""
     if isinstance(transport, asyncio.Transport):
         sock = transport.get_extra_info("socket")
         if sock is not None:
@@ -36,7 +36,7 @@ def reset(transport: asyncio.BaseTransport | None) -> None:
 
 
 def connection(request: web.Request) -> asyncio.Transport:
-    """The connection of a request, below HTTP."""
+    """Return the transport of a request."""
     transport = request.transport
     if not isinstance(transport, asyncio.Transport):
         raise ConnectionResetError("The client has gone.")
@@ -44,7 +44,7 @@ def connection(request: web.Request) -> asyncio.Transport:
 
 
 def send(request: web.Request, data: bytes, *, close: bool) -> web.Response:
-    """Write bytes past aiohttp; what is returned has nowhere to go."""
+    """Write raw bytes to the connection, past aiohttp; the returned response is not delivered."""
     transport = connection(request)
     transport.write(data)
     if close:
@@ -53,16 +53,16 @@ def send(request: web.Request, data: bytes, *, close: bool) -> web.Response:
 
 
 def head(response: web.Response, length: int | str) -> bytes:
-    """The head of an answer, with a length of one's own choice."""
+    """Build a response head with the given Content-Length."""
     return (
         f"HTTP/1.1 {response.status} Fault\r\nContent-Type: {response.content_type}\r\n"
         f"Content-Length: {length}\r\nConnection: close\r\n\r\n"
     ).encode()
 
 
-async def acted(request: web.Request, endpoint: Endpoint) -> tuple[web.Response, bytes]:
-    """Act on the request; the good answer and its body."""
-    response = await endpoint(request)
+async def acted(request: web.Request, handler: RouteHandler) -> tuple[web.Response, bytes]:
+    """Run the route handler; returns its response and body."""
+    response = await handler(request)
     if not isinstance(response, web.Response) or not isinstance(response.body, bytes):
         return web.Response(), b""
     return response, response.body
@@ -70,5 +70,5 @@ async def acted(request: web.Request, endpoint: Endpoint) -> tuple[web.Response,
 
 async def wait_until_gone(request: web.Request) -> None:
     """Wait for the client to hang up."""
-    while not connection(request).is_closing():  # noqa: ASYNC110  # a transport tells nobody that it closes
+    while not connection(request).is_closing():  # noqa: ASYNC110  # a transport has no event for closing
         await asyncio.sleep(0.05)

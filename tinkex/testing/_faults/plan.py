@@ -1,4 +1,4 @@
-"""Which request is answered wrongly, and how often."""
+"""Fault plans: which requests get which fault, and how often."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinkex.testing._rules.journal import RecordedRequest
 
 @frozen
 class Fault:
-    """One way to answer wrongly, and its details.
+    """Fault to inject, with its parameters.
 
     `seconds` is how long "delay" and "late" wait, and the pause between the bytes of a "drip";
     `size` is how many bytes a fault that sends too much sends.
@@ -29,7 +29,7 @@ class Fault:
 
 @define(eq=False)
 class Plan:
-    """A fault planned for an endpoint; `cancel` takes it back.
+    """Fault planned for an endpoint; `cancel` withdraws it.
 
     `remaining` counts down; None means for ever. `skip` requests pass first. `fault` None lets a
     request pass.
@@ -46,14 +46,14 @@ class Plan:
         self.remaining = 0
 
     def matches(self, request: RecordedRequest) -> bool:
-        """Whether this plan has something left for the request."""
+        """Whether the plan applies to the request and is not used up."""
         everything = self.endpoint == "*" and request.endpoint != "connect"
         if self.remaining == 0 or not (everything or self.endpoint == request.endpoint):
             return False
         return self.when is None or self.when(request)
 
     def take(self) -> Fault | None:
-        """Use it once."""
+        """Count one use; returns the fault, or None while requests are skipped."""
         if self.skip > 0:
             self.skip -= 1
             return None
@@ -62,8 +62,8 @@ class Plan:
         return self.fault
 
 
-class Script:
-    """The plans of one server, used in the order they were made; safe to share between threads."""
+class FaultScript:
+    """Fault plans of one server, in the order they were made; safe to share between threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # guards _plans
@@ -82,14 +82,14 @@ class Script:
             self._plans.clear()
 
     def take(self, request: RecordedRequest) -> Fault | None:
-        """The fault for a request, if there is one."""
+        """Take the fault planned for a request; None where there is none."""
         with self._lock:
             self._plans = [plan for plan in self._plans if plan.remaining != 0]
             plan = next((plan for plan in self._plans if plan.matches(request)), None)
             return None if plan is None else plan.take()
 
     def next_kind(self, endpoint: str | None) -> str | None:
-        """The kind of the fault that comes next for an endpoint, conditions aside."""
+        """Return the kind of the next fault of an endpoint, regardless of its `when`."""
         with self._lock:
             for plan in self._plans:
                 if plan.remaining != 0 and plan.endpoint in ("*", endpoint) and plan.skip == 0:

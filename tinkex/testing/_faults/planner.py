@@ -1,4 +1,4 @@
-"""Plans faults: the part of a fake server that misbehaves on demand."""
+"""Fault-injection methods of the fake server."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import tinkex.testing._faults.body
 import tinkex.testing._faults.connection  # noqa: F401  # they register themselves
 from tinkex._server import ROUTES
 from tinkex.testing._faults.kinds import KINDS
-from tinkex.testing._faults.plan import Fault, Plan, Script
+from tinkex.testing._faults.plan import Fault, FaultScript, Plan
 from tinkex.testing._rules.journal import RecordedRequest
 
 _CONNECT = ("reset", "close", "hang")
 
 
 class FaultPlanner:
-    """Holds the faults to come; safe to share between threads."""
+    """Fault-injection interface; safe to share between threads."""
 
     def __init__(self) -> None:
-        self._script = Script()
+        self._script = FaultScript()
 
     def fail_next(
         self,

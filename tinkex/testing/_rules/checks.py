@@ -1,4 +1,4 @@
-"""What can be said about a request by itself."""
+"""Stateless protocol checks of one request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from tinkex._server.bodies import SAMPLE_FIELDS
 from tinkex.testing._rules.journal import RecordedRequest
 
-#: The rules a request breaks, each with a message.
+#: The broken rules of a request, each with a message.
 Found = Iterator[tuple[str, str]]
 
 #: What the body of each endpoint may hold.
@@ -36,7 +36,7 @@ DEFAULTS: dict[str, object] = {
 
 
 def header_faults(request: RecordedRequest) -> Found:
-    """What is wrong with the headers."""
+    """Check the headers of a request."""
     kind = request.headers.get("Content-Type")
     if request.method == "GET" and kind is not None:
         yield "header", "A GET has a Content-Type."
@@ -50,7 +50,7 @@ def header_faults(request: RecordedRequest) -> Found:
 
 
 def nulls(body: dict[str, Any], endpoint: str) -> Found:
-    """Fields that are null instead of absent."""
+    """Find fields that are null instead of absent."""
     for name, value in body.items():
         if value is None and (endpoint, name) != ("finish", "detail"):
             yield "null", f"{name} is null; leave it out."

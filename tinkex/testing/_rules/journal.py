@@ -1,4 +1,4 @@
-"""What a fake server has been asked."""
+"""Request log of the fake server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from attrs import define, field
 
 @define(eq=False)
 class RecordedRequest:
-    """One request as it arrived, and how it was answered."""
+    """One recorded request and the status of its answer."""
 
     #: The endpoint's name, such as "asample" or "client/config"; the path if there is no such.
     endpoint: str
@@ -46,7 +46,7 @@ class RecordedRequest:
 
 
 class Journal:
-    """Keeps requests in the order of their arrival; safe to share between threads."""
+    """Request log, in order of arrival; safe to share between threads."""
 
     def __init__(self, keep: bool = True) -> None:
         self._changed = threading.Condition()  # guards all below
@@ -55,7 +55,7 @@ class Journal:
         self._counts: Counter[str] = Counter()
 
     def add(self, request: RecordedRequest) -> None:
-        """Note one request."""
+        """Record a request."""
         with self._changed:
             self._counts[request.endpoint] += 1
             if self._keep:

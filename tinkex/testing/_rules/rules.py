@@ -1,4 +1,4 @@
-"""What a well-behaved client does, checked against the traffic alone."""
+"""Protocol conformance checker: finds violations in the traffic of a client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MALFORMED = (TypeError, ValueError, AttributeError, KeyError)
 
 @frozen
 class Violation:
-    """One rule of the protocol that a client broke.
+    """Violation of a protocol rule by a client.
 
     `rule` is a short stable name, `message` says what happened.
     """
@@ -34,8 +34,8 @@ class Violation:
 
 
 @define(eq=False)
-class _Poll:
-    """What is known about the polls of one request."""
+class _PolledRequest:
+    """State of the polls of one request."""
 
     again_at: float = 0.0
     metadata_seen: bool = False
@@ -43,8 +43,8 @@ class _Poll:
 
 
 @define(eq=False)
-class _Poller:
-    """What is known about one clone's session poller."""
+class _SessionPoller:
+    """State of the session poller of one clone."""
 
     cursor: int = 0
     issued: int = 0
@@ -52,7 +52,7 @@ class _Poller:
 
 @define(eq=False)
 class Rules:
-    """Watches requests and answers; all on the server's event loop.
+    """Stateful conformance checker over requests and answers; runs on the server's event loop.
 
     `min_poll_interval` is the least time in seconds from one poll of a request to the next when the
     first was answered "pending" in less than a second.
@@ -62,13 +62,13 @@ class Rules:
     violations: list[Violation] = field(factory=list)
     _seq_ids: dict[tuple[str, int], bytes] = field(factory=dict)
     _promised: dict[str, tuple[str, int]] = field(factory=dict)
-    _polls: dict[str, _Poll] = field(factory=dict)
-    _pollers: dict[tuple[str, int], _Poller] = field(factory=dict)
+    _polls: dict[str, _PolledRequest] = field(factory=dict)
+    _pollers: dict[tuple[str, int], _SessionPoller] = field(factory=dict)
     _finished: set[str] = field(factory=set)
     _gate: float = 0.0
 
     def check(self, request: RecordedRequest) -> None:
-        """Judge a request before it is served."""
+        """Check a request before it is served."""
         try:
             for rule, message in self._broken(request):
                 self.violations.append(Violation(rule, message, request))
@@ -83,7 +83,7 @@ class Rules:
         body: object,
         now: float,
     ) -> None:
-        """Learn from an answer."""
+        """Update the state from an answer."""
         learn: Callable[..., None] | None = getattr(self, f"_answered_{request.endpoint}", None)
         if learn is not None:
             with contextlib.suppress(*_MALFORMED):
@@ -144,7 +144,7 @@ class Rules:
 
     def _check_retrieve_future(self, request: RecordedRequest, body: dict[str, Any]) -> Found:
         request_id = str(body.get("request_id"))
-        poll = self._polls.setdefault(request_id, _Poll())
+        poll = self._polls.setdefault(request_id, _PolledRequest())
         if poll.cancelled:
             yield "cancelled", f"Request {request_id} is polled though it was cancelled."
         if request.at < poll.again_at - 0.02:
@@ -161,7 +161,7 @@ class Rules:
         answer: dict[str, Any],
         now: float,
     ) -> None:
-        poll = self._polls.setdefault(str((request.json or {}).get("request_id")), _Poll())
+        poll = self._polls.setdefault(str((request.json or {}).get("request_id")), _PolledRequest())
         poll.again_at = 0.0
         pending = status == 408 or answer.get("type") == "try_again" or answer.get("status") == "pending"
         if pending and now - request.at < _QUICK_POLL:
@@ -201,12 +201,12 @@ class Rules:
         if isinstance(cursor := answer.get("cursor"), int):
             self._poller(request.json).issued = cursor
 
-    def _poller(self, body: dict[str, Any]) -> _Poller:
-        return self._pollers.setdefault(_target(body), _Poller())
+    def _poller(self, body: dict[str, Any]) -> _SessionPoller:
+        return self._pollers.setdefault(_target(body), _SessionPoller())
 
     def _check_cancel_future(self, request: RecordedRequest, body: dict[str, Any]) -> Found:
         request_id = str(body.get("request_id"))
-        self._polls.setdefault(request_id, _Poll()).cancelled = True
+        self._polls.setdefault(request_id, _PolledRequest()).cancelled = True
         if request_id not in self._promised:
             yield "cancel", f"Request {request_id} is cancelled but was never promised."
 

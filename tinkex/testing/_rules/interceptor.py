@@ -1,4 +1,4 @@
-"""The outermost layer of a fake server: records requests, checks them, and injects faults."""
+"""Outermost middleware of the fake server: records requests, checks them, and injects faults."""
 
 from __future__ import annotations
 
@@ -7,28 +7,26 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from tinkex._server.app import endpoint_name
+from tinkex._server.app import RouteHandler, endpoint_name
 from tinkex.testing._faults.kinds import GONE, KINDS
-from tinkex.testing._faults.plan import Fault, Script
+from tinkex.testing._faults.plan import Fault, FaultScript
 from tinkex.testing._remote import CONTROL
 from tinkex.testing._rules.journal import Journal, RecordedRequest
 from tinkex.testing._rules.rules import Rules
 
-Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+def make_interceptor(
+    journal: Journal, script: FaultScript, rules: Rules | None, control: RouteHandler
+) -> Callable[[web.Request, RouteHandler], Awaitable[web.StreamResponse]]:
+    """Build the middleware from the journal, the fault script and, in strict mode, the rules.
 
-def make_tap(
-    journal: Journal, script: Script, rules: Rules | None, steer: Endpoint
-) -> Callable[[web.Request, Endpoint], Awaitable[web.StreamResponse]]:
-    """A middleware over one server's journal, script of faults and, in strict mode, rules.
-
-    Requests to `CONTROL` go to *steer* and leave no trace.
+    Requests to `CONTROL` go to *control* and are not recorded.
     """
 
     @web.middleware
-    async def tap(request: web.Request, handler: Endpoint) -> web.StreamResponse:
+    async def intercept(request: web.Request, handler: RouteHandler) -> web.StreamResponse:
         if request.path == CONTROL:
-            return await steer(request)
+            return await control(request)
         early = script.next_kind(endpoint_name(request)) == "reset_early"
         recorded = await _record(request, read=not early)
         journal.add(recorded)
@@ -45,10 +43,10 @@ def make_tap(
             rules.answered(recorded, response.status, response.headers, response.body, now)
         return response
 
-    return tap
+    return intercept
 
 
-async def _misbehave(fault: Fault, request: web.Request, handler: Endpoint) -> web.StreamResponse:
+async def _misbehave(fault: Fault, request: web.Request, handler: RouteHandler) -> web.StreamResponse:
     try:
         return await KINDS[fault.kind](request, handler, fault)
     except ConnectionError:

@@ -1,4 +1,4 @@
-"""Runs an application on an event loop in one daemon thread."""
+"""aiohttp application on an event loop of its own, in a daemon thread."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _BACKLOG = 4096
 _TURNS = 5
 
 
-class _Rude(asyncio.Protocol):
-    """A connection that is reset, closed, or left in silence as soon as it is made."""
+class _FaultyConnection(asyncio.Protocol):
+    """Protocol of an injected connection fault: reset, close, or silence after the accept."""
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
@@ -33,13 +33,13 @@ class _Rude(asyncio.Protocol):
 
 
 async def _settle() -> None:
-    """Let the loop do what follows from what it has done."""
+    """Run the callbacks that are already scheduled, and those that they schedule."""
     for _ in range(_TURNS):
         await asyncio.sleep(0)
 
 
-class Host:
-    """One listening socket, one event loop, one thread.
+class ServerThread:
+    """Server in a daemon thread: one listening socket, one event loop.
 
     `connections` counts the connections accepted so far, `open_connections` those that are open.
     """
@@ -56,7 +56,7 @@ class Host:
 
     @property
     def forked(self) -> bool:
-        """Whether this is a copy in a forked child, which has no thread."""
+        """Whether this object was copied into a forked child, which has no such thread."""
         return os.getpid() != self._pid
 
     @property
@@ -115,7 +115,7 @@ class Host:
         self.connections += 1
         kind = self._on_connect()
         if kind is not None:
-            return _Rude(kind)
+            return _FaultyConnection(kind)
         assert self._runner is not None
         assert self._runner.server is not None
         return self._runner.server()
