@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinkex.local.scoring.draws import draw, likeliest, log_totals, random_stream
+from tinkex.local.scoring.draws import draw, log_sum_exp, random_stream, top_logprobs
 from tinkex.types import SamplingParams
 
 ROWS = st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=40).map(lambda row: np.array(row, np.float32))
@@ -58,7 +58,7 @@ def test_cold(temperature):
 @given(row=ROWS, k=st.integers(1, 50))
 def test_likeliest(row, k):
     """The likeliest tokens come in order, with the model's log-probabilities."""
-    cells = likeliest(row, float(log_totals(row)), k)
+    cells = top_logprobs(row, float(log_sum_exp(row)), k)
     logprobs = np.log(np.exp(row.astype(np.float64)) / np.exp(row.astype(np.float64)).sum())
     expected = sorted(range(len(row)), key=lambda token: (-row[token], token))[:k]
     assert [row[token] for token, _ in cells] == [row[token] for token in expected]

@@ -52,7 +52,7 @@ def test_prompt_logprobs(engine):
 @pytest.mark.parametrize("piece", [1, 3, 7])
 def test_pieces(engine, monkeypatch, piece):
     """A prompt that goes through the model in pieces gets the same scores."""
-    monkeypatch.setattr("tinkex.local.engine.PIECE", piece)
+    monkeypatch.setattr("tinkex.local.engine.PREFILL_CHUNK", piece)
     options = {"include_prompt_logprobs": True, "prompt_logprobs_last_n": 3, "topk_prompt_logprobs": 2}
     response = answer(engine, temperature=0, **options)
     expected = plain_logprobs(PROMPT)[range(6), PROMPT[1:]]
@@ -124,7 +124,7 @@ def test_steps_of_sessions_together(engine):
     alone = [session.step({0: 9, 1: 10}) for session in sessions]
     for session in sessions:
         session.branch(2)
-    spans = [[(session._memories[0], [9]), (session._memories[1], [10])] for session in sessions]
+    spans = [[(session._caches[0], [9]), (session._caches[1], [10])] for session in sessions]
     together = runtime._step(spans)
     assert [rows.shape for rows in together] == [rows.shape for rows in alone]
     assert np.concatenate(together) == pytest.approx(np.concatenate(alone), abs=1e-4)

@@ -75,7 +75,7 @@ def test_sample(server):
 def test_reports_and_the_slower_runtime(tiny, caplog, monkeypatch):
     """How fast a sample was is told while the server runs, and that NumPy computes is said once a process."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *without_the_prebuilt_library(tiny.parent)]))
-    server_module._say_once.cache_clear()
+    server_module._warn_once.cache_clear()
     reports = queue.Queue()
     for _ in range(2):
         with LocalServer(tiny, on_sample=reports.put) as server:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from tinkex._server.app import ROUTES, make_app
-from tinkex._server.engine import AsyncEngine, Engine, EngineError
+from tinkex._server.engine import AsyncEngine, BlockingEngine, EngineError
 from tinkex._server.options import PRESETS, ServerOptions
 
 __all__ = [
     "PRESETS",
     "ROUTES",
     "AsyncEngine",
-    "Engine",
+    "BlockingEngine",
     "EngineError",
     "ServerOptions",
     "make_app",

@@ -10,7 +10,7 @@ from aiohttp import web
 from tinkex._server.answers import answer_json
 from tinkex._server.bodies import RequestRefusedError
 from tinkex._server.endpoints import records, results, samples, sessions
-from tinkex._server.engine import AsyncEngine, Engine
+from tinkex._server.engine import AsyncEngine, BlockingEngine
 from tinkex._server.options import ServerOptions
 from tinkex._server.service import SERVICE, Service
 from tinkex._server.state import ServerState
@@ -54,7 +54,7 @@ _LARGEST_BODY = 512 * 2**20
 
 
 def make_app(
-    engine: Engine | AsyncEngine,
+    engine: BlockingEngine | AsyncEngine,
     options: ServerOptions | None = None,
     middlewares: Iterable[Callable[..., Awaitable[web.StreamResponse]]] = (),
 ) -> web.Application:

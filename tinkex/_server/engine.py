@@ -26,7 +26,7 @@ class EngineError(Exception):
         return self.message
 
 
-class Engine(Protocol):
+class BlockingEngine(Protocol):
     """Blocking engine: called on a thread of the server's pool, once a sample."""
 
     @property

@@ -12,7 +12,7 @@ from aiohttp import web
 from attrs import define, field
 
 from tinkex._server.bodies import RequestRefusedError
-from tinkex._server.engine import AsyncEngine, Engine, EngineError
+from tinkex._server.engine import AsyncEngine, BlockingEngine, EngineError
 from tinkex._server.options import ServerOptions
 from tinkex._server.state import PendingSample, ServerSampler, ServerSession, ServerState
 from tinkex.types import SampleRequest, SampleResponse
@@ -22,7 +22,7 @@ from tinkex.types import SampleRequest, SampleResponse
 class Service:
     """Engine, options and state of one server, shared by its route handlers."""
 
-    engine: Engine | AsyncEngine
+    engine: BlockingEngine | AsyncEngine
     options: ServerOptions
     state: ServerState
     threads: ThreadPoolExecutor = field(init=False)

@@ -1,4 +1,4 @@
-"""Answers samples with a model of this machine's."""
+"""Inference engine of the loopback server: sample requests in, tokens and log-probabilities out."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from contextlib import closing
 from attrs import frozen
 
 from tinkex._server.engine import EngineError
-from tinkex.local.model.runtime import PIECE, Runtime, Session
+from tinkex.local.model.runtime import PREFILL_CHUNK, ModelSession, Runtime
 from tinkex.local.report import SampleReport
-from tinkex.local.scoring.drafts import Draft, Stops
 from tinkex.local.scoring.draws import Rows
+from tinkex.local.scoring.generation import Generation, Stops
 from tinkex.local.scoring.prompt_scores import PromptScores
 from tinkex.local.vocabulary import Vocabulary
 from tinkex.types import EncodedTextChunk, SampledSequence, SampleRequest, SampleResponse, SupportedModel
@@ -23,11 +23,11 @@ _MOST_AT_ONCE = 16  # sequences that share one pass through the model
 
 @frozen(eq=False)
 class LocalEngine:
-    """Real tokens and real log-probabilities from one model; safe to share between threads.
+    """Blocking engine over one model; safe to share between threads.
 
-    The same request with the same seed gets the same tokens, whatever else is being computed. Samples of one request
-    share the work on the prompt and go through the model together. Requests take turns, token by token; where the
-    runtime can, those that wait for a turn take the next one together. *on_sample* is told how fast each sample was.
+    The same request with the same seed gets the same tokens, however many others are computed at the same time.
+    Samples of one request share the prefill and are decoded as one batch. Requests take turns, token by token; where
+    the runtime can, those that wait for a turn are batched. *on_sample* is called with the timing of each sample.
     """
 
     runtime: Runtime
@@ -38,12 +38,12 @@ class LocalEngine:
 
     @property
     def models(self) -> Sequence[SupportedModel]:
-        """The one model."""
+        """The one model that is served."""
         name, length = self.model_name, self.context_length
         return [SupportedModel(name, max_context_length=length, trainable=False, sampleable=True, tokenizer_id=name)]
 
     def sample(self, request: SampleRequest, *, model: str, cancelled: threading.Event) -> SampleResponse:
-        """Answer one sample.
+        """Compute one sample request: prefill, prompt scores, generation.
 
         Raises:
             EngineError: The request asks for what this engine does not have, or was cancelled.
@@ -98,27 +98,27 @@ class LocalEngine:
             )
 
     def _width(self, request: SampleRequest, prompt: int) -> int:
-        """How many sequences go through the model together: as many as one full context remembers."""
+        """Batch size of a request: as many sequences as one context length of KV cache holds."""
         fitting = (self.context_length - prompt) // (request.sampling_params.max_tokens or 1)
         return max(1, min(request.num_samples, fitting, _MOST_AT_ONCE))
 
     def _sequences(
-        self, session: Session, request: SampleRequest, width: int, last: Rows, cancelled: threading.Event
+        self, session: ModelSession, request: SampleRequest, width: int, last: Rows, cancelled: threading.Event
     ) -> Iterator[SampledSequence]:
         stops = Stops(request.sampling_params, self.vocabulary)
         for first in range(0, request.num_samples, width):
             indices = range(first, min(first + width, request.num_samples))
-            drafts = [Draft(request, index, stops, self.vocabulary) for index in indices]
-            session.branch(len(drafts))
-            _generate(session, drafts, last, cancelled)
-            yield from (draft.sequence() for draft in drafts)
+            generations = [Generation(request, index, stops, self.vocabulary) for index in indices]
+            session.branch(len(generations))
+            _generate(session, generations, last, cancelled)
+            yield from (generation.sequence() for generation in generations)
 
 
-def _prefill(session: Session, tokens: Sequence[int], scores: PromptScores, cancelled: threading.Event) -> Rows:
-    """Take the prompt in, score it, and return the logits after its last token."""
-    for start in range(0, len(tokens), PIECE):
-        _go_on_unless(cancelled)
-        piece = tokens[start : start + PIECE]
+def _prefill(session: ModelSession, tokens: Sequence[int], scores: PromptScores, cancelled: threading.Event) -> Rows:
+    """Run the prompt through the model in chunks, score it, and return the logits after its last token."""
+    for start in range(0, len(tokens), PREFILL_CHUNK):
+        _check_cancelled(cancelled)
+        piece = tokens[start : start + PREFILL_CHUNK]
         first = min(max(scores.first_row - start, 0), len(piece))
         rows = session.prefill(piece, first)
         scores.add(start + first, rows)
@@ -126,16 +126,16 @@ def _prefill(session: Session, tokens: Sequence[int], scores: PromptScores, canc
     return last
 
 
-def _generate(session: Session, drafts: Sequence[Draft], last: Rows, cancelled: threading.Event) -> None:
-    """Continue drafts, all at once, until each has ended."""
-    for draft in drafts:
-        draft.extend(last)
-    while going := {index: draft.tokens[-1] for index, draft in enumerate(drafts) if draft.stop_reason is None}:
-        _go_on_unless(cancelled)
+def _generate(session: ModelSession, generations: Sequence[Generation], last: Rows, cancelled: threading.Event) -> None:
+    """Decode a batch of sequences until each has met its stop condition."""
+    for generation in generations:
+        generation.extend(last)
+    while going := {i: each.tokens[-1] for i, each in enumerate(generations) if each.stop_reason is None}:
+        _check_cancelled(cancelled)
         for index, row in zip(going, session.step(going), strict=True):
-            drafts[index].extend(row)
+            generations[index].extend(row)
 
 
-def _go_on_unless(cancelled: threading.Event) -> None:
+def _check_cancelled(cancelled: threading.Event) -> None:
     if cancelled.is_set():
         raise EngineError("The sample was cancelled.")

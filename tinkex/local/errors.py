@@ -1,4 +1,4 @@
-"""What can go wrong around the embedded model."""
+"""Errors of the embedded model."""
 
 from __future__ import annotations
 

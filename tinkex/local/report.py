@@ -1,4 +1,4 @@
-"""How fast a sample was."""
+"""Timing of one sample: time to first token, tokens a second."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from attrs import frozen
 
 @frozen
 class SampleReport:
-    """What one sample cost, as the model's server measured it.
+    """Timing of one sample, measured by the local server.
 
     *first_token* is the time in seconds from the start of the computation to the first token of the answer, which is
     the prompt's; *rest* is the time in seconds after that. *sampled_tokens* counts all of a request's sequences.

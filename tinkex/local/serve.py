@@ -28,7 +28,7 @@ _BACKLOG = 1024
 
 @frozen
 class Ready:
-    """What a server says once it can be used."""
+    """Readiness message of the server process: its URL, model and runtime."""
 
     url: str
     base_model: str
@@ -42,7 +42,7 @@ def load_engine(
     threads: int | None = None,
     on_sample: Callable[[SampleReport], None] | None = None,
 ) -> LocalEngine:
-    """Load a model file as an engine.
+    """Load a GGUF file into an engine.
 
     Args:
         gguf: The file.
@@ -63,7 +63,7 @@ def serve(engine: LocalEngine, on_ready: Callable[[Ready], None], *, host: str =
     """Serve an engine until interrupted.
 
     Args:
-        engine: What answers.
+        engine: Computes the answers.
         on_ready: Called once requests are accepted.
         host: The address to listen on.
         port: The port to listen on; 0 takes a free one.
@@ -89,7 +89,7 @@ async def _serve(engine: LocalEngine, listener: socket.socket, on_ready: Callabl
 
 
 def _exit_with_owner() -> None:
-    """End this process, whatever it is doing, once nobody holds the other end of its standard input."""
+    """End this process at the end of file of its standard input, which comes when its owner ends."""
 
     def watch() -> None:
         while os.read(0, 4096):
@@ -111,9 +111,9 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _tell_owner(told: Ready | SampleReport) -> None:
+def _print_line(message: Ready | SampleReport) -> None:
     # In one piece, since samples end on several threads.
-    print(f"{json.dumps(asdict(told))}\n", end="", flush=True)  # noqa: T201 - the lines that the owner waits for
+    print(f"{json.dumps(asdict(message))}\n", end="", flush=True)  # noqa: T201 - the lines that the owner waits for
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -122,9 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.owned:
         _exit_with_owner()
     try:
-        on_sample = _tell_owner if options.report else None
+        on_sample = _print_line if options.report else None
         engine = load_engine(options.gguf, options.model_name, options.runtime, options.threads, on_sample)
-        serve(engine, _tell_owner, port=options.port)
+        serve(engine, _print_line, port=options.port)
     except (LocalError, ImportError, OSError) as error:
         sys.exit(str(error))
 

@@ -1,4 +1,4 @@
-"""A Tinker server on this machine, in a process of its own."""
+"""Loopback Tinker server in a child process: start, stop, and what it runs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tinkex.local.server_process import KilledError, ServerProcess
 from tinkex.local.tokenizer import GgufTokenizer, load_tokenizer
 
 _logger = logging.getLogger("tinkex.local")
-#: Said once a process when the prebuilt library cannot be used.
+#: Warning, once a process, when the prebuilt library cannot be used.
 SLOWER = "The local model computes with NumPy, which is slower: ik-llama-cpp-python is missing or does not run here."
 
 
 @functools.cache
-def _say_once(text: str) -> None:
+def _warn_once(text: str) -> None:
     _logger.warning(text)
 
 
@@ -48,7 +48,7 @@ class LocalServer:
         port: The port to listen on; 0 takes a free one.
         startup_timeout: Most seconds from the start of the process until it answers; the download does not count.
         progress: Called with the bytes that are here and in all while the model is downloaded.
-        on_sample: Told how fast each sample was, one at a time, on a thread of the server's.
+        on_sample: Called with the timing of each sample, one at a time, on a thread of the server's.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class LocalServer:
         """Start the server and wait until it answers; does nothing when it runs.
 
         Raises:
-            LocalError: The model cannot be fetched, or the server did not start; the message has its last words.
+            LocalError: The model cannot be fetched, or the server did not start; the message ends with its stderr.
         """
         self._running()
         return self
@@ -102,7 +102,7 @@ class LocalServer:
             # The prebuilt library needs a recent processor, and dies on others.
             child = self._process(path, "numpy")
         if self._runtime == "auto" and child.ready["runtime"] == "numpy":
-            _say_once(SLOWER)
+            _warn_once(SLOWER)
         return child
 
     def _process(self, path: Path, runtime: RuntimeName) -> ServerProcess:

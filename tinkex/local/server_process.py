@@ -1,4 +1,4 @@
-"""The server's process, and how it is started and stopped."""
+"""Child process of the server: start-up handshake, supervision, termination."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class KilledError(LocalError):
 class ServerProcess:
     """A process that serves until it is stopped, this object is collected, or the process that started it ends.
 
-    *command* must print one line of JSON once it can be used; that is `ready`. Whatever lines of JSON it prints later
-    go to *on_line*, on a thread of their own; with None it must print none. It must end when its standard input does,
+    *command* must print one line of JSON once it can be used; that is `ready`. Lines of JSON that it prints later go
+    to *on_line*, on a thread of their own; with None it must print none. It must end when its standard input does,
     which is how it notices the death of its owner.
 
     Raises:
@@ -59,7 +59,7 @@ class ServerProcess:
             raise
         if on_line is not None:
             arguments = (self.process.stdout, on_line)
-            threading.Thread(target=_pass_on, args=arguments, name="tinkex-local-reports", daemon=True).start()
+            threading.Thread(target=_forward_lines, args=arguments, name="tinkex-local-reports", daemon=True).start()
 
     def _wait(self, timeout: float) -> dict[str, Any]:
         assert self.process.stdout is not None
@@ -92,7 +92,7 @@ class ServerProcess:
         return f"Its last words: {words}" if words else "It said nothing."
 
 
-def _pass_on(stream: IO[bytes], on_line: Callable[[dict[str, Any]], None]) -> None:
+def _forward_lines(stream: IO[bytes], on_line: Callable[[dict[str, Any]], None]) -> None:
     with suppress(ValueError, OSError):  # closed while it is read
         for line in stream:
             try:

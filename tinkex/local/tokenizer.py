@@ -1,4 +1,4 @@
-"""The tokenizer that a GGUF file describes."""
+"""Byte-level BPE tokenizer built from the metadata of a GGUF file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SPECIAL_NAMES = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"
 
 
 class GgufTokenizer:
-    """A byte-level tokenizer made from a model file; safe to share between threads.
+    """Byte-level BPE tokenizer of a GGUF file; safe to share between threads.
 
     `name` is the file's name for the way it cuts text, `chat_template` the model's template for conversations (several
     by name, or None), `special_tokens_map` has the special tokens under the names that templates use, and `end_ids` are
@@ -62,7 +62,7 @@ class GgufTokenizer:
 
 
 def load_tokenizer(path: str | Path) -> GgufTokenizer:
-    """Make the tokenizer that a GGUF file describes; needs the `tokenizers` package.
+    """Build the tokenizer that a GGUF file describes; needs the `tokenizers` package.
 
     Raises:
         LocalError: The file cannot be read, or its tokenizer is of a kind that is not known here.

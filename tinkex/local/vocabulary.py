@@ -1,4 +1,4 @@
-"""The tokens of a byte-level vocabulary, as a GGUF file lists them."""
+"""Token table of a byte-level vocabulary in a GGUF file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _END_NAMES = frozenset(
 
 
 class Vocabulary:
-    """The tokens of a model: their texts, which of them are special, and which end an answer.
+    """Token table: token texts, special tokens, and end-of-generation tokens.
 
     Immutable; safe to share between threads.
     """

@@ -1,4 +1,4 @@
-"""Reads what stands in a GGUF file in front of its numbers.
+"""GGUF reader: metadata and tensor locations.
 
 The `gguf` package can do this too, but takes two seconds over a vocabulary that this reads in a tenth of one.
 """
@@ -23,7 +23,7 @@ _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: 
 
 @frozen
 class TensorInfo:
-    """Where a tensor stands: its shape, rows first, the number of its format, and its first byte."""
+    """Tensor location: shape (rows first), GGML type number, offset of the first byte."""
 
     shape: tuple[int, ...]
     format: int
@@ -32,7 +32,7 @@ class TensorInfo:
 
 @frozen(eq=False)
 class GgufFile:
-    """A model file's metadata and the places of its tensors; the numbers stay on the disk."""
+    """Metadata and tensor locations of a model file; the tensor data stays on the disk."""
 
     path: Path
     metadata: Mapping[str, Any] = field(repr=False)
@@ -57,7 +57,7 @@ class GgufFile:
 
 
 def read_gguf(path: str | Path) -> GgufFile:
-    """Read a model file.
+    """Read the header of a GGUF file.
 
     Raises:
         LocalError: It is missing, cut short, or no GGUF file of a known version.

@@ -1,4 +1,4 @@
-"""Runs a model through ik-llama-cpp-python: a prebuilt library, called through its C interface."""
+"""Runtime over ik-llama-cpp-python, a prebuilt llama.cpp library called through its C interface."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _SPARE_CELLS = 32
 # With 32 tokens or more in one call, this version computes wrong logits for Q4_1 weights; up to 31 they are the same
 # to the last bit as those of one token at a time.
 _AT_ONCE = 16
-_complaints: deque[str] = deque(maxlen=4)
+_errors: deque[str] = deque(maxlen=4)
 
 
-def _hear(_level: int, text: bytes, _data: Any) -> None:
+def _on_log(_level: int, text: bytes, _data: Any) -> None:
     line = text.decode(errors="replace").strip()
     if "error" in line.lower() or "fail" in line.lower():
-        _complaints.append(line)
+        _errors.append(line)
 
 
 _LISTENER = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
-_listener = _LISTENER(_hear)  # kept here: the library holds no reference
+_listener = _LISTENER(_on_log)  # kept here: the library holds no reference
 
 
 def _bind() -> Any:
-    """Declare the functions that the package leaves out, and keep the library's chatter off stderr."""
+    """Declare the functions that the package leaves out, and keep the library's log off stderr."""
     library = c_api._lib  # noqa: SLF001 - the only way to them
     context, number = ctypes.c_void_p, ctypes.c_int32
     library.llama_kv_cache_seq_cp.argtypes = [context, number, number, number, number]
@@ -48,8 +48,8 @@ def _bind() -> Any:
     return library
 
 
-def _last_complaint() -> str:
-    return " ".join(_complaints) or "the library gives no reason."
+def _last_errors() -> str:
+    return " ".join(_errors) or "the library gives no reason."
 
 
 def _usable_cores() -> int:
@@ -59,7 +59,7 @@ def _usable_cores() -> int:
 
 
 class IkRuntime:
-    """A model loaded by the library, for the life of the process. A wrong call would abort the process."""
+    """Model loaded by the library, for the life of the process. A wrong call aborts the process."""
 
     name = "ik"
 
@@ -72,7 +72,7 @@ class IkRuntime:
         params.n_gpu_layers = 0
         self.model = c_api.llama_model_load_from_file(os.fsencode(model.path), params)
         if not self.model:
-            raise LocalError(f"{model.path} could not be loaded: {_last_complaint()}")
+            raise LocalError(f"{model.path} could not be loaded: {_last_errors()}")
         self.vocabulary = int(c_api.llama_vocab_n_tokens(c_api.llama_model_get_vocab(self.model)))
 
     def open(self, cells: int, sequences: int) -> IkSession:
@@ -82,7 +82,7 @@ class IkRuntime:
 
 
 class IkSession:
-    """A context of the library's, which holds the prompt and its sequences."""
+    """Context of the library: the KV cache of a prompt and of the sequences that continue it."""
 
     def __init__(self, runtime: IkRuntime, cells: int, sequences: int) -> None:
         params = c_api.llama_context_default_params()
@@ -95,7 +95,7 @@ class IkSession:
         self._runtime = runtime
         self._context = c_api.llama_init_from_model(runtime.model, params)
         if not self._context:
-            raise LocalError(f"There is no memory for {cells} tokens: {_last_complaint()}")
+            raise LocalError(f"There is no memory for {cells} tokens: {_last_errors()}")
         self._batch = c_api.llama_batch_init(_AT_ONCE, 0, 1)
         self._lengths = [0] * (sequences + 1)
 
@@ -125,7 +125,7 @@ class IkSession:
         return rows
 
     def _decode(self, items: Sequence[tuple[int, int]], first: int, rows: NDArray[np.float32]) -> None:
-        """Put tokens through the model, and the logits after each from number *first* on into *rows*."""
+        """Decode tokens, and copy the logits after each from number *first* on into *rows*."""
         batch, lengths = self._batch, self._lengths
         batch.n_tokens = len(items)
         for index, (sequence, token) in enumerate(items):
@@ -138,7 +138,7 @@ class IkSession:
         with self._runtime.turn:
             status = c_api.llama_decode(self._context, batch)
             if status != 0:
-                raise LocalError(f"The model could not go on (status {status}): {_last_complaint()}")
+                raise LocalError(f"The model could not go on (status {status}): {_last_errors()}")
             for index in range(first, len(items)):
                 logits = c_api.llama_get_logits_ith(self._context, index)
                 rows[index - first] = np.ctypeslib.as_array(logits, (rows.shape[1],))

@@ -1,4 +1,4 @@
-"""Runs a model of the Llama family with NumPy alone, for platforms without a prebuilt library."""
+"""Forward pass of Llama models in NumPy, for platforms without a prebuilt library."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from attrs import define
 from numpy.typing import NDArray
 
 from tinkex.local.errors import LocalError
+from tinkex.local.model.batcher import Batcher
 from tinkex.local.model.gguf_file import GgufFile
-from tinkex.local.model.together import Together
 from tinkex.local.model.weights import load_weights
 
 if TYPE_CHECKING:
@@ -27,21 +27,21 @@ _SESSIONS_TOGETHER = 16
 
 
 @define(eq=False)
-class _Memory:
-    """The keys and values of one sequence: layers x cells x heads x head size."""
+class _KVCache:
+    """KV cache of one sequence; arrays of layers x cells x KV heads x head size."""
 
     keys: Array
     values: Array
     length: int = 0
 
-    def copied(self) -> _Memory:
-        copy = _Memory(np.empty_like(self.keys), np.empty_like(self.values), self.length)
+    def copied(self) -> _KVCache:
+        copy = _KVCache(np.empty_like(self.keys), np.empty_like(self.values), self.length)
         copy.keys[:, : self.length] = self.keys[:, : self.length]
         copy.values[:, : self.length] = self.values[:, : self.length]
         return copy
 
 
-Span = tuple[_Memory, Sequence[int]]
+Span = tuple[_KVCache, Sequence[int]]
 """A sequence, and the tokens to append to it."""
 
 
@@ -57,7 +57,7 @@ class NumpyRuntime:
             )
         self._turn = threading.Lock()  # one computation at a time
         #: Steps of sessions, computed together where several are wanted at the same time.
-        self.steps: Together[Sequence[Span], Array] = Together(self._step, _SESSIONS_TOGETHER)
+        self.steps: Batcher[Sequence[Span], Array] = Batcher(self._step, _SESSIONS_TOGETHER)
         self.layers = int(model.fact("block_count"))
         self.heads = int(model.fact("attention.head_count"))
         self.kv_heads = int(model.fact("attention.head_count_kv", self.heads))
@@ -82,7 +82,7 @@ class NumpyRuntime:
         return NumpySession(self, cells)
 
     def rotate(self, rows: Array, positions: NDArray[np.int64]) -> Array:
-        """Turn each pair of neighbouring numbers by an angle that tells its position."""
+        """Rotary position embedding: turn each pair of neighbouring numbers by an angle that tells its position."""
         angles = positions[:, None] * self._frequencies
         cos, sin = np.cos(angles, dtype=np.float32)[:, None], np.sin(angles, dtype=np.float32)[:, None]
         even, odd = rows[..., 0::2], rows[..., 1::2]
@@ -92,7 +92,7 @@ class NumpyRuntime:
         return turned
 
     def norm(self, rows: Array, name: str) -> Array:
-        """Scale each row to a mean square of one, then by the weights."""
+        """RMS norm: scale each row to a mean square of one, then by the weights."""
         mean: Array = np.mean(rows * rows, axis=-1, keepdims=True)
         scaled: Array = rows / np.sqrt(mean + self.epsilon) * self.weights[name]
         return scaled
@@ -105,16 +105,16 @@ class NumpyRuntime:
     def forward(self, spans: Sequence[Span], first: int) -> Array:
         """Append tokens to sequences; return the logits after each from number *first* on."""
         with self._turn:
-            positions = np.concatenate([memory.length + np.arange(len(tokens)) for memory, tokens in spans])
+            positions = np.concatenate([cache.length + np.arange(len(tokens)) for cache, tokens in spans])
             rows = self.weights["token_embd.weight"][[token for _, tokens in spans for token in tokens]]
             for layer in range(self.layers):
-                rows = rows + self._attend(rows, layer, spans, positions)
-                rows = rows + self._think(rows, layer)
-            for memory, tokens in spans:
-                memory.length += len(tokens)
-            return _by(self.norm(rows[first:], "output_norm.weight"), self.output)
+                rows = rows + self._attention(rows, layer, spans, positions)
+                rows = rows + self._feed_forward(rows, layer)
+            for cache, tokens in spans:
+                cache.length += len(tokens)
+            return _matmul(self.norm(rows[first:], "output_norm.weight"), self.output)
 
-    def _attend(
+    def _attention(
         self,
         rows: Array,
         layer: int,
@@ -124,26 +124,28 @@ class NumpyRuntime:
         name = f"blk.{layer}"
         rows = self.norm(rows, f"{name}.attn_norm.weight")
         shape = (len(rows), -1, self.head_size)
-        queries, keys, values = (_by(rows, self.weights[f"{name}.attn_{part}.weight"]).reshape(shape) for part in "qkv")
+        queries, keys, values = (
+            _matmul(rows, self.weights[f"{name}.attn_{part}.weight"]).reshape(shape) for part in "qkv"
+        )
         queries, keys = self.rotate(queries, positions), self.rotate(keys, positions)
         mixed, start = np.empty_like(queries), 0
-        for memory, tokens in spans:
-            end, total = start + len(tokens), memory.length + len(tokens)
-            memory.keys[layer, memory.length : total] = keys[start:end]
-            memory.values[layer, memory.length : total] = values[start:end]
-            mixed[start:end] = _mix(queries[start:end], memory.keys[layer, :total], memory.values[layer, :total])
+        for cache, tokens in spans:
+            end, total = start + len(tokens), cache.length + len(tokens)
+            cache.keys[layer, cache.length : total] = keys[start:end]
+            cache.values[layer, cache.length : total] = values[start:end]
+            mixed[start:end] = _attend(queries[start:end], cache.keys[layer, :total], cache.values[layer, :total])
             start = end
-        return _by(mixed.reshape(len(rows), -1), self.weights[f"{name}.attn_output.weight"])
+        return _matmul(mixed.reshape(len(rows), -1), self.weights[f"{name}.attn_output.weight"])
 
-    def _think(self, rows: Array, layer: int) -> Array:
+    def _feed_forward(self, rows: Array, layer: int) -> Array:
         weights, name = self.weights, f"blk.{layer}"
         rows = self.norm(rows, f"{name}.ffn_norm.weight")
-        gate = _by(rows, weights[f"{name}.ffn_gate.weight"])
+        gate = _matmul(rows, weights[f"{name}.ffn_gate.weight"])
         # A very negative gate overflows the exponential, and is then rightly zero.
         with np.errstate(over="ignore"):
             gate /= 1 + np.exp(-gate)
-        gate *= _by(rows, weights[f"{name}.ffn_up.weight"])
-        return _by(gate, weights[f"{name}.ffn_down.weight"])
+        gate *= _matmul(rows, weights[f"{name}.ffn_up.weight"])
+        return _matmul(gate, weights[f"{name}.ffn_down.weight"])
 
 
 def _frequencies(model: GgufFile, head_size: int) -> NDArray[np.float32]:
@@ -156,38 +158,38 @@ def _frequencies(model: GgufFile, head_size: int) -> NDArray[np.float32]:
 
 
 class NumpySession:
-    """A prompt and the sequences that continue it, each with keys and values of its own."""
+    """A prompt and the sequences that continue it, each with a KV cache of its own."""
 
     def __init__(self, runtime: NumpyRuntime, cells: int) -> None:
         shape = (runtime.layers, cells, runtime.kv_heads, runtime.head_size)
         self._runtime = runtime
-        self._memories = {_PROMPT: _Memory(np.empty(shape, np.float32), np.empty(shape, np.float32))}
+        self._caches = {_PROMPT: _KVCache(np.empty(shape, np.float32), np.empty(shape, np.float32))}
 
     def prefill(self, tokens: Sequence[int], first: int) -> Array:
         """Append tokens to the prompt."""
-        return self._runtime.forward([(self._memories[_PROMPT], tokens)], first)
+        return self._runtime.forward([(self._caches[_PROMPT], tokens)], first)
 
     def branch(self, count: int) -> None:
         """Let sequences continue the prompt."""
-        prompt = self._memories[_PROMPT]
-        self._memories = {_PROMPT: prompt} | {sequence: prompt.copied() for sequence in range(count)}
+        prompt = self._caches[_PROMPT]
+        self._caches = {_PROMPT: prompt} | {sequence: prompt.copied() for sequence in range(count)}
 
     def step(self, tokens: Mapping[int, int]) -> Array:
         """Append one token to each sequence, together with those of other sessions that are at the same point."""
-        return self._runtime.steps.do([(self._memories[sequence], [token]) for sequence, token in tokens.items()])
+        return self._runtime.steps.do([(self._caches[sequence], [token]) for sequence, token in tokens.items()])
 
     def close(self) -> None:
-        """Drop what is remembered."""
-        self._memories.clear()
+        """Drop the KV caches."""
+        self._caches.clear()
 
 
-def _by(rows: Array, matrix: Array) -> Array:
+def _matmul(rows: Array, matrix: Array) -> Array:
     product: Array = rows @ matrix.T
     return product
 
 
-def _mix(queries: Array, keys: Array, values: Array) -> Array:
-    """Weigh the values by how well each query fits the keys up to its own position; heads share keys in groups."""
+def _attend(queries: Array, keys: Array, values: Array) -> Array:
+    """Causal grouped-query attention: each query weighs the values by its fit with the keys up to its position."""
     count, heads, size = queries.shape
     total, kv_heads, _ = keys.shape
     grouped = queries.reshape(count, kv_heads, heads // kv_heads, size).transpose(1, 2, 0, 3)

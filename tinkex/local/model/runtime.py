@@ -1,4 +1,4 @@
-"""What computes a model's logits: the one interface, and the choice between its two forms."""
+"""Runtime interface (prefill, branch, decode step), and the choice between its implementations."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 RuntimeName = Literal["auto", "ik", "numpy"]
 
 #: Most tokens that go through the model in one call: a longer prompt goes in pieces, so that it can be cancelled.
-PIECE = 128
+PREFILL_CHUNK = 128
 
 
-class Session(Protocol):
-    """One prompt and the sequences that continue it, each with what the model remembers of it.
+class ModelSession(Protocol):
+    """KV cache of one prompt and of the sequences that continue it.
 
-    For one thread at a time. The same calls give the same numbers, whatever other sessions do.
+    For one thread at a time. The same calls give the same numbers, independent of other sessions.
     """
 
     def prefill(self, tokens: Sequence[int], first: int) -> Rows:
-        """Append at most `PIECE` tokens to the prompt; return the logits after each from number *first* on."""
+        """Append at most `PREFILL_CHUNK` tokens to the prompt; return the logits after each from number *first* on."""
 
     def branch(self, count: int) -> None:
-        """Let sequences 0 to *count* - 1 continue the prompt, whatever they held before."""
+        """Let sequences 0 to *count* - 1 continue the prompt; what they held before is dropped."""
 
     def step(self, tokens: Mapping[int, int]) -> Rows:
         """Append one token to each of the given sequences; return the logits after it, a row a sequence."""
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Release the memory."""
 
 
 class Runtime(Protocol):
@@ -47,7 +47,7 @@ class Runtime(Protocol):
     name: str
     """"ik" or "numpy"."""
 
-    def open(self, cells: int, sequences: int) -> Session:
+    def open(self, cells: int, sequences: int) -> ModelSession:
         """Start a session that can remember *cells* tokens in all, in at most so many sequences."""
 
 

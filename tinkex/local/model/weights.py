@@ -1,4 +1,4 @@
-"""Brings a model file's tensors into plain numbers."""
+"""Dequantisation of a GGUF file's tensors into float32 arrays."""
 
 from __future__ import annotations
 

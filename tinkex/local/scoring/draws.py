@@ -1,4 +1,4 @@
-"""Draws tokens from logits, and scores them."""
+"""Token sampling (temperature, top-k, top-p), and log-probabilities from logits."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from tinkex.types import SamplingParams
 Rows = NDArray[np.float32]
 
 
-def log_totals(rows: Rows) -> NDArray[np.float32]:
-    """What to take from each row's logits to make them log-probabilities."""
+def log_sum_exp(rows: Rows) -> NDArray[np.float32]:
+    """Log-sum-exp of each row of logits: subtracted from them it gives log-probabilities."""
     highest = rows.max(-1)
     totals: NDArray[np.float32] = highest + np.log(np.exp(rows - highest[..., None]).sum(-1))
     return totals
 
 
-def likeliest(row: Rows, total: float, k: int) -> list[tuple[int, float]]:
-    """The k likeliest tokens of a row with their log-probabilities, the likeliest first."""
+def top_logprobs(row: Rows, total: float, k: int) -> list[tuple[int, float]]:
+    """Top-k log-probabilities: the k likeliest tokens of a row with their log-probabilities, the likeliest first."""
     k = min(k, len(row))
     ids = np.argpartition(row, len(row) - k)[-k:]
     ids = ids[np.lexsort((ids, -row[ids]))]

@@ -1,18 +1,18 @@
-"""Collects everything a sample asked about its prompt, piece by piece."""
+"""Prompt log-probabilities: scores, top-k, targets and alternatives of the prompt tokens."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinkex.local.scoring.draws import Rows, draw, likeliest, log_totals, random_stream
+from tinkex.local.scoring.draws import Rows, draw, log_sum_exp, random_stream, top_logprobs
 from tinkex.types import PromptAltTokens, SampleRequest, TensorData, TopkLogprobs
 
 _ALTERNATIVES = 1  # the random stream for them; sequences draw from others
 
 
 class PromptScores:
-    """The scores of one prompt. Row i of the logits, after token i, scores token i + 1."""
+    """Scores of one prompt, collected chunk by chunk. Row i of the logits, after token i, scores token i + 1."""
 
     def __init__(self, request: SampleRequest, tokens: tuple[int, ...]) -> None:
         self._request = request
@@ -40,7 +40,7 @@ class PromptScores:
         rows = rows[: len(self._tokens) - 1 - first]
         if not len(rows):
             return
-        totals = log_totals(rows)
+        totals = log_sum_exp(rows)
         self._score(first, rows, totals)
         if self._targets is not None:
             self._targets.add(first, rows, totals)
@@ -53,7 +53,7 @@ class PromptScores:
         for index in range(max(0, self._scored_from - first), len(rows)):
             self._logprobs[first + 1 + index] = logprobs[index]
             if k := self._request.topk_prompt_logprobs:
-                self._topk[first + 1 + index] = likeliest(rows[index], totals[index], k)
+                self._topk[first + 1 + index] = top_logprobs(rows[index], totals[index], k)
 
     def _draw(self, first: int, rows: Rows, totals: Rows) -> None:
         tokens, logprobs = self._alternatives

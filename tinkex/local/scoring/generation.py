@@ -1,10 +1,10 @@
-"""A sequence in the making."""
+"""Generation of one sequence: its tokens so far, and its stop conditions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tinkex.local.scoring.draws import Rows, draw, likeliest, log_totals, random_stream
+from tinkex.local.scoring.draws import Rows, draw, log_sum_exp, random_stream, top_logprobs
 from tinkex.local.vocabulary import Vocabulary
 from tinkex.types import SampledSequence, SampleRequest, SamplingParams, TopkLogprobs
 
@@ -12,7 +12,7 @@ _SEQUENCES = 0  # the random streams of sequences; the prompt's scores draw from
 
 
 class Stops:
-    """What ends a sequence: token ids, and texts as bytes."""
+    """Stop conditions of a sequence: token ids, and texts as bytes."""
 
     def __init__(self, params: SamplingParams, vocabulary: Vocabulary) -> None:
         stop = params.stop
@@ -23,10 +23,10 @@ class Stops:
         self.longest = max(map(len, self.texts), default=0)
 
 
-class Draft:
-    """One sequence: what was drawn so far, and why it ended.
+class Generation:
+    """One sequence being generated: tokens, log-probabilities, stop reason.
 
-    Log-probabilities are those of the model itself, whatever temperature, top_k and top_p make of the draw.
+    Log-probabilities are those of the model itself, before temperature, top_k and top_p.
     A sequence keeps the token that ended it.
     """
 
@@ -44,11 +44,11 @@ class Draft:
     def extend(self, row: Rows) -> None:
         """Draw the next token from a row of logits."""
         token = int(draw(row, self._request.sampling_params, self._source)[0])
-        total = float(log_totals(row))
+        total = float(log_sum_exp(row))
         self.tokens.append(token)
         self._logprobs.append(float(row[token]) - total)
         if k := self._request.topk_sample_logprobs:
-            self._topk.append(likeliest(row, total, k))
+            self._topk.append(top_logprobs(row, total, k))
         if token in self._stops.ids or self._ends_text(token):
             self.stop_reason = "stop"
         elif len(self.tokens) == self._request.sampling_params.max_tokens:

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from tinkex.local.model.together import Together
+from tinkex.local.model.batcher import Batcher
 
 
 class Slow:
@@ -39,7 +39,7 @@ def outcomes(together, slow, first, others):
     for count, job in enumerate(others, 1):
         threads.append(threading.Thread(target=ask, args=[job]))
         threads[-1].start()
-        while len(together._asked) < count:
+        while len(together._queue) < count:
             pass
     slow.go_on.set()
     for thread in threads:
@@ -50,21 +50,21 @@ def outcomes(together, slow, first, others):
 def test_what_was_asked_meanwhile_is_done_together():
     """Jobs that come while another is being done make the next turn together, and each gets its own result."""
     slow = Slow()
-    assert outcomes(Together(slow, most=16), slow, "a", "bcd") == {letter: letter * 2 for letter in "abcd"}
+    assert outcomes(Batcher(slow, most=16), slow, "a", "bcd") == {letter: letter * 2 for letter in "abcd"}
     assert slow.batches == [["a"], ["b", "c", "d"]]
 
 
 def test_no_more_than_fit():
     """A turn takes as many jobs as it may, in the order in which they came."""
     slow = Slow()
-    assert len(outcomes(Together(slow, most=2), slow, "a", "bcd")) == 4
+    assert len(outcomes(Batcher(slow, most=2), slow, "a", "bcd")) == 4
     assert slow.batches == [["a"], ["b", "c"], ["d"]]
 
 
 def test_a_failure_reaches_those_it_concerns():
     """Work that fails does so for the jobs of its turn, and for no other."""
     slow = Slow()
-    found = outcomes(Together(slow, most=16), slow, "a", ["bad", "b"])
+    found = outcomes(Batcher(slow, most=16), slow, "a", ["bad", "b"])
     assert found["a"] == "aa"
     assert found["bad"] is found["b"]
     with pytest.raises(ValueError, match="bad job"):
@@ -73,5 +73,5 @@ def test_a_failure_reaches_those_it_concerns():
 
 def test_alone():
     """One thread does its own jobs, one after the other."""
-    together = Together(lambda jobs: [job + 1 for job in jobs], most=16)
+    together = Batcher(lambda jobs: [job + 1 for job in jobs], most=16)
     assert [together.do(1), together.do(2)] == [2, 3]
