@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 
 import pytest
@@ -104,6 +105,18 @@ def test_csv_out(client, tmp_path):
     ]  # fmt: skip
     assert "empty" in found[2]["error"]
     assert found[3]["prompt_logprob"] == "-1.0"
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_link_in_the_way_of_a_table_is_not_followed(client, tmp_path, suffix):
+    """A link that bears the name under which a table is made is replaced: what it points to stays as it is."""
+    path, other = tmp_path / f"out.{suffix}", tmp_path / "precious"
+    other.write_bytes(b"as it was")
+    (tmp_path / f".{path.name}.{os.getpid()}.new").symlink_to(other)
+    bulk.run([{"prompt": [1]}], path, client, max_tokens=1, omit=["text"])
+    assert other.read_bytes() == b"as it was"
+    assert path.stat().st_size > 0
+    assert not path.is_symlink()
 
 
 def test_tables_are_native(client, tmp_path):

@@ -115,6 +115,28 @@ def test_what_a_cut_off_rewrite_left_is_cleared(path):
     assert [file.name for file in path.parent.iterdir()] == ["out.jsonl"]
 
 
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_a_link_in_the_way_of_a_rewrite_is_not_followed(path, link):
+    """A link that bears the name of the rewritten file is replaced: what it points to stays as it is."""
+    other = path.with_name("precious")
+    other.write_bytes(b"as it was")
+    path.write_bytes(line("a") + line("b", status="error"))
+    link(other, path.with_name(".out.jsonl.new"))
+    with Ledger(path):
+        assert ids(path) == ["a"]
+    assert other.read_bytes() == b"as it was"
+    assert not path.is_symlink()
+
+
+def test_a_folder_in_the_way_of_a_rewrite(path):
+    """Where the rewritten file cannot be made, that is an error of the output, which stays as it is."""
+    path.write_bytes(line("a") + line("b", status="error"))
+    path.with_name(".out.jsonl.new").mkdir()
+    with pytest.raises(OutputError, match="cannot be rewritten"):
+        Ledger(path)
+    assert ids(path) == ["a", "b"]
+
+
 def test_nothing_to_do_changes_nothing(path):
     """A file that is complete and in order is left alone."""
     path.write_bytes(line("a") + line("b"))

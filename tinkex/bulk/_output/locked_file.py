@@ -7,7 +7,7 @@ import contextlib
 import fcntl
 import os
 import pathlib
-import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -18,6 +18,15 @@ _PIECE: Final = 2**20
 
 class OutputError(TinkexError):
     """The output cannot be used: another process writes it, it is no file of results, or there is no room for more."""
+
+
+def create_file(path: pathlib.Path) -> int:
+    """Create an empty file and open it for appending, in place of the file or link of that name.
+
+    A link is removed, not followed: in a shared folder others may have put it there.
+    """
+    path.unlink(missing_ok=True)
+    return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
 
 
 class LockedFile:
@@ -76,9 +85,10 @@ class LockedFile:
         Returns where they begin now, and the size.
         """
         new = self._path.with_name(f".{self._path.name}.new")  # one name: what a sudden end leaves is written over
-        places, position = array.array("q"), 0
-        fd = os.open(new, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        places, position, fd = array.array("q"), 0, -1
         try:
+            fd = create_file(new)
+            os.fchmod(fd, stat.S_IMODE(os.fstat(self._fd).st_mode))  # before anything is in it
             self._lock(fd)
             with self._path.open("rb", buffering=_PIECE) as old, open(fd, "wb", _PIECE, closefd=False) as file:
                 for offset in offsets:
@@ -87,11 +97,11 @@ class LockedFile:
                     places.append(position)
                     position += file.write(line)
             os.fsync(fd)
-            shutil.copymode(self._path, new)
             os.replace(new, self._path)  # noqa: PTH105
         except BaseException as error:
-            os.close(fd)
-            new.unlink(missing_ok=True)
+            if fd >= 0:
+                os.close(fd)
+                new.unlink(missing_ok=True)
             if isinstance(error, OSError):
                 raise OutputError(f"{self._path} cannot be rewritten: {error.strerror}. It stays as it was.") from error
             raise

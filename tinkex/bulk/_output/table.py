@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import json
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from tinkex.bulk._input.read import parquet_library
+from tinkex.bulk._output.locked_file import create_file
 
 SUFFIXES: Final = (".csv", ".parquet")
 _CSV_COLUMNS: Final = (
@@ -32,7 +34,8 @@ def write_table(table: pathlib.Path) -> None:
         return
     new = table.with_name(f".{table.name}.{os.getpid()}.new")
     try:
-        (_write_csv if table.suffix == ".csv" else _write_parquet)(new, rows)
+        with os.fdopen(create_file(new), "wb") as file:
+            (_write_csv if table.suffix == ".csv" else _write_parquet)(file, rows)
         new.replace(table)
     finally:
         new.unlink(missing_ok=True)
@@ -43,8 +46,8 @@ def _records(rows: pathlib.Path) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, file)
 
 
-def _write_csv(new: pathlib.Path, rows: pathlib.Path) -> None:
-    with new.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+def _write_csv(new: BinaryIO, rows: pathlib.Path) -> None:
+    with io.TextIOWrapper(new, encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.DictWriter(file, _CSV_COLUMNS)
         writer.writeheader()
         for record in _records(rows):
@@ -68,7 +71,7 @@ def _sum(logprobs: list[float | None] | None) -> float | None:
     return None if logprobs is None else sum(logprob for logprob in logprobs if logprob is not None)
 
 
-def _write_parquet(new: pathlib.Path, rows: pathlib.Path) -> None:
+def _write_parquet(new: BinaryIO, rows: pathlib.Path) -> None:
     parquet = parquet_library()
     import pyarrow as pa
 
