@@ -21,7 +21,7 @@ from tinkex.cli._app import app
 from tinkex.report import batch_report, logprobs_report
 from tinkex.report._shown import shown
 from tinkex.report.data.histogram import Histogram
-from tinkex.report.data.pauses import find_pauses
+from tinkex.report.data.idle import find_idle
 from tinkex.report.data.scan import Scan
 from tinkex.report.data.timeline import Timeline
 from tinkex.report.tokens import read_tokens
@@ -273,9 +273,9 @@ def test_pauses():
         held = began + 30 if number >= 50 else began
         timeline.add(began, held + 0.5, failed=False, tokens=1)
         waits.add(0.5)
-    pauses = find_pauses(timeline.points(), timeline.width, waits)
+    pauses = find_idle(timeline.points(), timeline.width, waits)
     assert [round(pause.seconds) for pause in pauses] == [30]
-    assert find_pauses([], 1.0, waits) == []
+    assert find_idle([], 1.0, waits) == []
 
 
 # Tokens

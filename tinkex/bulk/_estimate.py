@@ -15,7 +15,7 @@ from tinkex.bulk._input.read import Rows, Source
 from tinkex.bulk._input.task import InvalidRowError, RowId, Task
 from tinkex.bulk._limits import Limits
 from tinkex.bulk._models import Models
-from tinkex.bulk._output.ledger import Glance
+from tinkex.bulk._output.ledger import ReadOnlyLedger
 from tinkex.bulk._output.record import error_record
 from tinkex.bulk._prices import Prices
 from tinkex.bulk._progress import Tally
@@ -65,7 +65,7 @@ def estimate(
     tally, found = Tally(prices), _Findings(prices, context_window)
     plan = TaskPlan(Source(rows, input_format), models.names, parameters, "redo", tally)
     preparer = Preparer(models)
-    for task in plan.tasks(Glance(pathlib.Path(output)) if output else NoOutput()):
+    for task in plan.tasks(ReadOnlyLedger(pathlib.Path(output)) if output else NoOutput()):
         try:
             found.add(task, preparer.prepare(task))
         except Exception as error:  # noqa: BLE001 - the faults of rows are what a dry run looks for

@@ -1,4 +1,4 @@
-"""Pages of HTML about samples: the outcome of a batch, and texts coloured by how likely each token was.
+"""HTML reports: the outcome of a batch, and texts coloured by the log-probability of each token.
 
 A page is complete in itself: it holds no script and asks the network for nothing. `logprobs_report` needs jinja2 (the
 ``chat`` and ``cli`` extras bring it), `batch_report` the ``report`` extra.
@@ -20,7 +20,7 @@ __all__ = ["batch_report", "logprobs_report"]
 def batch_report(
     output: str | os.PathLike[str], *, tokenizer: object = None, samples: int = 12, title: str | None = None
 ) -> str:
-    """Return a page about the output of a batch, finished or not; None of its rows is needed in memory at once.
+    """Return a page about the output of a batch, finished or not; it is read as a stream, in bounded memory.
 
     Args:
         output: The JSON lines that ``tinkex batch run`` wrote, in either form. Lines that are no rows are counted.
@@ -50,7 +50,7 @@ def logprobs_report(
     title: str = "Log-probabilities",
     model: str = "",
 ) -> str:
-    """Return a page with one text, each token coloured by how likely it was.
+    """Return a page with one text, each token coloured by its log-probability.
 
     Args:
         ids: The tokens.

@@ -1,4 +1,4 @@
-"""Text as a page may show it: what would be invisible, or would reorder the line, becomes visible."""
+"""Sanitising of untrusted text for display: control and bidirectional characters become visible signs."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def _sign(character: str) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """Cut a text to so many characters, with a sign that it was cut."""
+    """Truncate a text to so many characters, with an ellipsis."""
     return text if len(text) <= most else text[: most - 1] + "…"

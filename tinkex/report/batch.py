@@ -1,4 +1,4 @@
-"""The page about a batch: what a scan gathered, put into words, pictures and rows."""
+"""The batch report page: statistics of a scan, rendered as tiles, charts and sample rows."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import attrs
 
 from tinkex.report import charts
 from tinkex.report._shown import shortened
-from tinkex.report.data.pauses import Pause, find_pauses
-from tinkex.report.data.row import Row, read_row
+from tinkex.report.data.idle import IdleStretch, find_idle
+from tinkex.report.data.row import ReportRow, read_row
 from tinkex.report.data.scan import Picked, Scan
 from tinkex.report.data.timeline import Point
 from tinkex.report.frame import fill
@@ -30,7 +30,7 @@ _GOOD: Final = {"stop": "finished by itself", "length": "cut at max_tokens"}
 
 @attrs.frozen
 class Chart:
-    """A picture and what it says."""
+    """A chart with its title and caption."""
 
     title: str
     says: str
@@ -40,7 +40,7 @@ class Chart:
 
 @attrs.frozen
 class Part:
-    """A prompt or a sequence: coloured tokens where they are known, else its text."""
+    """A prompt or a sequence on a row card: coloured tokens where they are known, else its text."""
 
     says: str
     tokens: Sequence[Token]
@@ -50,15 +50,15 @@ class Part:
 
 
 def batch_page(scan: Scan, name: str, find_decoder: Callable[[str], Decode | None]) -> str:
-    """Make the page.
+    """Render the report page of a batch.
 
     Args:
-        scan: What was gathered from the output.
-        name: What to call it.
-        find_decoder: Gives, for a model's name, what turns its token ids into text; None shows the ids.
+        scan: Statistics of the output.
+        name: Its title.
+        find_decoder: Returns the decoder of a model's name, which turns its token ids into text; None shows the ids.
     """
     points = scan.timeline.points()
-    pauses = find_pauses(points, scan.timeline.width, scan.phases["wait"])
+    pauses = find_idle(points, scan.timeline.width, scan.phases["wait"])
     samples = [_sample(one, find_decoder) for one in scan.picked()]
     errors = sorted(scan.errors.values(), key=lambda kind: -kind.count)
     most = errors[0].count if errors else 1
@@ -112,7 +112,7 @@ def _warnings(scan: Scan) -> Iterator[str]:
 
 
 def _outcomes(scan: Scan) -> list[dict[str, Any]]:
-    """Rows that failed and, of those that did not, how their sequences ended."""
+    """Count the rows that failed and the stop reasons of the others' sequences."""
     good = scan.rows - scan.failed
     ends = scan.endings.total()
     found = [("ok", "done", good)] if not ends else []
@@ -160,7 +160,7 @@ def _tiles(scan: Scan, points: Sequence[Point]) -> Iterator[tuple[str, str, str]
         yield "sent more than once", f"{scan.retried:,}", f"{percent(scan.retried, scan.rows)} of the rows"
 
 
-def _charts(scan: Scan, points: Sequence[Point], pauses: Sequence[Pause]) -> Iterator[Chart]:
+def _charts(scan: Scan, points: Sequence[Point], pauses: Sequence[IdleStretch]) -> Iterator[Chart]:
     if points:
         shaded = [(pause.began, pause.began + pause.seconds) for pause in pauses]
         draw = functools.partial(charts.progress, points, scan.timeline.width, shaded)
@@ -187,7 +187,7 @@ def _charts(scan: Scan, points: Sequence[Point], pauses: Sequence[Pause]) -> Ite
         yield Chart("Where the time went", "Median solid, 95 % pale.", charts.phases(spent))
 
 
-def _pause_line(pause: Pause, pauses: Sequence[Pause]) -> dict[str, Any]:
+def _pause_line(pause: IdleStretch, pauses: Sequence[IdleStretch]) -> dict[str, Any]:
     longest = max(one.seconds for one in pauses)
     part = 100 * pause.seconds / longest
     lasted = duration(pause.seconds)
@@ -228,7 +228,7 @@ def _sample(picked: Picked, find_decoder: Callable[[str], Decode | None]) -> dic
     return {"id": row.id, "failure": row.failure, "remarks": picked.remarks, "says": " · ".join(says), "parts": parts}
 
 
-def _parts(row: Row, decode: Decode | None) -> Iterator[Part]:
+def _parts(row: ReportRow, decode: Decode | None) -> Iterator[Part]:
     ids = row.prompt_ids
     if row.prompt_logprobs:
         tokens = read_tokens(ids[:_TOKENS], row.prompt_logprobs, decode, row.prompt_alternatives)

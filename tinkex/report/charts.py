@@ -1,4 +1,4 @@
-"""The report's pictures, drawn by Altair (Vega-Lite) as SVG.
+"""Charts of the report, drawn by Altair (Vega-Lite) as static SVG.
 
 A drawing is finished before the page is: the page needs no script, so it forbids all scripts, and hostile text has
 nothing to run. Colours are the page's own CSS variables, so that a drawing follows the page between light and dark.
@@ -33,7 +33,7 @@ NARROW: Final = 350
 
 @attrs.frozen
 class Unit:
-    """How to write the numbers of an axis: in Python, and in Vega's own language."""
+    """Number format of an axis: as a Python function, and as a Vega expression."""
 
     spell: Callable[[float], str]
     expression: str
@@ -53,7 +53,7 @@ PLAIN: Final = Unit(figures, _COUNT)
 
 
 def distribution(histogram: Histogram, unit: Unit, *, counts: str = "rows") -> Markup:
-    """Draw a distribution as bars; pointing at a bar tells its limits and its count."""
+    """Draw a histogram; the tooltip of a bar tells its limits and its count."""
     bars = histogram.bars(step=unit.step)
     room = max(0, (_FEW - len(bars)) / 2) * (bars[0].high - bars[0].low)  # so that one bar does not fill the picture
     scale = alt.Scale(nice=False, domain=[max(0.0, bars[0].low - room), bars[-1].high + room])
@@ -76,7 +76,7 @@ def distribution(histogram: Histogram, unit: Unit, *, counts: str = "rows") -> M
 
 
 def phases(spent: Sequence[tuple[str, Histogram]]) -> Markup:
-    """Draw how long each part of a row's life took: the median as a solid bar, 95 % as a pale one."""
+    """Draw the time of each phase of a sample: the median as a solid bar, the 95th percentile as a pale one."""
     rows = [
         {
             "phase": name,
@@ -100,7 +100,7 @@ def phases(spent: Sequence[tuple[str, Histogram]]) -> Markup:
 
 
 def progress(points: Sequence[Point], width: float, pauses: Sequence[tuple[float, float]], *, across: int) -> Markup:
-    """Draw rows and tokens a second and rows in flight, one above the other, with pauses shaded."""
+    """Draw rows and tokens a second and rows in flight over time, in three panels, with idle stretches shaded."""
     rows = [
         {
             "from": point.at,
@@ -129,7 +129,7 @@ def progress(points: Sequence[Point], width: float, pauses: Sequence[tuple[float
 def _panel(
     title: str, height: int, layers: Sequence[tuple[str, str]], *, end: float, across: int, last: bool = False
 ) -> Any:
-    """One of the pictures that share a time axis, which only the last one labels: columns in front of each other."""
+    """Draw one panel of stacked columns; all share a time axis, which only the last one labels."""
     step = next((step for step in _STEPS if end / step <= across / 90), end)
     ticks = [number * step for number in range(int(end / step) + 1)]
     axis = alt.Axis(values=ticks, labels=last, ticks=last, labelExpr=SECONDS.expression, title=None, grid=False)
@@ -155,7 +155,7 @@ def _moment(point: Point, width: float) -> str:
 
 
 def _hits(base: Any) -> Any:
-    """Invisible columns over the whole height, so that pointing at a place needs no aim."""
+    """Draw invisible columns of full height that carry the tooltips."""
     return base.mark_rect(color="transparent").encode(description="says:N")
 
 

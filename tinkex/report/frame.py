@@ -1,4 +1,4 @@
-"""The templates that pages are filled into; whatever is filled in is escaped."""
+"""Jinja2 templates of the pages, with autoescaping."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST_MESSAGE = 2000
 
 
 def fill(template: str, **words: Any) -> str:
-    """Fill one template; a word that is missing is an error."""
+    """Render one template; a missing variable is an error."""
     return _templates().get_template(template).render(version=__version__, **words)
 
 

@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Formatting of durations, counts and percentages for readers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _UNITS: Final = ((172_800.0, 86_400.0, "d"), (5400.0, 3600.0, "h"), (90.0, 60.0,
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the unit that suits them.
+    """Format seconds in the unit that suits them.
 
     >>> [duration(seconds) for seconds in (0.0, 0.0123, 1.5, 59, 600, 7200, 200_000)]
     ['0 s', '12.3 ms', '1.5 s', '59 s', '10 min', '2 h', '2.31 d']
@@ -23,7 +23,7 @@ def duration(seconds: float) -> str:
 
 
 def figures(number: float) -> str:
-    """A number in three figures, or all of its whole part.
+    """Format a number with three significant digits, or all of its whole part.
 
     >>> [figures(number) for number in (0, 0.01234, 1.0, 12.345, 1234.5)]
     ['0', '0.0123', '1', '12.3', '1,234']
@@ -36,7 +36,7 @@ def figures(number: float) -> str:
 
 
 def amount(number: float) -> str:
-    """A count, short from ten thousand up.
+    """Format a count, with a unit prefix from ten thousand up.
 
     >>> [amount(number) for number in (0, 999, 9_999, 12_345, 1_234_567, 2_500_000_000)]
     ['0', '999', '9,999', '12.3 k', '1.23 M', '2.5 G']
@@ -48,7 +48,7 @@ def amount(number: float) -> str:
 
 
 def percent(part: float, whole: float) -> str:
-    """A part in per cent; never 0 or 100 where that is not exact.
+    """Format a part in per cent; never 0 or 100 where that is not exact.
 
     >>> percent(1, 3), percent(1, 100_000), percent(99_999, 100_000), percent(5, 5)
     ('33.3 %', '<0.1 %', '>99.9 %', '100 %')

@@ -1,4 +1,4 @@
-"""Tokens as a reader sees them: their text, how likely each was, and what else could have stood there."""
+"""Tokens for display: the text of each, its log-probability, and the alternatives."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LONGEST_CHARACTER: Final = 8  # tokens; what is not readable after so many neve
 
 @attrs.frozen
 class Token:
-    """One piece of text. It stands for several tokens where only together they make a character.
+    """A token, or several that only together make a character, with its text.
 
     `logprob` is the natural log-probability of all of them, None where it is not known.
     """
@@ -44,12 +44,12 @@ class Token:
 
     @property
     def chance(self) -> str:
-        """The probability for a person."""
+        """The probability in per cent."""
         return "" if self.logprob is None else chance(self.logprob)
 
     @property
     def label(self) -> str:
-        """What is known about the token, in a few lines."""
+        """The tooltip: text, probability, ids and alternatives, a line each."""
         known = f"{self.chance}   log p {minus(self.logprob)}" if self.logprob is not None else "log p unknown"
         lines = [f"{visible(self.text)}   {known}"]
         lines += [f"token {' + '.join(map(str, self.ids))}"] if self.ids else []
@@ -59,7 +59,7 @@ class Token:
 
 
 def chance(logprob: float) -> str:
-    """The probability in per cent, with as many digits as it takes to tell it from none.
+    """Format a probability in per cent, with as many digits as it takes to tell it from zero.
 
     >>> [chance(logprob) for logprob in (0.0, -0.693147, -7.5, -30)]
     ['100.0 %', '50.0 %', '0.055 %', '9.4e-12 %']
@@ -69,12 +69,12 @@ def chance(logprob: float) -> str:
 
 
 def minus(number: float) -> str:
-    """A number with three decimals and a proper minus sign."""
+    """Format a number with three decimals and a typographic minus sign."""
     return f"{number:.3f}".replace("-", "\N{MINUS SIGN}")
 
 
 def visible(text: str) -> str:
-    r"""The text on one line, its spaces and line ends as signs.
+    r"""Return the text on one line, its whitespace as visible signs.
 
     >>> visible(" a\n")
     '␣a↵'
@@ -88,7 +88,7 @@ def read_tokens(
     decode: Decode | None,
     alternatives: Sequence[Alternatives | None] | None = None,
 ) -> list[Token]:
-    """Give every token its text; without `decode` that is its number."""
+    """Pair token ids with their text and log-probabilities; without `decode` the text is the number."""
     spell = decode or (lambda group: " ".join(map(str, group)))
     pieces = _pieces(ids, decode) if decode else ((n, n + 1, f"{token} ") for n, token in enumerate(ids))
     tokens = []
@@ -100,7 +100,7 @@ def read_tokens(
 
 
 def _pieces(ids: Sequence[int], decode: Decode) -> Iterator[tuple[int, int, str]]:
-    """Split into the shortest runs that decode to whole characters, each read after the run before it."""
+    """Split ids into the shortest runs that decode to whole characters, each decoded after the run before it."""
     before = start = 0
     for end in range(1, len(ids) + 1):
         text = decode(ids[before:end])
@@ -111,7 +111,7 @@ def _pieces(ids: Sequence[int], decode: Decode) -> Iterator[tuple[int, int, str]
 
 
 def _together(logprobs: Sequence[float | None] | None, start: int, end: int) -> float | None:
-    """The log-probability of a run of tokens, None where that of one is not known."""
+    """Sum the log-probabilities of a run of tokens; None where that of one is not known."""
     total = 0.0
     for place in range(start, end):
         logprob = logprobs[place] if logprobs and place < len(logprobs) else None

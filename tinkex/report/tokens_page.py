@@ -1,4 +1,4 @@
-"""The page about one text."""
+"""The page of one text, its tokens coloured by log-probability."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinkex.report.tokens import Token, chance, minus, visible
 
 
 def tokens_page(tokens: Sequence[Token], title: str, model: str) -> str:
-    """Make the page."""
+    """Render the page of one text."""
     known = [token for token in tokens if token.logprob is not None]
     logprobs = [token.logprob or 0.0 for token in known]
     scored = sum(len(token.ids) for token in known)

@@ -1,3 +1,3 @@
-"""Bulk output: the ledger of finished rows, and the forms that rows are written in."""
+"""Batch output: the ledger of finished rows, and the formats that rows are written in."""
 
 from __future__ import annotations

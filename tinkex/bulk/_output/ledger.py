@@ -1,4 +1,4 @@
-"""The output file: what is in it already, and how rows are added so that nothing but a power cut can lose one.
+"""Output files as append-only ledgers: which rows are finished, and how more are added without losing one.
 
 A row is appended with one write and is whole or torn; a torn one is cut off by the next run. The file never holds two
 rows of one key, except while rows are sampled again for other parameters; then the last one counts.
@@ -25,19 +25,21 @@ _CUTS: Final = (b',"parameters":', b',"response":')  # all that matters here sta
 
 
 class Ledger:
-    """The rows of a file, known by id and model. `claim` and `append` may be called from two threads.
+    """Append-only file of finished rows, indexed by id and model, from which an interrupted run resumes.
+
+    `claim` and `append` may be called from two threads.
 
     Args:
-        path: The file; made if it is not there.
-        sync_seconds: How long a finished row may be in the system's memory only, where a power cut takes it; 0 for not
-            at all. The end of a program, however sudden, takes none.
-        clock: Where the time comes from.
+        path: The file; created if it does not exist.
+        sync_seconds: Longest time between two calls of fsync, for which a finished row may be in the system's memory
+            only, where a power cut takes it; 0 syncs every write. The end of a program, however sudden, takes none.
+        clock: Source of the time.
     """
 
     def __init__(self, path: str | os.PathLike[str], sync_seconds: float = 1.0, clock: Clock = SYSTEM_CLOCK) -> None:
         self.path = pathlib.Path(os.path.realpath(path))
         self.notes: list[str] = []
-        """What was found and repaired, in words."""
+        """Repairs made when the file was opened, as sentences for the summary."""
         self._sync_seconds = sync_seconds
         self._clock = clock
         self._synced_at = clock.monotonic()
@@ -56,7 +58,7 @@ class Ledger:
             raise
 
     def claim(self, id: RowId, model: str, fingerprint: str) -> Verdict:
-        """Take a task on: what is known of it? Its index is how many were claimed before it."""
+        """Register a task, and tell its state before that. Its index is how many were claimed before it."""
         key, mark = key_of(id, model), int(fingerprint, 16)
         number = self._known.get(key)
         if number is None:
@@ -73,12 +75,12 @@ class Ledger:
         return verdict
 
     def found(self, id: RowId, model: str) -> dict[str, Any]:
-        """The row that the file holds."""
+        """Return the row that the file holds."""
         found: dict[str, Any] = json.loads(self._file.line_at(self._offsets[self._known[key_of(id, model)]]))
         return found
 
     def append(self, lines: Iterable[tuple[int, bytes]]) -> None:
-        """Write the lines of tasks, by their index: in the file when this returns, or OutputError is raised."""
+        """Append the lines of tasks, by their index: in the file when this returns, or OutputError is raised."""
         position, pieces = self._size, []
         for index, line in lines:
             self._offsets[self._order[index]] = position
@@ -92,14 +94,14 @@ class Ledger:
             self.sync()
 
     def sync(self) -> None:
-        """Wait until the disk has everything."""
+        """Flush the file to the disk (fsync)."""
         if self._unsynced:
             self._file.sync()
             self._synced_at = self._clock.monotonic()
             self._unsynced = False
 
     def put_in_order(self) -> None:
-        """Bring the rows into the order of their tasks, unless they are in it; those of other tasks stay in front."""
+        """Sort the rows by the order of their tasks, unless they are; those of other tasks stay in front."""
         numbers = array.array("q", (number for number, claimed in enumerate(self._claimed) if not claimed))
         numbers.extend(self._order)
         kept = array.array("q", (number for number in numbers if self._offsets[number] != _NOWHERE))
@@ -108,7 +110,7 @@ class Ledger:
             self._rewrite(kept)
 
     def close(self) -> None:
-        """Let others have the file."""
+        """Release the file and its lock."""
         with contextlib.suppress(OSError):
             self.sync()
         self._file.close()
@@ -127,7 +129,7 @@ class Ledger:
         return number
 
     def _read(self) -> int:
-        """Learn what the file holds, mend what a sudden end has left, take out failed rows: they come again."""
+        """Index the file, repair what a crash has left, drop failed rows, which are tried again; returns its size."""
         size = damaged = failed = 0
         for line in self._file.lines():
             head = _head(line)
@@ -163,7 +165,7 @@ class Ledger:
         self.notes.append("the last line of the output was torn; its row is sampled again")
 
     def _rewrite(self, numbers: Sequence[int]) -> int:
-        """Have the file hold these rows only, in this order; returns its size."""
+        """Rewrite the file with these rows only, in this order; returns its size."""
         places = self._file.replace(self._offsets[number] for number in numbers)
         for number, place in zip(numbers, places, strict=False):
             self._offsets[number] = place
@@ -171,8 +173,8 @@ class Ledger:
         return self._size
 
 
-class Glance(NoOutput):
-    """What a file holds, looked at without taking, mending or changing it: rows with a result are done."""
+class ReadOnlyLedger(NoOutput):
+    """Claims against an output file that is neither locked nor repaired nor changed: for estimates."""
 
     def __init__(self, path: pathlib.Path) -> None:
         super().__init__()
@@ -184,7 +186,7 @@ class Glance(NoOutput):
                         self._marks[key_of(head["id"], head["model"])] = head["fingerprint"]
 
     def claim(self, id: RowId, model: str, fingerprint: str) -> Verdict:
-        """Take a task on."""
+        """Register a task, and tell its state before that."""
         verdict = super().claim(id, model, fingerprint)
         done = verdict is Verdict.NEW and self._marks.get(key_of(id, model)) == fingerprint
         return Verdict.DONE if done else verdict
@@ -194,7 +196,7 @@ _BEGINNING: Final = b'{"id":'
 
 
 def _head(line: bytes) -> dict[str, Any] | None:
-    """The first columns of a row, without reading its tokens; None if it is none, or not whole."""
+    """Parse the first columns of a line without those of its tokens; None if it is no row, or torn."""
     cut = min((place for mark in _CUTS if (place := line.find(mark)) > 0), default=_NOWHERE)
     if cut == _NOWHERE or b"\0" in line or not line.rstrip().endswith(b"}"):
         return None

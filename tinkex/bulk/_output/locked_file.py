@@ -1,4 +1,4 @@
-"""A file of lines that one process at a time appends to, and replaces as a whole."""
+"""A locked file of lines: appended to by one process at a time, and replaced atomically."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PIECE: Final = 2**20
 
 
 class OutputError(TinkexError):
-    """The output cannot be used: another process writes it, it is no file of results, or there is no room for more."""
+    """The output file cannot be written: locked by another process, not a file of results, or out of space."""
 
 
 def create_file(path: pathlib.Path) -> int:
@@ -30,7 +30,7 @@ def create_file(path: pathlib.Path) -> int:
 
 
 class LockedFile:
-    """The file, locked until it is closed or the process ends.
+    """A file of lines with an exclusive lock, held until it is closed or the process ends.
 
     Raises OutputError where another process has it, OSError where it cannot be opened.
     """
@@ -49,18 +49,18 @@ class LockedFile:
             os.close(self._fd)  # it was replaced in between
 
     def lines(self) -> Iterator[bytes]:
-        """Every line, with its end."""
+        """Iterate over the lines, each with its line end."""
         with self._path.open("rb", buffering=_PIECE) as file:
             yield from file
 
     def line_at(self, offset: int) -> bytes:
-        """The line that begins there."""
+        """Read the line that begins at `offset`."""
         with self._path.open("rb") as file:
             file.seek(offset)
             return file.readline()
 
     def append(self, data: bytes, size: int) -> None:
-        """Write at the end; if that fails, OutputError, and the file has its former `size`."""
+        """Append data, all of it or nothing: OutputError where that fails, and the file has its former `size`."""
         try:
             while data:
                 data = data[os.write(self._fd, data) :]
@@ -72,17 +72,17 @@ class LockedFile:
             ) from error
 
     def cut(self, size: int) -> None:
-        """Leave out what stands behind `size` bytes."""
+        """Truncate the file to `size` bytes."""
         os.ftruncate(self._fd, size)
 
     def sync(self) -> None:
-        """Wait until the disk has everything."""
+        """Flush the file to the disk (fsync)."""
         os.fsync(self._fd)
 
     def replace(self, offsets: Iterable[int]) -> array.array[int]:
-        """Have the file hold the lines at `offsets`, in that order, or stay as it is if that fails.
+        """Atomically rewrite the file with the lines at `offsets`, in that order; it stays as it was where that fails.
 
-        Returns where they begin now, and the size.
+        Returns the new offsets, and the size.
         """
         new = self._path.with_name(f".{self._path.name}.new")  # one name: what a sudden end leaves is written over
         places, position, fd = array.array("q"), 0, -1
@@ -112,7 +112,7 @@ class LockedFile:
         return places
 
     def close(self) -> None:
-        """Let others have the file."""
+        """Release the file and its lock."""
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = -1

@@ -1,4 +1,4 @@
-"""From what became of a task to a row of the output, in tinkex's own form; errors have the same keys as results."""
+"""Output records: a finished task as a JSON object in tinkex's own format, with the same keys for errors."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tinkex.types import ModelInput, SampledSequence, SampleResponse
 
 Record = dict[str, Any]
 OMITTABLE: Final = ("text", "tokens", "logprobs", "prompt_tokens")
-"""What may be left out of the output, to keep it small; null stands in its place."""
+"""Columns that may be left out of the output, to keep it small; they are null then."""
 
 
 def made_record(
     task: Task, prepared: Prepared | None, future: SampleFuture[SampleResponse], started_at: float, finished_at: float,
     omit: Collection[str] = (),
 ) -> Record:  # fmt: skip
-    """The row that tells how a task ended; the future has ended."""
+    """Build the output record of a task whose future has ended."""
     error = future.exception()
     response = None if error is not None else future.result()
     record: Record = {
@@ -50,7 +50,7 @@ def made_record(
 
 
 def error_record(error: BaseException) -> Record:
-    """An error as a row of the output has it."""
+    """Convert an error to its JSON form in a record."""
     return {
         "type": type(error).__name__,
         "message": str(error) or type(error).__name__,
@@ -123,7 +123,7 @@ def _timing(response: SampleResponse) -> Record | None:
 
 
 def encode_line(record: Mapping[str, Any]) -> bytes:
-    """One line of JSON. What JSON has no number for becomes null, what else it cannot hold becomes text."""
+    """Encode a record as a line of JSON; values that JSON has no type for become text."""
     if _orjson is not None:
         try:
             return _orjson.dumps(record, default=str, option=_orjson.OPT_APPEND_NEWLINE)

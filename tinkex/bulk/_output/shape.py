@@ -1,4 +1,4 @@
-"""Results in the form of OpenAI's batches, for rows that came in it or for whoever wants it."""
+"""Output records in the format of OpenAI's Batch API, for rows that came in it and for `form="openai"`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Decode = Callable[[list[int]], str | None]
 
 
 def shaped(task: Task, record: Record, form: str | None, models: Models) -> Record:
-    """The row as it is written: in `form`, or if that is None in the one that its task came in."""
+    """Convert a record to the format it is written in: `form`, or if that is None that of its input row."""
     shape = task.row.shape
     if form == "native" or (form is None and shape == "native"):
         return record

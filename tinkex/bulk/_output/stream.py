@@ -1,4 +1,4 @@
-"""An output that only takes: a pipe, standard output. Nothing in it can be looked up, so every row is new."""
+"""Write-only outputs such as pipes and standard output, from which no run can resume: every row is new."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinkex.bulk._input.claims import NoOutput
 
 
 class Stream(NoOutput):
-    """Writes rows to a binary file as they come, and closes it in the end if it is `owned`."""
+    """Writes rows to a binary stream as they come, and closes it in the end if it is `owned`."""
 
     def __init__(self, file: BinaryIO | io.RawIOBase, *, owned: bool = False) -> None:
         super().__init__()
@@ -19,14 +19,14 @@ class Stream(NoOutput):
         self._owned = owned
 
     def append(self, lines: Iterable[tuple[int, bytes]]) -> None:
-        """Write lines, all the way through; OSError where that fails, BrokenPipeError if nobody reads them."""
+        """Write lines completely; OSError where that fails, BrokenPipeError where the reader has closed the pipe."""
         data = memoryview(b"".join(line for _, line in lines))
         while data:
             data = data[self._file.write(data) or 0 :]
         self._file.flush()
 
     def put_in_order(self) -> None:
-        """What is written stays as it is."""
+        """Do nothing: what is written cannot be sorted any more."""
 
     def __enter__(self) -> Self:
         return self

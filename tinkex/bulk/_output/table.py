@@ -1,4 +1,4 @@
-"""Results as a table for other programs: Parquet, or CSV with a line for each answer. Made of the rows at the end."""
+"""Output tables, made of the rows at the end of a run: Parquet, or CSV with a line for each answer."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _ROWS_AT_ONCE: Final = 256
 
 
 def rows_file(table: pathlib.Path) -> pathlib.Path:
-    """Where the rows are kept that a table is made of, and that a later run goes on with."""
+    """Return the path of the JSON lines that a table is made of, and that a later run resumes from."""
     return table.with_name(table.name + ".jsonl")
 
 
 def write_table(table: pathlib.Path) -> None:
-    """Make the table of its rows, all of it or nothing; not again if it is newer than they are."""
+    """Make the table of its rows, atomically; not again if it is newer than they are."""
     rows = rows_file(table)
     if table.exists() and table.stat().st_mtime_ns >= rows.stat().st_mtime_ns:
         return
@@ -83,7 +83,7 @@ def _write_parquet(new: BinaryIO, rows: pathlib.Path) -> None:
 
 
 def _flat(record: dict[str, Any]) -> Mapping[str, Any]:
-    """A row with one type in each column: ids as text, what can be anything as JSON."""
+    """Convert a row to one type a column: ids as text, columns of any type as JSON."""
     for sequence in record["sequences"]:
         sequence["topk_logprobs"] = _json(sequence.get("topk_logprobs"))
     return {**record, "id": str(record["id"]), **{name: _json(record.get(name)) for name in _AS_JSON}}

@@ -1,3 +1,3 @@
-"""Report data: an output file read once, in bounded memory."""
+"""Statistics of an output file, gathered in one pass and bounded memory."""
 
 from __future__ import annotations

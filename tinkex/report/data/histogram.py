@@ -1,4 +1,4 @@
-"""Distributions of millions of numbers in a few kilobytes."""
+"""Streaming histograms with logarithmic buckets: quantiles of millions of numbers in a few kilobytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LEAST: Final = 1e-6
 
 @attrs.frozen
 class Bar:
-    """How many numbers lie from `low` up to `high`."""
+    """One bar of a histogram: how many numbers lie from `low` up to `high`."""
 
     low: float
     high: float
@@ -22,7 +22,7 @@ class Bar:
 
 
 class Histogram:
-    """Counts numbers from 0 up; one thread at a time.
+    """Streaming histogram of non-negative numbers, with quantiles; not thread-safe.
 
     >>> histogram = Histogram()
     >>> for number in range(1, 1001):
@@ -51,11 +51,11 @@ class Histogram:
 
     @property
     def mean(self) -> float:
-        """The mean; 0 without numbers."""
+        """Arithmetic mean; 0 without numbers."""
         return self.total / self.count if self.count else 0.0
 
     def quantile(self, part: float) -> float:
-        """The number that this part of all numbers does not exceed; 0 without numbers."""
+        """Return the quantile for a part from 0 to 1; 0 without numbers."""
         wanted = part * self.count
         reached = 0
         for value, count in self._sorted():
@@ -65,7 +65,7 @@ class Histogram:
         return 0.0
 
     def bars(self, most: int = 36, *, step: float = 0.0) -> list[Bar]:
-        """Divide the range into at most so many bars of equal width, a multiple of `step`.
+        """Return at most so many bars of equal width, a multiple of `step`.
 
         What lies beyond 99 % of the numbers, and far from them, is left out.
         """
@@ -88,7 +88,7 @@ class Histogram:
 
 
 def _round_step(least: float) -> float:
-    """The next larger 1, 2 or 5 times a power of ten."""
+    """Round up to 1, 2 or 5 times a power of ten."""
     if least <= 0:
         return 0.0
     power = 10.0 ** math.floor(math.log10(least))

@@ -1,4 +1,4 @@
-"""One line of a batch's output as the report reads it, in either of its forms and whatever is wrong with it."""
+"""Lenient parsing of output lines for the report: both formats, and damaged or foreign values."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _ABSURD: Final = 1e12  # neither seconds since 1970 nor tokens reach it
 
 
 @attrs.frozen
-class Sampled:
-    """One sequence of a row: `tokens` where the form spells them, else `ids`."""
+class ReportSequence:
+    """One sampled sequence of a row: `tokens` where the format spells them, else `ids`."""
 
     text: str
     ids: Sequence[int]
@@ -30,13 +30,13 @@ class Sampled:
 
     @property
     def length(self) -> int:
-        """How many tokens, 0 where they were left out."""
+        """Number of tokens, 0 where they were left out."""
         return len(self.ids) or len(self.tokens)
 
 
 @attrs.frozen
 class Failure:
-    """Why a row failed."""
+    """The error of a row that failed."""
 
     kind: str
     message: str
@@ -44,13 +44,13 @@ class Failure:
 
 
 @attrs.frozen
-class Row:
-    """One row. None stands for what the row does not tell; times are seconds since 1970, durations seconds."""
+class ReportRow:
+    """One row of the output. None: the row does not tell it; times are seconds since 1970, durations seconds."""
 
     id: str
     model: str
     failure: Failure | None
-    sequences: Sequence[Sampled]
+    sequences: Sequence[ReportSequence]
     began: float | None
     ended: float | None
     timing: Mapping[str, float]
@@ -63,12 +63,12 @@ class Row:
 
     @property
     def seconds(self) -> float | None:
-        """From the row's beginning to its end."""
+        """Latency: from the row's beginning to its end."""
         return None if self.began is None or self.ended is None else max(0.0, self.ended - self.began)
 
 
-def read_row(line: bytes) -> Row:
-    """Read one line; raises ValueError for one that is no row: torn, or something else altogether."""
+def read_row(line: bytes) -> ReportRow:
+    """Parse one line; ValueError for one that is no row: torn, or not of a batch's output."""
     fields = decode_json(line)
     if not isinstance(fields, dict) or fields.get("status") not in {"ok", "error"}:
         raise ValueError("not a row of a batch's output")
@@ -81,7 +81,7 @@ def read_row(line: bytes) -> Row:
     prompt_length = _number(usage.get("prompt_tokens"))
     sampled_length = _number(usage.get("sampled_tokens", usage.get("completion_tokens")))
     timing = _mapping(fields.get("timing"))
-    return Row(
+    return ReportRow(
         id=_name(fields.get("custom_id", fields.get("id"))),
         model=_name(fields.get("model")),
         failure=_failure(_mapping(fields.get("error"))) if fields["status"] == "error" else None,
@@ -98,8 +98,8 @@ def read_row(line: bytes) -> Row:
     )
 
 
-def _sequence(fields: Mapping[str, Any]) -> Sampled:
-    return Sampled(
+def _sequence(fields: Mapping[str, Any]) -> ReportSequence:
+    return ReportSequence(
         _text(fields.get("text")),
         _ids(fields.get("tokens")),
         _logprobs(fields.get("logprobs")),
@@ -108,15 +108,15 @@ def _sequence(fields: Mapping[str, Any]) -> Sampled:
     )
 
 
-def _choice(fields: Mapping[str, Any]) -> Sampled:
-    """A choice of a chat or of a text completion, which spell their tokens."""
+def _choice(fields: Mapping[str, Any]) -> ReportSequence:
+    """Parse a choice of a chat or of a text completion, which spell their tokens."""
     told = _mapping(fields.get("logprobs"))
     tokens = [_spelled(_mapping(one)) for one in _list(told.get("content"))]
     pairs = zip(_list(told.get("tokens")), _list(told.get("token_logprobs")), strict=False)
     tokens += [Token(_text(text), (), _number(logprob)) for text, logprob in pairs]
     text = _text(fields.get("text") or _mapping(fields.get("message")).get("content"))
     logprobs = [token.logprob for token in tokens] or None
-    return Sampled(text, (), logprobs, _name(fields.get("finish_reason")), tokens=tokens)
+    return ReportSequence(text, (), logprobs, _name(fields.get("finish_reason")), tokens=tokens)
 
 
 def _spelled(fields: Mapping[str, Any]) -> Token:
@@ -152,7 +152,7 @@ def _name(value: object) -> str:
 
 
 def _number(value: object) -> float | None:
-    """A number that something could have, None for anything else."""
+    """Return a plausible number as a float; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if abs(value) < _ABSURD else None
@@ -170,7 +170,7 @@ def _logprobs(value: object) -> list[float | None] | None:
 
 
 def _alternatives(value: object) -> list[Alternatives] | None:
-    """For every place, the other tokens that could have stood there; pairs that are none are left out."""
+    """Parse the top-k alternatives of each position; what is no pair of a token and a number is left out."""
     places = [[pair for pair in _list(place) if isinstance(pair, list) and len(pair) == 2] for place in _list(value)]
     return [
         [(token, logprob) for token, known in place if type(token) is int and (logprob := _number(known)) is not None]

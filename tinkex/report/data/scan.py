@@ -1,4 +1,4 @@
-"""Everything the report says about a batch, gathered in one pass over its output."""
+"""Statistics of a batch, gathered in one pass over its output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 
 from tinkex.report.data.histogram import Histogram
-from tinkex.report.data.row import PHASES, Failure, Row, read_row
+from tinkex.report.data.row import PHASES, Failure, ReportRow, read_row
 from tinkex.report.data.timeline import Timeline
 
 _KINDS: Final = 200  # of errors, of models, of reasons to stop: what comes later is counted together
@@ -24,7 +24,7 @@ _EXTREMES: Final = 2
 
 @attrs.define
 class ErrorKind:
-    """Failures that differ in numbers and ids only, with the first as the example."""
+    """Errors that differ in numbers and ids only, with the first as the example."""
 
     example: Failure
     row: str
@@ -33,7 +33,7 @@ class ErrorKind:
 
 @attrs.define
 class ModelUse:
-    """What one model did."""
+    """Counts and distributions of one model."""
 
     name: str
     rows: int = 0
@@ -45,7 +45,7 @@ class ModelUse:
 
 @attrs.frozen
 class Picked:
-    """A row to show, as its line, and what is remarkable about it: nothing for one drawn at random."""
+    """A row chosen for display, as its line, and why: no remarks for one drawn at random."""
 
     number: int
     line: bytes
@@ -53,9 +53,9 @@ class Picked:
 
 
 class Scan:
-    """What the rows of a batch have in common; takes one row after the other, one thread at a time.
+    """Streaming statistics of a batch's rows; not thread-safe.
 
-    Memory is bounded, whatever the number of rows: distributions are counted, rows to show are drawn at random.
+    Memory does not grow with the number of rows: distributions are histograms, rows to show are reservoir samples.
     """
 
     def __init__(self, samples: int = 12) -> None:
@@ -81,7 +81,7 @@ class Scan:
         self._extremes: dict[str, list[tuple[float, int, bytes]]] = {}
 
     def read(self, lines: Iterable[bytes]) -> None:
-        """Take every line; what is no row is counted as unreadable."""
+        """Add every line; what is no row is counted as unreadable."""
         for line in lines:
             if line.isspace():
                 continue
@@ -92,8 +92,8 @@ class Scan:
                 continue
             self.add(row, line)
 
-    def add(self, row: Row, line: bytes) -> None:
-        """Take one row, and the line it was read from."""
+    def add(self, row: ReportRow, line: bytes) -> None:
+        """Add one row, and the line it was read from."""
         self.rows += 1
         self.retried += row.attempts > 1
         self.prompt_tokens += row.prompt_length or 0
@@ -111,7 +111,7 @@ class Scan:
         else:
             self._add_success(row, model, line)
 
-    def _add_failure(self, row: Row, failure: Failure, line: bytes) -> None:
+    def _add_failure(self, row: ReportRow, failure: Failure, line: bytes) -> None:
         self.failed += 1
         key = f"{failure.kind} {failure.status} {_VARIABLE.sub('#', failure.message[:500])}"
         if key not in self.errors and len(self.errors) >= _KINDS:
@@ -119,7 +119,7 @@ class Scan:
         self.errors.setdefault(key, ErrorKind(failure, row.id)).count += 1
         _draw(self._failures, Picked(self.rows, line), self.failed, _EXTREMES, self._random)
 
-    def _add_success(self, row: Row, model: ModelUse, line: bytes) -> None:
+    def _add_success(self, row: ReportRow, model: ModelUse, line: bytes) -> None:
         if row.seconds is not None:
             self.latency.add(row.seconds)
             model.latency.add(row.seconds)
@@ -153,7 +153,7 @@ class Scan:
             heapq.heapreplace(kept, (value, -self.rows, line))
 
     def picked(self) -> list[Picked]:
-        """The rows to show, each once and in order: drawn at random, remarkable in some way, or failed."""
+        """Return the rows to show, each once and in order: random ones, extremes, and failures."""
         lines = {one.number: one.line for one in (*self._drawn, *self._failures)}
         remarks: dict[int, list[str]] = {}
         for remark, kept in self._extremes.items():
@@ -164,7 +164,7 @@ class Scan:
 
 
 def _draw(drawn: list[Picked], one: Picked, so_far: int, most: int, source: random.Random) -> None:
-    """Keep a fair sample of at most so many out of what has come so far."""
+    """Update a reservoir sample of at most so many rows."""
     if len(drawn) < most:
         drawn.append(one)
     elif (place := source.randrange(so_far)) < most:

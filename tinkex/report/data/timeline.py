@@ -1,4 +1,4 @@
-"""What happened when, in stretches that grow longer as the run does."""
+"""Time series of a run, in bins whose width doubles as the run grows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _IDLE: Final = 10.0  # seconds at least
 
 @attrs.define
 class Stretch:
-    """What happened in one stretch of time: rows done and failed, tokens sampled, rows begun and ended.
+    """One bin of the time series: rows done and failed, tokens sampled, rows begun and ended.
 
     `balance` is the sum of the times at which rows ended, less that of the times at which rows began.
     """
@@ -29,7 +29,7 @@ class Stretch:
     balance: float = 0.0
 
     def take(self, other: Stretch) -> None:
-        """Add what happened in another stretch."""
+        """Add the counts of another bin."""
         self.done += other.done
         self.failed += other.failed
         self.tokens += other.tokens
@@ -40,7 +40,7 @@ class Stretch:
 
 @attrs.frozen
 class Point:
-    """One stretch as it is drawn: `at` seconds of work after the beginning, and so many rows in flight on average."""
+    """One bin as it is drawn: `at` seconds of work after the beginning, and the mean number of rows in flight."""
 
     at: float
     done: int
@@ -48,15 +48,15 @@ class Point:
     tokens: int
     in_flight: float
     resumed: bool
-    """Whether nothing was under way for a long time before; that time is left out of `at`."""
+    """Whether no row was in flight for a long time before; that time is left out of `at`."""
 
 
 class Timeline:
-    """Counts rows by when they began and ended, whatever order they come in; one thread at a time."""
+    """Bins rows by when they began and ended; they may come in any order. Not thread-safe."""
 
     def __init__(self) -> None:
         self.width = _FINEST
-        """Seconds a stretch."""
+        """Seconds a bin."""
         self.first = math.inf
         """When the first row began, in seconds since 1970."""
         self.last = -math.inf
@@ -65,7 +65,7 @@ class Timeline:
         self._stretches: dict[int, Stretch] = {}
 
     def add(self, began: float, ended: float, *, failed: bool, tokens: int) -> None:
-        """Count one row; times are seconds since 1970."""
+        """Add one row; times are seconds since 1970."""
         ended = max(began, ended)
         if self.first == math.inf:
             self._origin = began
@@ -85,14 +85,14 @@ class Timeline:
             self._widen()
 
     def points(self) -> list[Point]:
-        """The stretches in order, without those in which nothing was under way for long."""
+        """Return the bins in order, without long gaps in which no row was in flight."""
         while len(points := list(self._walk())) > _DRAWN:
             self._widen()
         return points
 
     @property
     def working(self) -> float:
-        """Seconds in which rows were under way."""
+        """Seconds in which rows were in flight."""
         return len(self.points()) * self.width
 
     def _walk(self) -> Iterator[Point]:

@@ -1,4 +1,4 @@
-"""Stretches in which rows were under way and none ended: the server or a limit held the run back."""
+"""Detection of idle stretches: rows were in flight and none ended, since the server or a limit held the run back."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ _USUAL: Final = 2.0  # times what the server takes for almost every row
 
 
 @attrs.frozen
-class Pause:
-    """A stretch without an end of any row, in seconds of work after the beginning."""
+class IdleStretch:
+    """A stretch of time in which no row ended; times are seconds of work after the beginning."""
 
     began: float
     seconds: float
     in_flight: float
 
 
-def find_pauses(points: Sequence[Point], width: float, waits: Histogram) -> list[Pause]:
-    """Find what lasted longer than rows usually take, so that a slow server alone is no pause."""
+def find_idle(points: Sequence[Point], width: float, waits: Histogram) -> list[IdleStretch]:
+    """Find the stretches longer than rows usually take, so that a slow server alone does not count as idle."""
     least = max(_SHORTEST, _USUAL * waits.quantile(0.95), 3 * width)
-    pauses, begin = [], None
+    found, begin = [], None
     for point in [*points, Point(points[-1].at + width, 1, 0, 0, 0, resumed=False)] if points else ():
         quiet = not point.done and not point.failed and point.in_flight > 0
         if quiet and begin is None:
             begin = point
         elif not quiet and begin is not None:
             if point.at - begin.at >= least:
-                pauses.append(Pause(begin.at, point.at - begin.at, begin.in_flight))
+                found.append(IdleStretch(begin.at, point.at - begin.at, begin.in_flight))
             begin = None
-    return pauses
+    return found
