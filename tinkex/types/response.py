@@ -9,7 +9,8 @@ from attrs import asdict, field, frozen
 
 from tinkex._validation.values import shown, whole
 from tinkex.types._forms.columns import Column, OptionalColumn, float_column
-from tinkex.types._forms.json_form import mapping, present, rows, table, word
+from tinkex.types._forms.json_form import mapping, present, table, word
+from tinkex.types._forms.json_numbers import json_numbers, json_rows, read_numbers, read_rows
 from tinkex.types.sequence import SampledSequence
 from tinkex.types.tensor import TensorData
 from tinkex.types.topk import TopkLogprobs
@@ -133,11 +134,16 @@ class SampleResponse:
         return None if self._prompt_logprobs is None else self._prompt_logprobs.numpy("float32")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the response as a JSON object that `from_dict` reads; what is absent is left out."""
+        """Return the response as a JSON object that `from_dict` reads; absent fields are left out.
+
+        JSON has no number for the log-probability of an impossible token: minus infinity is -9999.0, as in OpenAI's
+        API, and NaN is None. `from_dict` reads -9999.0 as minus infinity.
+        """
+        prompt_logprobs = self.prompt_logprobs
         return present(
             sequences=[sequence.to_dict() for sequence in self.sequences],
-            prompt_logprobs=self.prompt_logprobs,
-            topk_prompt_logprobs=rows(self._topk_prompt_logprobs),
+            prompt_logprobs=prompt_logprobs and json_numbers(prompt_logprobs),
+            topk_prompt_logprobs=json_rows(self._topk_prompt_logprobs),
             target_prompt_logprobs=self.target_prompt_logprobs and self.target_prompt_logprobs.to_dict(),
             prompt_alt_tokens=self.prompt_alt_tokens and self.prompt_alt_tokens.to_dict(),
             prompt_cache_hit_tokens=self.prompt_cache_hit_tokens,
@@ -161,8 +167,8 @@ class SampleResponse:
         target, alternatives = plain.get("target_prompt_logprobs"), plain.get("prompt_alt_tokens")
         return cls(
             sequences=[SampledSequence.from_dict(sequence) for sequence in sequences],
-            prompt_logprobs=plain.get("prompt_logprobs"),
-            topk_prompt_logprobs=plain.get("topk_prompt_logprobs"),
+            prompt_logprobs=read_numbers("prompt_logprobs", plain.get("prompt_logprobs"), OptionalColumn),
+            topk_prompt_logprobs=read_rows(plain.get("topk_prompt_logprobs")),
             target_prompt_logprobs=None if target is None else TensorData.from_dict(target),
             prompt_alt_tokens=None if alternatives is None else PromptAltTokens.from_dict(alternatives),
             prompt_cache_hit_tokens=plain.get("prompt_cache_hit_tokens"),

@@ -8,7 +8,8 @@ from attrs import field, frozen
 
 from tinkex._validation.values import shown
 from tinkex.types._forms.columns import Column, float_column, int_column
-from tinkex.types._forms.json_form import mapping, present, rows, table, word
+from tinkex.types._forms.json_form import mapping, present, table, word
+from tinkex.types._forms.json_numbers import json_numbers, json_rows, read_numbers, read_rows
 from tinkex.types.topk import TopkLogprobs
 
 
@@ -100,12 +101,16 @@ class SampledSequence:
         return str(decode(self.tokens, **options))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the sequence as a JSON object; NaN becomes None, what is absent is left out."""
+        """Return the sequence as a JSON object; absent fields are left out.
+
+        JSON has no number for the log-probability of an impossible token: minus infinity is -9999.0, as in OpenAI's
+        API, and NaN is None. `from_dict` reads -9999.0 as minus infinity.
+        """
         logprobs = self.logprobs
         return present(
             tokens=self.tokens,
-            logprobs=logprobs and [None if value != value else value for value in logprobs],
-            topk_logprobs=rows(self._topk_logprobs),
+            logprobs=logprobs and json_numbers(logprobs),
+            topk_logprobs=json_rows(self._topk_logprobs),
             stop_reason=self.stop_reason,
             sequence_id=self.sequence_id,
         )
@@ -117,8 +122,8 @@ class SampledSequence:
         topk = plain.get("topk_logprobs")
         return cls(
             plain.get("tokens"),
-            plain.get("logprobs"),
-            plain.get("topk_sampled_logprobs") if topk is None else topk,
+            read_numbers("logprobs", plain.get("logprobs")),
+            read_rows(plain.get("topk_sampled_logprobs") if topk is None else topk),
             _text(plain.get("stop_reason") or "stop").lower(),
             word(plain.get("sequence_id")),
         )

@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from tinkex._validation.values import shown, whole
 from tinkex.types._forms.columns import Column, float_column
+from tinkex.types._forms.json_numbers import json_numbers, read_numbers
 
 TensorDtype = Literal["int64", "float32"]
 
@@ -156,9 +157,8 @@ class TensorData:
         return rows
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the tensor as the JSON object that servers read and send; NaN becomes None."""
-        data = [None if value != value else value for value in self.data]
-        plain: dict[str, Any] = {"data": data, "dtype": self.dtype, "shape": list(self.shape)}
+        """Return the tensor as the JSON object that servers read and send; NaN is None, minus infinity -9999.0."""
+        plain: dict[str, Any] = {"data": [*json_numbers(self.data)], "dtype": self.dtype, "shape": list(self.shape)}
         if self.sparse_crow_indices is not None and self.sparse_col_indices is not None:
             plain["sparse_crow_indices"] = list(self.sparse_crow_indices)
             plain["sparse_col_indices"] = list(self.sparse_col_indices)
@@ -178,6 +178,8 @@ class TensorData:
             shape = plain.get("shape")
         except (TypeError, KeyError, AttributeError):
             raise TypeError(f"a tensor must be an object with data and dtype, got {shown(plain)}") from None
+        if dtype == "float32" and data is not None:
+            data = read_numbers("data", data)
         return cls(data, dtype, shape, *sparse)
 
     def __repr__(self) -> str:

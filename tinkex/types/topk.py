@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
@@ -147,7 +148,7 @@ def _checked(index: int, row: Any) -> Row:
     if row is None:
         return None
     try:
-        cells = [(whole("token", token, 0), float(logprob)) for token, logprob in row]
+        cells = [(whole("token", token, 0), math.nan if logprob is None else float(logprob)) for token, logprob in row]
     except (TypeError, ValueError, OverflowError):
         raise TypeError(
             f"topk_logprobs[{index}] must be None or pairs of a token id and a number, got {shown(row)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 import sys
 from array import array
 from collections.abc import Iterable
@@ -56,6 +57,11 @@ class Column:
             if raw is None:
                 return np.array(self._list, dtype=dtype)
             return np.frombuffer(raw, _NUMPY_DTYPES[raw.format]).astype(dtype, copy=False)
+
+    def holds(self, number: float) -> bool:
+        """Return whether one of the numbers is *number*; fast while they are machine numbers."""
+        raw = self._raw
+        return (raw is None or struct.pack(raw.format, number) in raw.tobytes()) and number in self.values
 
     def __len__(self) -> int:
         raw = self._raw

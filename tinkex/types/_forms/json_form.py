@@ -30,11 +30,6 @@ def mapping(name: str, plain: Any) -> Mapping[str, Any]:
     return plain
 
 
-def rows(topk: TopkLogprobs | None) -> list[Any] | None:
-    """Return a top-k table as lists."""
-    return None if topk is None else [row and [list(cell) for cell in row] for row in topk]
-
-
 def present(**values: Any) -> dict[str, Any]:
     """Return what is not None."""
     return {name: value for name, value in values.items() if value is not None}
