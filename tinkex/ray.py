@@ -24,6 +24,7 @@ import attrs
 from tinkex.bulk import Batch, FlowState, Limits, Models, Task, perform
 from tinkex.bulk._input.rows import parse_row
 from tinkex.bulk._input.task import PARAMETERS, Fingerprints
+from tinkex.bulk._models import Failure
 from tinkex.bulk._output.record import encode_line
 from tinkex.sampling_client import SamplingClient
 
@@ -182,23 +183,23 @@ def _on_actors(
 class _Opened:
     """Opens models by returning clients that the driver has opened, or raising why it could not."""
 
-    clients: Mapping[str, SamplingClient | Exception]
+    clients: Mapping[str, SamplingClient | Failure]
 
     def __call__(self, name: str) -> SamplingClient:
         client = self.clients[name]
-        if isinstance(client, Exception):
-            raise client
+        if isinstance(client, Failure):
+            raise client.error()
         return client
 
 
 def _opened(models: Models, tasks: Iterable[Task]) -> Models:
     """Open the models of these tasks in the driver, so that only the clients need to pickle."""
-    clients: dict[str, SamplingClient | Exception] = {}
+    clients: dict[str, SamplingClient | Failure] = {}
     for name in {task.model for task in tasks if task.row.problem is None}:
         try:
             clients[name] = models.get(name).client
         except Exception as error:  # noqa: BLE001 - each row of this model says so
-            clients[name] = error
+            clients[name] = Failure(error)
     return Models(models.names, _Opened(clients), models.tokenizer)
 
 

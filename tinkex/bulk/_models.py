@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Final
 
 import attrs
 
@@ -14,6 +15,29 @@ from tinkex.sampling_client import SamplingClient
 from tinkex.tokenizers import Tokenizer, get_tokenizer
 
 Open = Callable[[str], SamplingClient]
+_MOST_FAILURES: Final = 1000
+
+
+class Failure:
+    """A stored error, without its traceback, from which a new one is made each time it is to be raised.
+
+    An exception that is raised again and again grows by its traceback, whose frames keep the rows alive.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        self._error = _bare(error)
+
+    def error(self) -> Exception:
+        """Return a copy to raise; errors that cannot be copied become a RuntimeError with the same words."""
+        return _bare(self._error)
+
+
+def _bare(error: Exception) -> Exception:
+    try:
+        copied = copy.copy(error)
+    except Exception:  # noqa: BLE001 - a class whose arguments are not those of its constructor
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return copied if type(copied) is type(error) and str(copied) == str(error) else RuntimeError(str(error))
 
 
 class Model:
@@ -23,51 +47,56 @@ class Model:
         self.client = client
         self._named = tokenizer
         self._loading = threading.Lock()  # guards _loaded
-        self._loaded: Tokenizer | Exception | None = None
+        self._loaded: Tokenizer | Failure | None = None
         self._decode: Callable[[list[int]], str] | None = None
 
     def tokenizer(self) -> Tokenizer:
-        """Return the tokenizer; raises the same error again where there is none to be had."""
-        if self._loaded is None:
-            with self._loading:
-                if self._loaded is None:
-                    self._loaded = self._load()
-        if isinstance(self._loaded, Exception):
-            raise self._loaded
-        return self._loaded
+        """Return the tokenizer; raises an error like the first one where it could not be loaded."""
+        loaded = self._load()
+        if isinstance(loaded, Failure):
+            raise loaded.error()
+        return loaded
 
     def try_tokenizer(self) -> Tokenizer | None:
-        """Return the tokenizer; None where there is none to be had."""
-        try:
-            return self.tokenizer()
-        except Exception:  # noqa: BLE001 - rows of token ids do without
-            return None
+        """Return the tokenizer; None where it could not be loaded."""
+        loaded = self._load()
+        return None if isinstance(loaded, Failure) else loaded
 
     def decode(self, tokens: list[int]) -> str | None:
         """Turn token ids into text, without the special ones where the tokenizer can tell.
 
         None without a tokenizer, and for ids that it does not have: a row holds them as they are.
         """
+        if self._decode is None and not self._find_decode():
+            return None
         try:
-            if self._decode is None:
-                self._decode = self._decoder()
-            return self._decode(tokens)
-        except Exception:  # noqa: BLE001
+            return self._decode(tokens)  # type: ignore[misc]  # it was found
+        except Exception:  # noqa: BLE001 - the row keeps its token ids
             return None
 
-    def _decoder(self) -> Callable[[list[int]], str]:
-        decode: Any = self.tokenizer().decode
-        try:
-            decode([], skip_special_tokens=True)
-        except TypeError:
-            return cast("Callable[[list[int]], str]", decode)
-        return functools.partial(decode, skip_special_tokens=True)
+    def _find_decode(self) -> bool:
+        tokenizer: Any = self.try_tokenizer()
+        if tokenizer is None:
+            return False
+        self._decode = functools.partial(tokenizer.decode, skip_special_tokens=True)
+        with contextlib.suppress(Exception):  # one that wants at least one token
+            try:
+                self._decode([])
+            except TypeError:  # it has no such keyword
+                self._decode = tokenizer.decode
+        return True
 
-    def _load(self) -> Tokenizer | Exception:
-        try:
-            return self.client.get_tokenizer() if self._named is None else get_tokenizer(self._named)
-        except Exception as error:  # noqa: BLE001 - each row that needs it says so
-            return error
+    def _load(self) -> Tokenizer | Failure:
+        if self._loaded is None:
+            with self._loading:
+                if self._loaded is None:
+                    try:
+                        self._loaded = (
+                            self.client.get_tokenizer() if self._named is None else get_tokenizer(self._named)
+                        )
+                    except Exception as error:  # noqa: BLE001 - each row that needs it says so
+                        self._loaded = Failure(error)
+        return self._loaded
 
 
 @attrs.frozen
@@ -84,7 +113,8 @@ class Models:
     names: tuple[str, ...]
     open: Open
     tokenizer: object = None
-    _opened: dict[str, Model | Exception] = attrs.field(factory=dict, init=False, eq=False, repr=False)
+    _opened: dict[str, Model] = attrs.field(factory=dict, init=False, eq=False, repr=False)
+    _failed: dict[str, Failure] = attrs.field(factory=dict, init=False, eq=False, repr=False)
 
     @classmethod
     def of(cls, models: Models | SamplingClient | Mapping[str, SamplingClient], tokenizer: object = None) -> Models:
@@ -98,21 +128,27 @@ class Models:
         return cls(tuple(models), GivenClients(dict(models)), tokenizer)
 
     def get(self, name: str) -> Model:
-        """Return the model, opened now if it is the first time; raises the same error again if that failed."""
-        found = self._opened.get(name)
-        if found is None:
+        """Return the model, opened now if it is the first time; raises an error like the first one if that failed.
+
+        Of models that failed, the last thousand are remembered; others are opened anew.
+        """
+        model = self._opened.get(name)
+        if model is not None:
+            return model
+        if name not in self._failed:
             try:
-                found = Model(self.open(name), self.tokenizer)
+                model = self._opened[name] = Model(self.open(name), self.tokenizer)
             except Exception as error:  # noqa: BLE001 - each row of this model says so
-                found = error
-            self._opened[name] = found
-        if isinstance(found, Exception):
-            raise found
-        return found
+                if len(self._failed) >= _MOST_FAILURES:
+                    del self._failed[next(iter(self._failed))]
+                self._failed[name] = Failure(error)
+            else:
+                return model
+        raise self._failed[name].error()
 
     def clients(self) -> Sequence[SamplingClient]:
         """Return the clients that are open now."""
-        return [model.client for model in list(self._opened.values()) if isinstance(model, Model)]
+        return [model.client for model in list(self._opened.values())]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Models, (self.names, self.open, self.tokenizer)
