@@ -80,9 +80,9 @@ class Flow:
 
     def batches(self) -> Iterator[Batch]:
         """Yield finished tasks in lists: several where they end fast, none when a tenth of a second brought none."""
-        threading.Thread(target=self._feed, name="tinkex-bulk", daemon=True).start()
         fed: _Fed | None = None
-        try:
+        try:  # from here on, since Ctrl-C may come while the thread starts
+            threading.Thread(target=self._feed, name="tinkex-bulk", daemon=True).start()
             while (fed is None and not self._halt.is_set()) or self._sent:
                 items = self._take()
                 fed = next((item for item in items if isinstance(item, _Fed)), fed)
@@ -153,6 +153,8 @@ class Flow:
     def _report(self, task: Task, prepared: Prepared | None, future: SampleFuture[SampleResponse]) -> bool:
         self._sent[future] = _Sent(task, prepared, self._clock.wall())
         future.report_to(self._ended)  # type: ignore[arg-type]  # a queue that takes more
+        if self._gate.closed:  # since this task entered: it may have come too late to be cancelled with the others
+            future.cancel()
         return True
 
 

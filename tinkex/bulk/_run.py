@@ -118,7 +118,10 @@ def run(
         batches = engine(
             plan.tasks(sink), job.models, job.limits, halt=job.halt, omit=omit, timeout=timeout, tell=job.hear
         )
-        job.drain(batches, sink, plan)
+        try:
+            job.drain(batches, sink, plan)
+        finally:  # cancels what is in flight now, not when a traceback that is kept lets go of the generator
+            getattr(batches, "close", lambda: None)()
         if not job.halt.is_set():
             if in_order:
                 job.put_in_order(sink)

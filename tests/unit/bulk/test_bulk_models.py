@@ -22,7 +22,7 @@ class NoTokenizer:
         raise self.error
 
 
-class Positional(Exception):
+class PositionalError(Exception):
     """An error that cannot be copied: its constructor takes other arguments than it keeps."""
 
     def __init__(self, first, second):
@@ -39,14 +39,14 @@ def frames(error):
 
 def raised(call):
     """The error that a call raises."""
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - its type is what the caller looks at
+    with pytest.raises(Exception) as caught:
         call()
     return caught.value
 
 
 @pytest.mark.parametrize(
     ("error", "kind"),
-    [(tinkex.TinkexError("none here"), tinkex.TinkexError), (Positional("one", "two"), RuntimeError)],
+    [(tinkex.TinkexError("none here"), tinkex.TinkexError), (PositionalError("one", "two"), RuntimeError)],
 )
 def test_a_missing_tokenizer_is_a_new_error_each_time(error, kind):
     """Each row that needs a tokenizer that could not be loaded gets an error of its own, and no traceback grows."""

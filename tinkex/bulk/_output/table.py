@@ -34,7 +34,7 @@ def write_table(table: pathlib.Path) -> None:
         return
     new = table.with_name(f".{table.name}.{os.getpid()}.new")
     try:
-        with os.fdopen(create_file(new), "wb") as file:
+        with io.BufferedWriter(create_file(new)) as file:
             (_write_csv if table.suffix == ".csv" else _write_parquet)(file, rows)
         new.replace(table)
     finally:
