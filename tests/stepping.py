@@ -8,8 +8,8 @@ import threading
 from collections import deque
 
 from tinkex._concurrency.worker_pool import WorkerPool
-from tinkex._runtime.reactor import TIMED_OUT, Waiter
-from tinkex._runtime.task import Grant, Job, Jobs
+from tinkex._runtime.reactor import TIMED_OUT, Reactor
+from tinkex._runtime.task import Permit, ScheduledTask, Scheduler
 from tinkex.testing import ManualClock
 
 
@@ -41,19 +41,19 @@ class StepWaiter:
         self.timers = []
         self._numbers = itertools.count()
 
-    def call_at(self, at, who, epoch):
+    def call_at(self, at, who, wait_id):
         """The same as the real one's."""
         if at != float("inf"):
-            self.timers.append((at, next(self._numbers), who, epoch))
+            self.timers.append((at, next(self._numbers), who, wait_id))
 
     def fire(self):
         """Wake everybody whose time has come."""
         now = self.clock.monotonic()
         due = sorted(timer for timer in self.timers if timer[0] <= now)
         self.timers = [timer for timer in self.timers if timer[0] > now]
-        for _, _, who, epoch in due:
-            if who.is_waiting(epoch):
-                who.wake(epoch, TIMED_OUT)
+        for _, _, who, wait_id in due:
+            if who.is_waiting(wait_id):
+                who.resume(wait_id, TIMED_OUT)
 
 
 class Steps:
@@ -62,8 +62,8 @@ class Steps:
     def __init__(self):
         self.clock = ManualClock()
         self.workers = StepWorkers()
-        self.waiter = StepWaiter(self.clock)
-        self.jobs = Jobs(self.workers, self.waiter)
+        self.reactor = StepWaiter(self.clock)
+        self.scheduler = Scheduler(self.workers, self.reactor)
 
     def run(self):
         """Let the workers work until nothing is left."""
@@ -73,14 +73,14 @@ class Steps:
         """Come to rest, let time pass, and what comes of it happen."""
         self.workers.run()
         self.clock.advance(seconds)
-        self.waiter.fire()
+        self.reactor.fire()
         self.workers.run()
 
-    def start(self, story, future):
+    def start(self, coroutine, future):
         """Begin a job; returns it."""
-        job = Job(self.jobs, story, future)
-        self.jobs.launch(job)
-        return job
+        task = ScheduledTask(self.scheduler, coroutine, future)
+        self.scheduler.launch(task)
+        return task
 
 
 class Gate:
@@ -90,23 +90,23 @@ class Gate:
         self.until = until
         self.waiting = deque()
 
-    def arm(self, job, epoch):
+    def subscribe(self, task, wait_id):
         """Stand in line."""
-        self.waiting.append((job, epoch))
+        self.waiting.append((task, wait_id))
 
     def open(self, value=None):
         """End the oldest wait; whether it was still on."""
-        job, epoch = self.waiting.popleft()
-        return job.wake(epoch, value)
+        task, wait_id = self.waiting.popleft()
+        return task.resume(wait_id, value)
 
 
-class Loan(Grant):
+class Loan(Permit):
     """A grant that counts how often it was given back."""
 
     def __init__(self):
         self.returned = 0
 
-    def give_back(self):
+    def release(self):
         """Count."""
         self.returned += 1
 
@@ -115,16 +115,16 @@ class Loan(Grant):
 def real_jobs(workers=2, clock=None):
     """Jobs on real threads."""
     pool = WorkerPool(workers, "test-worker")
-    waiter = Waiter(clock or ManualClock(), "test-waiter")
-    waiter.start(pool.start)
-    jobs = Jobs(pool, waiter)
+    reactor = Reactor(clock or ManualClock(), "test-waiter")
+    reactor.start(pool.start)
+    scheduler = Scheduler(pool, reactor)
     try:
-        yield jobs
+        yield scheduler
     finally:
-        jobs.stop()
+        scheduler.stop()
         pool.shutdown()
         pool.join(10)
-        waiter.stop()
+        reactor.stop()
 
 
 def until(condition, seconds=10.0):

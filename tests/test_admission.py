@@ -14,9 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from stepping import Gate, Steps, at_once, real_jobs, until
 
 from tinkex._concurrency.fork_locks import reopen
-from tinkex._runtime.task import Job
+from tinkex._runtime.task import ScheduledTask
 from tinkex._sampling import admission
-from tinkex._sampling.admission import Admission, Again, Lane
+from tinkex._sampling.admission import Admission, ClientQueue, ReacquirePermit
 from tinkex.errors import ClientClosedError, QueueFullError, SampleTimeoutError
 from tinkex.future import ClientFuture
 from tinkex.testing import ManualClock
@@ -28,21 +28,21 @@ class Samples:
     def __init__(self, in_flight=10_000, queued=100_000, size=10 * 2**20):
         self.steps = Steps()
         self.limits = [in_flight, queued, size]
-        self.admission = Admission(self.steps.workers, self.steps.waiter, self.steps.clock, lambda: tuple(self.limits))
-        self.lanes = [Lane() for _ in range(3)]
+        self.admission = Admission(self.steps.scheduler, self.steps.clock, lambda: tuple(self.limits))
+        self.queues = [ClientQueue() for _ in range(3)]
         self.begun = []
         self.submitting, self.answering = {}, {}
 
-    def offer(self, name, lane=0, size=1, on_full="raise"):
+    def offer(self, name, queue=0, size=1, on_full="raise"):
         """Ask for a sample; its future."""
         self.admission.reserve(on_full, float("inf"))
         future = ClientFuture(None)
-        job = Job(self.steps.jobs, partial(self.story, name, size), future, self.admission.dropped)
-        future.on_cancel(job.interrupt)
-        self.admission.offer(self.lanes[lane], job, size)
+        task = ScheduledTask(self.steps.scheduler, partial(self.coroutine, name, size), future, self.admission.dropped)
+        future.on_cancel(task.cancel)
+        self.admission.offer(self.queues[queue], task, size)
         return future
 
-    def story(self, name, size, slot):
+    def coroutine(self, name, size, slot):
         self.begun.append(name)
         try:
             while True:
@@ -50,12 +50,12 @@ class Samples:
                 try:
                     accepted = yield gate
                 finally:
-                    slot.give_back()
-                    slot.give_back()  # once is enough
+                    slot.release()
+                    slot.release()  # once is enough
                     del self.submitting[name]
                 if accepted:
                     break
-                slot = yield Again(self.admission, size)
+                slot = yield ReacquirePermit(self.admission, size)
             gate = self.answering[name] = Gate()
             try:
                 return (yield gate)
@@ -91,10 +91,10 @@ def test_in_turn():
     """Clients take turns, however many samples each has; within a client they go in order."""
     samples = Samples()
     for number in range(4):
-        samples.offer(f"a{number}", lane=0)
+        samples.offer(f"a{number}", queue=0)
     for number in range(2):
-        samples.offer(f"b{number}", lane=1)
-    samples.offer("c0", lane=2)
+        samples.offer(f"b{number}", queue=1)
+    samples.offer("c0", queue=2)
     samples.steps.run()
     assert samples.begun == ["a0", "b0", "c0", "a1", "b1", "a2", "a3"]
 
@@ -102,9 +102,9 @@ def test_in_turn():
 def test_a_cancelled_sample_costs_its_client_no_turn():
     """Samples that ended in line are passed over."""
     samples = Samples()
-    futures = [samples.offer(f"a{number}", lane=0) for number in range(3)]
-    samples.offer("b0", lane=1)
-    samples.offer("b1", lane=1)
+    futures = [samples.offer(f"a{number}", queue=0) for number in range(3)]
+    samples.offer("b0", queue=1)
+    samples.offer("b1", queue=1)
     futures[0].cancel()
     samples.steps.run()
     assert samples.begun == ["a1", "b0", "a2", "b1"]
@@ -234,18 +234,18 @@ def test_cancelled_between_ticket_and_beginning():
     """A sample that ends just as it is admitted takes no place, in flight or in the queue, with it."""
     samples = Samples(queued=1, in_flight=1)
     future = samples.offer("gone")
-    original = Job.begin
+    original = ScheduledTask.begin
 
-    def begin(job, slot):
-        Job.begin = original
+    def begin(task, slot):
+        ScheduledTask.begin = original
         future.cancel()
-        return original(job, slot)
+        return original(task, slot)
 
     try:
-        Job.begin = begin
+        ScheduledTask.begin = begin
         samples.steps.run()
     finally:
-        Job.begin = original
+        ScheduledTask.begin = original
     assert (samples.admission.in_flight, samples.admission._submitting, samples.admission._bytes) == (0, 0, 0)
     samples.offer("next")
     with pytest.raises(QueueFullError):
@@ -262,7 +262,7 @@ def test_nothing_lies_in_a_long_pause(monkeypatch):
     kept = [samples.offer(name) for name in range(5)]
     for _ in range(500):
         samples.offer("gone").cancel()
-    assert len(kept) <= len(samples.lanes[0].jobs) <= 20
+    assert len(kept) <= len(samples.queues[0].tasks) <= 20
     samples.steps.advance(2000.0)
     assert samples.begun == [0, 1, 2, 3, 4]
 
@@ -326,11 +326,11 @@ def test_blocked_until_the_deadline(blocked):
     threading.Thread(target=lambda: late.append(_reserve(blocked, 9.0)), daemon=True).start()
     until(lambda: blocked_callers() == 3)
     blocked.steps.clock.advance(5.0)
-    blocked.steps.waiter.fire()
+    blocked.steps.reactor.fire()
     until(lambda: soon == [SampleTimeoutError])
-    until(lambda: blocked_callers() == 2 and blocked.steps.waiter.timers)
+    until(lambda: blocked_callers() == 2 and blocked.steps.reactor.timers)
     blocked.steps.clock.advance(4.0)
-    blocked.steps.waiter.fire()
+    blocked.steps.reactor.fire()
     until(lambda: late == [SampleTimeoutError])
     blocked.admission.close()
     until(lambda: len(late) == 2)
@@ -375,13 +375,13 @@ class Conservation(RuleBasedStateMachine):
         self.futures = {}
         self.cancelled_in_line = set()
 
-    @rule(lane=st.integers(0, 2), size=st.integers(0, 30))
-    def offer(self, lane, size):
+    @rule(queue=st.integers(0, 2), size=st.integers(0, 30))
+    def offer(self, queue, size):
         """Ask for a sample."""
         name = len(self.futures)
         waiting = sum(self.in_line(name) for name in self.futures)
         try:
-            self.futures[name] = self.samples.offer(name, lane, size)
+            self.futures[name] = self.samples.offer(name, queue, size)
         except QueueFullError:
             assert waiting == 8
         else:
@@ -436,7 +436,7 @@ class Conservation(RuleBasedStateMachine):
     def time(self, seconds):
         """Let time pass."""
         self.samples.steps.clock.advance(seconds)
-        self.samples.steps.waiter.fire()
+        self.samples.steps.reactor.fire()
 
     @rule(most=st.integers(1, 5))
     def reconfigure(self, most):
@@ -470,33 +470,35 @@ test_conservation = Conservation.TestCase
 class Traffic:
     """Samples of several clients on real threads, with refusals, pauses and cancels."""
 
-    def __init__(self, jobs, clock):
-        self.jobs = jobs
+    def __init__(self, scheduler, clock):
+        self.scheduler = scheduler
         self.clock = clock
-        self.admission = Admission(jobs.workers, jobs.waiter, clock, lambda: (20, 30, 1000))
-        self.lanes = [Lane() for _ in range(3)]
+        self.admission = Admission(scheduler, clock, lambda: (20, 30, 1000))
+        self.queues = [ClientQueue() for _ in range(3)]
         self.futures, self.begun = [], []
         self.most_in_flight = 0
 
-    def story(self, number, slot):
+    def coroutine(self, number, slot):
         self.begun.append(number)
         self.most_in_flight = max(self.most_in_flight, self.admission.in_flight)
         try:
             for _ in range(number % 3):
-                slot.give_back()
-                slot = yield Again(self.admission, 100)
+                slot.release()
+                slot = yield ReacquirePermit(self.admission, 100)
         finally:
-            slot.give_back()
+            slot.release()
             self.admission.ended()
 
-    def offer(self, lane, count=150):
+    def offer(self, queue, count=150):
         for number in range(count):
             self.admission.reserve("block", float("inf"))
             future = ClientFuture(None)
-            job = Job(self.jobs, partial(self.story, (number * 3) + lane), future, self.admission.dropped)
-            future.on_cancel(job.interrupt)
+            task = ScheduledTask(
+                self.scheduler, partial(self.coroutine, (number * 3) + queue), future, self.admission.dropped
+            )
+            future.on_cancel(task.cancel)
             self.futures.append(future)
-            self.admission.offer(self.lanes[lane], job, 100)
+            self.admission.offer(self.queues[queue], task, 100)
             if number % 7 == 0:
                 future.cancel()
 
@@ -513,14 +515,14 @@ class Traffic:
 def test_under_threads():
     """The same on real threads, with callers that block: everything ends, and nothing is left taken."""
     clock = ManualClock()
-    with real_jobs(workers=4, clock=clock) as jobs:
-        traffic = Traffic(jobs, clock)
-        at_once(*(partial(traffic.offer, lane) for lane in range(3)), traffic.disturb)
+    with real_jobs(workers=4, clock=clock) as scheduler:
+        traffic = Traffic(scheduler, clock)
+        at_once(*(partial(traffic.offer, queue) for queue in range(3)), traffic.disturb)
         for future in traffic.futures:
             if not future.cancelled():
                 assert future.result(10) is None
         admission = traffic.admission
-        until(lambda: not jobs.live)
+        until(lambda: not scheduler.live)
         until(lambda: (admission.in_flight, admission._submitting, admission._bytes) == (0, 0, 0))
     assert max(Counter(traffic.begun).values()) == 1
     assert traffic.most_in_flight <= 20

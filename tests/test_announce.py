@@ -11,8 +11,8 @@ import pytest
 from stepping import at_once
 
 from tinkex._concurrency.elastic_pool import ElasticPool
-from tinkex._service import observers
-from tinkex._service.observers import Announcer
+from tinkex._sampling import observers
+from tinkex._sampling.observers import ObserverNotifier
 from tinkex.queue_state import QueueState
 from tinkex.testing import ManualClock
 
@@ -71,9 +71,9 @@ def threads():
 def test_states_and_times(clock, threads):
     """An event names the state before and how long it has been on; "active" is only news after something else."""
     observer = Observer()
-    announcer = Announcer([observer], threads, clock)
+    announcer = ObserverNotifier([observer], threads, clock)
     for state in (ACTIVE, LIMITED, LIMITED, FULL, ACTIVE, ACTIVE):
-        announcer.announce("s", "r", state, "why", ())
+        announcer.notify("s", "r", state, "why", ())
         clock.advance(2.0)
     assert observer.events == []
     threads.run()
@@ -91,10 +91,10 @@ def test_states_and_times(clock, threads):
 def test_sessions_are_told_apart(clock, threads):
     """The state of one session says nothing about another's."""
     observer = Observer()
-    announcer = Announcer([observer], threads, clock)
-    announcer.announce("a", None, LIMITED, None, ())
-    announcer.announce("b", None, ACTIVE, None, ())
-    announcer.announce("b", None, LIMITED, None, ())
+    announcer = ObserverNotifier([observer], threads, clock)
+    announcer.notify("a", None, LIMITED, None, ())
+    announcer.notify("b", None, ACTIVE, None, ())
+    announcer.notify("b", None, LIMITED, None, ())
     threads.run()
     assert [(event.sampling_session_id, event.previous) for event in observer.events] == [("a", None), ("b", None)]
 
@@ -102,10 +102,10 @@ def test_sessions_are_told_apart(clock, threads):
 def test_all_observers(clock, threads, caplog):
     """A sample's own observer is told too, and one that raises anything keeps no other from being told."""
     first, last = Observer(), Observer()
-    announcer = Announcer([Broken(ValueError()), first, Broken(SystemExit())], threads, clock)
+    announcer = ObserverNotifier([Broken(ValueError()), first, Broken(SystemExit())], threads, clock)
     with caplog.at_level(logging.ERROR, "tinkex"):
         for _ in range(2):
-            announcer.announce("s", None, LIMITED, None, (None, last))
+            announcer.notify("s", None, LIMITED, None, (None, last))
             threads.run()
     assert len(first.events) == len(last.events) == 2
     assert "observer raised" in caplog.text
@@ -120,9 +120,9 @@ def test_context(clock, threads):
             seen.append(WHO.get())
             WHO.set("observer")
 
-    announcer = Announcer([Reader()], threads, clock)
+    announcer = ObserverNotifier([Reader()], threads, clock)
     for who in ("first", "second"):
-        contextvars.copy_context().run(lambda who=who: (WHO.set(who), announcer.announce("s", None, LIMITED, None, ())))
+        contextvars.copy_context().run(lambda who=who: (WHO.set(who), announcer.notify("s", None, LIMITED, None, ())))
     threads.run()
     assert seen == ["first", "second"]
     assert WHO.get() == "nobody"
@@ -131,15 +131,15 @@ def test_context(clock, threads):
 def test_without_a_thread(clock, threads):
     """Where no thread can be had nothing is raised, and the next word brings the one before along."""
     observer = Observer()
-    announcer = Announcer([observer], threads, clock)
+    announcer = ObserverNotifier([observer], threads, clock)
 
     def refuse(work):
         raise RuntimeError("can't start new thread")
 
     threads.submit = refuse
-    announcer.announce("s", None, LIMITED, None, ())
+    announcer.notify("s", None, LIMITED, None, ())
     threads.submit = threads.work.append
-    announcer.announce("s", None, FULL, None, ())
+    announcer.notify("s", None, FULL, None, ())
     threads.run()
     assert [event.state for event in observer.events] == [LIMITED, FULL]
 
@@ -147,11 +147,11 @@ def test_without_a_thread(clock, threads):
 def test_bounded_memory(clock, threads, monkeypatch):
     """Sessions and words are forgotten, oldest first, before they fill the memory."""
     monkeypatch.setattr(observers, "_MOST_SESSIONS", 3)
-    announcer = Announcer([Observer()], threads, clock)
+    announcer = ObserverNotifier([Observer()], threads, clock)
     for number in range(10):
-        announcer.announce(f"s{number}", None, LIMITED, None, ())
+        announcer.notify(f"s{number}", None, LIMITED, None, ())
     assert list(announcer._known) == ["s7", "s8", "s9"]
-    assert announcer._untold.maxlen == observers._MOST_UNTOLD
+    assert announcer._pending.maxlen == observers._MOST_UNTOLD
     assert len(threads.work) == 1
 
 
@@ -167,11 +167,11 @@ def test_one_at_a_time():
             busy.pop()
 
     pool = ElasticPool(4, "test-elastic")
-    announcer = Announcer([Slow()], pool, ManualClock())
+    announcer = ObserverNotifier([Slow()], pool, ManualClock())
 
     def speak(session):
         for number in range(100):
-            announcer.announce(session, None, LIMITED, str(number), ())
+            announcer.notify(session, None, LIMITED, str(number), ())
 
     at_once(*(partial(speak, session) for session in "abc"))
     heard = [told.get(timeout=10) for _ in range(300)]

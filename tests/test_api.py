@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from serving import KEY, MODEL, PARAMS, PROMPT, make_service, sampling
 
 import tinkex
-from tinkex._api.client import retry_after
+from tinkex._api.responses import retry_after
 from tinkex.testing import FakeServer, Fault, ManualClock
 
 CLOCK = ManualClock()

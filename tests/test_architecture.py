@@ -95,7 +95,7 @@ def is_within(name, package):
     return name == package or name.startswith(package + ".")
 
 
-def core():
+def lifecycle():
     """The modules of the client itself."""
     return [name for name in sources() if not any(is_within(name, package) for package in OUTSIDE_THE_CORE)]
 
@@ -119,14 +119,14 @@ def test_no_cycles():
 
 def test_every_core_module_has_a_layer():
     """A new module of the core is given a place in the order."""
-    assert [name for name in core() if name != "tinkex" and rank(name) is None] == []
+    assert [name for name in lifecycle() if name != "tinkex" and rank(name) is None] == []
 
 
 def test_imports_point_down():
     """A module imports only lower layers, or modules of its own package."""
     upward = [
         f"{name} -> {target}"
-        for name in core()
+        for name in lifecycle()
         for target in graph()[name]
         if rank(name) is not None
         and name.split(".")[:2] != target.split(".")[:2]
@@ -140,7 +140,7 @@ def importers(*packages):
     """The core modules that import one of the packages."""
     return [
         name
-        for name in core()
+        for name in lifecycle()
         if any(is_within(imported, package) for imported in imported_names(sources()[name][1]) for package in packages)
     ]
 
@@ -162,7 +162,7 @@ def reads_a_clock(tree):
 
 def test_one_reader_of_clocks():
     """Only `_concurrency.clock` reads a clock: everything else is given one."""
-    assert [name for name in core() if reads_a_clock(sources()[name][1])] == ["tinkex._concurrency.clock"]
+    assert [name for name in lifecycle() if reads_a_clock(sources()[name][1])] == ["tinkex._concurrency.clock"]
 
 
 def test_module_lengths():

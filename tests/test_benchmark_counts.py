@@ -31,10 +31,10 @@ MANY = 60
 class Counting:
     """Counts the calls of a method, which go on to be made."""
 
-    def __init__(self, monkeypatch, owner, name):
+    def __init__(self, monkeypatch, reference, name):
         self.calls = 0
-        self._call = getattr(owner, name)
-        monkeypatch.setattr(owner, name, self)
+        self._call = getattr(reference, name)
+        monkeypatch.setattr(reference, name, self)
 
     def __call__(self, *arguments, **options):
         self.calls += 1
@@ -43,7 +43,7 @@ class Counting:
 
 def machine_of(service):
     """The working parts of a service."""
-    return service._core.machine
+    return service._lifecycle.runtime
 
 
 def held(server, client, many):
@@ -100,7 +100,7 @@ def test_connections_and_threads_of_samples_in_flight(server):
     with sampling(server) as client:
         before = server.connections
         futures = held(server, client, MANY)
-        until(lambda: machine_of(client.service).waiter.parked >= MANY)
+        until(lambda: machine_of(client.service).reactor.parked >= MANY)
         stats, opened = client.service.stats(), server.connections - before
         server.release()
         all_done(futures)
@@ -142,10 +142,10 @@ def test_parks_of_a_sample_in_flight(server, monkeypatch):
     """A sample that waits is parked once an exchange at most: nobody looks at what cannot be read yet."""
     with sampling(server) as client:
         client.sample(PROMPT, PARAMS).result(10)
-        waiter = machine_of(client.service).waiter
-        parks = Counting(monkeypatch, waiter, "park")
+        reactor = machine_of(client.service).reactor
+        parks = Counting(monkeypatch, reactor, "park")
         futures = held(server, client, MANY)
-        until(lambda: waiter.parked >= MANY)
+        until(lambda: reactor.parked >= MANY)
         server.release()
         all_done(futures)
     assert MANY <= parks.calls <= 2 * MANY + 2  # what a client does beside its first sample may still go on
@@ -156,7 +156,7 @@ def test_the_session_poller_asks_for_all_together():
     with FakeServer(client_config={"sample_use_retrieve_futures": True}) as server, sampling(server) as client:
         futures = held(server, client, MANY)
         until(lambda: server.counts["retrieve_futures"] >= 1)
-        parked, asked = machine_of(client.service).waiter.parked, server.counts["retrieve_future"]
+        parked, asked = machine_of(client.service).reactor.parked, server.counts["retrieve_future"]
         server.release()
         all_done(futures)
         until(lambda: server.counts["retrieve_future"] >= MANY)
@@ -170,14 +170,14 @@ def test_work_on_the_callers_thread(server, monkeypatch):
     """`sample()` starts no thread, opens no connection and encodes nothing: others do that for it."""
     with sampling(server) as client:
         dialer, callers = machine_of(client.service).dialer, []
-        for owner, name in ((threading.Thread, "start"), (type(dialer), "open"), (_wire, "encode_sample")):
-            call = getattr(owner, name)
+        for reference, name in ((threading.Thread, "start"), (type(dialer), "open"), (_wire, "encode_sample")):
+            call = getattr(reference, name)
 
             def noting(*arguments, _call=call, _name=name, **options):
                 callers.append((_name, threading.current_thread()))
                 return _call(*arguments, **options)
 
-            monkeypatch.setattr(owner, name, noting)
+            monkeypatch.setattr(reference, name, noting)
         all_done([client.sample(PROMPT, PARAMS) for _ in range(MANY)])
         assert [name for name, thread in callers if thread is threading.current_thread()] == []
         assert [name for name, _ in callers].count("encode_sample") == MANY
@@ -197,7 +197,7 @@ def test_wake_ups_of_a_sample(server, monkeypatch):
     """The waiter, which watches over all samples, is woken at most once an exchange."""
     with sampling(server) as client:
         client.sample(PROMPT, PARAMS).result(10)
-        polls = Counting(monkeypatch, machine_of(client.service).waiter._poller, "poll")
+        polls = Counting(monkeypatch, machine_of(client.service).reactor._poller, "poll")
         for _ in range(MANY):
             client.sample(PROMPT, PARAMS).result(10)
         assert polls.calls <= 2 * MANY
@@ -260,7 +260,7 @@ def test_an_idle_client_wakes_for_heartbeats_and_flags_only():
         client = service.create_sampling_client(base_model=MODEL)
         client.sample(PROMPT, PARAMS).result(10)
         with pytest.MonkeyPatch.context() as patch:
-            polls = Counting(patch, machine_of(service).waiter._poller, "poll")
+            polls = Counting(patch, machine_of(service).reactor._poller, "poll")
             before, began, steps = server.counts, clock.monotonic(), Counting(patch, clock, "advance")
             flags = before["client/dynamic_config"] + 2
             advance_until(clock, lambda: server.counts["client/dynamic_config"] == flags, step=5.0)
@@ -336,13 +336,13 @@ def test_the_key_is_sent_once(server):
 def test_the_benchmarks_still_run(poller):
     """A scenario runs against the load server, which counts what a sample sends, in both ways to wait."""
     options = {"session_poller": poller, "latency": 0.2, "max_concurrent": 25_000}
-    job = {"subject": "tinkex", "scenario": "burst", "samples": 200, "server": options, "warm": 5}
+    task = {"subject": "tinkex", "scenario": "burst", "samples": 200, "server": options, "warm": 5}
     with subprocess.Popen(
         [sys.executable, "load_server.py", json.dumps(options)], cwd=BENCHMARKS, stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         try:
-            command = [sys.executable, "scenario.py", json.dumps({**job, "url": process.stdout.readline().strip()})]
+            command = [sys.executable, "scenario.py", json.dumps({**task, "url": process.stdout.readline().strip()})]
             done = subprocess.run(command, cwd=BENCHMARKS, check=True, capture_output=True, text=True, timeout=60)
         finally:
             process.kill()

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from stepping import Gate, Steps, at_once, real_jobs
 
-from tinkex._runtime.byte_semaphore import ByteBudget, Reserve
-from tinkex._runtime.task import Job
+from tinkex._runtime.byte_semaphore import AcquireBytes, ByteSemaphore
+from tinkex._runtime.task import ScheduledTask
 
 
 @pytest.fixture
@@ -23,25 +23,25 @@ def steps():
 
 def hold(budget, size, gate):
     """A story that holds bytes until its gate opens."""
-    reserved = yield Reserve(budget, size)
+    reserved = yield AcquireBytes(budget, size)
     try:
         yield gate
     finally:
-        reserved.give_back()
-        reserved.give_back()  # once is enough, twice does no harm
+        reserved.release()
+        reserved.release()  # once is enough, twice does no harm
 
 
 def begin(steps, budget, size):
     """A job that wants bytes, and its gate."""
     gate = Gate()
-    job = steps.start(lambda: hold(budget, size, gate), Future())
+    task = steps.start(lambda: hold(budget, size, gate), Future())
     steps.run()
-    return job, gate
+    return task, gate
 
 
 def test_first_come_first_served(steps):
     """A small request does not overtake a large one."""
-    budget = ByteBudget(lambda: 10)
+    budget = ByteSemaphore(lambda: 10)
     _, first = begin(steps, budget, 10)
     _, large = begin(steps, budget, 9)
     _, small = begin(steps, budget, 1)
@@ -57,7 +57,7 @@ def test_first_come_first_served(steps):
 
 def test_one_may_overdraw(steps):
     """A single huge request passes; nobody else does until it has given back."""
-    budget = ByteBudget(lambda: 10)
+    budget = ByteSemaphore(lambda: 10)
     _, one = begin(steps, budget, 9)
     _, huge = begin(steps, budget, 1000)
     assert budget.out == 1009
@@ -74,7 +74,7 @@ def test_one_may_overdraw(steps):
 @pytest.mark.parametrize("limit", [0, -1, 1])
 def test_no_limit_stops_everything(steps, limit):
     """With nothing out one request passes, whatever the limit is set to."""
-    budget = ByteBudget(lambda: limit)
+    budget = ByteSemaphore(lambda: limit)
     for _ in range(3):
         _, gate = begin(steps, budget, 5)
         assert budget.out == 5
@@ -85,11 +85,11 @@ def test_no_limit_stops_everything(steps, limit):
 
 def test_interrupted_in_line(steps):
     """Who leaves the line takes nothing with it, and holds nobody up."""
-    budget = ByteBudget(lambda: 10)
+    budget = ByteSemaphore(lambda: 10)
     _, first = begin(steps, budget, 10)
     gone, _ = begin(steps, budget, 500)
     _, third = begin(steps, budget, 1)
-    gone.interrupt()
+    gone.cancel()
     steps.run()
     first.open()
     steps.run()
@@ -104,28 +104,28 @@ class Conservation(RuleBasedStateMachine):
         super().__init__()
         self.steps = Steps()
         self.limit = 10
-        self.budget = ByteBudget(lambda: self.limit)
+        self.budget = ByteSemaphore(lambda: self.limit)
         self.held = {}
 
     @rule(size=st.integers(1, 25))
     def ask(self, size):
         """Stand in line."""
-        job, gate = begin(self.steps, self.budget, size)
-        self.held[job] = (size, gate)
+        task, gate = begin(self.steps, self.budget, size)
+        self.held[task] = (size, gate)
 
-    @rule(data=st.data(), interrupt=st.booleans())
-    def end(self, data, interrupt):
+    @rule(data=st.data(), cancel=st.booleans())
+    def end(self, data, cancel):
         """End one that holds bytes or stands in line."""
         if self.held:
-            job = list(self.held)[data.draw(st.integers(0, len(self.held) - 1))]
-            gate = self.held[job][1]
-            if interrupt:
-                job.interrupt()
+            task = list(self.held)[data.draw(st.integers(0, len(self.held) - 1))]
+            gate = self.held[task][1]
+            if cancel:
+                task.cancel()
             elif not gate.waiting:
                 return
             else:
                 gate.open()
-            del self.held[job]
+            del self.held[task]
             self.steps.run()
 
     @rule(limit=st.integers(0, 20))
@@ -144,8 +144,8 @@ class Conservation(RuleBasedStateMachine):
     def teardown(self):
         """Everybody is served in the end."""
         while self.held:
-            job = next(job for job, (_, gate) in self.held.items() if gate.waiting)
-            self.held.pop(job)[1].open()
+            task = next(task for task, (_, gate) in self.held.items() if gate.waiting)
+            self.held.pop(task)[1].open()
             self.steps.run()
         assert self.budget.out == 0
 
@@ -157,28 +157,31 @@ test_conservation = Conservation.TestCase
 def test_under_threads():
     """Many jobs on several workers, some interrupted: all end, and every byte comes back."""
 
-    def story(budget, size):
+    def coroutine(budget, size):
         for _ in range(5):
-            reserved = yield Reserve(budget, size)
-            reserved.give_back()
+            reserved = yield AcquireBytes(budget, size)
+            reserved.release()
 
-    with real_jobs(workers=3) as jobs:
-        budget = ByteBudget(lambda: 20)
+    with real_jobs(workers=3) as scheduler:
+        budget = ByteSemaphore(lambda: 20)
         futures = [Future() for _ in range(200)]
-        made = [Job(jobs, partial(story, budget, 1 + at % 30), future) for at, future in enumerate(futures)]
+        made = [
+            ScheduledTask(scheduler, partial(coroutine, budget, 1 + at % 30), future)
+            for at, future in enumerate(futures)
+        ]
 
         def launch():
-            for job in made:
-                jobs.launch(job)
+            for task in made:
+                scheduler.launch(task)
 
-        def interrupt():
-            for job in made[::3]:
-                job.interrupt()
+        def cancel():
+            for task in made[::3]:
+                task.cancel()
 
-        at_once(launch, interrupt)
+        at_once(launch, cancel)
         for future in futures:
             future.exception(10)
-        pool = jobs.workers
+        pool = scheduler.workers
         pool.shutdown()
         pool.join(10)
     assert budget.out == 0

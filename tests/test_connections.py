@@ -8,8 +8,8 @@ from serving import until
 
 from tinkex._concurrency.elastic_pool import ElasticPool
 from tinkex._concurrency.worker_pool import WorkerPool
-from tinkex._runtime.reactor import Waiter
-from tinkex._runtime.task import Job, Jobs
+from tinkex._runtime.reactor import Reactor
+from tinkex._runtime.task import ScheduledTask, Scheduler
 from tinkex._transport.connection import Connection
 from tinkex._transport.connection_pool import _IDLE_SECONDS, _SETTLING_SECONDS, ConnectionPool, Lease
 from tinkex.errors import APIConnectionError
@@ -39,24 +39,24 @@ class Bench:
     def __init__(self, most=4, most_idle=2, busiest=3):
         self.clock = ManualClock()
         self.workers = WorkerPool(2, "test-worker")
-        self.waiter = Waiter(self.clock, "test-waiter")
-        self.jobs = Jobs(self.workers, self.waiter)
+        self.reactor = Reactor(self.clock, "test-waiter")
+        self.scheduler = Scheduler(self.workers, self.reactor)
         self.threads = ElasticPool(4, "test-connect")
         self.dialer = Dialled()
         self.pool = ConnectionPool(
-            self.dialer, self.waiter, self.threads, self.clock, most=most, most_idle=most_idle, busiest=busiest
+            self.dialer, self.reactor, self.threads, self.clock, most=most, most_idle=most_idle, busiest=busiest
         )
-        self.waiter.start(self.workers.start)
+        self.reactor.start(self.workers.start)
 
-    def lease(self, *, urgent=True):
+    def lease(self, *, high_priority=True):
         future = ClientFuture(None)
 
-        def story():
-            return (yield Lease(self.pool, urgent=urgent))
+        def coroutine():
+            return (yield Lease(self.pool, high_priority=high_priority))
 
-        job = Job(self.jobs, story, future)
-        future.on_cancel(job.interrupt)
-        self.jobs.launch(job)
+        task = ScheduledTask(self.scheduler, coroutine, future)
+        future.on_cancel(task.cancel)
+        self.scheduler.launch(task)
         return future
 
     def settle(self):
@@ -66,11 +66,11 @@ class Bench:
                 future.result(5)
 
     def stop(self):
-        self.jobs.stop()
+        self.scheduler.stop()
         self.pool.close()
         self.workers.shutdown()
         self.workers.join(5)
-        self.waiter.stop()
+        self.reactor.stop()
         self.threads.stop()
         for peer in self.dialer.peers:
             peer.close()
@@ -87,8 +87,8 @@ def bench():
 def test_the_last_one_back_is_the_first_one_out(bench):
     """Idle connections are used last in, first out."""
     first, second = bench.lease().result(5), bench.lease().result(5)
-    first.release(reusable=True)
-    second.release(reusable=True)
+    first.finish(reusable=True)
+    second.finish(reusable=True)
     assert bench.lease().result(5) is second
     assert bench.lease().result(5) is first
     first.close()
@@ -103,11 +103,11 @@ def test_no_more_than_most_are_at_work_or_idle(bench):
     held = [lease for lease in leases if lease.done()]
     assert len(held) == 3
     for lease in held:
-        lease.result().release(reusable=True)
+        lease.result().finish(reusable=True)
     others = [lease.result(5) for lease in leases if lease not in held]
     assert set(others) == {lease.result() for lease in held}
     for connection in others:
-        connection.release(reusable=True)
+        connection.finish(reusable=True)
     assert bench.pool.open == 2
 
 
@@ -130,12 +130,12 @@ def test_a_thread_that_cannot_be_had(bench, monkeypatch):
 def test_submissions_go_before_polls(bench):
     """The line of the urgent moves first."""
     held = [bench.lease().result(5) for _ in range(3)]
-    poll, submission = bench.lease(urgent=False), bench.lease()
+    poll, submission = bench.lease(high_priority=False), bench.lease()
     bench.settle()
-    held[0].release(reusable=True)
+    held[0].finish(reusable=True)
     assert submission.result(5) is held[0]
     assert not poll.done()
-    held[1].release(reusable=True)
+    held[1].finish(reusable=True)
     assert poll.result(5) is held[1]
     for connection in held:
         connection.close()
@@ -148,8 +148,8 @@ def test_a_connection_parked_for_a_while_is_not_at_work(bench):
     waiting = bench.lease()
     bench.settle()
     assert not waiting.done()
-    job = Job(bench.jobs, lambda: iter(()), ClientFuture(None))
-    held[0].park(job, 1)
+    task = ScheduledTask(bench.scheduler, lambda: iter(()), ClientFuture(None))
+    held[0].park(task, 1)
     bench.clock.advance(0.9 * _SETTLING_SECONDS)
     bench.settle()
     assert not waiting.done()
@@ -160,16 +160,16 @@ def test_a_connection_parked_for_a_while_is_not_at_work(bench):
     assert fourth not in held
     assert bench.pool.open == 4
     for connection in [*held, fourth]:
-        connection.release(reusable=False)
+        connection.finish(reusable=False)
     assert bench.pool.open == 0
 
 
 def test_idle_connections_are_closed_after_a_while(bench):
     """After 30 s on the client's clock, the oldest first; the sweep ends when there are none."""
     first, second = bench.lease().result(5), bench.lease().result(5)
-    first.release(reusable=True)
+    first.finish(reusable=True)
     bench.clock.advance(_IDLE_SECONDS / 2)
-    second.release(reusable=True)
+    second.finish(reusable=True)
     bench.clock.advance(_IDLE_SECONDS / 2 + 1)
     assert bench.dialer.peers[0].recv(1) == b""
     assert bench.pool.open == 1
@@ -183,12 +183,12 @@ def test_an_idle_connection_that_says_something_is_not_used(bench):
     """Bytes that nobody asked for, or the end: it is closed and another one opened."""
     for spoil in (lambda peer: peer.send(b"!"), lambda peer: peer.close()):
         connection = bench.lease().result(5)
-        connection.release(reusable=True)
+        connection.finish(reusable=True)
         spoil(bench.dialer.peers[-1])
         other = bench.lease().result(5)
         assert other is not connection
         assert bench.pool.open == 1
-        other.release(reusable=False)
+        other.finish(reusable=False)
 
 
 def test_a_refused_connection_is_its_jobs_error_alone(bench):
@@ -200,7 +200,7 @@ def test_a_refused_connection_is_its_jobs_error_alone(bench):
     bench.settle()
     assert (bench.pool.open, bench.pool._opening, bench.pool._parked) == (0, 0, 0)
     bench.dialer.refuse = None
-    bench.lease().result(5).release(reusable=True)
+    bench.lease().result(5).finish(reusable=True)
 
 
 def test_a_job_that_was_cancelled_in_line_is_passed_over(bench):
@@ -209,20 +209,20 @@ def test_a_job_that_was_cancelled_in_line_is_passed_over(bench):
     cancelled, waiting = bench.lease(), bench.lease()
     bench.settle()
     assert cancelled.cancel()
-    held[0].release(reusable=True)
+    held[0].finish(reusable=True)
     assert waiting.result(5) is held[0]
     for connection in held:
-        connection.release(reusable=False)
+        connection.finish(reusable=False)
     until(lambda: (bench.pool.open, bench.pool._opening, bench.pool._parked) == (0, 0, 0))
 
 
 def test_a_closed_pool_keeps_nothing(bench):
     """Idle connections are closed at once, leased ones when they come back."""
     idle, leased = bench.lease().result(5), bench.lease().result(5)
-    idle.release(reusable=True)
+    idle.finish(reusable=True)
     bench.pool.close()
     assert bench.dialer.peers[0].recv(1) == b""
-    leased.release(reusable=True)
+    leased.finish(reusable=True)
     assert bench.dialer.peers[1].recv(1) == b""
     assert bench.pool.open == 0
 
@@ -230,13 +230,13 @@ def test_a_closed_pool_keeps_nothing(bench):
 def test_a_child_closes_its_copies_without_the_kernel_table(bench):
     """The table of parked sockets is shared with the parent: it is let go of before anything is closed."""
     connection = bench.lease().result(5)
-    connection.park(Job(bench.jobs, lambda: iter(()), ClientFuture(None)), 1)
-    bench.waiter.forked()
+    connection.park(ScheduledTask(bench.scheduler, lambda: iter(()), ClientFuture(None)), 1)
+    bench.reactor.forked()
     with pytest.raises(ValueError, match="closed"):
-        bench.waiter._poller.forget(connection.fileno)
+        bench.reactor._poller.forget(connection.fileno)
     bench.pool.forked()
     assert connection._socket.fileno() == -1
-    connection.release(reusable=False)
+    connection.finish(reusable=False)
 
 
 class Interposed:
@@ -261,7 +261,7 @@ def test_a_lease_in_the_midst_of_a_release():
     try:
         connection, leases = bench.lease().result(5), []
         bench.pool._lock = Interposed(bench.pool._lock, lambda: (leases.append(bench.lease()), bench.settle()))
-        connection.release(reusable=True)
+        connection.finish(reusable=True)
         assert leases[0].result(5) is connection
         connection.close()
     finally:
@@ -276,10 +276,10 @@ def test_many_jobs_on_few_connections():
 
         def work():
             for _ in range(100):
-                connection = bench.lease(urgent=False).result(10)
+                connection = bench.lease(high_priority=False).result(10)
                 assert isinstance(connection, Connection)
                 done.append(1)
-                connection.release(reusable=len(done) % 7 != 0)
+                connection.finish(reusable=len(done) % 7 != 0)
 
         threads = [threading.Thread(target=work) for _ in range(10)]
         for thread in threads:

@@ -13,7 +13,7 @@ from concurrent.futures import CancelledError
 import pytest
 
 import tinkex
-from tinkex._service import lifecycle
+from tinkex._service import lifecycle as lifecycle_module
 from tinkex.testing import FakeServer
 
 PARAMS = tinkex.SamplingParams(max_tokens=4)
@@ -101,7 +101,7 @@ def test_closing_twice_and_at_once(server, service):
     closing = [threading.Thread(target=service.close) for _ in range(4)]
     for thread in closing:
         thread.start()
-    assert gone(lambda: service._core.closed)
+    assert gone(lambda: service._lifecycle.closed)
     service.close(cancel_pending=True)
     for thread in closing:
         thread.join(5)
@@ -163,11 +163,11 @@ def test_a_dropped_client_warns_once_and_ends(server):
     service = tinkex.ServiceClient(base_url=server.url, api_key="tml-x")
     client = service.create_sampling_client(base_model="fake/model")
     client.sample([1], PARAMS).result(5)
-    core = weakref.ref(service._core)
+    lifecycle = weakref.ref(service._lifecycle)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         del service, client
-        assert gone(lambda: not threads() and core() is None)
+        assert gone(lambda: not threads() and lifecycle() is None)
     assert [warning.category for warning in caught] == [ResourceWarning]
     assert server.counts["finish"] == 1
 
@@ -193,19 +193,19 @@ def test_an_ended_future_holds_nothing_of_the_client(server):
     future = service.create_sampling_client(base_model="fake/model").sample([1], PARAMS)
     future.result(5)
     service.close()
-    machine = weakref.ref(service._core._machine)
+    runtime = weakref.ref(service._lifecycle._runtime)
     del service
-    assert gone(lambda: machine() is None)
+    assert gone(lambda: runtime() is None)
     assert future.done()
 
 
 def test_the_end_of_the_interpreter(server, service, monkeypatch):
     """Everything ends with ClientClosedError, and clients made from then on refuse."""
-    monkeypatch.setattr(lifecycle, "_exiting", threading.Event())
-    monkeypatch.setattr(lifecycle, "_cores", weakref.WeakValueDictionary({1: service._core}))
+    monkeypatch.setattr(lifecycle_module, "_exiting", threading.Event())
+    monkeypatch.setattr(lifecycle_module, "_lifecycles", weakref.WeakValueDictionary({1: service._lifecycle}))
     futures = held(server, service)
     began = time.monotonic()
-    lifecycle._exit()
+    lifecycle_module._exit()
     assert time.monotonic() - began < 1
     for future in futures:
         with pytest.raises(tinkex.ClientClosedError):
@@ -213,7 +213,7 @@ def test_the_end_of_the_interpreter(server, service, monkeypatch):
     late = tinkex.ServiceClient(base_url=server.url, api_key="tml-x")
     with pytest.raises(tinkex.ClientClosedError):
         late.create_sampling_client(base_model="fake/model")
-    service._core._machine.stop()
+    service._lifecycle._runtime.stop()
 
 
 def test_a_fork_waits_for_imports(tmp_path, monkeypatch):
@@ -225,7 +225,7 @@ def test_a_fork_waits_for_imports(tmp_path, monkeypatch):
     monkeypatch.setattr("tinkex._service.lifecycle._LOADED_LATE", ("loaded_slowly", "never_loaded"))
     threads = [
         threading.Thread(target=call, args=arguments)
-        for call, arguments in ((importlib.import_module, ("loaded_slowly",)), (lifecycle._about_to_fork, ()))
+        for call, arguments in ((importlib.import_module, ("loaded_slowly",)), (lifecycle_module._about_to_fork, ()))
     ]
     threads[0].start()
     assert loading.begun.wait(10)

@@ -12,8 +12,8 @@ import tinkex
 from tinkex._concurrency.clock import SYSTEM_CLOCK
 from tinkex._concurrency.elastic_pool import ElasticPool
 from tinkex._concurrency.worker_pool import WorkerPool
-from tinkex._runtime.reactor import Waiter
-from tinkex._runtime.task import Job, Jobs
+from tinkex._runtime.reactor import Reactor
+from tinkex._runtime.task import ScheduledTask, Scheduler
 from tinkex._transport.connection_pool import ConnectionPool
 from tinkex._transport.dial import make_dialer
 from tinkex._transport.exchange import Pace, Transport
@@ -68,37 +68,37 @@ class Parts:
 
     def __init__(self, url, most=4, **settings):
         self.workers = WorkerPool(2, "test-worker")
-        self.waiter = Waiter(SYSTEM_CLOCK, "test-waiter")
-        self.jobs = Jobs(self.workers, self.waiter)
+        self.reactor = Reactor(SYSTEM_CLOCK, "test-waiter")
+        self.scheduler = Scheduler(self.workers, self.reactor)
         self.dialing = ElasticPool(8, "test-connect")
         self.dialer = make_dialer(ClientConfig(base_url=url, trust_env=False, **settings))
         self.pool = ConnectionPool(
-            self.dialer, self.waiter, self.dialing, SYSTEM_CLOCK, most=most, most_idle=4, busiest=4
+            self.dialer, self.reactor, self.dialing, SYSTEM_CLOCK, most=most, most_idle=4, busiest=4
         )
         self.transport = Transport(self.dialer, self.pool, self.dialing, self.dialing, SYSTEM_CLOCK)
-        self.waiter.start(self.workers.start)
+        self.reactor.start(self.workers.start)
 
-    def ask(self, body=b"", *, seconds=5.0, max_body=1000, urgent=True, path="/"):
+    def ask(self, body=b"", *, seconds=5.0, max_body=1000, high_priority=True, path="/"):
         """Begin an exchange; the future of its response."""
         head = request_head("POST", self.dialer.target(path), [("Host", "test"), ("Content-Length", str(len(body)))])
         future = ClientFuture(None)
-        job = Job(
-            self.jobs,
+        task = ScheduledTask(
+            self.scheduler,
             lambda: self.transport.exchange(
-                head, b"", body, seconds=seconds, max_body=max_body, pace=Pace(), urgent=urgent
+                head, b"", body, seconds=seconds, max_body=max_body, pace=Pace(), high_priority=high_priority
             ),
             future,
         )
-        future.on_cancel(job.interrupt)
-        self.jobs.launch(job)
+        future.on_cancel(task.cancel)
+        self.scheduler.launch(task)
         return future
 
     def stop(self):
-        self.jobs.stop()
+        self.scheduler.stop()
         self.pool.close()
         self.workers.shutdown()
         self.workers.join(5)
-        self.waiter.stop()
+        self.reactor.stop()
         self.dialing.stop()
         self.dialer.close()
 
@@ -299,7 +299,7 @@ def test_cancelling_closes_the_connection_at_once(start):
 
     _, parts = start(answers)
     future = parts.ask()
-    wait_until(lambda: parts.waiter.parked)
+    wait_until(lambda: parts.reactor.parked)
     assert future.cancel()
     assert ended.wait(2)
     wait_until(lambda: parts.pool.open == 0)
@@ -316,13 +316,13 @@ def test_long_polls_take_turns(start, monkeypatch):
         connection.recv(1)
 
     _, parts = start(answers, most=2)
-    polls = [parts.ask(b"poll", urgent=False) for _ in range(2)]
-    wait_until(lambda: parts.waiter.parked == 2)
+    polls = [parts.ask(b"poll", high_priority=False) for _ in range(2)]
+    wait_until(lambda: parts.reactor.parked == 2)
     assert parts.ask(b"submit").result(5).body == b"ok"
     assert [poll.done() for poll in polls].count(True) == 1
     with pytest.raises(tinkex.APITimeoutError):
         next(poll for poll in polls if poll.done()).result()
-    more = [parts.ask(b"poll", urgent=False) for _ in range(2)]
+    more = [parts.ask(b"poll", high_priority=False) for _ in range(2)]
     wait_until(lambda: all(poll.done() for poll in polls))
     assert not any(poll.done() for poll in more)
     for poll in more:
@@ -342,8 +342,8 @@ def test_a_poll_that_was_slow_to_send_takes_turns_too(start, monkeypatch):
         connection.recv(1)
 
     _, parts = start(answers, most=1)
-    poll = parts.ask(bytes(10_000_000), seconds=60.0, urgent=False)
-    wait_until(lambda: parts.waiter.parked == 1)
+    poll = parts.ask(bytes(10_000_000), seconds=60.0, high_priority=False)
+    wait_until(lambda: parts.reactor.parked == 1)
     taken.set()
     assert parts.ask(b"submit", seconds=60.0).result(10).body == b"ok"
     with pytest.raises(tinkex.APITimeoutError):
@@ -361,8 +361,8 @@ def test_nobody_is_hastened_while_there_is_room(start, monkeypatch):
         connection.recv(1)
 
     _, parts = start(answers, most=4)
-    polls = [parts.ask(b"poll", urgent=False) for _ in range(3)]
-    wait_until(lambda: parts.waiter.parked == 3)
+    polls = [parts.ask(b"poll", high_priority=False) for _ in range(3)]
+    wait_until(lambda: parts.reactor.parked == 3)
     for _ in range(5):
         parts.ask().result(5)
     assert not any(poll.done() for poll in polls)
@@ -402,7 +402,7 @@ def test_after_a_stop_nothing_is_left(start):
     _, parts = start(answers, most=2)
     parts.ask().result(5)
     futures = [parts.ask(b"poll") for _ in range(5)]
-    wait_until(lambda: parts.waiter.parked == 2)
+    wait_until(lambda: parts.reactor.parked == 2)
     parts.stop()
     assert all(future.done() for future in futures)
     assert parts.pool.open == 0

@@ -63,12 +63,12 @@ FAULTS = {
 NOTHING_RAN = {400, 401, 402, 403, 404, 408, 409, 410, 413, 422, 429, 307, 503}  # statuses that answer a submission
 
 
-def told(error, word):
+def told(error, notification):
     """What a good error says, whatever it is."""
     text = str(error)
     advice = "Raise timeout=" if isinstance(error, DEADLINE) else error.hint or "check base_url"
     assert advice in text or "heck base_url" in text
-    assert word is None or word in text
+    assert notification is None or notification in text
     assert "Traceback" not in text
     return error
 
@@ -77,7 +77,7 @@ def told(error, word):
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_that_goes_on(name, endpoint):
     """It ends, by the settings or by the deadline, in the error that the table names, with everything in it."""
-    fault, *kinds, word = FAULTS[name]
+    fault, *kinds, notification = FAULTS[name]
     clock = ManualClock()
     with FakeServer(long_poll=0.0) as server, sampling(server, clock=clock, **SETTINGS) as client:
         server.script(endpoint, *[fault] * 400)
@@ -85,8 +85,8 @@ def test_a_fault_that_goes_on(name, endpoint):
         advance_until(clock, future.done, step=2.0)
         error = future.exception()
         if endpoint == "retrieve_future" and fault.status == 408 and fault.kind == "status":
-            word = None  # "not yet" is no failure
-        told(error, word)
+            notification = None  # "not yet" is no failure
+        told(error, notification)
         submitting = endpoint == "asample"
         assert type(error) is kinds[not submitting]
         assert error.phase in (PHASES[endpoint], "retrying")

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from stepping import Gate, Loan, Steps, at_once, real_jobs
 
 from tinkex._runtime.reactor import TIMED_OUT, TimedOut
-from tinkex._runtime.task import DEADLINE, Grant, Interrupted, Job, Outcome, Sleep
+from tinkex._runtime.task import DEADLINE, FutureWait, Permit, ScheduledTask, Sleep, TaskCancelled
 from tinkex.errors import ClientClosedError, ForkedFutureError, TinkexError
 from tinkex.future import ClientFuture
 
@@ -33,11 +33,11 @@ def test_a_job_runs_to_its_result(steps):
     """Waits yield what ended them; what the story returns is the result."""
     first, second = Gate(), Gate()
 
-    def story():
+    def coroutine():
         return [(yield first), (yield second)]
 
     future = Future()
-    steps.start(story, future)
+    steps.start(coroutine, future)
     steps.run()
     assert first.open("a")
     steps.run()
@@ -45,19 +45,19 @@ def test_a_job_runs_to_its_result(steps):
     assert second.open("b")
     steps.run()
     assert future.result(0) == ["a", "b"]
-    assert steps.jobs.live == set()
+    assert steps.scheduler.live == set()
 
 
 def test_sleep_and_timeouts(steps):
     """A wait ends with TIMED_OUT at its time, not before; a late wake-up is turned away."""
     gate = Gate(until=7.0)
 
-    def story():
+    def coroutine():
         yield Sleep(5.0)
         return (yield gate)
 
     future = Future()
-    steps.start(story, future)
+    steps.start(coroutine, future)
     steps.advance(4.9)
     assert not gate.waiting
     steps.advance(0.1)
@@ -70,12 +70,12 @@ def test_outcome(steps):
     """A job can wait for another's future."""
     other = Future()
 
-    def story():
-        done = yield Outcome(other)
+    def coroutine():
+        done = yield FutureWait(other)
         return done.result()
 
     future = Future()
-    steps.start(story, future)
+    steps.start(coroutine, future)
     steps.run()
     other.set_result(3)
     steps.run()
@@ -86,14 +86,14 @@ def test_an_error_as_value_is_raised(steps):
     """A wait that is ended with an error raises it in the story."""
     gate = Gate()
 
-    def story():
+    def coroutine():
         try:
             yield gate
         except OSError as error:
             return str(error)
 
     future = Future()
-    steps.start(story, future)
+    steps.start(coroutine, future)
     steps.run()
     gate.open(OSError("lost"))
     steps.run()
@@ -106,17 +106,17 @@ def test_a_wait_that_cannot_begin(steps):
     class Broken:
         until = float("inf")
 
-        def arm(self, job, epoch):
+        def subscribe(self, task, wait_id):
             raise RuntimeError("can't start new thread")
 
-    def story():
+    def coroutine():
         try:
             yield Broken()
         except RuntimeError as error:
             return str(error)
 
     future = Future()
-    steps.start(story, future)
+    steps.start(coroutine, future)
     steps.run()
     assert future.result(0) == "can't start new thread"
 
@@ -125,12 +125,12 @@ def test_a_wait_that_cannot_begin(steps):
 def test_base_exceptions_are_wrapped(steps, error):
     """What would end a program does not end whoever asks for the result."""
 
-    def story():
+    def coroutine():
         yield Sleep(0.0)
         raise error
 
     future = Future()
-    steps.start(story, future)
+    steps.start(coroutine, future)
     steps.advance(0)
     assert isinstance(future.exception(0), TinkexError)
     assert future.exception(0).__cause__ is error
@@ -139,7 +139,7 @@ def test_base_exceptions_are_wrapped(steps, error):
 def test_context(steps):
     """A story runs in a copy of the context it was made in, in every step."""
 
-    def story():
+    def coroutine():
         seen = [VARIABLE.get()]
         VARIABLE.set("inside")
         yield Sleep(0.0)
@@ -147,7 +147,7 @@ def test_context(steps):
 
     VARIABLE.set("caller's")
     future = Future()
-    steps.start(story, future)
+    steps.start(coroutine, future)
     VARIABLE.set("changed")
     steps.advance(0)
     assert future.result(0) == ["caller's", "inside"]
@@ -158,17 +158,17 @@ def test_the_context_is_left_before_anybody_can_go_on(steps):
     """Whoever ends a wait the moment it has begun may run the job at once, also while the first thread looks on."""
     gate = Gate(until=1.0)
 
-    def call_at(at, who, epoch):
-        if epoch != DEADLINE and gate.waiting:  # the worker is on its way out: another takes the job over now
+    def call_at(at, who, wait_id):
+        if wait_id != DEADLINE and gate.waiting:  # the worker is on its way out: another takes the job over now
             gate.open("quick")
             steps.run()
 
-    def story():
+    def coroutine():
         return (yield gate)
 
-    steps.waiter.call_at = call_at
+    steps.reactor.call_at = call_at
     future = Future()
-    steps.start(story, future)
+    steps.start(coroutine, future)
     steps.run()
     assert future.result(0) == "quick"
 
@@ -177,19 +177,19 @@ def test_interrupting(steps):
     """An interrupted job runs its clauses and ends; its future, still pending, fails."""
     seen = []
 
-    def story():
+    def coroutine():
         try:
             yield Gate()
-        except Interrupted:
+        except TaskCancelled:
             seen.append("interrupted")
             raise
 
     future = Future()
-    job = steps.start(story, future)
+    task = steps.start(coroutine, future)
     steps.run()
-    job.interrupt()
-    job.interrupt()
-    assert job.done
+    task.cancel()
+    task.cancel()
+    assert task.done
     steps.run()
     assert seen == ["interrupted"]
     assert isinstance(future.exception(0), ClientClosedError)
@@ -199,38 +199,38 @@ def test_interrupted_before_it_begins(steps):
     """A job that is interrupted in line never begins, and says so once."""
     dropped = []
     future = Future()
-    job = Job(steps.jobs, lambda: pytest.fail("must not run"), future, lambda: dropped.append(1))
-    job.interrupt()
-    job.interrupt()
+    task = ScheduledTask(steps.scheduler, lambda: pytest.fail("must not run"), future, lambda: dropped.append(1))
+    task.cancel()
+    task.cancel()
     assert dropped == [1]
-    assert job.begin() is False
+    assert task.begin() is False
     assert future.done()
-    assert steps.jobs.live == set()
+    assert steps.scheduler.live == set()
 
 
 def test_interrupted_while_it_begins(steps):
     """What a story is begun with is given back also if it is interrupted before its first step."""
     loan = Loan()
 
-    def story(lent):
+    def coroutine(lent):
         try:
             yield Gate()
         finally:
-            lent.give_back()
+            lent.release()
 
-    job = Job(steps.jobs, story, Future())
-    job._lock = _AfterBegin(job)
-    assert job.begin(loan)
+    task = ScheduledTask(steps.scheduler, coroutine, Future())
+    task._lock = _AfterBegin(task)
+    assert task.begin(loan)
     assert loan.returned == 1
-    assert job.done
+    assert task.done
 
 
 class _AfterBegin:
     """A lock whose first release is followed by an interruption from elsewhere."""
 
-    def __init__(self, job):
+    def __init__(self, task):
         self._lock = threading.Lock()
-        self._job = job
+        self._task = task
         self._first = True
 
     def __enter__(self):
@@ -240,22 +240,22 @@ class _AfterBegin:
         self._lock.release()
         first, self._first = self._first, False
         if first:
-            self._job.interrupt()
+            self._task.cancel()
 
 
 def test_a_grant_is_given_back_when_the_job_was_interrupted(steps):
     """A value on its way to an interrupted job is returned; one that comes later stays with the giver."""
     gate, loan, late = Gate(), Loan(), Loan()
 
-    def story():
+    def coroutine():
         yield gate
 
-    job = steps.start(story, Future())
+    task = steps.start(coroutine, Future())
     steps.run()
     job_and_epoch = gate.waiting[0]
     assert gate.open(loan)
-    job.interrupt()
-    assert not job_and_epoch[0].wake(job_and_epoch[1], late)
+    task.cancel()
+    assert not job_and_epoch[0].resume(job_and_epoch[1], late)
     steps.run()
     assert (loan.returned, late.returned) == (1, 0)
 
@@ -268,18 +268,18 @@ def test_interrupted_during_arm(steps, order):
     class Arming:
         until = float("inf")
 
-        def arm(self, job, epoch):
+        def subscribe(self, task, wait_id):
             if order == "grant first":
-                assert job.wake(epoch, loan)
-            job.interrupt()
-            if order == "interrupt first" and not job.wake(epoch, loan):
+                assert task.resume(wait_id, loan)
+            task.cancel()
+            if order == "interrupt first" and not task.resume(wait_id, loan):
                 refused.append(loan)
 
-    def story():
+    def coroutine():
         yield Arming()
 
     future = Future()
-    steps.start(story, future)
+    steps.start(coroutine, future)
     steps.run()
     assert future.done()
     assert loan.returned + len(refused) == 1
@@ -289,7 +289,7 @@ def test_deadline(steps):
     """A deadline ends the future at once, and the job soon after; none comes after the end."""
     gate = Gate()
 
-    def story():
+    def coroutine():
         try:
             yield gate
         finally:
@@ -297,17 +297,17 @@ def test_deadline(steps):
 
     seen = []
     future = Future()
-    job = Job(steps.jobs, story, future)
-    job.on_deadline = lambda: TimeoutError("late")
-    steps.jobs.launch(job, 5.0)
+    task = ScheduledTask(steps.scheduler, coroutine, future)
+    task.on_deadline = lambda: TimeoutError("late")
+    steps.scheduler.launch(task, 5.0)
     steps.run()
     steps.clock.advance(5.0)
-    steps.waiter.fire()
+    steps.reactor.fire()
     assert isinstance(future.exception(0), TimeoutError)
     steps.run()
     assert seen == [5.0]
-    assert not job.is_waiting(DEADLINE)
-    assert job.wake(DEADLINE, TIMED_OUT)  # nothing happens
+    assert not task.is_waiting(DEADLINE)
+    assert task.resume(DEADLINE, TIMED_OUT)  # nothing happens
 
 
 class Thing:
@@ -317,14 +317,14 @@ class Thing:
 def finished(steps):
     """A job that has ended, hours before its deadline; references to all it dealt with."""
 
-    def story(kept):
+    def coroutine(kept):
         yield Sleep(0.0)
         return Thing()
 
     argument, future = Thing(), Future()
-    job = Job(steps.jobs, lambda: story(argument), future)
-    job.on_deadline = lambda: TimeoutError(str(future))
-    steps.jobs.launch(job, 7200.0)
+    task = ScheduledTask(steps.scheduler, lambda: coroutine(argument), future)
+    task.on_deadline = lambda: TimeoutError(str(future))
+    steps.scheduler.launch(task, 7200.0)
     steps.advance(0)
     return [weakref.ref(argument), weakref.ref(future.result(0)), weakref.ref(future)]
 
@@ -333,32 +333,32 @@ def test_an_ended_job_keeps_nothing_alive(steps):
     """The timer of a deadline hours away holds no result and no argument."""
     references = finished(steps)
     gc.collect()
-    assert steps.waiter.timers
+    assert steps.reactor.timers
     assert [reference() for reference in references] == [None, None, None]
 
 
 def test_stop(steps):
     """Stopping fails what is under way and whatever is launched later; nobody waits for ever."""
 
-    def story():
+    def coroutine():
         yield Gate()
 
     before, after = Future(), Future()
-    steps.start(story, before)
+    steps.start(coroutine, before)
     steps.run()
-    steps.jobs.stop()
-    steps.start(story, after)
+    steps.scheduler.stop()
+    steps.start(coroutine, after)
     steps.run()
     assert isinstance(before.exception(0), ClientClosedError)
     assert isinstance(after.exception(0), ClientClosedError)
-    assert steps.jobs.live == set()
+    assert steps.scheduler.live == set()
 
 
 def test_forked(steps):
     """In a child the future fails, clauses run, and one that fails there does not matter."""
     seen = []
 
-    def story():
+    def coroutine():
         try:
             yield Gate()
         finally:
@@ -366,14 +366,14 @@ def test_forked(steps):
             raise RuntimeError("not in a child")
 
     future = ClientFuture(None)
-    job = steps.start(story, future)
+    task = steps.start(coroutine, future)
     steps.run()
-    job._lock.acquire()
-    job.reopen()
-    job.forked()
+    task._lock.acquire()
+    task.reopen()
+    task.forked()
     assert isinstance(future.exception(0), ForkedFutureError)
     assert seen == ["cleaned"]
-    assert steps.jobs.live == set()
+    assert steps.scheduler.live == set()
 
 
 class Races(RuleBasedStateMachine):
@@ -386,24 +386,24 @@ class Races(RuleBasedStateMachine):
         self.gates = [Gate(until=float(number)) for number in range(1, 4)]
         self.future = ClientFuture(None)
         self.future.add_done_callback(self.ends.append)
-        self.job = Job(self.steps.jobs, self.story, self.future)
-        self.job.on_deadline = lambda: TimeoutError("late")
-        self.future.on_cancel(self.job.interrupt)
-        self.steps.jobs.launch(self.job, 2.5)
+        self.task = ScheduledTask(self.steps.scheduler, self.coroutine, self.future)
+        self.task.on_deadline = lambda: TimeoutError("late")
+        self.future.on_cancel(self.task.cancel)
+        self.steps.scheduler.launch(self.task, 2.5)
 
-    def story(self):
+    def coroutine(self):
         for gate in self.gates:
             value = yield gate
-            if isinstance(value, Grant):
-                value.give_back()
+            if isinstance(value, Permit):
+                value.release()
         return "done"
 
     @rule(number=st.integers(0, 2))
-    def wake(self, number):
+    def resume(self, number):
         """End a wait, also one that is over."""
         loan = Loan()
-        for job, epoch in self.gates[number].waiting:
-            if job.wake(epoch, loan):
+        for task, wait_id in self.gates[number].waiting:
+            if task.resume(wait_id, loan):
                 self.loans.append(loan)
                 break
 
@@ -422,7 +422,7 @@ class Races(RuleBasedStateMachine):
     def time(self, seconds):
         """Let time pass."""
         self.steps.clock.advance(seconds)
-        self.steps.waiter.fire()
+        self.steps.reactor.fire()
 
     @invariant()
     def ends_once(self):
@@ -434,7 +434,7 @@ class Races(RuleBasedStateMachine):
         self.steps.advance(10.0)
         assert self.future.done()
         assert [loan.returned for loan in self.loans] == [1] * len(self.loans)
-        assert self.steps.jobs.live == set()
+        assert self.steps.scheduler.live == set()
 
 
 Races.TestCase.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
@@ -444,7 +444,7 @@ test_races = Races.TestCase
 def take_two(gates):
     """A story of two waits."""
     for gate in gates:
-        (yield gate).give_back()
+        (yield gate).release()
 
 
 def open_all(all_gates, futures, loans):
@@ -469,12 +469,12 @@ def test_races_between_threads():
     loans, ended = [], []
     all_gates = [[Gate(), Gate()] for _ in range(300)]
     futures = [ClientFuture(None) for _ in all_gates]
-    with real_jobs(workers=3) as jobs:
+    with real_jobs(workers=3) as scheduler:
         for gates, future in zip(all_gates, futures, strict=True):
-            job = Job(jobs, partial(take_two, gates), future)
-            future.on_cancel(job.interrupt)
+            task = ScheduledTask(scheduler, partial(take_two, gates), future)
+            future.on_cancel(task.cancel)
             future.add_done_callback(ended.append)
-            jobs.launch(job)
+            scheduler.launch(task)
         at_once(partial(open_all, all_gates, futures, loans), partial(cancel_every_other, futures))
         assert not wait(futures, 10).not_done
     assert len(ended) == len(futures)

@@ -77,11 +77,11 @@ def test_after_the_first_answer_the_retry_settings_count(monkeypatch):
         began = clock.monotonic()
         error_of(service.create_sampling_client_async(base_model=MODEL), clock)
         assert clock.monotonic() - began >= 190.0
-        parents = service._core.machine
+        parents = service._lifecycle.runtime
         monkeypatch.setattr(parents, "forked", parents.stop)  # no fork: its threads are here
-        service._core.forked()
-        assert service._core.machine is not parents
-        assert service._core.machine.api.reached
+        service._lifecycle.forked()
+        assert service._lifecycle.start() is not parents
+        assert service._lifecycle.runtime.api.reached
 
 
 def test_a_certificate_that_is_not_trusted():

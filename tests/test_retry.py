@@ -119,7 +119,7 @@ def test_rate_limited_polls_are_pauses(clock):
     """A 429 to a poll asks for a pause: neither its Retry-After nor the time it takes is spent."""
     budget = RetryBudget(RetryConfig(max_elapsed=10.0, jitter=0.0), clock)
     for _ in range(10):
-        clock.advance(budget.delay(failed(429, retry_after=60.0), attempt=False))
+        clock.advance(budget.pause(failed(429, retry_after=60.0)))
     with pytest.raises(type(failed(429))):
         budget.delay(failed(429, retry_after=60.0), attempt=True)
 

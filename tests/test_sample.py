@@ -42,7 +42,7 @@ def server():
 
 
 @pytest.fixture
-def patient():
+def preemptible():
     """A strict server that holds its polls."""
     with FakeServer(strict=True) as fake:
         yield fake
@@ -339,18 +339,18 @@ def test_unknown_promise_at_first(server):
         assert server.counts["retrieve_future"] == 8
 
 
-def test_unknown_promise_later(patient):
+def test_unknown_promise_later(preemptible):
     """A 404 after more than ten seconds is final."""
     clock = ManualClock()
-    with sampling(patient, clock=clock, poll_timeout=20.0) as client:
-        patient.hold()
+    with sampling(preemptible, clock=clock, poll_timeout=20.0) as client:
+        preemptible.hold()
         future = client.sample(PROMPT, PARAMS)
-        patient.wait_for("retrieve_future")
-        patient.fail_next("retrieve_future", 404, {"detail": "unknown"}, times=None)
+        preemptible.wait_for("retrieve_future")
+        preemptible.fail_next("retrieve_future", 404, {"detail": "unknown"}, times=None)
         clock.advance(21.0)
         with pytest.raises(tinkex.NotFoundError):
             result_of(future, clock)
-        assert patient.counts["retrieve_future"] == 2
+        assert preemptible.counts["retrieve_future"] == 2
 
 
 def test_server_errors_on_polls_back_off(server):
@@ -401,16 +401,16 @@ def test_the_server_asks_for_a_longer_interval():
         assert result_of(future, clock)
 
 
-def test_poll_that_times_out_is_asked_again(patient):
+def test_poll_that_times_out_is_asked_again(preemptible):
     """A long poll without an answer is no failure."""
     clock = ManualClock()
-    with sampling(patient, clock=clock, poll_timeout=45.0, retry=RetryConfig(max_attempts=1)) as client:
-        patient.hold()
+    with sampling(preemptible, clock=clock, poll_timeout=45.0, retry=RetryConfig(max_attempts=1)) as client:
+        preemptible.hold()
         future = client.sample(PROMPT, PARAMS)
         for polls in range(1, 6):
-            patient.wait_for("retrieve_future", polls)
+            preemptible.wait_for("retrieve_future", polls)
             clock.advance(46.0)
-        patient.release()
+        preemptible.release()
         assert result_of(future, clock)
         assert future.attempts == 1
 
@@ -451,7 +451,7 @@ def test_large_results_are_announced():
         assert response.sequences[0].tokens == expected_tokens(PROMPT, max_tokens=4)
         wanted = [request.json.get("allow_metadata_only", False) for request in fake.requests_to("retrieve_future")]
         assert wanted == [True, False]
-        assert client.service._core.machine.response_bytes.out == 0
+        assert client.service._lifecycle.runtime.sampling.response_bytes.out == 0
         assert not broken(fake)
 
 
@@ -462,7 +462,7 @@ def test_size_twice(server):
         with pytest.raises(tinkex.APIResponseError, match="twice"):
             client.sample(PROMPT, PARAMS).result(5)
         server.violations.clear()
-        assert client.service._core.machine.response_bytes.out == 0
+        assert client.service._lifecycle.runtime.sampling.response_bytes.out == 0
 
 
 def test_result_at_once():
@@ -512,12 +512,12 @@ def test_deadline_while_submitting(server):
         assert (error.phase, error.attempts, error.may_have_run) == ("submitting", 1, True)
 
 
-def test_deadline_while_waiting(patient):
+def test_deadline_while_waiting(preemptible):
     """The deadline covers the wait for the result, and the error names the request and the queue."""
     clock = ManualClock()
-    with sampling(patient, clock=clock, poll_timeout=1.0) as client:
-        patient.fail_next("retrieve_future", 408, {"queue_state": "paused_capacity"})
-        patient.hold()
+    with sampling(preemptible, clock=clock, poll_timeout=1.0) as client:
+        preemptible.fail_next("retrieve_future", 408, {"queue_state": "paused_capacity"})
+        preemptible.hold()
         future = client.sample(PROMPT, PARAMS, timeout=30)
         until(lambda: future.queue_state is not None)
         clock.advance(30.1)
@@ -623,16 +623,16 @@ def test_deadline_tells_the_server(server):
         server.wait_for("cancel_future")
 
 
-def test_cancel_without_the_flag(patient):
+def test_cancel_without_the_flag(preemptible):
     """A server without the flag is told nothing."""
-    with sampling(patient) as client:
-        patient.hold()
+    with sampling(preemptible) as client:
+        preemptible.hold()
         future = client.sample(PROMPT, PARAMS)
-        patient.wait_for("retrieve_future")
+        preemptible.wait_for("retrieve_future")
         assert future.cancel()
         until(lambda: client.service.stats().in_flight == 0)
         barrier(client)
-        assert patient.counts["cancel_future"] == 0
+        assert preemptible.counts["cancel_future"] == 0
 
 
 def test_cancel_in_the_queue(server):
@@ -704,15 +704,15 @@ def test_cancels_that_come_late_at_the_end(monkeypatch):
         with sampling(fake, sampling_session_id=maker.sampling_session_id) as client:
             future = client.sample(PROMPT, PARAMS)
             until(lambda: future.request_id)
-            machine = client._core.machine
-            add, stop, stopped = machine.cancellations.add, machine.stop, threading.Event()
+            runtime = client._lifecycle.runtime
+            add, stop, stopped = runtime.sampling.cancellations.add, runtime.stop, threading.Event()
 
             def add_late(request_id):
                 stopped.wait(0.3)  # in vain, if it is waited for
                 add(request_id)
 
-            monkeypatch.setattr(machine.cancellations, "add", add_late)
-            monkeypatch.setattr(machine, "stop", lambda: (stopped.set(), stop()))
+            monkeypatch.setattr(runtime.sampling.cancellations, "add", add_late)
+            monkeypatch.setattr(runtime, "stop", lambda: (stopped.set(), stop()))
             client.service.close(cancel_pending=True)
         assert fake.counts["cancel_future"] == 1
 
@@ -735,12 +735,12 @@ def test_failed_cancel_is_only_logged(server):
 # Futures
 
 
-def test_future_tells_how_the_sample_is_doing(patient):
+def test_future_tells_how_the_sample_is_doing(preemptible):
     """Phase, request, queue and the server's last word can be read at any time."""
     clock = ManualClock(100.0)
-    with sampling(patient, clock=clock, max_in_flight=1, poll_timeout=1.0) as client:
-        patient.hold()
-        patient.fail_next("retrieve_future", 408, {"queue_state": "paused_capacity", "queue_state_reason": "full"})
+    with sampling(preemptible, clock=clock, max_in_flight=1, poll_timeout=1.0) as client:
+        preemptible.hold()
+        preemptible.fail_next("retrieve_future", 408, {"queue_state": "paused_capacity", "queue_state_reason": "full"})
         first = client.sample(PROMPT, PARAMS)
         second = client.sample(PROMPT, PARAMS)
         until(lambda: first.queue_state is not None)
@@ -750,7 +750,7 @@ def test_future_tells_how_the_sample_is_doing(patient):
         assert first.last_status == 408
         assert (second.request_id, second.last_heard, second.queue_state) == (None, None, None)
         assert not first.running()
-        patient.release()
+        preemptible.release()
         result_of(first, clock)
         result_of(second, clock)
         assert (first.phase, second.phase) == ("done", "done")

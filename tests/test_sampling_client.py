@@ -136,7 +136,7 @@ def test_handle(client, server):
     assert copy.sampling_session_id == client.sampling_session_id
     assert copy.sample(PROMPT, PARAMS).result(5)
     assert server.requests_to("asample")[-1].json["seq_id"] >= 1_000_000_000
-    copy._core.close(5.0, cancel_pending=True, reason="success")
+    copy._lifecycle.close(5.0, cancel_pending=True, reason="success")
 
 
 def test_handle_of_another_server(client, monkeypatch):
@@ -159,7 +159,7 @@ def test_pickle(client, server, monkeypatch):
     last = server.requests_to("asample")[-1]
     assert last.key == "tml-of-the-copy"
     assert last.json["seq_id"] >= 1_000_000_000
-    copy._core.close(5.0, cancel_pending=True, reason="success")
+    copy._lifecycle.close(5.0, cancel_pending=True, reason="success")
 
 
 def test_a_pending_future_keeps_what_it_needs(server):

@@ -143,7 +143,7 @@ def test_create_timeout(server):
 def test_context_length(service, server):
     """A prompt that cannot fit is refused before it is sent, once the server's capabilities are known."""
     client = service.create_sampling_client(base_model=MODEL)
-    until(lambda: service._core.machine.session.capabilities is not None)
+    until(lambda: service._lifecycle.runtime.session.capabilities is not None)
     for make in (
         lambda: client.sample([1] * 32_760, tinkex.SamplingParams(max_tokens=9)),
         lambda: client.compute_logprobs([1] * 32_768),
@@ -202,7 +202,7 @@ def test_raised_limits_hold_at_once():
         futures.append(client.sample(PROMPT, PARAMS))
         blocked = threading.Thread(target=lambda: futures.append(client.sample(PROMPT, PARAMS)))
         blocked.start()
-        until(lambda: client._core.machine.admission._blocked)
+        until(lambda: client._lifecycle.runtime.sampling.admission._blocked)
         client.service.reconfigure(max_queued=2)
         blocked.join(10)
         assert len(futures) == 3
@@ -254,7 +254,7 @@ def test_slow_reconfigure_delays_no_sample(service):
 
     def write():
         with pytest.raises(ValueError, match="no"):
-            service._core.config.update(slowly)
+            service._lifecycle.config.update(slowly)
 
     writer = threading.Thread(target=write)
     before = service.config
@@ -392,7 +392,7 @@ def test_only_its_maker_finishes_a_session(server):
         handle = service.create_sampling_client(base_model=MODEL).handle()
         attached = tinkex.SamplingClient.from_handle(handle, api_key=KEY)
         assert attached.sample(PROMPT, PARAMS).result(5)
-        attached._core.close(5.0, cancel_pending=True, reason="success")
+        attached._lifecycle.close(5.0, cancel_pending=True, reason="success")
         assert server.counts["finish"] == 0
 
 
@@ -429,5 +429,5 @@ def test_reconfigured_connect_timeout(server):
     """A new connect_timeout counts from the next connection on."""
     with tinkex.ServiceClient(base_url=server.url, api_key="tml-test") as service:
         service.reconfigure(connect_timeout=0.125)
-        dialer = service._core.machine.dialer
+        dialer = service._lifecycle.start().dialer
         assert dialer._connect_timeout == 0.125

@@ -206,7 +206,9 @@ def test_heartbeats_of_a_clone():
     """Who is attached to a session that somebody else began keeps it alive too, under the server's flags."""
     clock = ManualClock()
     with FakeServer(strict=True, jwt=True) as fake, sampling(fake) as maker, make_service(fake, clock=clock) as service:
-        service._core.machine.session.adopt(fake.requests_to("create_sampling_session")[0].json["session_id"])
+        service._lifecycle.start().session.heartbeats.keep_alive(
+            fake.requests_to("create_sampling_session")[0].json["session_id"]
+        )
         client = service.create_sampling_client(sampling_session_id=maker.sampling_session_id)
         advance_until(clock, lambda: fake.counts["session_heartbeat"] >= 2, step=1.0)
         assert {request.status for request in fake.requests_to("session_heartbeat")} <= {200, None}
@@ -237,7 +239,7 @@ def test_flags_are_refreshed(server):
     """The dynamic flags are asked for again at the server's interval; a failure leaves the last known ones."""
     clock = ManualClock()
     with sampling(server, clock=clock) as client:
-        flags = client.service._core.machine.session.flags
+        flags = client.service._lifecycle.runtime.session.flags
         answers = [
             (200, {"sample_cancel_enabled": True, "refresh_interval_sec": 20, "unknown": 1}, True),
             (500, {"sample_cancel_enabled": False}, True),
@@ -276,7 +278,7 @@ def test_servers_without_flags(status):
         fake.fail_next("client/dynamic_config", status, times=None)
         with sampling(fake) as client:
             assert client.sample(PROMPT, PARAMS).result(5)
-            assert client.service._core.machine.session.flags.current == Flags()
+            assert client.service._lifecycle.runtime.session.flags.current == Flags()
 
 
 JSON = st.recursive(

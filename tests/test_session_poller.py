@@ -79,7 +79,7 @@ def test_many_samples_wait_together(server):
         assert sorted(fetch["request_id"] for fetch in fetches) == sorted(together)
         assert not any(fetch.get("allow_metadata_only") for fetch in fetches)
         assert server.counts["retrieve_futures"] < 20
-        assert client.service._core.machine.response_bytes.out == 0
+        assert client.service._lifecycle.runtime.sampling.response_bytes.out == 0
 
 
 def test_the_protocol_of_the_poller(server):
@@ -251,7 +251,7 @@ def test_impatient_samples_of_a_patient_server(server):
 def test_poller_that_is_ended(server, monkeypatch):
     """Whatever ends the poller, also what is no Exception, its samples poll on their own."""
     with sampling(server) as client:
-        poller = client._sampler.poller
+        poller = client._session.poller
         monkeypatch.setattr(poller, "_ask", lambda *_, **__: sys.exit("enough"))
         futures = begin(client, server, 4)
         server.wait_for("retrieve_future", 4)

@@ -18,7 +18,7 @@ from stepping import at_once
 
 from tinkex._concurrency.clock import SYSTEM_CLOCK
 from tinkex._runtime.poller import KqueuePoller
-from tinkex._runtime.reactor import READY, TIMED_OUT, Waiter
+from tinkex._runtime.reactor import READY, TIMED_OUT, Reactor
 from tinkex.errors import NoThreadsError
 from tinkex.testing import ManualClock
 
@@ -31,11 +31,11 @@ class Sleeper:
         self.name = name
         self.waits = True
 
-    def wake(self, epoch, value):
-        self.woken.put((self.name, epoch, value))
+    def resume(self, wait_id, value):
+        self.woken.put((self.name, wait_id, value))
         return True
 
-    def is_waiting(self, epoch):
+    def is_waiting(self, wait_id):
         return self.waits
 
 
@@ -46,12 +46,12 @@ def clock():
 
 
 @pytest.fixture(params=["native", "poll"])
-def waiter(clock, request, monkeypatch):
+def reactor(clock, request, monkeypatch):
     """A waiter at work, by that clock; with what the system has, and with what gevent leaves of it."""
     if request.param == "poll":
         for name in ("epoll", "kqueue"):
             monkeypatch.delattr(select, name, raising=False)
-    made = Waiter(clock, "waiter")
+    made = Reactor(clock, "waiter")
     made.start(lambda: None)
     yield made
     made.stop()
@@ -68,19 +68,19 @@ def test_nothing_to_wait_with(clock, monkeypatch):
     for name in ("epoll", "kqueue", "poll"):
         monkeypatch.delattr(select, name, raising=False)
     with pytest.raises(NoThreadsError, match="eventlet"):
-        Waiter(clock, "waiter")
+        Reactor(clock, "waiter")
 
 
-def turn(waiter):
+def turn(reactor):
     """Have an idle waiter that has no thread go round once."""
-    waiter._rouse()
-    waiter._turn()
+    reactor._rouse()
+    reactor._turn()
 
 
-def test_timers_fire_in_order(waiter, clock, woken):
+def test_timers_fire_in_order(reactor, clock, woken):
     """Those whose time has come are woken, the earliest first, the others not yet."""
     for at in (3.0, 1.0, 2.0, 1.0, 9.0):
-        waiter.call_at(at, Sleeper(woken, at), 7)
+        reactor.call_at(at, Sleeper(woken, at), 7)
     clock.advance(3.0)
     assert [woken.get(timeout=10) for _ in range(4)] == [(at, 7, TIMED_OUT) for at in (1.0, 1.0, 2.0, 3.0)]
     assert woken.empty()
@@ -88,25 +88,25 @@ def test_timers_fire_in_order(waiter, clock, woken):
 
 def test_roused_for_an_earlier_time(woken):
     """One who sleeps until some time is roused for an earlier one."""
-    waiter = Waiter(SYSTEM_CLOCK, "waiter")
-    waiter.start(lambda: None)
-    waiter.call_at(SYSTEM_CLOCK.monotonic() + 1000.0, Sleeper(woken, "late"), 0)
-    waiter.call_at(SYSTEM_CLOCK.monotonic() + 0.01, Sleeper(woken, "soon"), 0)
+    reactor = Reactor(SYSTEM_CLOCK, "waiter")
+    reactor.start(lambda: None)
+    reactor.call_at(SYSTEM_CLOCK.monotonic() + 1000.0, Sleeper(woken, "late"), 0)
+    reactor.call_at(SYSTEM_CLOCK.monotonic() + 0.01, Sleeper(woken, "soon"), 0)
     assert woken.get(timeout=10)[0] == "soon"
-    waiter.stop()
+    reactor.stop()
 
 
-def test_never(waiter, woken):
+def test_never(reactor, woken):
     """A time that never comes costs nothing."""
-    waiter.call_at(float("inf"), Sleeper(woken), 0)
-    assert not waiter._times
+    reactor.call_at(float("inf"), Sleeper(woken), 0)
+    assert not reactor._times
 
 
-def test_moved_clock_needs_no_real_time(waiter, clock, woken):
+def test_moved_clock_needs_no_real_time(reactor, clock, woken):
     """By a clock that is moved by hand the waiter sleeps until it is moved, and not after it has stopped."""
-    waiter.call_at(5.0, Sleeper(woken), 1)
+    reactor.call_at(5.0, Sleeper(woken), 1)
     clock.advance(4.9)
-    assert waiter._seconds_until(5.0) is None
+    assert reactor._seconds_until(5.0) is None
     clock.advance(0.2)
     assert woken.get(timeout=10) == (None, 1, TIMED_OUT)
 
@@ -114,54 +114,54 @@ def test_moved_clock_needs_no_real_time(waiter, clock, woken):
 def test_unsubscribes(clock):
     """A waiter that has ended is not told of moves."""
     ended = threading.Event()
-    waiter = Waiter(clock, "waiter")
-    poller, waiter._poller = waiter._poller, types.SimpleNamespace(close=ended.set, poll=lambda timeout: [])
-    waiter._stopping = True
-    waiter.start(lambda: None)
+    reactor = Reactor(clock, "waiter")
+    poller, reactor._poller = reactor._poller, types.SimpleNamespace(close=ended.set, poll=lambda timeout: [])
+    reactor._stopping = True
+    reactor.start(lambda: None)
     assert ended.wait(10)
     assert clock._callbacks == []
     poller.close()
 
 
-def test_sockets(waiter, woken):
+def test_sockets(reactor, woken):
     """A parked socket wakes who waits for it once, and again when it is parked anew."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        waiter.park(ours.fileno(), Sleeper(woken, "first"), 1, write=False, known=False)
-        assert waiter.parked == 1
+        reactor.park(ours.fileno(), Sleeper(woken, "first"), 1, write=False, known=False)
+        assert reactor.parked == 1
         theirs.send(b"x")
         assert woken.get(timeout=10) == ("first", 1, READY)
-        assert waiter.parked == 0
-        waiter.park(ours.fileno(), Sleeper(woken, "again"), 2, write=False, known=True)
+        assert reactor.parked == 0
+        reactor.park(ours.fileno(), Sleeper(woken, "again"), 2, write=False, known=True)
         assert woken.get(timeout=10) == ("again", 2, READY)
-        waiter.park(ours.fileno(), Sleeper(woken, "write"), 3, write=True, known=True)
+        reactor.park(ours.fileno(), Sleeper(woken, "write"), 3, write=True, known=True)
         assert woken.get(timeout=10) == ("write", 3, READY)
-        waiter.forget(ours.fileno())
-        waiter.forget(ours.fileno())
+        reactor.forget(ours.fileno())
+        reactor.forget(ours.fileno())
 
 
-def test_forgotten_sockets_wake_nobody(waiter, woken):
+def test_forgotten_sockets_wake_nobody(reactor, woken):
     """One that is about to be closed is not watched any more."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        waiter.park(ours.fileno(), Sleeper(woken), 1, write=False, known=False)
-        waiter.forget(ours.fileno())
+        reactor.park(ours.fileno(), Sleeper(woken), 1, write=False, known=False)
+        reactor.forget(ours.fileno())
         theirs.send(b"x")
-        waiter.park(theirs.fileno(), Sleeper(woken, "other"), 2, write=True, known=False)
+        reactor.park(theirs.fileno(), Sleeper(woken, "other"), 2, write=True, known=False)
         assert woken.get(timeout=10) == ("other", 2, READY)
         assert woken.empty()
-        waiter.forget(theirs.fileno())
+        reactor.forget(theirs.fileno())
 
 
-def test_one_who_fails_keeps_nobody_waiting(waiter, clock, woken, caplog):
+def test_one_who_fails_keeps_nobody_waiting(reactor, clock, woken, caplog):
     """An error in one wake-up does not swallow the next."""
 
     class Broken(Sleeper):
-        def wake(self, epoch, value):
+        def resume(self, wait_id, value):
             raise ValueError("broken")
 
-    waiter.call_at(1.0, Broken(woken), 0)
-    waiter.call_at(1.0, Sleeper(woken, "next"), 0)
+    reactor.call_at(1.0, Broken(woken), 0)
+    reactor.call_at(1.0, Sleeper(woken, "next"), 0)
     with caplog.at_level(logging.ERROR, "tinkex"):
         clock.advance(1.0)
         assert woken.get(timeout=10)[0] == "next"
@@ -170,60 +170,60 @@ def test_one_who_fails_keeps_nobody_waiting(waiter, clock, woken, caplog):
 
 def test_works_although_the_start_fails(clock, woken):
     """Deadlines are kept even if what should be started first cannot be."""
-    waiter = Waiter(clock, "waiter")
-    waiter.start(lambda: 1 / 0)
-    waiter.call_at(1.0, Sleeper(woken), 0)
+    reactor = Reactor(clock, "waiter")
+    reactor.start(lambda: 1 / 0)
+    reactor.call_at(1.0, Sleeper(woken), 0)
     clock.advance(1.0)
     assert woken.get(timeout=10)
-    waiter.stop()
+    reactor.stop()
 
 
 def test_compaction(clock, woken):
     """Timers that have lost their purpose are dropped before they fill the memory; the others stay."""
-    waiter = Waiter(clock, "waiter")
+    reactor = Reactor(clock, "waiter")
     sleepers = [Sleeper(woken, number) for number in range(3000)]
     for number, sleeper in enumerate(sleepers):
-        waiter.call_at(1000.0 + number, sleeper, 0)
-    turn(waiter)
-    assert len(waiter._heap) == 3000
+        reactor.call_at(1000.0 + number, sleeper, 0)
+    turn(reactor)
+    assert len(reactor._heap) == 3000
     for sleeper in sleepers[10:]:
         sleeper.waits = False
-    waiter.lapsed += 2990
-    turn(waiter)
-    assert sorted(timer[2].name for timer in waiter._heap) == list(range(10))
-    waiter._poller.close()
+    reactor.lapsed += 2990
+    turn(reactor)
+    assert sorted(timer[2].name for timer in reactor._heap) == list(range(10))
+    reactor._poller.close()
 
 
 def test_stale_timers_are_not_taken_over(clock, woken):
     """A wait that was over before the waiter looked never enters its heap."""
-    waiter = Waiter(clock, "waiter")
+    reactor = Reactor(clock, "waiter")
     sleeper = Sleeper(woken)
     sleeper.waits = False
-    waiter.call_at(5.0, sleeper, 0)
-    turn(waiter)
-    assert waiter._heap == []
-    waiter._poller.close()
+    reactor.call_at(5.0, sleeper, 0)
+    turn(reactor)
+    assert reactor._heap == []
+    reactor._poller.close()
 
 
 def test_handed_over_while_it_falls_asleep(clock, woken):
     """A time handed over between the look into the deque and the sleep is seen."""
-    waiter = Waiter(clock, "waiter")
-    original = waiter._collect
+    reactor = Reactor(clock, "waiter")
+    original = reactor._collect
     looks = []
 
     def collect():
         found = original()
         looks.append(found)
         if len(looks) == 1:
-            waiter.call_at(0.0, Sleeper(woken), 0)
+            reactor.call_at(0.0, Sleeper(woken), 0)
         return found
 
-    waiter._collect = collect
-    waiter._turn()  # would sleep for ever
+    reactor._collect = collect
+    reactor._turn()  # would sleep for ever
     assert looks == [False, True]
-    turn(waiter)
+    turn(reactor)
     assert woken.get(timeout=0)
-    waiter._poller.close()
+    reactor._poller.close()
 
 
 @given(st.lists(st.floats(0.0, 100.0), max_size=40), st.lists(st.floats(0.0, 50.0), max_size=5))
@@ -231,28 +231,28 @@ def test_handed_over_while_it_falls_asleep(clock, woken):
 def test_never_early_never_lost(times, moves):
     """After any moves of the clock exactly those have been woken whose time has come."""
     clock, woken = ManualClock(), queue.SimpleQueue()
-    waiter = Waiter(clock, "waiter")
+    reactor = Reactor(clock, "waiter")
     for at in times:
-        waiter.call_at(at, Sleeper(woken, at), 0)
+        reactor.call_at(at, Sleeper(woken, at), 0)
     for seconds in moves:
         clock.advance(seconds)
         for _ in range(2):
-            turn(waiter)
-    turn(waiter)
-    turn(waiter)
+            turn(reactor)
+    turn(reactor)
+    turn(reactor)
     names = [woken.get()[0] for _ in range(woken.qsize())]
     assert sorted(names) == sorted(at for at in times if at <= clock.monotonic())
-    waiter._poller.close()
+    reactor._poller.close()
 
 
-def test_many_threads(waiter, clock):
+def test_many_threads(reactor, clock):
     """Times from many threads, while the clock moves: nobody is forgotten."""
     woken = queue.SimpleQueue()
 
     def ask(seed):
         chance = random.Random(seed)
         for _ in range(200):
-            waiter.call_at(clock.monotonic() + chance.random(), Sleeper(woken), 0)
+            reactor.call_at(clock.monotonic() + chance.random(), Sleeper(woken), 0)
 
     at_once(*(partial(ask, seed) for seed in range(4)), lambda: [clock.advance(0.01) for _ in range(100)])
     clock.advance(10.0)
@@ -262,13 +262,13 @@ def test_many_threads(waiter, clock):
 
 def test_forked(clock, woken):
     """A child gives up its copy of the kernel table and what is parked in it."""
-    waiter = Waiter(clock, "waiter")
+    reactor = Reactor(clock, "waiter")
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        waiter.park(ours.fileno(), Sleeper(woken), 1, write=False, known=False)
-        waiter.forked()
-        assert waiter.parked == 0
-        waiter.forget(ours.fileno())
+        reactor.park(ours.fileno(), Sleeper(woken), 1, write=False, known=False)
+        reactor.forked()
+        assert reactor.parked == 0
+        reactor.forget(ours.fileno())
 
 
 class FakeKqueue:

@@ -31,17 +31,17 @@ def items():
 
 def locked():
     """A bed."""
-    bed = threading.Lock()
-    bed.acquire()
-    return bed
+    sleep_lock = threading.Lock()
+    sleep_lock.acquire()
+    return sleep_lock
 
 
 def start(items, work):
     """A thread that calls `work` with every item until it takes None."""
 
     def run():
-        bed = locked()
-        while (item := items.take(bed)) is not None:
+        sleep_lock = locked()
+        while (item := items.take(sleep_lock)) is not None:
             work(item)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -51,7 +51,7 @@ def start(items, work):
 
 def asleep(items, count):
     """Wait until so many threads have lain down."""
-    until(lambda: len(items._idle) == count and all(bed.locked() for bed in items._idle))
+    until(lambda: len(items._idle) == count and all(sleep_lock.locked() for sleep_lock in items._idle))
 
 
 def end(items, threads):
@@ -69,8 +69,8 @@ def test_first_in_first_out(items):
     for number in range(5):
         items.put(number)
     assert len(items) == 5
-    bed = locked()
-    assert [items.take(bed) for _ in range(5)] == list(range(5))
+    sleep_lock = locked()
+    assert [items.take(sleep_lock) for _ in range(5)] == list(range(5))
     assert len(items) == 0
 
 

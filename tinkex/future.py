@@ -120,7 +120,7 @@ class ClientFuture(Future[T]):
         return True
 
     def on_cancel(self, interrupt: Callable[[], None]) -> None:
-        """Have `interrupt()` called when it is cancelled; the client's own business."""
+        """Have `cancel()` called when it is cancelled; the client's own business."""
         self._interrupt = interrupt
 
     def let_go(self) -> None:
@@ -192,5 +192,5 @@ class SampleFuture(ClientFuture[T]):
     """How many times the sample was submitted."""
 
     def _invoke_callbacks(self) -> None:
-        self.phase = "done"  # also where it ends before its story began
+        self.phase = "done"  # also where it ends before its coroutine began
         super()._invoke_callbacks()

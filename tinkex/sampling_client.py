@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tinkex._concurrency.clock import SYSTEM_CLOCK
 from tinkex._concurrency.fork_locks import new_lock
 from tinkex._sampling import stream
-from tinkex._sampling.sample import SampleStory
-from tinkex._sampling.session import Sampler
-from tinkex._sampling.submission import enter
+from tinkex._sampling.sample import Sample
+from tinkex._sampling.session import SamplingSession
+from tinkex._sampling.submission import submit
 from tinkex._service.handle import Handle
-from tinkex._service.lifecycle import Core, Owner
-from tinkex._service.runtime import Machine
+from tinkex._service.lifecycle import ServiceLifecycle, ServiceReference
+from tinkex._service.runtime import ServiceRuntime
+from tinkex._service.stats import collect_stats
 from tinkex._validation.arguments import check_observer, check_on_full, check_timeout
 from tinkex.config import ClientConfig, RetryConfig, config_from_env
 from tinkex.errors import ClientClosedError, CredentialError, MissingFeatureError
@@ -39,17 +40,17 @@ class SamplingClient:
     """
 
     def __init__(
-        self, owner: Owner, identity: Handle, *, original: bool, retry: RetryConfig | None,
+        self, reference: ServiceReference, identity: Handle, *, original: bool, retry: RetryConfig | None,
         observers: tuple[QueueStateObserver, ...] = (),
     ) -> None:  # fmt: skip
-        self._core = owner.core
-        self._owner = owner
+        self._lifecycle = reference.lifecycle
+        self._reference = reference
         self._identity = identity
         self._retry = retry
         self._observers = observers
         self._closed = False
         self._context_length: int | None = None
-        self._sampler: Sampler = self._make_sampler(owner.core.machine, original=original)
+        self._session: SamplingSession = self._make_session(reference.lifecycle.start(), original=original)
 
     @property
     def sampling_session_id(self) -> str:
@@ -77,7 +78,7 @@ class SamplingClient:
                 " server that only a handle names: pass api_key."
             )
         config = config_from_env(base_url=identity.base_url, api_key=api_key)
-        return _attached(_owner_of(config), identity, None)
+        return _attached(_reference_to(config), identity, None)
 
     def sample(
         self,
@@ -165,7 +166,7 @@ class SamplingClient:
 
         When the consumer stops, or an error is raised, what is still in flight is cancelled.
         """
-        most = min(_MANY, self._core.config.current.max_in_flight) if max_in_flight is None else max_in_flight
+        most = min(_MANY, self._lifecycle.config.current.max_in_flight) if max_in_flight is None else max_in_flight
         if most < 1:
             raise ValueError(f"max_in_flight must be at least 1, not {most}")
         if sampling_params is not None:
@@ -180,14 +181,16 @@ class SamplingClient:
         )
 
     def _abandon(self, futures: Iterable[Future[SampleResponse]]) -> None:
-        machine = self._core.running
-        if machine is not None:
-            machine.workers.put(stream.Abandoned(futures))
+        runtime = self._lifecycle.runtime
+        if runtime is not None:
+            runtime.workers.put(stream.Abandoned(futures))
 
     def _described(self, timeout: float | None = None) -> Mapping[str, Any]:
         """What the server tells of this sampler: base_model, and model_path for saved weights."""
-        told = self._core.run(
-            lambda: self._core.machine.session.sampler(self.sampling_session_id), timeout, "get_base_model"
+        told = self._lifecycle.run(
+            lambda: self._lifecycle.start().session.describe_sampler(self.sampling_session_id),
+            timeout,
+            "get_base_model",
         )
         return told.result()
 
@@ -214,8 +217,8 @@ class SamplingClient:
 
         `timeout` bounds the question to the server, where one is needed, not a download.
         """
-        if self._owner.keeps is not None:
-            local: Tokenizer = self._owner.keeps.get_tokenizer()
+        if self._reference.keeps is not None:
+            local: Tokenizer = self._reference.keeps.get_tokenizer()
             return local
         from tinkex.tokenizers import get_tokenizer  # not every program needs it
 
@@ -223,11 +226,13 @@ class SamplingClient:
 
     def get_telemetry(self) -> Telemetry | None:
         """The reporter of the service; None where telemetry is off, or before the session begins."""
-        return self._core.machine.telemetry
+        runtime = self._lifecycle.runtime
+        return None if runtime is None else runtime.telemetry.telemetry
 
     def stats(self) -> ServiceStats:
         """How the service is doing; never blocks."""
-        return self._core.machine.stats()
+        runtime = self._lifecycle.runtime
+        return ServiceStats() if runtime is None else collect_stats(runtime)
 
     def handle(self) -> str:
         """This client as a line of text, for `from_handle` in another process. It holds no key."""
@@ -241,15 +246,15 @@ class SamplingClient:
         return f"<SamplingClient of {self._identity.base_model or 'a model'}, session {self.sampling_session_id}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (self._core.config.current.without_secrets(), self._identity, self._retry)
+        return _rebuilt, (self._lifecycle.config.current.without_secrets(), self._identity, self._retry)
 
     def _begin(
         self, request: SampleRequest, timeout: float | None, on_full: str | None, observer: QueueStateObserver | None,
         finish: Callable[[SampleResponse], Any] | None,
     ) -> SampleFuture[Any]:  # fmt: skip
         """The caller's part: nothing here waits, except for room in a full queue."""
-        core = self._core
-        config = core.config.current
+        lifecycle = self._lifecycle
+        config = lifecycle.config.current
         seconds = config.timeout if timeout is None else check_timeout(timeout)
         on_full = config.on_full if on_full is None else check_on_full(on_full)
         observers = self._observers
@@ -258,25 +263,23 @@ class SamplingClient:
             observers = (*observers, observer)
         if self._closed:
             raise ClientClosedError("This sampling client is closed: make a new one.")
-        machine = core.machine
-        self._check_context(request, machine)
-        sampler = self._sampler
-        if sampler.machine is not machine:
-            sampler = self._move(machine)
-        future: SampleFuture[Any] = SampleFuture(machine.callbacks)
-        story = SampleStory(
-            machine, sampler, request, config, future, self._retry or config.retry, observers, self._owner
-        )  # fmt: skip
-        job = enter(machine, story, finish, seconds, on_full)
-        if core.closed:  # closed in between: whoever closed may have looked too early to see this sample
-            job.fail(ClientClosedError())
+        runtime = lifecycle.start()
+        self._check_context(request, runtime)
+        session = self._session
+        if session.context is not runtime.sampling:
+            session = self._move(runtime)
+        future: SampleFuture[Any] = SampleFuture(runtime.callbacks)
+        sample = Sample(session, request, config, future, self._retry or config.retry, observers, self._reference)
+        task = submit(sample, finish, seconds, on_full)
+        if lifecycle.closed:  # closed in between, perhaps too early to see this sample
+            task.fail(ClientClosedError())
         return future
 
-    def _check_context(self, request: SampleRequest, machine: Machine) -> None:
+    def _check_context(self, request: SampleRequest, runtime: ServiceRuntime) -> None:
         """Refuse what cannot fit, where the server's capabilities are known by now."""
         limit = self._context_length
         if limit is None:
-            known = machine.session.capabilities
+            known = runtime.session.capabilities
             if known is None:
                 return
             names = (
@@ -293,19 +296,19 @@ class SamplingClient:
                 f" the context of {self._identity.base_model}"
             )
 
-    def _make_sampler(self, machine: Machine, *, original: bool) -> Sampler:
-        return machine.sampler(
+    def _make_session(self, runtime: ServiceRuntime, *, original: bool) -> SamplingSession:
+        return runtime.sampling_session(
             self.sampling_session_id, original=original, record_stability_info=self._identity.record_stability_info
         )
 
-    def _move(self, machine: Machine) -> Sampler:
+    def _move(self, runtime: ServiceRuntime) -> SamplingSession:
         """After a fork: go on as a clone, with sequence numbers of this process's own."""
-        with machine.moving:
-            if self._sampler.machine is not machine:
-                self._sampler = self._make_sampler(machine, original=False)
+        with runtime.sampling.joining:
+            if self._session.context is not runtime.sampling:
+                self._session = self._make_session(runtime, original=False)
                 if self._identity.session_id is not None:
-                    machine.session.adopt(self._identity.session_id)
-            return self._sampler
+                    runtime.session.heartbeats.keep_alive(self._identity.session_id)
+            return self._session
 
 
 def _rebuilt(config: ClientConfig, identity: Handle, retry: RetryConfig | None) -> SamplingClient:
@@ -314,30 +317,30 @@ def _rebuilt(config: ClientConfig, identity: Handle, retry: RetryConfig | None) 
     Those of one process and configuration share a service. What stands for the configuration holds no secret.
     """
     name = repr(config)
-    owner = _owners.get(name)
-    if owner is None or owner.core.closed:
-        made = _owner_of(config_from_env(base=config, base_url=config.base_url))  # reads files: not under the lock
+    reference = _references.get(name)
+    if reference is None or reference.lifecycle.closed:
+        made = _reference_to(config_from_env(base=config, base_url=config.base_url))  # reads files: not under the lock
         with _rebuilding:
-            owner = _owners.get(name)
-            if owner is None or owner.core.closed:
-                _owners[name] = owner = made
-    return _attached(owner, identity, retry)
+            reference = _references.get(name)
+            if reference is None or reference.lifecycle.closed:
+                _references[name] = reference = made
+    return _attached(reference, identity, retry)
 
 
-def _owner_of(config: ClientConfig) -> Owner:
-    return Owner(Core(config, (), SYSTEM_CLOCK), warn=False)
+def _reference_to(config: ClientConfig) -> ServiceReference:
+    return ServiceReference(ServiceLifecycle(config, (), SYSTEM_CLOCK), warn=False)
 
 
-def _attached(owner: Owner, identity: Handle, retry: RetryConfig | None) -> SamplingClient:
-    """A client of a sampling session that somebody else began."""
-    client = SamplingClient(owner, identity, original=False, retry=retry)
+def _attached(reference: ServiceReference, identity: Handle, retry: RetryConfig | None) -> SamplingClient:
+    """A client of a sampling session that another process or client created."""
+    client = SamplingClient(reference, identity, original=False, retry=retry)
     if identity.session_id is not None:
-        owner.core.machine.session.adopt(identity.session_id)
+        reference.lifecycle.start().session.heartbeats.keep_alive(identity.session_id)
     return client
 
 
-_rebuilding = new_lock()  # guards _owners
-_owners: weakref.WeakValueDictionary[str, Owner] = weakref.WeakValueDictionary()
+_rebuilding = new_lock()  # guards _references
+_references: weakref.WeakValueDictionary[str, ServiceReference] = weakref.WeakValueDictionary()
 
 
 def _prompt_logprobs(response: SampleResponse) -> list[float | None]:

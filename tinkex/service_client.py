@@ -8,11 +8,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
-from tinkex._runtime.task import Story
+from tinkex._runtime.task import Coroutine
 from tinkex._service.handle import Handle
 from tinkex._service.health import health_of
-from tinkex._service.lifecycle import Core, Owner
+from tinkex._service.lifecycle import ServiceLifecycle, ServiceReference
 from tinkex._service.listings import Reads
+from tinkex._service.stats import collect_stats
 from tinkex._validation.arguments import check_flag, check_model, check_observer, check_timeout
 from tinkex.config import ClientConfig, RetryConfig, config_from_env
 from tinkex.credentials import check_credential
@@ -56,8 +57,8 @@ class ServiceClient(Reads):
         told = tuple(observers)
         for observer in told:
             check_observer("observers", observer)
-        self._core = Core(settings, told, _clock)
-        self._owner = Owner(self._core, warn=True)
+        self._lifecycle = ServiceLifecycle(settings, told, _clock)
+        self._reference = ServiceReference(self._lifecycle, warn=True)
 
     @classmethod
     def local(cls, **options: Any) -> Self:
@@ -75,20 +76,20 @@ class ServiceClient(Reads):
         except BaseException:
             server.close()
             raise
-        client._owner.keeps = server
+        client._reference.keeps = server
         return client
 
     @property
     def local_model(self) -> str:
         """The name of the model of a client made by `local()`."""
-        if self._owner.keeps is None:
+        if self._reference.keeps is None:
             raise ValueError("local_model is for clients made by ServiceClient.local()")
-        return str(self._owner.keeps.base_model)
+        return str(self._reference.keeps.base_model)
 
     @property
     def config(self) -> ClientConfig:
         """The current settings, immutable."""
-        return self._core.config.current
+        return self._lifecycle.config.current
 
     def reconfigure(self, **changes: Any) -> ClientConfig:
         """Change settings from now on, for example rotate `api_key`; returns the new ones.
@@ -96,7 +97,7 @@ class ServiceClient(Reads):
         All of the changes are made, or, where one is wrong, none. Samples under way keep the settings they began with,
         except the key, which every request reads anew. Never waits for samples, nor they for it.
         """
-        return self._core.reconfigure(changes)
+        return self._lifecycle.reconfigure(changes)
 
     def create_sampling_client(
         self, *, base_model: str | None = None, model_path: str | None = None, sampling_session_id: str | None = None,
@@ -138,41 +139,41 @@ class ServiceClient(Reads):
         for observer in observers:
             check_observer("queue_state_observer", observer)
 
-        def story() -> Story[SamplingClient]:
-            session = self._core.machine.session
+        def coroutine() -> Coroutine[SamplingClient]:
+            session = self._lifecycle.start().session
             found, original = sampling_session_id, sampling_session_id is None
             if found is None:
                 found = yield from session.create_sampling_session(base_model, model_path)
-                self._core.machine.begin_telemetry()
+                self._lifecycle.start().telemetry.begin()
                 session.learn_capabilities()
             identity = Handle(self.config.base_url, found, session.session_id, base_model, record_stability_info)
-            return SamplingClient(self._owner, identity, original=original, retry=retry_config, observers=observers)
+            return SamplingClient(self._reference, identity, original=original, retry=retry_config, observers=observers)
 
-        return self._core.run(story, timeout, "create_sampling_client")
+        return self._lifecycle.run(coroutine, timeout, "create_sampling_client")
 
     def get_server_capabilities(self, *, timeout: float | None = None) -> ServerCapabilities:
         """What the server offers; blocks. Raises APIError where it does not say."""
-        session = self._core.machine.session
-        capabilities: ServerCapabilities = self._core.run(
+        session = self._lifecycle.start().session
+        capabilities: ServerCapabilities = self._lifecycle.run(
             session.fetch_capabilities, timeout, "get_server_capabilities"
         ).result()
         return capabilities
 
     def stats(self) -> ServiceStats:
         """How things are; never blocks."""
-        machine = self._core.running
-        return ServiceStats() if machine is None else machine.stats()
+        runtime = self._lifecycle.runtime
+        return ServiceStats() if runtime is None else collect_stats(runtime)
 
     def health(self) -> Health:
         """Whether it can be expected to work, for health checks; never blocks and sends nothing."""
-        if self._core.closed:
+        if self._lifecycle.closed:
             return Health(ok=False, state="closed", reason="the client is closed")
-        return health_of(self._core.running)
+        return health_of(self._lifecycle.runtime)
 
     def get_telemetry(self) -> Telemetry | None:
         """The reporter to the server; None where telemetry is off, or before the session begins."""
-        machine = self._core.running
-        return None if machine is None else machine.telemetry
+        runtime = self._lifecycle.runtime
+        return None if runtime is None else runtime.telemetry.telemetry
 
     def close(self, timeout: float = 30.0, cancel_pending: bool = False) -> None:
         """End it: no new samples, those under way have `timeout` seconds, the rest fail with ClientClosedError.
@@ -194,11 +195,11 @@ class ServiceClient(Reads):
             self._end(0.0, cancel_pending=True, reason=reason, detail=type(error).__name__)
 
     def __repr__(self) -> str:
-        return f"<ServiceClient of {self.config.base_url}{', closed' if self._core.closed else ''}>"
+        return f"<ServiceClient of {self.config.base_url}{', closed' if self._lifecycle.closed else ''}>"
 
     def _end(self, timeout: float, *, cancel_pending: bool, reason: str, detail: str | None = None) -> None:
         try:
-            self._core.close(timeout, cancel_pending=cancel_pending, reason=reason, detail=detail)
+            self._lifecycle.close(timeout, cancel_pending=cancel_pending, reason=reason, detail=detail)
         finally:
-            if self._owner.keeps is not None:
-                self._owner.keeps.close()
+            if self._reference.keeps is not None:
+                self._reference.keeps.close()

@@ -1,4 +1,4 @@
-"""The credential that goes with a request: the key as it is, or a token the server gave for it."""
+"""Authentication: the credential of each request, which is the key itself or a token that the server gave for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tinkex._concurrency.clock import Clock
 from tinkex._concurrency.elastic_pool import ElasticPool
 from tinkex._concurrency.fork_locks import new_lock
 from tinkex._concurrency.snapshot import SnapshotCell
-from tinkex._runtime.task import Job, Jobs, Outcome, Sleep, Story
+from tinkex._runtime.task import Coroutine, FutureWait, RunInThread, Scheduler, Sleep
 from tinkex.config import ClientConfig
 from tinkex.credentials import parse_claims, resolve_credential
 from tinkex.errors import APIResponseError
@@ -27,35 +27,13 @@ _INVALID_TOKEN = re.compile(r'error\s*=\s*"?invalid_token', re.IGNORECASE)
 _REFRESH_SHARE = (0.45, 0.55)
 _REFRESH_BEFORE_END = 60.0
 _REFRESH_RETRY = 60.0
-_REFRESH_PAUSE = 5.0  # after a failure, for those who come with a token in its last minute
+_REFRESH_PAUSE = 5.0  # after a failure, while the token is in its last minute
 _SHORTEST_SECRET = 4  # what is shorter is no secret, and would mangle the words it stands in
 _chance = random.SystemRandom()  # a program's own random numbers stay as they are
 _FOREVER = float("inf")
 
-Exchange = Callable[[ClientConfig], Story[dict[str, Any]]]
+Exchange = Callable[[ClientConfig], Coroutine[dict[str, Any]]]
 """Asks the server for a token, sending the key itself."""
-
-
-class Resolve:
-    """A wait for the credential chain, which may run a command or read a file."""
-
-    __slots__ = ("_resolve", "_threads", "until")
-
-    def __init__(self, threads: ElasticPool, resolve: Callable[[], str | None]) -> None:
-        self._threads = threads
-        self._resolve = resolve
-        self.until = _FOREVER
-
-    def arm(self, job: Job, epoch: int) -> None:
-        """Run the chain on a thread that may block."""
-        self._threads.submit(lambda: self._run(job, epoch))
-
-    def _run(self, job: Job, epoch: int) -> None:
-        try:
-            outcome: object = self._resolve()
-        except BaseException as error:  # noqa: BLE001 - it belongs to the job
-            outcome = error
-        job.wake(epoch, outcome)
 
 
 class _Token:
@@ -77,13 +55,15 @@ class _Token:
 
 
 class Auth:
-    """Keeps the credential of one service. Whoever needs a new one shares one exchange with everybody who does.
+    """The credential of one service. Tasks that need a new one share one exchange.
 
     The key is read from the current configuration for every request, so that one that was rotated is used at once.
     """
 
-    def __init__(self, jobs: Jobs, threads: ElasticPool, clock: Clock, config: SnapshotCell[ClientConfig]) -> None:
-        self._jobs = jobs
+    def __init__(
+        self, scheduler: Scheduler, threads: ElasticPool, clock: Clock, config: SnapshotCell[ClientConfig]
+    ) -> None:
+        self._scheduler = scheduler
         self._threads = threads
         self._clock = clock
         self._config = config
@@ -102,7 +82,7 @@ class Auth:
         if command_required and self._found is not None and self._found[0] is not None:
             self._found = None  # the configured key was good enough until now
 
-    def credential(self, exchange: Exchange, *, raw: bool) -> Story[str | None]:
+    def credential(self, exchange: Exchange, *, raw: bool) -> Coroutine[str | None]:
         """What to send as X-API-Key now; None for nothing. `raw` asks for the key itself, not for a token."""
         found = self._found
         if found is None or found[0] != self._config.current.api_key:
@@ -118,7 +98,7 @@ class Auth:
             yield from self.renew(exchange, old, refused=False)
             token = self._token
         elif now >= max(token[1].renew_at, self._failed_at + _REFRESH_PAUSE):
-            self._begin_renewal(exchange, token[1].text)  # beside: nobody waits for it while the old one is good
+            self._begin_renewal(exchange, token[1].text)  # in the background, while the old one is good
         return token[1].text if token else found[1]
 
     def may_renew(self, headers: Mapping[str, str]) -> bool:
@@ -128,12 +108,12 @@ class Auth:
         fixed = self._config.current.api_key is not None and not self._command_required
         return not fixed and bool(os.environ.get("TINKER_CREDENTIAL_CMD"))
 
-    def renew(self, exchange: Exchange, old: str | None, *, refused: bool) -> Story[None]:
-        """Get a new credential unless another job has replaced `old`; a live one of the same key survives a failure."""
+    def renew(self, exchange: Exchange, old: str | None, *, refused: bool) -> Coroutine[None]:
+        """Renew the credential unless another task has replaced `old`; a live one survives a failure."""
         future = self._begin_renewal(exchange, old)
         if future is None:
             return
-        done = yield Outcome(future)
+        done = yield FutureWait(future)
         error = done.exception()
         if error is not None:
             token, found = self._token, self._found
@@ -145,14 +125,14 @@ class Auth:
             ):
                 raise copy.copy(error)
 
-    def keep_fresh(self, exchange: Exchange) -> Story[None]:
+    def keep_fresh(self, exchange: Exchange) -> Coroutine[None]:
         """Refresh the token in the background for as long as the service lives."""
         while self._token is not None and self._token[1].refresh_after is not None:
             delay = max(1.0, self._token[1].refresh_after)
             while True:
                 yield Sleep(self._clock.monotonic() + delay)
                 before = self._token
-                with contextlib.suppress(Exception):  # whatever it was, the old token may live
+                with contextlib.suppress(Exception):  # the old token may live
                     yield from self.renew(exchange, None, refused=False)
                 if self._token is not before:
                     break
@@ -175,14 +155,14 @@ class Auth:
             if self._renewing is None or self._renewing[0] != key:
                 begun: tuple[str | None, Future[None]] = (key, Future())
                 self._renewing = begun
-                self._jobs.start(lambda: self._renew(exchange, begun), begun[1])
+                self._scheduler.start(lambda: self._renew(exchange, begun), begun[1])
             return self._renewing[1]
 
     def _current(self) -> str | None:
         token = self._token if self._exchanges else None
         return token[1].text if token else self._found[1] if self._found else None
 
-    def _renew(self, exchange: Exchange, mine: tuple[str | None, Future[None]]) -> Story[None]:
+    def _renew(self, exchange: Exchange, mine: tuple[str | None, Future[None]]) -> Coroutine[None]:
         try:
             yield from self._renewal(exchange, mine)
         except Exception as error:
@@ -190,7 +170,7 @@ class Auth:
             logger.warning("The credential could not be renewed; the old one is used as long as it lasts: %s", words)
             raise
 
-    def _renewal(self, exchange: Exchange, mine: tuple[str | None, Future[None]]) -> Story[None]:
+    def _renewal(self, exchange: Exchange, mine: tuple[str | None, Future[None]]) -> Coroutine[None]:
         try:
             yield from self._resolve()
             if self._exchanges:
@@ -203,14 +183,14 @@ class Auth:
                 if self._renewing is mine:
                     self._renewing = None
 
-    def _resolve(self) -> Story[None]:
+    def _resolve(self) -> Coroutine[None]:
         config, required = self._config.current, self._command_required
-        credential = yield Resolve(
+        credential = yield RunInThread(
             self._threads, lambda: resolve_credential(config, command_required=required, clock=self._clock)
         )
         self._found = (config.api_key, credential)
 
-    def _exchange(self, exchange: Exchange) -> Story[None]:
+    def _exchange(self, exchange: Exchange) -> Coroutine[None]:
         assert self._found is not None
         key = self._found[1]
         text = (yield from exchange(self._config.current)).get("jwt")

@@ -1,4 +1,4 @@
-"""The endpoints, as calls that carry headers, credentials and errors; one place where an answer becomes an error."""
+"""The API client: one call of an endpoint with its headers and credential, and calls that are retried."""
 
 from __future__ import annotations
 
@@ -11,32 +11,38 @@ from urllib.parse import urljoin, urlsplit
 from tinkex import _wire
 from tinkex._api.auth import Auth
 from tinkex._api.endpoints import AUTH_TOKEN, Endpoint
+from tinkex._api.responses import Refusal, decode_object, read_refusal, redact
 from tinkex._api.retry import RetryBudget
 from tinkex._concurrency.clock import Clock
+from tinkex._concurrency.snapshot import SnapshotCell
 from tinkex._identity import PROTOCOL_VERSION, USER_AGENT, random_uuid
-from tinkex._runtime.task import Sleep, Story
+from tinkex._runtime.task import Coroutine, Scheduler, Sleep
 from tinkex._transport.exchange import Transport
 from tinkex._transport.http11 import Response, request_head
 from tinkex.config import ClientConfig, is_official
-from tinkex.errors import APIConnectionError, APIError, APIResponseError, APIStatusError, clean_text, status_error
+from tinkex.errors import APIConnectionError, APIError, APIStatusError, clean_text
 
 E = TypeVar("E", bound=APIError)
 logger = logging.getLogger("tinkex")
 
-_MOST_RETRY_AFTER = 24 * 3600.0
 _REDIRECTS = frozenset({307, 308})  # the same request, elsewhere
 
 
 class Api:
-    """Calls the endpoints of one server. Safe to share; every call belongs to the job that makes it."""
+    """Client of one server's endpoints. Safe to share; every call belongs to the task that makes it."""
 
-    def __init__(self, transport: Transport, auth: Auth, clock: Clock, config: ClientConfig) -> None:
+    def __init__(
+        self, transport: Transport, auth: Auth, scheduler: Scheduler, clock: Clock, config: SnapshotCell[ClientConfig]
+    ) -> None:
         self._transport = transport
-        self._auth = auth
-        self._clock = clock
-        self._url = urlsplit(config.base_url)
+        self.auth = auth
+        self.scheduler = scheduler
+        self.clock = clock
+        self.config = config
+        base_url = config.current.base_url
+        self._url = urlsplit(base_url)
         self._host = self._url.netloc.rpartition("@")[2]
-        self._official = is_official(config.base_url)
+        self._official = is_official(base_url)
         self._keys = itertools.count()
         self._key_stem = f"tinkex-{random_uuid()}"
         self.last_failure = ""  # of any call that must succeed, in words
@@ -53,8 +59,8 @@ class Api:
         seconds: float,
         retry_count: int = 0,
         extra: str = "",
-        urgent: bool = True,
-    ) -> Story[Response]:
+        high_priority: bool = True,
+    ) -> Coroutine[Response]:
         """One request and its answer, whatever its status; replayed once where the server rejects a token.
 
         Raises APIConnectionError, APITimeoutError, APIResponseError, CredentialError.
@@ -63,7 +69,7 @@ class Api:
         del extra
         renewed, line = False, b""
         while True:
-            credential = yield from self._auth.credential(self._exchange_key, raw=endpoint.raw)
+            credential = yield from self.auth.credential(self._exchange_key, raw=endpoint.raw)
             head = self._head(endpoint, config, seconds, credential)
             if line:
                 head = line + head[head.index(b"\r\n") :]
@@ -75,40 +81,40 @@ class Api:
                     seconds=seconds,
                     max_body=config.max_response_bytes,
                     pace=endpoint.pace,
-                    urgent=urgent,
+                    high_priority=high_priority,
                 )
             except APIError as error:
                 raise self.cleaned(error) from None
             self.reached = True
             if response.status >= 300:
-                _redact(response, credential)
+                redact(response, credential)
             if response.status in _REDIRECTS and not line and (line := self._new_line(endpoint, response)):
                 continue
             may_renew = response.status == 401 and not renewed and not endpoint.raw
-            if not may_renew or not self._auth.may_renew(response.headers):
+            if not may_renew or not self.auth.may_renew(response.headers):
                 return self._noted(response)
             renewed = True
-            yield from self._auth.renew(self._exchange_key, credential, refused=True)
+            yield from self.auth.renew(self._exchange_key, credential, refused=True)
 
     def persist(
         self, endpoint: Endpoint, body: bytes, config: ClientConfig, *, seconds: float | None = None
-    ) -> Story[Response]:
+    ) -> Coroutine[Response]:
         """`call` until it gives a 2xx, with the retries that `config.retry` allows; raises the last error.
 
         A server that has never answered is given `config.reach_timeout` seconds.
         """
-        budget, begun_at = RetryBudget(config.retry, self._clock), self._clock.monotonic()
+        budget, begun_at = RetryBudget(config.retry, self.clock), self.clock.monotonic()
         seconds = config.request_timeout if seconds is None else seconds
         while True:
             try:
                 response = yield from self.call(endpoint, body, config, seconds=seconds, retry_count=budget.failures)
                 if 200 <= response.status < 300:
                     return response
-                raise self.error(response)
+                raise self.refusal(response).error
             except (APIConnectionError, APIStatusError) as error:
                 self.last_failure = str(error)
                 delay = budget.delay(error)
-                until = self._clock.monotonic() + delay
+                until = self.clock.monotonic() + delay
                 if not self.reached and isinstance(error, APIConnectionError):
                     self._check_reach(error, until - begun_at, config.reach_timeout)
                 level = logging.WARNING if budget.failures == 1 else logging.INFO
@@ -128,41 +134,22 @@ class Api:
         final.retryable = error.retryable
         raise final from None
 
-    def ask(self, endpoint: Endpoint, fields: Mapping[str, Any], config: ClientConfig) -> Story[dict[str, Any]]:
+    def ask(self, endpoint: Endpoint, fields: Mapping[str, Any], config: ClientConfig) -> Coroutine[dict[str, Any]]:
         """`persist` with a JSON object each way; raises APIResponseError where the answer is none."""
         body = b"" if endpoint.method == "GET" else _wire.encode_json(fields)
         response = yield from self.persist(endpoint, body, config)
         return decode_object(response)
 
-    def keep_token_fresh(self) -> Story[None]:
+    def keep_token_fresh(self) -> Coroutine[None]:
         """Refresh the token in the background."""
-        return self._auth.keep_fresh(self._exchange_key)
+        return self.auth.keep_fresh(self._exchange_key)
 
-    def _exchange_key(self, config: ClientConfig) -> Story[dict[str, Any]]:
+    def _exchange_key(self, config: ClientConfig) -> Coroutine[dict[str, Any]]:
         return self.ask(AUTH_TOKEN, {}, config)
 
-    def error(
-        self, response: Response, *, request_id: str | None = None, phase: str | None = None
-    ) -> APIStatusError | APIConnectionError:
-        """The error that an answer other than a 2xx stands for."""
-        if is_edge_rejection(response):
-            return APIConnectionError(
-                "A proxy in front of the server refused the request with an empty 400. Nothing was done; try again.",
-                request_id,
-                phase,
-            )
-        words = _wire.decode_error_body(response.headers.get("content-type", ""), response.body)
-        message = words.message or clean_text(response.body[:2000].decode("utf-8", "replace"), 300)
-        if 300 <= response.status < 400:
-            where = clean_text(response.headers.get("location", "nowhere"), 200)
-            message = f"a redirect to {where}, which is not followed; check base_url"
-        body = _wire.decode_json(response.body) if words.is_json else message or None
-        wait = retry_after(response.headers, self._clock)
-        error = status_error(response.status, message, body, request_id, wait, phase)
-        told = response.headers.get("x-should-retry")
-        if told in ("true", "false"):
-            error.should_retry = error.retryable = told == "true"
-        return error
+    def refusal(self, response: Response, *, request_id: str | None = None, phase: str | None = None) -> Refusal:
+        """What an answer other than a 2xx says, and the error that it stands for."""
+        return read_refusal(response, self.clock, request_id=request_id, phase=phase)
 
     def _new_line(self, endpoint: Endpoint, response: Response) -> bytes:
         """The request line for where a redirect leads; empty where that is another server."""
@@ -174,7 +161,7 @@ class Api:
         return f"{endpoint.method} {self._transport.dialer.target(target)} HTTP/1.1".encode()
 
     def cleaned(self, error: E) -> E:
-        """The error without credentials in what it quotes, and without those behind it, which quote the server, too."""
+        """The error without credentials in what it quotes, and without its causes, which quote the server, too."""
         error.message = self.masked(error.message)
         error.args = (error.message,)
         error.__cause__ = error.__context__ = None
@@ -182,7 +169,7 @@ class Api:
 
     def masked(self, text: str) -> str:
         """The server's words, without the credentials that it may have repeated in them."""
-        return self._auth.masked(text)
+        return self.auth.masked(text)
 
     def _head(self, endpoint: Endpoint, config: ClientConfig, seconds: float, credential: str | None) -> bytes:
         """The part of the head that many calls share, most of which wait for long."""
@@ -231,49 +218,3 @@ class Api:
             words = clean_text(self.masked(note), 500)
             logger.log(logging.ERROR if grave else logging.WARNING, "The server says: %s", words)
         return response
-
-
-def is_edge_rejection(response: Response) -> bool:
-    """A 400 without a body comes from a proxy at the edge, not from the API."""
-    return response.status == 400 and not response.body
-
-
-def decode_object(response: Response) -> dict[str, Any]:
-    """The JSON object that an answer must be; raises APIResponseError."""
-    try:
-        decoded = _wire.decode_json(response.body)
-    except ValueError as error:
-        raise APIResponseError(
-            f"The server answered {response.status} with something other than JSON: {error}"
-        ) from None
-    if not isinstance(decoded, dict):
-        raise APIResponseError(f"The server answered {response.status} with JSON that is not an object.")
-    return decoded
-
-
-def retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
-    """Seconds the server asks for: `retry-after-ms`, or `Retry-After` as seconds or as a date; None if it does not."""
-    try:
-        if "retry-after-ms" in headers:
-            seconds = float(headers["retry-after-ms"]) / 1000
-        elif "retry-after" in headers:
-            text = headers["retry-after"]
-            seconds = float(text) if text[:1].isdigit() or text[:1] == "." else _moment(text) - clock.wall()
-        else:
-            return None
-    except (ValueError, OverflowError):
-        return None
-    return min(seconds, _MOST_RETRY_AFTER) if seconds > 0 else None
-
-
-def _moment(date: str) -> float:
-    import email.utils  # servers that write dates are rare, and it is slow to import
-
-    return email.utils.parsedate_to_datetime(date).timestamp()
-
-
-def _redact(response: Response, credential: str | None) -> None:
-    """Take the credential out of an error answer that repeats it, before anybody quotes the answer."""
-    if credential:
-        response.body = response.body.replace(credential.encode("latin-1"), b"[redacted]")
-        response.headers = {name: value.replace(credential, "[redacted]") for name, value in response.headers.items()}

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 import attrs
+
+from tinkex import _wire
+from tinkex._api.client import Api
+from tinkex._api.endpoints import CLIENT_CONFIG, DYNAMIC_CONFIG, Endpoint
+from tinkex._api.responses import decode_object
+from tinkex._concurrency.snapshot import SnapshotCell
+from tinkex._identity import PROTOCOL_VERSION
+from tinkex._runtime.task import Coroutine, Sleep
+from tinkex.config import ClientConfig
+from tinkex.errors import APIStatusError
+
+logger = logging.getLogger("tinkex")
+
+_TIMEOUT = 10.0
+_LEAST_REFRESH_SECONDS = 10.0
+_NO_SUCH_ENDPOINT = (404, 405)  # many servers have no flags
 
 
 @attrs.frozen
@@ -35,6 +52,53 @@ class Flags:
             if isinstance(value, wanted) and isinstance(value, bool) == isinstance(default, bool) and _sane(value):
                 changes[field.name] = value
         return attrs.evolve(self, **changes)
+
+
+class ServerFlags(SnapshotCell[Flags]):
+    """The server's flags as last told: read at start-up, refreshed while the service lives."""
+
+    __slots__ = ("_api",)
+
+    def __init__(self, api: Api) -> None:
+        super().__init__(Flags())
+        self._api = api
+
+    def start(self) -> Coroutine[None]:
+        """Read the flags for the first time, and set up the credential as they say."""
+        config = self._api.config.current
+        yield from self._read(CLIENT_CONFIG, config)
+        flags = self.current
+        self._api.auth.configure(
+            exchanges=flags.pjwt_auth_enabled, command_required=flags.credential_default_source == "credential_cmd"
+        )
+        yield from self._read(DYNAMIC_CONFIG, config)
+
+    def keep_fresh(self) -> Coroutine[None]:
+        """Read the flags again and again; returns where the server has none."""
+        api, body = self._api, _wire.encode_json({"sdk_version": PROTOCOL_VERSION})
+        while True:
+            yield Sleep(api.clock.monotonic() + max(self.current.refresh_interval_sec, _LEAST_REFRESH_SECONDS))
+            try:
+                response = yield from api.call(DYNAMIC_CONFIG, body, api.config.current, seconds=_TIMEOUT)
+                if response.status in _NO_SUCH_ENDPOINT:
+                    return
+                if response.status < 300:
+                    self._take(decode_object(response))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next time may be better
+                words = api.masked(str(error))
+                logger.debug("The server's flags could not be refreshed; the last ones stay: %s", words)
+
+    def _read(self, endpoint: Endpoint, config: ClientConfig) -> Coroutine[None]:
+        try:
+            answer = yield from self._api.ask(endpoint, {"sdk_version": PROTOCOL_VERSION}, config)
+        except APIStatusError as error:
+            if error.status not in _NO_SUCH_ENDPOINT:
+                raise
+            return
+        self._take(answer)
+
+    def _take(self, answer: Mapping[str, Any]) -> None:
+        self.update(lambda flags: flags.updated(answer))
 
 
 def _sane(value: object) -> bool:

@@ -1,41 +1,129 @@
-"""What a sample's trouble means: how long a pause is, what an error should tell, what a log record carries."""
+"""Responses: from an answer to its JSON object, to an error, to the pause that it asks for."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tinkex import _wire
+from tinkex._concurrency.clock import Clock
 from tinkex._transport.http11 import Response
-from tinkex.errors import APIError, APIStatusError
-from tinkex.future import SampleFuture
+from tinkex.errors import APIConnectionError, APIResponseError, APIStatusError, clean_text, status_error
 from tinkex.queue_state import QueueState
 
+__all__ = [
+    "BILLING_PAUSE",
+    "Refusal",
+    "RequestedPause",
+    "Response",
+    "decode_object",
+    "is_edge_rejection",
+    "read_refusal",
+    "redact",
+    "requested_pause",
+    "retry_after",
+]
+
 BILLING_PAUSE = 5.0
+_MOST_RETRY_AFTER = 24 * 3600.0
 _SMALL_REQUEST = 131_072  # estimated bytes up to which a 429 without Retry-After means one second, above it five
 
 
-class Pause(NamedTuple):
-    """What a 429 or a 402 asks for."""
+class Refusal(NamedTuple):
+    """An answer other than a 2xx: the error it stands for, and what its body says."""
+
+    error: APIStatusError | APIConnectionError
+    body: _wire.ErrorBody
+
+
+class RequestedPause(NamedTuple):
+    """The pause that a 429 or a 402 asks for."""
 
     seconds: float
     state: QueueState
     reason: str | None  # in the server's words
-    told: str | None  # the part of it that observers are told
+    queue_reason: str | None  # the part of it that observers are told
 
 
-def pause_of(failure: APIStatusError, response: Response, size: int) -> Pause:
-    """The pause that the answer to a submission of `size` bytes asks for."""
+def read_refusal(
+    response: Response, clock: Clock, *, request_id: str | None = None, phase: str | None = None
+) -> Refusal:
+    """Decode an answer other than a 2xx, once."""
     words = _wire.decode_error_body(response.headers.get("content-type", ""), response.body)
+    if is_edge_rejection(response):
+        return Refusal(
+            APIConnectionError(
+                "A proxy in front of the server refused the request with an empty 400. Nothing was done; try again.",
+                request_id,
+                phase,
+            ),
+            words,
+        )
+    message = words.message or clean_text(response.body[:2000].decode("utf-8", "replace"), 300)
+    if 300 <= response.status < 400:
+        where = clean_text(response.headers.get("location", "nowhere"), 200)
+        message = f"a redirect to {where}, which is not followed; check base_url"
+    wait = retry_after(response.headers, clock)
+    body = words.value if words.is_json else message or None
+    error = status_error(response.status, message, body, request_id, wait, phase)
+    should_retry = response.headers.get("x-should-retry")
+    if should_retry in ("true", "false"):
+        error.should_retry = error.retryable = should_retry == "true"
+    return Refusal(error, words)
+
+
+def requested_pause(refusal: Refusal, size: int) -> RequestedPause:
+    """The pause that the answer to a submission of `size` estimated bytes asks for."""
+    error, words = refusal
     reason = words.reason or words.message
-    if failure.status != 429:
-        return Pause(max(failure.retry_after or 0.0, BILLING_PAUSE), QueueState.UNKNOWN, reason, reason)
-    seconds = failure.retry_after or (1.0 if size <= _SMALL_REQUEST else 5.0)
-    state = QueueState.parse(words.queue_state) if words.queue_state else QueueState.PAUSED_RATE_LIMIT
-    return Pause(seconds, state, reason, words.reason)
+    asked = getattr(error, "retry_after", None) or 0.0
+    if isinstance(error, APIStatusError) and error.status == 429:
+        state = QueueState.parse(words.queue_state) if words.queue_state else QueueState.PAUSED_RATE_LIMIT
+        return RequestedPause(asked or (1.0 if size <= _SMALL_REQUEST else 5.0), state, reason, words.reason)
+    return RequestedPause(max(asked, BILLING_PAUSE), QueueState.UNKNOWN, reason, reason)
 
 
-def complete(error: APIError, future: SampleFuture[Any], *, risked: bool) -> None:
-    """Add to an error what only the sample knows."""
-    error.request_id = error.request_id or future.request_id
-    error.phase = error.phase or future.phase
-    error.may_have_run = error.may_have_run or risked or future.request_id is not None
+def is_edge_rejection(response: Response) -> bool:
+    """Whether it is a 400 without a body: that comes from a proxy at the edge, not from the API."""
+    return response.status == 400 and not response.body
+
+
+def decode_object(response: Response) -> dict[str, Any]:
+    """The JSON object that an answer must be; raises APIResponseError."""
+    try:
+        decoded = _wire.decode_json(response.body)
+    except ValueError as error:
+        raise APIResponseError(
+            f"The server answered {response.status} with something other than JSON: {error}"
+        ) from None
+    if not isinstance(decoded, dict):
+        raise APIResponseError(f"The server answered {response.status} with JSON that is not an object.")
+    return decoded
+
+
+def retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
+    """Seconds the server asks for: `retry-after-ms`, or `Retry-After` as seconds or as a date; None if it does not."""
+    try:
+        if "retry-after-ms" in headers:
+            seconds = float(headers["retry-after-ms"]) / 1000
+        elif "retry-after" in headers:
+            text = headers["retry-after"]
+            seconds = float(text) if text[:1].isdigit() or text[:1] == "." else _timestamp(text) - clock.wall()
+        else:
+            return None
+    except (ValueError, OverflowError):
+        return None
+    return min(seconds, _MOST_RETRY_AFTER) if seconds > 0 else None
+
+
+def _timestamp(date: str) -> float:
+    import email.utils  # servers that write dates are rare, and it is slow to import
+
+    return email.utils.parsedate_to_datetime(date).timestamp()
+
+
+def redact(response: Response, credential: str | None) -> None:
+    """Take the credential out of an error answer that repeats it, before the answer is quoted."""
+    if credential:
+        response.body = response.body.replace(credential.encode("latin-1"), b"[redacted]")
+        response.headers = {name: value.replace(credential, "[redacted]") for name, value in response.headers.items()}

@@ -1,4 +1,7 @@
-"""The one owner of "again": whether, how often, how long, after what pause; the only module that imports tenacity."""
+"""Retries: whether a failure is transient, how many attempts and how much time are left, how long to back off.
+
+The only module that imports tenacity.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,12 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tinkex._concurrency.clock import Clock
+from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
 from tinkex.config import RetryConfig
 from tinkex.errors import APIConnectionError, APIStatusError
 
 if TYPE_CHECKING:
     import tenacity
-
-_POLL_AGAIN = frozenset({408, 429})
 
 _chance = random.SystemRandom()  # a program's own random numbers stay as they are
 
@@ -71,28 +72,38 @@ class RetryBudget:
         `attempt` says whether what failed was an attempt (a submission) or only a look at one (a poll); `retry`
         overrules the rule for which errors are transient.
         """
-        import tenacity
-
-        self.failures += 1
-        strategies = _strategies(self._config)
-        no_call: Any = None  # the strategies are used, the loop around a call is ours
-        state = tenacity.RetryCallState(no_call, None, (), {})
-        state.set_exception((type(error), error, error.__traceback__))
-        state.attempt_number = self.failures
-        delay = _jittered(strategies.wait(state), self._config)
-        if isinstance(error, APIStatusError):
-            delay = max(delay, error.retry_after or 0.0)
-        asked_to_wait = isinstance(error, APIStatusError) and error.status == 429 and not attempt
-        if asked_to_wait:  # a pause, and no failure: the clock of failures stands at nothing
-            self._first_failure, self._paused = None, 0.0
+        strategies, state = self._fail(error)
+        delay = self._backoff(strategies, state, error)
         state.attempt_number = self.attempts if attempt else 0
-        late = not asked_to_wait and self._elapsed() + delay > self._config.max_elapsed
-        state.upcoming_sleep = -1.0 if late else delay
+        state.upcoming_sleep = -1.0 if self._elapsed() + delay > self._config.max_elapsed else delay
         again = strategies.retry(state) if retry is None else retry
         if not again or strategies.stop(state):
             raise error
         self.attempts += attempt
         return delay
+
+    def pause(self, error: APIStatusError) -> float:
+        """Seconds to wait after a 429 that is a pause and no failure: the time of failures begins anew.
+
+        Pauses that follow each other grow as delays do.
+        """
+        delay = self._backoff(*self._fail(error), error)
+        self._first_failure, self._paused = None, 0.0
+        return delay
+
+    def _fail(self, error: Exception) -> tuple[_Strategies, tenacity.RetryCallState]:
+        import tenacity
+
+        self.failures += 1
+        no_call: Any = None  # the strategies are used, the loop around a call is ours
+        state = tenacity.RetryCallState(no_call, None, (), {})
+        state.set_exception((type(error), error, error.__traceback__))
+        state.attempt_number = self.failures
+        return _strategies(self._config), state
+
+    def _backoff(self, strategies: _Strategies, state: tenacity.RetryCallState, error: Exception) -> float:
+        delay = _jittered(strategies.wait(state), self._config)
+        return max(delay, error.retry_after or 0.0) if isinstance(error, APIStatusError) else delay
 
     def recovered(self) -> None:
         """Something worked: the next failure is a first one, for the delay and for the clock. Attempts stay spent."""
@@ -101,7 +112,7 @@ class RetryBudget:
         self._paused = 0.0
 
     def paused(self, seconds: float) -> None:
-        """Leave a pause that the server asked for, from whomever, out of the account."""
+        """Leave a pause that the server asked for out of the account."""
         if self._first_failure is not None:
             self._paused += seconds
 
@@ -114,3 +125,7 @@ class RetryBudget:
 
 def _jittered(delay: float, config: RetryConfig) -> float:
     return min(config.max_delay, delay * (1 + config.jitter * _chance.uniform(-1, 1)))
+
+
+UNSPENT = RetryBudget(RetryConfig(max_attempts=1), SYSTEM_CLOCK)
+"""Stands in for the budget of what has not failed yet: it is never spent."""

@@ -26,7 +26,7 @@ class MovedClock(Clock, Protocol):
 
 
 class SystemClock:
-    """The machine's clocks."""
+    """The system's clocks."""
 
     monotonic = staticmethod(time.monotonic)
     wall = staticmethod(time.time)

@@ -1,7 +1,7 @@
-"""Threads the client works with: a fixed pool for work that never blocks, an elastic one for work that may.
+"""The worker pool: a fixed set of threads for work that never blocks, and its queue.
 
-Both are daemon threads of our own. The standard executor's are joined when the interpreter exits, which
-takes as long as the slowest call they are in; ours never hold an exit up.
+These are daemon threads of our own, as are those of the elastic pool. The standard executor's are joined when the
+interpreter exits, which takes as long as the slowest call they are in; ours never hold an exit up.
 """
 
 from __future__ import annotations
@@ -94,28 +94,32 @@ class WorkerPool(ThreadPoolExecutor):
 
 
 def _drop(item: Runnable) -> None:
-    """Nobody would run it."""
+    """Drop what no thread would run."""
 
 
 def _work(items: WorkQueue[Runnable | None]) -> None:
-    bed = threading.Lock()
-    bed.acquire()
-    while (item := items.take(bed)) is not None:
+    sleep_lock = threading.Lock()
+    sleep_lock.acquire()
+    while (item := items.take(sleep_lock)) is not None:
         try:
             item.run()
         except BaseException:
             logger.exception("A tinkex worker met an error of its own; please report it.")
-        del item  # an idle worker keeps nobody alive
+        del item  # an idle worker keeps nothing alive
 
 
 class WorkQueue(Generic[T]):
-    """First in, first out. `put` waits for nobody, so that it may be called wherever a collection may come.
+    """FIFO queue of a fixed set of threads, of which the one that worked last takes the next item.
 
-    An idle thread lies in `_idle` and sleeps on a lock of its own, its bed, which is locked but for the moment between
-    the call that wakes it and its waking. No item is left behind beside sleepers: `put` adds before it looks at
-    `_idle`, whoever lies down looks for items again before sleeping, and whoever gets up wakes the next if there are
-    more. So they are woken one by one, as each can run: a burst that one of them can do alone wakes no crowd.
-    A thread may be woken without need; it looks, and sleeps on.
+    Its stack, its share of the allocator's memory and its core's caches are warm from its last work. Queues of the
+    standard library wake the thread that has slept longest: one item after the other then goes through the memory of
+    all threads. `put` waits for no lock, so that it may be called wherever a collection may come.
+
+    An idle thread stands in `_idle` and sleeps on its sleep lock, which is locked but for the moment between the call
+    that wakes it and its waking. No item is left behind beside sleepers: `put` adds before it looks at `_idle`, a
+    thread that goes to sleep looks for items again first, and one that wakes wakes the next if there are more. So they
+    are woken one by one, as each can run: a burst that one of them can do alone wakes no crowd. A thread may be woken
+    without need; it looks, and sleeps on.
     """
 
     __slots__ = ("_idle", "_items")
@@ -132,30 +136,30 @@ class WorkQueue(Generic[T]):
         self._items.append(item)
         self._wake()
 
-    def take(self, bed: threading.Lock) -> T:
-        """The next item, as soon as there is one; `bed` is locked, and belongs to the thread that calls."""
-        lying = False
+    def take(self, sleep_lock: threading.Lock) -> T:
+        """The next item, as soon as there is one; `sleep_lock` is locked, and belongs to the calling thread."""
+        listed = False
         while True:
             try:
                 item = self._items.popleft()
                 break
             except IndexError:
-                if lying:
-                    bed.acquire()
+                if listed:
+                    sleep_lock.acquire()
                 else:
-                    self._idle.append(bed)
-                    lying = True
-        if lying:
-            self._idle.remove(bed)
+                    self._idle.append(sleep_lock)
+                    listed = True
+        if listed:
+            self._idle.remove(sleep_lock)
         if self._items:
             self._wake()
         return item
 
     def _wake(self) -> None:
-        """Wake the thread that lay down last, unless it is being woken."""
+        """Wake the thread that went to sleep last, unless it is being woken."""
         try:
-            bed = self._idle[-1]
-            if bed.locked():
-                bed.release()
-        except (IndexError, RuntimeError):  # nobody sleeps, or another call has just woken it
+            sleep_lock = self._idle[-1]
+            if sleep_lock.locked():
+                sleep_lock.release()
+        except (IndexError, RuntimeError):  # no thread sleeps, or another call has just woken it
             return

@@ -6,41 +6,41 @@ from collections import deque
 from collections.abc import Callable
 
 from tinkex._concurrency.fork_locks import new_lock
-from tinkex._runtime.task import Grant, Job
+from tinkex._runtime.task import Permit, ScheduledTask
 
 
-class Reserved(Grant):
+class ByteLease(Permit):
     """Bytes taken from a budget."""
 
     __slots__ = ("_budget", "_size")
 
-    def __init__(self, budget: ByteBudget, size: int) -> None:
+    def __init__(self, budget: ByteSemaphore, size: int) -> None:
         self._budget = budget
         self._size = size
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Return them, once."""
         size, self._size = self._size, 0
         if size:
             self._budget.release(size)
 
 
-class Reserve:
-    """A wait for `size` bytes; yields `Reserved`."""
+class AcquireBytes:
+    """A wait for `size` bytes; yields `ByteLease`."""
 
     __slots__ = ("_budget", "_size", "until")
 
-    def __init__(self, budget: ByteBudget, size: int) -> None:
+    def __init__(self, budget: ByteSemaphore, size: int) -> None:
         self._budget = budget
         self._size = size
         self.until = float("inf")
 
-    def arm(self, job: Job, epoch: int) -> None:
+    def subscribe(self, task: ScheduledTask, wait_id: int) -> None:
         """Take them now or stand in line."""
-        self._budget.take(job, epoch, self._size)
+        self._budget.take(task, wait_id, self._size)
 
 
-class ByteBudget:
+class ByteSemaphore:
     """At most `limit()` bytes out at once, but for one request: it may overdraw, so that a single huge one passes.
 
     First come, first served.
@@ -50,12 +50,12 @@ class ByteBudget:
         self._limit = limit
         self._lock = new_lock()  # guards _out and _line
         self._out = 0
-        self._line: deque[tuple[Job, int, int]] = deque()
+        self._line: deque[tuple[ScheduledTask, int, int]] = deque()
 
-    def take(self, job: Job, epoch: int, size: int) -> None:
-        """Wake `job` with its bytes, here or later."""
+    def take(self, task: ScheduledTask, wait_id: int, size: int) -> None:
+        """Wake `task` with its bytes, here or later."""
         with self._lock:
-            self._line.append((job, epoch, size))
+            self._line.append((task, wait_id, size))
         self._serve()
 
     def release(self, size: int) -> None:
@@ -74,9 +74,9 @@ class ByteBudget:
             with self._lock:
                 if not self._line or 0 < self._out >= self._limit():  # with nothing out, one may go whatever the limit
                     return
-                job, epoch, size = self._line.popleft()
+                task, wait_id, size = self._line.popleft()
                 self._out += size
-            reserved = Reserved(self, size)
-            if not job.wake(epoch, reserved):
+            reserved = ByteLease(self, size)
+            if not task.resume(wait_id, reserved):
                 with self._lock:
                     self._out -= size

@@ -1,4 +1,4 @@
-"""The waiter: one thread that watches everything that waits - parked sockets, timers, deadlines.
+"""The reactor: one thread that watches everything that waits - parked sockets, timers, deadlines.
 
 It only waits. What has become ready goes to a worker; so a thousand samples the server is thinking about
 cost one thread and a kernel table.
@@ -27,14 +27,14 @@ _COMPACT_EVERY = 1024  # lapsed timers at least; more where more are kept than t
 _LONGEST_SLEEP = 3600.0
 
 
-class Waiting(Protocol):
+class Resumable(Protocol):
     """Somebody who may wait for a socket or a time."""
 
-    def wake(self, epoch: int, value: object) -> bool:
-        """Go on, if still in the wait numbered `epoch`."""
+    def resume(self, wait_id: int, value: object) -> bool:
+        """Go on, if still in the wait numbered `wait_id`."""
 
-    def is_waiting(self, epoch: int) -> bool:
-        """Whether the wait numbered `epoch` is still on."""
+    def is_waiting(self, wait_id: int) -> bool:
+        """Whether the wait numbered `wait_id` is still on."""
 
 
 class TimedOut:
@@ -43,7 +43,7 @@ class TimedOut:
 
 TIMED_OUT = TimedOut()
 READY = True
-Timer = tuple[float, int, Waiting, int]
+Timer = tuple[float, int, Resumable, int]
 
 
 def _guarded(call: Callable[..., object], *arguments: object) -> None:
@@ -54,7 +54,7 @@ def _guarded(call: Callable[..., object], *arguments: object) -> None:
         logger.exception("The tinkex waiter met an error of its own; please report it.")
 
 
-class Waiter:
+class Reactor:
     """Wakes those who wait: `park` for a socket, `call_at` for a time. Safe to call from any thread.
 
     Handing over is lock-free: a time goes through a deque, and the thread is only roused when that time comes
@@ -67,7 +67,7 @@ class Waiter:
         self._clock = clock
         self._moved = clock if isinstance(clock, MovedClock) else None
         self._name = name
-        self._parked: dict[int, tuple[Waiting, int]] = {}
+        self._parked: dict[int, tuple[Resumable, int]] = {}
         self._times: deque[Timer] = deque()
         self._heap: list[Timer] = []
         self.lapsed = 0  # waits that ended since lapsed timers were last thrown out, about: counted unlocked
@@ -89,22 +89,22 @@ class Waiter:
         self._stopping = True
         self._rouse()
 
-    def park(self, fileno: int, who: Waiting, epoch: int, *, write: bool, known: bool) -> None:
+    def park(self, fileno: int, who: Resumable, wait_id: int, *, write: bool, known: bool) -> None:
         """Wake `who` once `fileno` can be read (or written); `known` tells that it was parked before."""
-        self._parked[fileno] = (who, epoch)
+        self._parked[fileno] = (who, wait_id)
         self._poller.arm(fileno, write, known)
 
     def forget(self, fileno: int) -> None:
         """Stop watching `fileno`, which is about to be closed."""
         self._parked.pop(fileno, None)
-        with contextlib.suppress(OSError, ValueError):  # it was never armed, or the waiter has ended
+        with contextlib.suppress(OSError, ValueError):  # it was never armed, or the reactor has ended
             self._poller.forget(fileno)
 
-    def call_at(self, at: float, who: Waiting, epoch: int) -> None:
-        """Wake `who` with TIMED_OUT at `at` on the client's clock, if still in wait `epoch`; inf is never."""
+    def call_at(self, at: float, who: Resumable, wait_id: int) -> None:
+        """Wake `who` with TIMED_OUT at `at` on the client's clock, if still in wait `wait_id`; inf is never."""
         if at == _FOREVER:
             return
-        self._times.append((at, next(self._numbers), who, epoch))
+        self._times.append((at, next(self._numbers), who, wait_id))
         if at < self._sleeps_until:
             self._rouse()
 
@@ -142,7 +142,7 @@ class Waiter:
         for fileno in self._poller.poll(self._seconds_until(at)):
             parked = self._parked.pop(fileno, None)
             if parked is not None:
-                _guarded(parked[0].wake, parked[1], READY)
+                _guarded(parked[0].resume, parked[1], READY)
             elif fileno == self._alarm_out:
                 os.read(self._alarm_out, 4096)
 
@@ -172,8 +172,8 @@ class Waiter:
     def _fire(self, now: float) -> None:
         heap = self._heap
         while heap and heap[0][0] <= now:
-            _, _, who, epoch = heapq.heappop(heap)
-            _guarded(who.wake, epoch, TIMED_OUT)
+            _, _, who, wait_id = heapq.heappop(heap)
+            _guarded(who.resume, wait_id, TIMED_OUT)
 
     def __del__(self) -> None:
         # Only when nobody can call _rouse any more: a closed descriptor's number is soon somebody else's.

@@ -8,20 +8,20 @@ from concurrent.futures import Future
 from typing import Any
 
 from tinkex._concurrency.fork_locks import new_lock
-from tinkex._runtime.task import Jobs, Outcome, Story
+from tinkex._runtime.task import Coroutine, FutureWait, Scheduler
 
 
-class Shared:
+class SingleFlight:
     """Something done once for everybody who needs it: the first starts it, the others wait; a failure is not kept."""
 
-    def __init__(self, jobs: Jobs, story: Callable[[], Story[Any]]) -> None:
-        self._jobs = jobs
-        self._story = story
+    def __init__(self, scheduler: Scheduler, coroutine: Callable[[], Coroutine[Any]]) -> None:
+        self._scheduler = scheduler
+        self._coroutine = coroutine
         self._lock = new_lock()  # guards _future
         self._future: Future[Any] | None = None
         self.value: Any = None  # what it gave, once it has
 
-    def __call__(self) -> Story[Any]:
+    def __call__(self) -> Coroutine[Any]:
         """Its outcome, from this or an earlier call."""
         with self._lock:
             future = self._future
@@ -30,13 +30,13 @@ class Shared:
                 self._future = future = Future()
         assert future is not None
         if start:
-            self._jobs.start(self._run, future)
-        done = yield Outcome(future)
+            self._scheduler.start(self._run, future)
+        done = yield FutureWait(future)
         error = done.exception()
         if error is not None:
             raise copy.copy(error)  # each has its own: it is completed with what only it knows
         return done.result()
 
-    def _run(self) -> Story[Any]:
-        self.value = yield from self._story()
+    def _run(self) -> Coroutine[Any]:
+        self.value = yield from self._coroutine()
         return self.value

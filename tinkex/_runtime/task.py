@@ -1,8 +1,8 @@
-"""Jobs: work that waits without holding a thread.
+"""Tasks: coroutines that wait without holding a thread, and the scheduler that runs them on workers.
 
-A job is a generator that yields what it waits for. A worker runs it up to the next wait; whoever ends that
-wait puts it back on the workers' queue. `throw` is how a cancel or a deadline reaches it, so that every
-`finally` on its way gives back what it took.
+A coroutine is a generator that yields what it waits for. A worker runs its task up to the next wait; what ends that
+wait puts the task back on the workers' queue. A cancel or a deadline reaches it through `throw`, so that every
+`finally` on its way releases what it took.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future, InvalidStateError
 from typing import Any, Protocol, TypeVar
 
+from tinkex._concurrency.elastic_pool import ElasticPool
 from tinkex._concurrency.fork_locks import reopen
 from tinkex._concurrency.worker_pool import WorkerPool
-from tinkex._runtime.reactor import Waiter
+from tinkex._runtime.reactor import Reactor
 from tinkex.errors import ClientClosedError, TinkexError
 from tinkex.future import ClientFuture
 
 T = TypeVar("T")
 logger = logging.getLogger("tinkex")
 
-DEADLINE = -1  # the epoch of a job's deadline: on until the job ends
+DEADLINE = -1  # the wait id of a task's deadline: on until the task ends
 
 
 class Wait(Protocol):
@@ -32,25 +33,25 @@ class Wait(Protocol):
 
     until: float
 
-    def arm(self, job: Job, epoch: int) -> None:
-        """See to it that `job.wake(epoch, value)` is called, perhaps right here."""
+    def subscribe(self, task: ScheduledTask, wait_id: int) -> None:
+        """See to it that `task.wake(wait id, value)` is called, perhaps right here."""
 
 
-Story = Generator[Wait, Any, T]
+Coroutine = Generator[Wait, Any, T]
 
 
-class Grant:
-    """A value of a wait that must be given back, also when the job was interrupted before it could take it."""
+class Permit:
+    """A value of a wait that must be released, also when the task was cancelled before it could take it."""
 
     __slots__ = ()
 
-    def give_back(self) -> None:
-        """Return what was granted."""
+    def release(self) -> None:
+        """Return what was permitted."""
         raise NotImplementedError
 
 
-class Interrupted(BaseException):
-    """Thrown into a job whose future has already ended: give back what you hold and leave."""
+class TaskCancelled(BaseException):
+    """Thrown into a task whose future has already ended: release what you hold and leave."""
 
 
 class Sleep:
@@ -61,12 +62,36 @@ class Sleep:
     def __init__(self, until: float) -> None:
         self.until = until
 
-    def arm(self, job: Job, epoch: int) -> None:
+    def subscribe(self, task: ScheduledTask, wait_id: int) -> None:
         """Nothing but `until` ends it."""
 
 
-class Outcome:
-    """A wait for another job's future; yields that future, done."""
+class RunInThread:
+    """A wait for a call that may block, on a thread of an elastic pool; yields its result, or raises its error."""
+
+    __slots__ = ("_call", "_threads", "until")
+
+    def __init__(self, threads: ElasticPool, call: Callable[[], object]) -> None:
+        self._threads = threads
+        self._call = call
+        self.until = float("inf")  # a call has time limits of its own, from when it gets a thread
+
+    def subscribe(self, task: ScheduledTask, wait_id: int) -> None:
+        """Run the call on the next free thread."""
+        self._threads.submit(lambda: self._run(task, wait_id))
+
+    def _run(self, task: ScheduledTask, wait_id: int) -> None:
+        if not task.is_waiting(wait_id):  # cancelled before it had a thread: nothing is called
+            return
+        try:
+            outcome = self._call()
+        except BaseException as error:  # noqa: BLE001 - it belongs to the task, whatever it is
+            outcome = error
+        task.resume(wait_id, outcome)
+
+
+class FutureWait:
+    """A wait for another task's future; yields that future, done."""
 
     __slots__ = ("_future", "until")
 
@@ -74,106 +99,110 @@ class Outcome:
         self._future = future
         self.until = until
 
-    def arm(self, job: Job, epoch: int) -> None:
+    def subscribe(self, task: ScheduledTask, wait_id: int) -> None:
         """Go on when the future is done."""
-        Future.add_done_callback(self._future, lambda future: job.wake(epoch, future))
+        Future.add_done_callback(self._future, lambda future: task.resume(wait_id, future))
 
 
 def _nothing() -> None:
-    """Nobody needs to know."""
+    """No callback."""
 
 
-class Jobs:
-    """Every job that was made and has not ended, with the threads that run them.
+class Scheduler:
+    """Scheduler of the tasks of one runtime: every task that has not ended, and the threads that run them.
 
     `start` takes no lock, so that it may be called wherever a collection may come.
     """
 
-    __slots__ = ("_live", "_stopped", "enter", "leave", "waiter", "workers")
+    __slots__ = ("_live", "_stopped", "add", "discard", "reactor", "workers")
 
-    def __init__(self, workers: WorkerPool, waiter: Waiter) -> None:
+    def __init__(self, workers: WorkerPool, reactor: Reactor) -> None:
         self.workers = workers
-        self.waiter = waiter
-        self._live: set[Job] = set()
-        self.enter = self._live.add
-        self.leave = self._live.discard
+        self.reactor = reactor
+        self._live: set[ScheduledTask] = set()
+        self.add = self._live.add
+        self.discard = self._live.discard
         self._stopped = False
 
     @property
-    def live(self) -> set[Job]:
-        """Those that have not ended, as a copy: jobs come and go at any line."""
+    def live(self) -> set[ScheduledTask]:
+        """Those that have not ended, as a copy: tasks come and go at any line."""
         return self._live.copy()
 
     def stop(self) -> None:
-        """Interrupt every job, also those launched later; futures that have not ended fail with ClientClosedError."""
+        """Cancel every task, also those launched later; futures that have not ended fail with ClientClosedError."""
         self._stopped = True
-        for job in self.live:
-            job.interrupt()
+        for task in self.live:
+            task.cancel()
 
-    def start(self, story: Callable[[], Story[T]], future: Future[T]) -> None:
-        """Begin a job on a worker; `future` gets its result."""
-        self.launch(Job(self, story, future))
+    def start(self, coroutine: Callable[[], Coroutine[T]], future: Future[T]) -> None:
+        """Begin a task on a worker; `future` gets its result."""
+        self.launch(ScheduledTask(self, coroutine, future))
 
-    def launch(self, job: Job, deadline: float = float("inf")) -> None:
-        """Begin a job that was made before; at `deadline` its `on_deadline` ends it."""
-        self.waiter.call_at(deadline, job, DEADLINE)
-        self.workers.put(job)
-        if self._stopped:  # looked at after the job was made: `stop` sees it, or it sees `stop`
-            job.fail(_closed())
+    def launch(self, task: ScheduledTask, deadline: float = float("inf")) -> None:
+        """Begin a task that was made before; at `deadline` its `on_deadline` ends it."""
+        self.reactor.call_at(deadline, task, DEADLINE)
+        self.workers.put(task)
+        if self._stopped:  # looked at after the task was made: `stop` sees it, or it sees `stop`
+            task.fail(_closed())
 
 
-class Job:
-    """One generator on its way to its future's end; any thread may wake or interrupt it, one runs it at a time."""
+class ScheduledTask:
+    """One generator on its way to its future's end; any thread may wake or cancel it, one runs it at a time."""
 
     __slots__ = (
         "__weakref__",
+        "_cancelled",
         "_context",
+        "_coroutine",
         "_dropped",
         "_ended",
-        "_epoch",
         "_generator",
-        "_interrupted",
-        "_jobs",
         "_lock",
         "_running",
-        "_story",
+        "_scheduler",
         "_value",
+        "_wait_id",
         "_waiting",
         "future",
         "on_deadline",
     )
 
     def __init__(
-        self, jobs: Jobs, story: Callable[..., Story[Any]], future: Future[Any], dropped: Callable[[], None] = _nothing
+        self,
+        scheduler: Scheduler,
+        coroutine: Callable[..., Coroutine[Any]],
+        future: Future[Any],
+        dropped: Callable[[], None] = _nothing,
     ) -> None:
         self.future = future
         self.on_deadline: Callable[[], BaseException] | None = None
-        self._dropped = dropped  # called when the job is interrupted before it began
-        self._jobs = jobs
-        self._story: Callable[..., Any] = story
-        self._generator: Story[Any] | None = None
+        self._dropped = dropped  # called when the task is cancelled before it began
+        self._scheduler = scheduler
+        self._coroutine: Callable[..., Any] = coroutine
+        self._generator: Coroutine[Any] | None = None
         self._context = contextvars.copy_context()
         self._lock = threading.Lock()  # guards the fields below
-        self._epoch = 0  # numbers the waits, so that a late wake-up of an earlier one is told apart
+        self._wait_id = 0  # numbers the waits, so that a late wake-up of an earlier one is told apart
         self._waiting = False
         self._running = False
-        self._interrupted = self._ended = False
+        self._cancelled = self._ended = False
         self._value: object = None
-        jobs.enter(self)
+        scheduler.add(self)
 
     @property
     def done(self) -> bool:
-        """Whether it has ended, or will as soon as a worker sees it was interrupted."""
-        return self._interrupted or self._ended
+        """Whether it has ended, or will as soon as a worker sees it was cancelled."""
+        return self._cancelled or self._ended
 
     def begin(self, *arguments: object) -> bool:
-        """Start the story with `arguments` and run it; False if the job was interrupted before. Called by workers."""
+        """Start the coroutine with `arguments`; False if the task was cancelled before. Called by workers."""
         with self._lock:
-            if self._ended or self._interrupted:
+            if self._ended or self._cancelled:
                 return False
             self._running = True
-            self._generator = self._story(*arguments)
-            self._story = self._dropped = _nothing  # thousands wait: what begins them is not kept
+            self._generator = self._coroutine(*arguments)
+            self._coroutine = self._dropped = _nothing  # thousands wait: what begins them is not kept
         self._advance()
         return True
 
@@ -184,59 +213,59 @@ class Job:
         else:
             self._advance()
 
-    def is_waiting(self, epoch: int) -> bool:
-        """Whether a timer for `epoch` still has a purpose."""
-        return not self._ended and (epoch == DEADLINE or (epoch == self._epoch and self._waiting))
+    def is_waiting(self, wait_id: int) -> bool:
+        """Whether a timer for `wait_id` still has a purpose."""
+        return not self._ended and (wait_id == DEADLINE or (wait_id == self._wait_id and self._waiting))
 
-    def wake(self, epoch: int, value: object) -> bool:
-        """End the wait numbered `epoch` with `value`; False if it has ended already, and `value` stays the caller's."""
-        if epoch == DEADLINE:
+    def resume(self, wait_id: int, value: object) -> bool:
+        """End wait `wait_id` with `value`; False if it has ended already, and `value` stays the caller's."""
+        if wait_id == DEADLINE:
             return self._expire()
         with self._lock:
-            if epoch != self._epoch or not self._waiting:
+            if wait_id != self._wait_id or not self._waiting:
                 return False
             self._waiting = False
             self._value = value
-            if self._running:  # still inside `arm`: the worker takes the value as it returns
+            if self._running:  # still inside `subscribe`: the worker takes the value as it returns
                 return True
             self._running = True
-        self._jobs.waiter.lapsed += 1
-        self._jobs.workers.put(self)
+        self._scheduler.reactor.lapsed += 1
+        self._scheduler.workers.put(self)
         return True
 
-    def interrupt(self) -> None:
-        """Have the job give back what it holds and end; a future that has not ended fails with ClientClosedError."""
+    def cancel(self) -> None:
+        """Have the task release what it holds and end; a future that has not ended fails with ClientClosedError."""
         with self._lock:
-            if self._interrupted or self._ended:
+            if self._cancelled or self._ended:
                 return
-            self._interrupted = True
+            self._cancelled = True
             if self._running:
                 return  # a worker has it, and looks before the next wait
             self._waiting = False
             self._running = True
             begun = self._generator is not None
         if begun:
-            self._jobs.workers.put(self)
+            self._scheduler.workers.put(self)
         else:
             self._dropped()
             self._resolve(error=_closed())
             self._end()
 
     def fail(self, error: BaseException) -> bool:
-        """End the future with `error` now, and the job soon after; False if it had ended."""
+        """End the future with `error` now, and the task soon after; False if it had ended."""
         ended = self._resolve(error=error)
-        self.interrupt()
+        self.cancel()
         return ended
 
     def reopen(self) -> None:
-        """In a child, before any job's `forked`: open the lock, which a lost thread may have held."""
+        """In a child, before any task's `forked`: open the lock, which a lost thread may have held."""
         reopen(self._lock)
 
     def forked(self) -> None:
-        """In a child: fail the future and run the `finally` clauses, unless the story was running in a lost thread."""
+        """In a child: fail the future and run the `finally` clauses, unless a lost thread was running the coroutine."""
         if isinstance(self.future, ClientFuture):
             self.future.fail_after_fork()
-        generator, self._interrupted = self._generator, True
+        generator, self._cancelled = self._generator, True
         if generator is not None:
             with contextlib.suppress(Exception):  # a thread that is lost was running it, or a clause of it fails here
                 generator.close()
@@ -249,27 +278,27 @@ class Job:
         return True
 
     def _advance(self) -> None:
-        # The context is left before a wait begins: whoever ends the wait may have another worker run the job at once.
+        # The context is left before a wait begins: whoever ends the wait may have another worker run the task at once.
         try:
             while self._begin(self._context.run(self._next)):
                 pass
             return
         except StopIteration as stop:
             self._resolve(result=stop.value)
-        except Interrupted:
+        except TaskCancelled:
             self._resolve(error=_closed())
         except BaseException as error:  # noqa: BLE001 - every future ends, whatever happened
             self._resolve(error=error)
         self._end()
 
     def _next(self) -> Wait:
-        """Run the generator to its next wait. Interruptions come at waits: before the first no `finally` is entered."""
+        """Run the generator to its next wait. Cancellations come at waits: before the first no `finally` is entered."""
         assert self._generator is not None
         value, self._value = self._value, None
-        if self._interrupted and self._epoch:
-            if isinstance(value, Grant):
-                value.give_back()
-            return self._generator.throw(Interrupted())
+        if self._cancelled and self._wait_id:
+            if isinstance(value, Permit):
+                value.release()
+            return self._generator.throw(TaskCancelled())
         if isinstance(value, BaseException):
             return self._generator.throw(value)
         return self._generator.send(value)
@@ -277,21 +306,21 @@ class Job:
     def _begin(self, wait: Wait) -> bool:
         """Start a wait; True if it has ended already."""
         with self._lock:
-            self._epoch += 1
-            epoch = self._epoch
-            self._waiting = not self._interrupted
-            if self._interrupted:
+            self._wait_id += 1
+            wait_id = self._wait_id
+            self._waiting = not self._cancelled
+            if self._cancelled:
                 return True
         try:
-            wait.arm(self, epoch)
-        except BaseException as error:  # noqa: BLE001 - it belongs to the story, which is waiting
-            self.wake(epoch, error)
+            wait.subscribe(self, wait_id)
+        except BaseException as error:  # noqa: BLE001 - it belongs to the coroutine, which is waiting
+            self.resume(wait_id, error)
         with self._lock:
-            if not self._waiting or self._interrupted:
+            if not self._waiting or self._cancelled:
                 self._waiting = False
                 return True
             self._running = False
-        self._jobs.waiter.call_at(wait.until, self, epoch)
+        self._scheduler.reactor.call_at(wait.until, self, wait_id)
         return False
 
     def _resolve(self, result: object = None, error: BaseException | None = None) -> bool:
@@ -310,18 +339,18 @@ class Job:
         return True
 
     def _end(self) -> None:
-        """Let go of everything: the timer of the deadline may hold the job itself for hours."""
+        """Let go of everything: the timer of the deadline may hold the task itself for hours."""
         self._ended, self._generator, self.on_deadline = True, None, None
-        self._story = self._dropped = _nothing
+        self._coroutine = self._dropped = _nothing
         if isinstance(self.future, ClientFuture):
             self.future.let_go()
         self.future = _ENDED
         self._context = _NO_CONTEXT
-        self._jobs.leave(self)
-        self._jobs.waiter.lapsed += 1
+        self._scheduler.discard(self)
+        self._scheduler.reactor.lapsed += 1
 
 
-_ENDED: Future[Any] = Future()  # what stands in for the future of a job that has ended
+_ENDED: Future[Any] = Future()  # what stands in for the future of a task that has ended
 _ENDED.set_result(None)
 _NO_CONTEXT = contextvars.Context()
 

@@ -1,4 +1,4 @@
-"""Admission: which sample may be sent now. Fair between sampling clients, bounded, paused for all together.
+"""Admission control: which sample may be sent now. Fair between sampling clients, bounded, paused for all together.
 
 The limits are those the official client keeps: 400 submissions at once and 10 MiB of them; for
 10 s after the server asked for a pause, 10 submissions, and a byte counts twenty-fold.
@@ -15,9 +15,7 @@ from collections.abc import Callable
 
 from tinkex._concurrency.clock import Clock
 from tinkex._concurrency.fork_locks import new_lock
-from tinkex._concurrency.worker_pool import WorkerPool
-from tinkex._runtime.reactor import Waiter
-from tinkex._runtime.task import Grant, Job
+from tinkex._runtime.task import Permit, ScheduledTask, Scheduler
 from tinkex.errors import ClientClosedError, QueueFullError, SampleTimeoutError
 
 _SUBMISSIONS = 400
@@ -25,22 +23,22 @@ _THROTTLED_SUBMISSIONS = 10
 _THROTTLED_SECONDS = 10.0
 _THROTTLED_BYTE_WEIGHT = 20
 _SWEEP_ABOVE = 1000  # samples that ended in line and still lie there
-_ROOM = -1  # the epoch of a blocked caller's deadline; those of pauses count up from 1
+_ROOM = -1  # the wait id of a blocked caller's deadline; those of pauses count up from 1
 _STAGGER = 0.2  # of a pause, at most 1 s: processes that were paused together come back one by one
 _chance = random.SystemRandom()  # a program's own random numbers stay as they are
 
 
-class Lane:
+class ClientQueue:
     """The samples of one sampling client that wait to be sent, in order."""
 
-    __slots__ = ("jobs", "listed")
+    __slots__ = ("listed", "tasks")
 
     def __init__(self) -> None:
-        self.jobs: deque[tuple[Job, int]] = deque()
+        self.tasks: deque[tuple[ScheduledTask, int]] = deque()
         self.listed = False
 
 
-class Slot(Grant):
+class SubmitPermit(Permit):
     """The right to submit now; given back, once, after the submission."""
 
     __slots__ = ("_admission", "_weight")
@@ -49,15 +47,15 @@ class Slot(Grant):
         self._admission: Admission | None = admission
         self._weight = weight
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Let the next submission go."""
         admission, self._admission = self._admission, None
         if admission is not None:
             admission._submitted(self._weight)  # noqa: SLF001 - a Slot is a piece of Admission
 
 
-class Again:
-    """A wait to submit once more, ahead of samples that have not been sent yet; yields a `Slot`."""
+class ReacquirePermit:
+    """A wait to submit once more, ahead of samples that have not been sent yet; yields a `SubmitPermit`."""
 
     __slots__ = ("_admission", "_size", "until")
 
@@ -66,23 +64,21 @@ class Again:
         self._size = size
         self.until = float("inf")
 
-    def arm(self, job: Job, epoch: int) -> None:
+    def subscribe(self, task: ScheduledTask, wait_id: int) -> None:
         """Stand at the head of the line."""
-        self._admission.offer_again(job, epoch, self._size)
+        self._admission.offer_again(task, wait_id, self._size)
 
 
 class Admission:
-    """Hands out two things: a place in flight (for a sample's whole life) and a `Slot` (while it is submitted).
+    """Admission control: gives a sample its place in flight, and a `SubmitPermit` while it is submitted.
 
-    `offer` is what `sample()` calls: an append and a put, no lock. Workers take a ticket for every offer; a ticket that
-    finds the way closed is void, and whoever opens the way again puts new ones.
+    `offer` is what `sample()` calls: an append and a put, no lock. Workers take a wake-up for every offer; one that
+    finds admission closed is pending, and is put again when admission opens.
     """
 
-    def __init__(
-        self, workers: WorkerPool, waiter: Waiter, clock: Clock, limits: Callable[[], tuple[int, int, int]]
-    ) -> None:
-        self._workers = workers
-        self._waiter = waiter
+    def __init__(self, scheduler: Scheduler, clock: Clock, limits: Callable[[], tuple[int, int, int]]) -> None:
+        self._workers = scheduler.workers
+        self._reactor = scheduler.reactor
         self._clock = clock
         self._limits = limits  # max_in_flight, max_queued, dispatch bytes, as they are now
         self._claims = itertools.count(1)  # of places in the queue; without `_taken` of them, the number that are held
@@ -92,23 +88,23 @@ class Admission:
         self._next_alarm = float("inf")  # when the first of the blocked runs out of time
         self._taken = 0
         self._dropped = 0  # since the last sweep
-        self._void = 0  # tickets that found the way closed: so many jobs have none
-        self._lanes: deque[Lane] = deque()
-        self._again: deque[tuple[Job, int, int]] = deque()
+        self._pending_wakeups = 0  # wake-ups that found the way closed: so many tasks have none
+        self._queues: deque[ClientQueue] = deque()
+        self._again: deque[tuple[ScheduledTask, int, int]] = deque()
         self._submitting = 0
         self._bytes = 0
         self._throttled_until = float("-inf")
-        self._epoch = 0
+        self._wait_id = 0
         self._closed = False
         self.in_flight = 0
         self.paused_until = float("-inf")
         self.paused_reason: str | None = None
 
-    def offer(self, lane: Lane, job: Job, size: int) -> None:
-        """Put a job in line; `size` is its estimated bytes. The caller has made sure there is room: `reserve`."""
-        lane.jobs.append((job, size))
-        if not lane.listed:
-            self._list(lane)
+    def offer(self, queue: ClientQueue, task: ScheduledTask, size: int) -> None:
+        """Put a task in line; `size` is its estimated bytes. The caller has made sure there is room: `reserve`."""
+        queue.tasks.append((task, size))
+        if not queue.listed:
+            self._list(queue)
         self._workers.put(self)
 
     def reserve(self, on_full: str, until: float) -> None:
@@ -123,10 +119,10 @@ class Admission:
                     self._taken += 1
                     self._wait_for_room(on_full, until)
 
-    def offer_again(self, job: Job, epoch: int, size: int) -> None:
-        """See `Again`."""
+    def offer_again(self, task: ScheduledTask, wait_id: int, size: int) -> None:
+        """See `ReacquirePermit`."""
         with self._lock:
-            self._again.append((job, epoch, size))
+            self._again.append((task, wait_id, size))
         self._workers.put(self)
 
     def pause(self, seconds: float, reason: str | None) -> None:
@@ -139,16 +135,16 @@ class Admission:
             self.paused_until = now + seconds
             self.paused_reason = reason
             self._throttled_until = self.paused_until + _THROTTLED_SECONDS
-            self._epoch += 1
-            epoch = self._epoch
-        self._waiter.call_at(self.paused_until, self, epoch)
+            self._wait_id += 1
+            wait_id = self._wait_id
+        self._reactor.call_at(self.paused_until, self, wait_id)
 
     def dropped(self) -> None:
         """A sample ended before it was sent: its place in the queue is free."""
         with self._lock:
             self._free_place()
             self._dropped += 1
-            if self._dropped > _SWEEP_ABOVE and 2 * self._dropped > sum(len(lane.jobs) for lane in self._lanes):
+            if self._dropped > _SWEEP_ABOVE and 2 * self._dropped > sum(len(queue.tasks) for queue in self._queues):
                 self._sweep()
 
     def ended(self) -> None:
@@ -171,91 +167,91 @@ class Admission:
             self._room.notify_all()
 
     def run(self) -> None:
-        """Use one ticket: send the next job on its way, if the way is open. Called by workers."""
+        """Use one wake-up: send the next task on its way, if the way is open. Called by workers."""
         with self._lock:
             taken = self._take()
         if taken is None:
             return
-        job, epoch, slot = taken
-        if epoch is not None:
-            if not job.wake(epoch, slot):
-                slot.give_back()
-        elif not job.begin(slot):  # ended on the way here, and `dropped` frees its place in the queue as well
+        task, wait_id, slot = taken
+        if wait_id is not None:
+            if not task.resume(wait_id, slot):
+                slot.release()
+        elif not task.begin(slot):  # ended on the way here, and `dropped` frees its place in the queue as well
             with self._lock:
                 self._taken -= 1
-            slot.give_back()
+            slot.release()
             self.ended()
 
-    def wake(self, epoch: int, value: object) -> bool:
+    def resume(self, wait_id: int, value: object) -> bool:
         """A pause is over, or the time of somebody who is blocked."""
-        if epoch == _ROOM:
+        if wait_id == _ROOM:
             with self._lock:
                 self._next_alarm = float("inf")
                 self._room.notify_all()
-        elif epoch == self._epoch:
+        elif wait_id == self._wait_id:
             self._reissue(_THROTTLED_SUBMISSIONS)
         return True
 
-    def is_waiting(self, epoch: int) -> bool:
+    def is_waiting(self, wait_id: int) -> bool:
         """Whether that time is still to come."""
-        return epoch in (_ROOM, self._epoch)
+        return wait_id in (_ROOM, self._wait_id)
 
-    def _list(self, lane: Lane) -> None:
+    def _list(self, queue: ClientQueue) -> None:
         with self._lock:
-            if not lane.listed:
-                lane.listed = True
-                self._lanes.append(lane)
+            if not queue.listed:
+                queue.listed = True
+                self._queues.append(queue)
 
-    def _take(self) -> tuple[Job, int | None, Slot] | None:
+    def _take(self) -> tuple[ScheduledTask, int | None, SubmitPermit] | None:
         now = self._clock.monotonic()
         most_in_flight, _, most_bytes = self._limits()
         throttled = now < self._throttled_until
         most_submissions = _THROTTLED_SUBMISSIONS if throttled else _SUBMISSIONS
         if now < self.paused_until or self._bytes > most_bytes or self._submitting >= most_submissions:
-            self._void += 1
+            self._pending_wakeups += 1
             return None
         weight = _THROTTLED_BYTE_WEIGHT if throttled else 1
         while self._again:
-            job, epoch, size = self._again.popleft()
-            if job.is_waiting(epoch):
-                return job, epoch, self._slot(size * weight)
+            task, wait_id, size = self._again.popleft()
+            if task.is_waiting(wait_id):
+                return task, wait_id, self._slot(size * weight)
         if self.in_flight >= most_in_flight:
-            self._void += 1
+            self._pending_wakeups += 1
             return None
         found = self._next_new()
         if found is None:
             return None
-        job, size = found
+        task, size = found
         self._free_place()
         self.in_flight += 1
-        return job, None, self._slot(size * weight)
+        return task, None, self._slot(size * weight)
 
-    def _next_new(self) -> tuple[Job, int] | None:
-        while self._lanes:
-            lane = self._lanes.popleft()
-            lane.listed = False
+    def _next_new(self) -> tuple[ScheduledTask, int] | None:
+        while self._queues:
+            queue = self._queues.popleft()
+            queue.listed = False
             with contextlib.suppress(IndexError):  # empty
-                while True:  # after `listed` was cleared: an `offer` in between is seen here, or lists the lane anew
-                    job, size = lane.jobs.popleft()
-                    if not job.done:
-                        lane.listed = True
-                        self._lanes.append(lane)
-                        return job, size
+                while True:  # after `listed` was cleared: an `offer` in between is seen here, or lists the queue anew
+                    task, size = queue.tasks.popleft()
+                    if not task.done:
+                        queue.listed = True
+                        self._queues.append(queue)
+                        return task, size
         return None
 
     def _sweep(self) -> None:
-        """Take out of the lanes what ended there, which a long pause would keep."""
+        """Take out of the queues what ended there, which a long pause would keep."""
         self._dropped = 0
-        for lane in self._lanes:
-            for _ in range(len(lane.jobs)):
-                entry = lane.jobs.popleft()
+        for queue in self._queues:
+            for _ in range(len(queue.tasks)):
+                entry = queue.tasks.popleft()
                 if not entry[0].done:
-                    lane.jobs.append(entry)
+                    queue.tasks.append(entry)
 
-    def _slot(self, weight: int) -> Slot:
+    def _slot(self, weight: int) -> SubmitPermit:
         self._submitting += 1
         self._bytes += weight
-        return Slot(self, weight)
+        return SubmitPermit(self, weight)
 
     def _submitted(self, weight: int) -> None:
         with self._lock:
@@ -264,11 +260,11 @@ class Admission:
         self._reissue(2)
 
     def _reissue(self, most: int) -> None:
-        """Put up to `most` of the void tickets again; call it without the lock."""
+        """Put up to `most` of the pending wake-ups again; call it without the lock."""
         with self._lock:
-            tickets = min(self._void, most)
-            self._void -= tickets
-        for _ in range(tickets):
+            wakeups = min(self._pending_wakeups, most)
+            self._pending_wakeups -= wakeups
+        for _ in range(wakeups):
             self._workers.put(self)
 
     def _free_place(self) -> None:
@@ -293,7 +289,7 @@ class Admission:
             )
         if until < self._next_alarm:
             self._next_alarm = until
-            self._waiter.call_at(until, self, _ROOM)
+            self._reactor.call_at(until, self, _ROOM)
         self._blocked += 1
         try:
             self._room.wait()

@@ -1,4 +1,4 @@
-"""Tells the server which requests nobody wants any more: a few at a time, behind everything else that is sent."""
+"""Cancellations of requests on the server: a few at a time, behind everything else that is sent."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from tinkex import _wire
 from tinkex._api.client import Api
 from tinkex._api.endpoints import CANCEL_FUTURE
 from tinkex._api.retry import RetryBudget
-from tinkex._concurrency.clock import Clock
 from tinkex._concurrency.fork_locks import new_lock
 from tinkex._logging import about
-from tinkex._runtime.task import Jobs, Sleep, Story
-from tinkex.config import ClientConfig, RetryConfig
+from tinkex._runtime.task import Coroutine, Sleep
+from tinkex.config import RetryConfig
 from tinkex.errors import APIConnectionError, APIStatusError, TinkexError
 
 logger = logging.getLogger("tinkex")
@@ -27,15 +26,10 @@ _LOOK_SECONDS = 0.02
 
 
 class Cancellations:
-    """A line of request ids. `most` says how many may be under way at once, as the server wants it."""
+    """A queue of request ids to cancel; `most` says how many calls may be under way at once, as the server wants it."""
 
-    def __init__(
-        self, jobs: Jobs, api: Api, clock: Clock, config: Callable[[], ClientConfig], most: Callable[[], int]
-    ) -> None:
-        self._jobs = jobs
+    def __init__(self, api: Api, most: Callable[[], int]) -> None:
         self._api = api
-        self._clock = clock
-        self._config = config
         self._most = most
         self._lock = new_lock()  # guards _under_way and _closed
         self._waiting: deque[str] = deque(maxlen=_MOST_WAITING)
@@ -51,7 +45,7 @@ class Cancellations:
             start = self._under_way < max(1, self._most())
             self._under_way += start
         if start:
-            self._jobs.start(self._work, Future())
+            self._api.scheduler.start(self._work, Future())
 
     def close(self) -> None:
         """Drop those in line, and whatever comes: the end of the session ends them, too."""
@@ -59,17 +53,17 @@ class Cancellations:
             self._closed = True
         self._waiting.clear()
 
-    def drain(self, seconds: float, coming: Callable[[], int]) -> Story[None]:
+    def drain(self, seconds: float, coming: Callable[[], int]) -> Coroutine[None]:
         """Let the line come to its end, for `seconds` at most; `coming` says how many may still get into it."""
-        until = self._clock.monotonic() + seconds
-        while (coming() or self._under_way) and self._clock.monotonic() < until:
-            yield Sleep(self._clock.monotonic() + _LOOK_SECONDS)
+        until = self._api.clock.monotonic() + seconds
+        while (coming() or self._under_way) and self._api.clock.monotonic() < until:
+            yield Sleep(self._api.clock.monotonic() + _LOOK_SECONDS)
 
-    def _work(self) -> Story[None]:
+    def _work(self) -> Coroutine[None]:
         try:
             while (request_id := self._next()) is not None:
                 yield from self._cancel(request_id)
-        except BaseException:  # interrupted, or an error of our own
+        except BaseException:  # cancelled, or an error of our own
             with self._lock:
                 self._under_way -= 1
             raise
@@ -81,20 +75,20 @@ class Cancellations:
             self._under_way -= 1
             return None
 
-    def _cancel(self, request_id: str) -> Story[None]:
-        body, budget = _wire.encode_json({"request_id": request_id}), RetryBudget(_RETRY, self._clock)
+    def _cancel(self, request_id: str) -> Coroutine[None]:
+        body, budget = _wire.encode_json({"request_id": request_id}), RetryBudget(_RETRY, self._api.clock)
         try:
             while True:
                 try:
                     response = yield from self._api.call(
-                        CANCEL_FUTURE, body, self._config(), seconds=_TIMEOUT, urgent=False
+                        CANCEL_FUTURE, body, self._api.config.current, seconds=_TIMEOUT, high_priority=False
                     )
                     if 200 <= response.status < 300:
                         return
-                    raise self._api.error(response)
+                    raise self._api.refusal(response).error
                 except (APIConnectionError, APIStatusError) as error:
                     delay = budget.delay(error)
-                yield Sleep(self._clock.monotonic() + delay)
+                yield Sleep(self._api.clock.monotonic() + delay)
         except TinkexError as error:
             logger.debug("The server was not told to stop work on %s: %s", request_id, error,
                          extra=about(request_id))  # fmt: skip

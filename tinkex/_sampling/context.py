@@ -1,49 +1,117 @@
-"""What the story of a sample needs of the service it is told in."""
+"""The sampling context: what the samples of one service share, and the policies that hold for all of them."""
 
 from __future__ import annotations
 
-from typing import Protocol
+import logging
+from collections.abc import Callable
 
 from tinkex._api.client import Api
-from tinkex._concurrency.clock import Clock
+from tinkex._api.flags import Flags
+from tinkex._concurrency.fork_locks import new_lock
+from tinkex._concurrency.snapshot import SnapshotCell
 from tinkex._logging import RetryLog
-from tinkex._runtime.byte_semaphore import ByteBudget
+from tinkex._runtime.byte_semaphore import ByteSemaphore
 from tinkex._sampling.admission import Admission
-from tinkex.queue_state import QueueState, QueueStateObserver
-from tinkex.types import SampleResponse
+from tinkex._sampling.cancellations import Cancellations
+from tinkex._sampling.observers import ObserverNotifier
+from tinkex.types import SampleResponse, Usage
+
+logger = logging.getLogger("tinkex")
+
+_BILLING_MEMORY = 300.0  # seconds after the last 402 until the next one begins a new series
 
 
-class Surroundings(Protocol):
-    """What all samples of one service share, as far as their stories go."""
+class SampleCounters:
+    """Totals over the samples that have ended. Safe to share."""
 
-    api: Api
-    admission: Admission
-    response_bytes: ByteBudget
-    clock: Clock
-    retries: RetryLog
+    __slots__ = ("_lock", "completed", "failed", "prompt_tokens", "sampled_tokens")
+
+    def __init__(self) -> None:
+        self._lock = new_lock()  # guards the totals
+        self.completed = self.failed = self.prompt_tokens = self.sampled_tokens = 0
+
+    def add(self, usage: Usage | None, *, failed: bool) -> None:
+        """Count one sample that has ended."""
+        with self._lock:
+            self.failed += failed
+            self.completed += not failed
+            if usage is not None:
+                self.prompt_tokens += usage.prompt_tokens
+                self.sampled_tokens += usage.sampled_tokens
+
+
+class SamplingContext:
+    """Shared state and policies of all samples of one service in one process. Safe to share."""
+
+    def __init__(
+        self,
+        api: Api,
+        flags: SnapshotCell[Flags],
+        observers: ObserverNotifier,
+        report_error: Callable[[BaseException], None],
+    ) -> None:
+        self.api = api
+        self.clock = api.clock
+        self.scheduler = api.scheduler
+        self.observers = observers
+        self.admission = Admission(api.scheduler, api.clock, self._admission_limits)
+        self.response_bytes = ByteSemaphore(self._response_bytes_limit)
+        self.retry_log = RetryLog(api.clock, lambda: api.config.current.queue_log_interval)
+        self.cancellations = Cancellations(api, lambda: flags.current.sample_cancel_max_batch_size)
+        self.counters = SampleCounters()
+        self.joining = new_lock()  # guards a sampling client's move to this context, after a fork
+        self._flags = flags
+        self._report_error = report_error
+        self._billing_since: float | None = None
+        self._billing_last = float("-inf")
 
     @property
     def no_retries(self) -> bool:
         """Whether the server asks its clients not to retry."""
-
-    def announce(
-        self,
-        sampling_session_id: str,
-        request_id: str | None,
-        state: QueueState,
-        reason: str | None,
-        observers: tuple[QueueStateObserver, ...],
-    ) -> None:
-        """Tell the service's observers, and these, what the server says of its queue."""
+        return self._flags.current.sample_no_retries
 
     def may_wait_for_billing(self, wait: float) -> bool:
-        """Whether a 402 may be sat out by somebody who would do so for `wait` seconds."""
+        """Whether a 402 is sat out: for `wait` seconds, or the server's own limit, after the first of a series."""
+        now = self.clock.monotonic()
+        if self._billing_since is None or now - self._billing_last > _BILLING_MEMORY:
+            self._billing_since = now
+            logger.warning(
+                "The server asks for payment (402). Samples wait up to %.0f s; check the account's billing.", wait
+            )
+        self._billing_last = now
+        limit = min(wait, self._flags.current.billing_exception_max_pause_duration_sec)
+        return now - self._billing_since < limit
 
     def poll_together(self) -> bool:
-        """Whether to wait through the session poller: the server has one, and it pays."""
+        """Whether to wait through the session poller: the server offers it, and more samples wait than workers run.
 
-    def forget(self, request_id: str) -> None:
-        """Tell the server that nobody wants the result any more."""
+        It slows a lone sample, and is the cheapest way for many.
+        """
+        workers = self.scheduler.workers.count
+        return self.admission.in_flight > workers and self._flags.current.sample_use_retrieve_futures
 
-    def ended(self, response: SampleResponse | None, error: BaseException | None) -> None:
-        """Keep count."""
+    def cancel_on_server(self, request_id: str) -> None:
+        """Tell the server that a result is not wanted any more, where it offers that."""
+        if self._flags.current.sample_cancel_enabled:
+            self.cancellations.add(request_id)
+
+    def completed(self, response: SampleResponse) -> None:
+        """Count a sample that has its result."""
+        self.counters.add(response.usage, failed=False)
+
+    def failed(self, error: BaseException | None) -> None:
+        """Count a sample that has none, and report `error`; None for a cancel."""
+        self.counters.add(None, failed=True)
+        if error is not None:
+            self._report_error(error)
+
+    def _admission_limits(self) -> tuple[int, int, int]:
+        config, flags = self.api.config.current, self._flags.current
+        in_flight = config.max_in_flight
+        if flags.sample_max_concurrent_requests > 0 and not flags.sample_use_retrieve_futures:
+            in_flight = min(in_flight, flags.sample_max_concurrent_requests)
+        return in_flight, config.max_queued, flags.sample_dispatch_bytes_semaphore_size
+
+    def _response_bytes_limit(self) -> int:
+        ours = self.api.config.current.inflight_response_bytes
+        return min(ours, self._flags.current.inflight_response_bytes_semaphore_size)

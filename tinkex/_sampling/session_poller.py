@@ -5,18 +5,16 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from tinkex import _wire
-from tinkex._api.client import Api, decode_object
+from tinkex._api.client import Api
 from tinkex._api.endpoints import RETRIEVE_FUTURES
-from tinkex._concurrency.clock import Clock
+from tinkex._api.responses import decode_object
 from tinkex._concurrency.fork_locks import new_lock
 from tinkex._logging import about
-from tinkex._runtime.task import Interrupted, Job, Jobs, Sleep, Story
-from tinkex.config import ClientConfig
+from tinkex._runtime.task import Coroutine, ScheduledTask, Sleep, TaskCancelled
 from tinkex.errors import APIConnectionError, APIResponseError, APIStatusError
 
 logger = logging.getLogger("tinkex")
@@ -40,15 +38,15 @@ class Completion(NamedTuple):
 _UNKNOWN = Completion(None)
 
 
-class _Waiter(NamedTuple):
+class _Registration(NamedTuple):
     """Who waits for the end of one request, and since when."""
 
-    job: Job
-    epoch: int
+    task: ScheduledTask
+    wait_id: int
     since: float
 
 
-class Completed:
+class CompletionWait:
     """A wait until the server says that a request has ended; yields `Completion`.
 
     It has no size where the one who waits should look for itself.
@@ -62,9 +60,9 @@ class Completed:
         self._since = since
         self.until = float("inf")  # the poller looks after it, for less than a timer for each would take
 
-    def arm(self, job: Job, epoch: int) -> None:
+    def subscribe(self, task: ScheduledTask, wait_id: int) -> None:
         """Register with the poller, which may know already."""
-        self._poller.register(self._request_id, _Waiter(job, epoch, self._since))
+        self._poller.register(self._request_id, _Registration(task, wait_id, self._since))
 
 
 class SessionPoller:
@@ -73,16 +71,16 @@ class SessionPoller:
     When polling fails for good its waiters look for themselves, and so do those who come in the minute after that.
     """
 
-    def __init__(
-        self, jobs: Jobs, api: Api, clock: Clock, config: Callable[[], ClientConfig], target: dict[str, Any]
-    ) -> None:
-        self._jobs = jobs
+    def __init__(self, api: Api, sampling_session_id: str, clone: int) -> None:
         self._api = api
-        self._clock = clock
-        self._config = config
-        self._target = target
+        self._session = sampling_session_id
+        self._target = {
+            "type": "sampling_session",
+            "sampling_session_id": sampling_session_id,
+            "cloned_sampler_id": clone,
+        }
         self._lock = new_lock()  # guards all below
-        self._waiters: dict[str, _Waiter] = {}  # about in the order in which they began to wait
+        self._registrations: dict[str, _Registration] = {}  # about in the order in which they began to wait
         self._unclaimed: OrderedDict[str, Completion] = OrderedDict()  # told before anybody asked
         self._told: set[str] = set()  # requests known to have ended whose results are being fetched
         self._fetched: set[str] = set()  # results the server need not keep
@@ -91,54 +89,54 @@ class SessionPoller:
         self._cursor = 0
         self._dead_until = float("-inf")
 
-    def completion(self, request_id: str, since: float) -> Completed:
-        """A wait for one request, made at `since`, to end; see `Completed`."""
-        return Completed(self, request_id, since)
+    def completion(self, request_id: str, since: float) -> CompletionWait:
+        """A wait for one request, made at `since`, to end; see `CompletionWait`."""
+        return CompletionWait(self, request_id, since)
 
-    def register(self, request_id: str, waiter: _Waiter) -> None:
-        """See `Completed`."""
-        dead = self._clock.monotonic() < self._dead_until
+    def register(self, request_id: str, registration: _Registration) -> None:
+        """See `CompletionWait`."""
+        dead = self._api.clock.monotonic() < self._dead_until
         with self._lock:
             known = _UNKNOWN if dead else self._unclaimed.pop(request_id, None)
             if known is None:
-                self._waiters[request_id] = waiter
+                self._registrations[request_id] = registration
             elif not dead:
                 self._told.add(request_id)
             start = known is None and not self._running
             self._running = self._running or start
         if known is not None:
-            waiter.job.wake(waiter.epoch, known)
+            registration.task.resume(registration.wait_id, known)
         if start:
-            self._jobs.start(self._poll, Future())
+            self._api.scheduler.start(self._poll, Future())
 
     def fetched(self, request_id: str) -> None:
         """Note that nobody will ask for this request again; the server hears of it if it has ended."""
         with self._lock:
-            self._waiters.pop(request_id, None)
+            self._registrations.pop(request_id, None)
             if request_id not in self._told:
                 return
             self._told.remove(request_id)
             self._fetched.add(request_id)
             start, self._running = not self._running, True
         if start:
-            self._jobs.start(self._poll, Future())
+            self._api.scheduler.start(self._poll, Future())
 
-    def _poll(self) -> Story[None]:
+    def _poll(self) -> Coroutine[None]:
         bad_requests = 0
         while True:
             self._let_go_of_old()
             with self._lock:
-                waiting = bool(self._waiters)
+                waiting = bool(self._registrations)
                 acks = sorted(self._fetched)
                 if not waiting and not acks:
                     self._running = False
                     return
             try:
                 if not waiting:
-                    yield Sleep(self._clock.monotonic() + _GATHER_SECONDS)
+                    yield Sleep(self._api.clock.monotonic() + _GATHER_SECONDS)
                 yield from self._ask(acks, wait=waiting)
                 bad_requests, self.last_failure = 0, None
-            except (Interrupted, GeneratorExit):  # which all jobs are, together
+            except (TaskCancelled, GeneratorExit):  # which all tasks are, together
                 raise
             except BaseException as error:  # noqa: BLE001 - whatever it is, nobody may wait for a poller that is gone
                 self.last_failure = self._api.masked(str(error))
@@ -150,32 +148,36 @@ class SessionPoller:
                 if not waiting:  # it was only a courtesy
                     self._acknowledged(acks)
                     continue
-                yield Sleep(self._clock.monotonic() + pause)
+                yield Sleep(self._api.clock.monotonic() + pause)
 
     def _let_go_of_old(self) -> None:
         """Have those look for themselves who have heard nothing for too long."""
-        limit = self._clock.monotonic() - _PATIENCE_SECONDS
+        limit = self._api.clock.monotonic() - _PATIENCE_SECONDS
         with self._lock:
-            old = list(itertools.takewhile(lambda entry: entry[1].since <= limit, self._waiters.items()))
+            old = list(itertools.takewhile(lambda entry: entry[1].since <= limit, self._registrations.items()))
             for request_id, _ in old:
-                del self._waiters[request_id]
-        for _, waiter in old:
-            waiter.job.wake(waiter.epoch, _UNKNOWN)
+                del self._registrations[request_id]
+        for _, registration in old:
+            registration.task.resume(registration.wait_id, _UNKNOWN)
 
-    def _ask(self, acks: list[str], *, wait: bool) -> Story[None]:
+    def _ask(self, acks: list[str], *, wait: bool) -> Coroutine[None]:
         fields: dict[str, Any] = {"target": self._target, "prev_cursor": self._cursor, "retrieved_request_ids": acks}
         if not wait:
             fields["timeout"] = 0
         seconds = _LONG_POLL_SECONDS if wait else _ACK_SECONDS
-        asked_at = self._clock.monotonic()
+        asked_at = self._api.clock.monotonic()
         response = yield from self._api.call(
-            RETRIEVE_FUTURES, _wire.encode_json(fields), self._config(), seconds=seconds, urgent=not wait
+            RETRIEVE_FUTURES,
+            _wire.encode_json(fields),
+            self._api.config.current,
+            seconds=seconds,
+            high_priority=not wait,
         )
         if not 200 <= response.status < 300:
-            raise self._api.error(response)
+            raise self._api.refusal(response).error
         news = self._record(decode_object(response), acks)
-        floor = _FLOOR_SECONDS if news else max(_FLOOR_SECONDS, self._config().min_poll_interval)
-        if wait and self._clock.monotonic() - asked_at < floor:
+        floor = _FLOOR_SECONDS if news else max(_FLOOR_SECONDS, self._api.config.current.min_poll_interval)
+        if wait and self._api.clock.monotonic() - asked_at < floor:
             yield Sleep(asked_at + floor)
 
     def _record(self, answer: dict[str, Any], acks: list[str]) -> int:
@@ -188,18 +190,18 @@ class SessionPoller:
         self._acknowledged(acks)
         with self._lock:
             for request_id, completion in ended:
-                waiter = self._waiters.pop(request_id, None)
-                if waiter is None:
+                registration = self._registrations.pop(request_id, None)
+                if registration is None:
                     news += request_id not in self._unclaimed and request_id not in self._told
                     self._unclaimed[request_id] = completion
                 else:
                     self._told.add(request_id)
-                    woken.append((waiter, completion))
+                    woken.append((registration, completion))
             while len(self._unclaimed) > _MOST_UNCLAIMED:
                 self._unclaimed.popitem(last=False)
             self._cursor = cursor
-        for waiter, completion in woken:
-            waiter.job.wake(waiter.epoch, completion)
+        for registration, completion in woken:
+            registration.task.resume(registration.wait_id, completion)
         return news + len(woken)
 
     def _acknowledged(self, acks: list[str]) -> None:
@@ -222,13 +224,16 @@ class SessionPoller:
         with self._lock:
             self._running = False
             self._fetched.clear()
-            waiters, self._waiters = self._waiters, {}
-            self._dead_until = self._clock.monotonic() + _DEAD_SECONDS
-        session = self._target["sampling_session_id"]
-        logger.warning("The session poller ended; %d samples poll on their own: %s", len(waiters), self.last_failure,
-                       extra=about(session=session, phase="waiting"))  # fmt: skip
-        for waiter in waiters.values():
-            waiter.job.wake(waiter.epoch, _UNKNOWN)
+            registrations, self._registrations = self._registrations, {}
+            self._dead_until = self._api.clock.monotonic() + _DEAD_SECONDS
+        logger.warning(
+            "The session poller ended; %d samples poll on their own: %s",
+            len(registrations),
+            self.last_failure,
+            extra=about(session=self._session, phase="waiting"),
+        )
+        for registration in registrations.values():
+            registration.task.resume(registration.wait_id, _UNKNOWN)
 
 
 def _completion(entry: Any) -> tuple[str, Completion]:

@@ -1,6 +1,6 @@
-"""The part of a ServiceClient that its owner shares with nobody: configuration, the machine, and its end.
+"""Lifecycle of a service: configuration, start, fork, close, interpreter exit, garbage collection.
 
-A service's threads hold the core, never the ServiceClient: a client that is dropped can be collected.
+A service's threads hold the lifecycle, never the ServiceClient: a client that is dropped can be collected.
 """
 
 from __future__ import annotations
@@ -25,9 +25,16 @@ from tinkex._concurrency.clock import Clock
 from tinkex._concurrency.fork_locks import new_lock, reopen_all
 from tinkex._concurrency.snapshot import SnapshotCell
 from tinkex._runtime.host_checks import check_threads
-from tinkex._runtime.task import Story
-from tinkex._service.runtime import Machine
-from tinkex._service.shutdown import FAREWELL_SECONDS, HURRIED_SECONDS, Ending, fail_all, last_words, say_farewell
+from tinkex._runtime.task import Coroutine
+from tinkex._service.runtime import ServiceRuntime
+from tinkex._service.shutdown import (
+    FINISH_SECONDS,
+    HASTY_FINISH_SECONDS,
+    Shutdown,
+    begin_finish_requests,
+    fail_all,
+    finish_requests,
+)
 from tinkex._validation.arguments import check_timeout
 from tinkex.config import ClientConfig, validate_changes
 from tinkex.errors import APITimeoutError, ClientClosedError, NoThreadsError
@@ -39,11 +46,11 @@ logger = logging.getLogger("tinkex")
 logger.addHandler(logging.NullHandler())
 
 _numbers = itertools.count(1)
-_cores: weakref.WeakValueDictionary[int, Core] = weakref.WeakValueDictionary()
+_lifecycles: weakref.WeakValueDictionary[int, ServiceLifecycle] = weakref.WeakValueDictionary()
 
 
-class Core:
-    """Configuration and machine of one service. The machine is built on first use, and anew in a forked child."""
+class ServiceLifecycle:
+    """Configuration and runtime of one service. The runtime is built on first use, and anew in a forked child."""
 
     def __init__(self, config: ClientConfig, observers: Iterable[QueueStateObserver], clock: Clock) -> None:
         self.config = SnapshotCell(config)
@@ -52,96 +59,97 @@ class Core:
         self._observers = (self._logger, *observers)
         number = next(_numbers)
         self._name = f"tinkex-{number}"
-        self._lock = new_lock()  # guards building and dropping the machine, and `closed`
-        self._ending: Ending | None = None
-        self._machine: Machine | None = self._build()
+        self._lock = new_lock()  # guards building and dropping the runtime, and `closed`
+        self._shutdown: Shutdown | None = None
+        self._runtime: ServiceRuntime | None = self._build()
         self._started = False
         self._reached = False  # whether the server answered before a fork
         self._pid = os.getpid()
         self.closed = False
-        _cores[number] = self
+        _lifecycles[number] = self
 
-    @property
-    def machine(self) -> Machine:
-        """The working parts of this process; raises ClientClosedError after the end."""
+    def start(self) -> ServiceRuntime:
+        """The runtime of this process, started if it is not; raises ClientClosedError after the end."""
         if os.getpid() != self._pid:
             self._notice_fork()
         if self._started and not self.closed:
-            machine = self._machine
-            if machine is not None:
-                return machine
+            runtime = self._runtime
+            if runtime is not None:
+                return runtime
         return self._start()
 
     @property
-    def running(self) -> Machine | None:
-        """The machine if it has been started in this process and not stopped; never builds one."""
-        return self._machine if self._started else None
+    def runtime(self) -> ServiceRuntime | None:
+        """The runtime, if it has been started in this process and not stopped; never starts one."""
+        return self._runtime if self._started else None
 
     def reconfigure(self, changes: dict[str, Any]) -> ClientConfig:
         """Validate, then publish; a change that is refused changes nothing."""
         validate_changes(changes)
         config = self.config.update(lambda current: attrs.evolve(current, **changes))
         self._logger.interval = config.queue_log_interval
-        machine = self._machine
-        if machine is not None:
-            machine.dialer.limit_connecting(config.connect_timeout)
-            machine.admission.limits_changed()
+        runtime = self._runtime
+        if runtime is not None:
+            runtime.dialer.limit_connecting(config.connect_timeout)
+            runtime.sampling.admission.limits_changed()
         return config
 
-    def run(self, story: Callable[[], Story[T]], timeout: float | None, what: str) -> ClientFuture[T]:
-        """Have a story of the service itself told, within `timeout` seconds (None: the configured deadline)."""
+    def run(self, coroutine: Callable[[], Coroutine[T]], timeout: float | None, what: str) -> ClientFuture[T]:
+        """Run a coroutine of the service itself, within `timeout` seconds (None: the configured deadline)."""
         seconds = self.config.current.timeout if timeout is None else check_timeout(timeout)
-        machine = self.machine
+        runtime = self.start()
 
         def too_late() -> BaseException:
-            last = machine.api.last_failure
+            last = runtime.api.last_failure
             words = f" The last failure was: {last}" if last else ""
             return APITimeoutError(
                 f"{what} took longer than {seconds:g} s; try again, or pass a longer timeout=.{words}"
             )
 
-        future = machine.run(story, self._clock.monotonic() + seconds, too_late)
-        if self.closed:  # closed in between: whoever closed may have looked too early to see this job
+        future = runtime.run(coroutine, self._clock.monotonic() + seconds, too_late)
+        if self.closed:  # closed in between, perhaps too early to see this task
             future.cancel()
         return future
 
     def close(self, timeout: float, *, cancel_pending: bool, reason: str, detail: str | None = None) -> None:
         """End it: wait for what is under way, fail the rest, finish the session, stop every thread. Idempotent."""
         with self._lock:
-            if self._ending is None and (machine := self._open_machine()) is not None:
-                self._ending = Ending(machine, reason, detail)
-            ending, self.closed = self._ending, True
-        if ending is not None:
-            ending.look_on(timeout, timeout + FAREWELL_SECONDS, cancel_pending=cancel_pending)
+            if self._shutdown is None and (runtime := self._open_machine()) is not None:
+                self._shutdown = Shutdown(runtime, reason, detail)
+            shutdown, self.closed = self._shutdown, True
+        if shutdown is not None:
+            shutdown.wait(timeout, timeout + FINISH_SECONDS, cancel_pending=cancel_pending)
 
     def exit(self) -> Future[None] | None:
-        """The interpreter ends: resolve everything and begin to say good-bye. Called once, by atexit."""
+        """The interpreter ends: resolve every future and start the finish requests. Called once, by atexit."""
         with self._lock:
-            machine, self.closed = self._open_machine(), True
-        if machine is None:
+            runtime, self.closed = self._open_machine(), True
+        if runtime is None:
             return None
-        machine.admission.close()
-        farewell = say_farewell(machine, "interrupted", None, HURRIED_SECONDS)  # ahead of the thousands of ends
-        fail_all(machine)
-        return farewell
+        runtime.sampling.admission.close()
+        finishing = begin_finish_requests(
+            runtime, "interrupted", None, HASTY_FINISH_SECONDS
+        )  # ahead of the thousands of ends
+        fail_all(runtime)
+        return finishing
 
     def abandon(self) -> None:
-        """Its owner was collected: end in the background. Takes no lock, since a collection can come at any line."""
-        machine, self.closed = self._open_machine(), True
-        if machine is None:
+        """Its last client was collected: end in the background. Takes no lock: a collection can come at any line."""
+        runtime, self.closed = self._open_machine(), True
+        if runtime is None:
             return
 
-        def story() -> Story[None]:
+        def coroutine() -> Coroutine[None]:
             try:
-                yield from last_words(machine, "success", None, FAREWELL_SECONDS)
+                yield from finish_requests(runtime, "success", None, FINISH_SECONDS)
             finally:
-                machine.stop()
+                runtime.stop()
 
-        machine.jobs.start(story, Future())
+        runtime.scheduler.start(coroutine, Future())
 
     def forked(self) -> None:
         """In a child: the parent's threads are not here. Fail what they worked on; build anew on first use."""
-        inherited, self._machine, self._started = self._machine, None, False
+        inherited, self._runtime, self._started = self._runtime, None, False
         self._pid = os.getpid()
         if inherited is not None:
             self._reached |= inherited.api.reached
@@ -153,48 +161,48 @@ class Core:
             if os.getpid() != self._pid:
                 _forked()
 
-    def _build(self) -> Machine:
-        return Machine(self.config, self._observers, self._clock, self._name)
+    def _build(self) -> ServiceRuntime:
+        return ServiceRuntime(self.config, self._observers, self._clock, self._name)
 
-    def _start(self) -> Machine:
+    def _start(self) -> ServiceRuntime:
         with self._lock:
             if self.closed or _exiting.is_set():
                 raise ClientClosedError
-            if self._machine is None:
-                self._machine = self._build()
-                self._machine.api.reached = self._reached
+            if self._runtime is None:
+                self._runtime = self._build()
+                self._runtime.api.reached = self._reached
             if not self._started:
                 check_threads()
                 try:
-                    self._machine.start()
+                    self._runtime.start()
                 except RuntimeError as error:  # what threading raises where the system allows no more
                     raise NoThreadsError(
                         f"tinkex cannot start its threads: {error}. Raise the limit of threads."
                     ) from None
                 self._started = True
-            return self._machine
+            return self._runtime
 
-    def _open_machine(self) -> Machine | None:
-        """The machine, if this process has started it and nobody has closed it."""
-        return None if self.closed or not self._started or self._pid != os.getpid() else self._machine
+    def _open_machine(self) -> ServiceRuntime | None:
+        """The runtime, if this process has started it and it is not closed."""
+        return None if self.closed or not self._started or self._pid != os.getpid() else self._runtime
 
 
-class Owner:
-    """Who a core works for. Held by clients and by samples under way; when the last of them goes, the core ends."""
+class ServiceReference:
+    """Reference to a service, held by its clients and samples: when the last holder goes, the service ends."""
 
-    def __init__(self, core: Core, *, warn: bool, keeps: Any = None) -> None:
-        self.core = core
+    def __init__(self, lifecycle: ServiceLifecycle, *, warn: bool, keeps: Any = None) -> None:
+        self.lifecycle = lifecycle
         self.keeps = keeps  # what must live as long, such as the process of a local model
         self._warn = warn
         self._pid = os.getpid()
 
     def __del__(self) -> None:
-        core = self.core
-        if core.closed or core.running is None or sys.is_finalizing():
+        lifecycle = self.lifecycle
+        if lifecycle.closed or lifecycle.runtime is None or sys.is_finalizing():
             return
-        core.abandon()
+        lifecycle.abandon()
         if self._warn and self._pid == os.getpid():  # a child did not make it
-            where = core.config.current.base_url
+            where = lifecycle.config.current.base_url
             warnings.warn(
                 f"A ServiceClient of {where} was never closed: use `with`, or call close()", ResourceWarning, 2
             )
@@ -210,12 +218,12 @@ _LOADED_LATE = ("tenacity", "orjson", "subprocess", "email.utils", "html")  # by
 def _exit() -> None:
     _exiting.set()
     with contextlib.suppress(KeyboardInterrupt):  # the end has begun
-        farewells = [core.exit() for core in _living()]
-        wait([farewell for farewell in farewells if farewell is not None], HURRIED_SECONDS)
+        finishing = [lifecycle.exit() for lifecycle in _living()]
+        wait([future for future in finishing if future is not None], HASTY_FINISH_SECONDS)
 
 
 def _about_to_fork() -> None:
-    """Wait for imports that other threads are in: in the child those never end, and whoever needs one would hang."""
+    """Wait for imports that other threads are in: in the child those never end, and the next importer would hang."""
     for name in _LOADED_LATE:
         if name in sys.modules:
             with contextlib.suppress(ImportError):
@@ -224,15 +232,15 @@ def _about_to_fork() -> None:
 
 def _forked() -> None:
     reopen_all()
-    for core in _living():
+    for lifecycle in _living():
         try:
-            core.forked()
+            lifecycle.forked()
         except Exception:
             logger.exception("A tinkex client met an error of its own after a fork; please report it.")
 
 
-def _living() -> list[Core]:
-    return [core for reference in _cores.valuerefs() if (core := reference()) is not None]
+def _living() -> list[ServiceLifecycle]:
+    return [lifecycle for reference in _lifecycles.valuerefs() if (lifecycle := reference()) is not None]
 
 
 atexit.register(_exit)

@@ -1,4 +1,4 @@
-"""The questions to a server about what it has on record; `ServiceClient` offers them."""
+"""Reads of training runs, checkpoints, sessions, samplers and weights; `ServiceClient` offers them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from tinkex._api.endpoints import Endpoint
-from tinkex._runtime.task import Story
-from tinkex._service.lifecycle import Core
+from tinkex._runtime.task import Coroutine
+from tinkex._service.lifecycle import ServiceLifecycle
 from tinkex._validation.arguments import check_choice, check_count, check_id, check_model, check_timeout
 from tinkex._wire import records
 from tinkex.errors import APIStatusError, MissingFeatureError
@@ -29,7 +29,7 @@ class Reads:
     for a list that the server does not keep. `timeout` is in seconds, of one request; None is the configured deadline.
     """
 
-    _core: Core
+    _lifecycle: ServiceLifecycle
 
     def list_training_runs(
         self, *, access_scope: str = "owned", project_id: str | None = None, page_size: int = 20, offset: int = 0,
@@ -118,12 +118,12 @@ class Reads:
         return Listing(fetch, page_size, offset)
 
     def _ask(self, endpoint: Endpoint, fields: Mapping[str, Any], timeout: float | None, what: str) -> dict[str, Any]:
-        def story() -> Story[dict[str, Any]]:
-            machine = self._core.machine
-            yield from machine.session.started()
-            return (yield from machine.api.ask(endpoint, fields, self._core.config.current))
+        def coroutine() -> Coroutine[dict[str, Any]]:
+            runtime = self._lifecycle.start()
+            yield from runtime.session.started()
+            return (yield from runtime.api.ask(endpoint, fields, self._lifecycle.config.current))
 
-        return self._core.run(story, timeout, what).result()
+        return self._lifecycle.run(coroutine, timeout, what).result()
 
 
 def _quoted(name: str, value: str) -> str:

@@ -1,7 +1,7 @@
-"""How a machine ends: what is under way gets its time, the rest fails, the session is finished, threads and sockets go.
+"""Shutdown of a runtime: running work gets its time, the rest fails, the session is finished, threads and sockets go.
 
-This happens on a thread of its own, and whoever asked for it looks on without taking part. A Ctrl-C that comes to a
-thread inside a Condition, and every future has one, can leave it locked: then whoever ends the future would hang.
+This happens on a thread of its own, and the caller only waits. A Ctrl-C that comes to a thread inside a Condition, and
+every future has one, can leave it locked: then the thread that ends the future would hang.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 
-from tinkex._runtime.task import Job, Story
-from tinkex._service.runtime import Machine
+from tinkex._runtime.task import Coroutine, ScheduledTask
+from tinkex._service.runtime import ServiceRuntime
 from tinkex.errors import ClientClosedError
 from tinkex.future import ClientFuture
 
-FAREWELL_SECONDS = 5.0  # for finishing the session and the last telemetry
+FINISH_SECONDS = 5.0  # for finishing the session and the last telemetry
 TELEMETRY_SECONDS = 1.0  # of which telemetry may take this much
-CANCEL_SECONDS = 1.0  # and telling what nobody wants any more, where the session belongs to somebody else
-HURRIED_SECONDS = 0.5  # the same when the interpreter exits, or somebody is in a hurry
+CANCEL_SECONDS = 1.0  # and for cancels on the server, where the session belongs to another process
+HASTY_FINISH_SECONDS = 0.5  # the same when the interpreter exits, or a Ctrl-C hurries the caller
 _JOIN_SECONDS = 1.0
 _MOST_PAUSE = 0.05
 
 
-class Ending:
-    """The end of one machine."""
+class Shutdown:
+    """The shutdown of one runtime, on a thread of its own."""
 
-    def __init__(self, machine: Machine, reason: str, detail: str | None) -> None:
-        self._machine = machine
+    def __init__(self, runtime: ServiceRuntime, reason: str, detail: str | None) -> None:
+        self._runtime = runtime
         self._reason = reason
         self._detail = detail
         self._begun = threading.Lock()  # taken once
@@ -35,7 +35,7 @@ class Ending:
         self._hurried = reason == "interrupted"
         self._over = False
 
-    def look_on(self, patience: float, seconds: float, *, cancel_pending: bool) -> None:
+    def wait(self, patience: float, seconds: float, *, cancel_pending: bool) -> None:
         """Wait `seconds` at most until it is over; what is under way has `patience`, or none with `cancel_pending`.
 
         An exception in this thread, such as a Ctrl-C, makes the end hurry, and is raised soon.
@@ -47,58 +47,57 @@ class Ending:
         except BaseException:
             self._hurried = True
             self._begin(0.0)
-            wait_until(lambda: self._over, 2 * HURRIED_SECONDS)
+            wait_until(lambda: self._over, 2 * HASTY_FINISH_SECONDS)
             raise
 
     def _begin(self, patience: float) -> None:
         threading.Thread(target=self._run, args=(patience,), name="tinkex-close", daemon=True).start()
 
     def _run(self, patience: float) -> None:
-        machine = self._machine
+        runtime = self._runtime
         if not self._begun.acquire(blocking=False):
             return
-        machine.admission.close()
+        runtime.sampling.admission.close()
         try:
-            wait_until(lambda: self._cancel or self._hurried or not any(_held(machine)), patience)
+            wait_until(lambda: self._cancel or self._hurried or not any(_held(runtime)), patience)
             if self._cancel:
-                for job in _held(machine):
-                    job.future.cancel()
-            fail_all(machine)
+                for task in _held(runtime):
+                    task.future.cancel()
+            fail_all(runtime)
             hurried = self._hurried
-            seconds = HURRIED_SECONDS if hurried else FAREWELL_SECONDS
-            farewell = say_farewell(machine, self._reason, self._detail, seconds)
-            wait_until(lambda: farewell.done() or self._hurried is not hurried, seconds)
+            seconds = HASTY_FINISH_SECONDS if hurried else FINISH_SECONDS
+            finishing = begin_finish_requests(runtime, self._reason, self._detail, seconds)
+            wait_until(lambda: finishing.done() or self._hurried is not hurried, seconds)
         finally:
-            machine.stop()
-            machine.join(_JOIN_SECONDS)
+            runtime.stop()
+            runtime.join(_JOIN_SECONDS)
             self._over = True
 
 
-def fail_all(machine: Machine) -> None:
-    """End every future that somebody may hold."""
-    for job in _held(machine):
-        job.fail(ClientClosedError("The client was closed before the sample ended: make a new one."))
+def fail_all(runtime: ServiceRuntime) -> None:
+    """Fail every future that a caller may hold."""
+    for task in _held(runtime):
+        task.fail(ClientClosedError("The client was closed before the sample ended: make a new one."))
 
 
-def say_farewell(machine: Machine, reason: str, detail: str | None, seconds: float) -> Future[None]:
-    """Begin to say the last words; takes no lock."""
+def begin_finish_requests(runtime: ServiceRuntime, reason: str, detail: str | None, seconds: float) -> Future[None]:
+    """Start the finish requests; takes no lock."""
     future: Future[None] = Future()
-    machine.jobs.start(lambda: last_words(machine, reason, detail, seconds), future)
+    runtime.scheduler.start(lambda: finish_requests(runtime, reason, detail, seconds), future)
     return future
 
 
-def last_words(machine: Machine, reason: str, detail: str | None, seconds: float) -> Story[None]:
+def finish_requests(runtime: ServiceRuntime, reason: str, detail: str | None, seconds: float) -> Coroutine[None]:
     """Finish the session and send the telemetry that is left."""
-    if machine.telemetry is not None:
-        machine.telemetry.on_event = None
-        if machine.session.created_here:
-            machine.telemetry.session_end()
-    if machine.session.created_here:
-        machine.cancellations.close()
+    runtime.telemetry.end()
+    cancellations = runtime.sampling.cancellations
+    if runtime.session.created_here:
+        cancellations.close()
     else:
-        yield from machine.cancellations.drain(min(seconds, CANCEL_SECONDS), lambda: machine.admission.in_flight)
-    yield from machine.session.finish(reason, detail, seconds)
-    yield from machine.flush(min(seconds, TELEMETRY_SECONDS))
+        running = runtime.sampling.admission
+        yield from cancellations.drain(min(seconds, CANCEL_SECONDS), lambda: running.in_flight)
+    yield from runtime.session.finish(reason, detail, seconds)
+    yield from runtime.telemetry.flush(min(seconds, TELEMETRY_SECONDS))
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> None:
@@ -112,6 +111,6 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> None:
         pause = min(2 * pause, _MOST_PAUSE)
 
 
-def _held(machine: Machine) -> Iterator[Job]:
-    """The jobs that somebody may hold a future of."""
-    return (job for job in machine.jobs.live if isinstance(job.future, ClientFuture))
+def _held(runtime: ServiceRuntime) -> Iterator[ScheduledTask]:
+    """The tasks whose future a caller may hold."""
+    return (task for task in runtime.scheduler.live if isinstance(task.future, ClientFuture))

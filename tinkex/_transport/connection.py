@@ -6,8 +6,8 @@ import select
 import socket
 from typing import Protocol
 
-from tinkex._runtime.reactor import Waiter
-from tinkex._runtime.task import Grant, Job
+from tinkex._runtime.reactor import Reactor
+from tinkex._runtime.task import Permit, ScheduledTask
 from tinkex._transport.dial import not_now
 from tinkex._transport.http11 import ResponseReader
 
@@ -18,7 +18,7 @@ _RECEIVE_MORE = 256 * 1024
 class Pool(Protocol):
     """Where a connection comes from and goes back to."""
 
-    def parked(self, connection: Connection, job: Job, epoch: int) -> None:
+    def parked(self, connection: Connection, task: ScheduledTask, wait_id: int) -> None:
         """It waits for the server, or for room to write."""
 
     def unparked(self, connection: Connection) -> None:
@@ -34,34 +34,34 @@ class Pool(Protocol):
         """It is closed."""
 
 
-class Connection(Grant):
-    """One socket, used by one job at a time, never waited on by reading: what is not there yet is waited for parked."""
+class Connection(Permit):
+    """One socket, used by one task at a time, that never blocks: what is not there yet is waited for parked."""
 
     __slots__ = (
         "_armed",
         "_not_now",
         "_parked",
         "_pool",
+        "_reactor",
         "_secure",
         "_socket",
-        "_waiter",
         "fileno",
         "idle_since",
-        "patient",
+        "preemptible",
         "reused",
     )
 
-    def __init__(self, raw: socket.socket, pool: Pool, waiter: Waiter) -> None:
+    def __init__(self, raw: socket.socket, pool: Pool, reactor: Reactor) -> None:
         self._socket = raw
         self._secure = type(raw) is not socket.socket
         self._not_now = not_now(raw)
         self._pool = pool
-        self._waiter = waiter
+        self._reactor = reactor
         self._armed = False
         self._parked = False
         self.fileno = raw.fileno()
         self.idle_since = 0.0
-        self.patient = False  # whether the exchange it carries may be ended for somebody who waits in line
+        self.preemptible = False  # whether its long poll may be ended for a task that waits for a connection
         self.reused = False  # whether it has carried an exchange before
 
     def send(self, data: memoryview) -> int:
@@ -110,13 +110,13 @@ class Connection(Grant):
         poll.register(self.fileno, select.POLLIN)
         return bool(poll.poll(milliseconds))
 
-    def park(self, job: Job, epoch: int, *, write: bool = False) -> None:
-        """Have the waiter wake `job` when there is something to read, or room to write."""
+    def park(self, task: ScheduledTask, wait_id: int, *, write: bool = False) -> None:
+        """Have the reactor wake `task` when there is something to read, or room to write."""
         known, self._armed = self._armed, True
         if not self._parked:
             self._parked = True
-            self._pool.parked(self, job, epoch)
-        self._waiter.park(self.fileno, job, epoch, write=write, known=known)
+            self._pool.parked(self, task, wait_id)
+        self._reactor.park(self.fileno, task, wait_id, write=write, known=known)
 
     def is_alive(self) -> bool:
         """Whether an idle connection can be used again: open, and nothing unasked-for in it."""
@@ -129,16 +129,16 @@ class Connection(Grant):
         try:
             self._socket.recv(1)
         except self._not_now:
-            return True  # a TLS session ticket: no answer, and no end
+            return True  # a TLS session wake-up: no answer, and no end
         except OSError:
             pass
         return False
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Return it unused, to the pool."""
         self._pool.release(self)
 
-    def release(self, *, reusable: bool) -> None:
+    def finish(self, *, reusable: bool) -> None:
         """Return it after an exchange, to be used again or closed."""
         self.unpark()
         if reusable:
@@ -149,6 +149,6 @@ class Connection(Grant):
 
     def close(self) -> None:
         """Close the socket, at once and without a word to the peer."""
-        self._waiter.forget(self.fileno)
+        self._reactor.forget(self.fileno)
         self._socket.close()
         self._pool.closed(self)

@@ -7,8 +7,8 @@ from collections import deque
 from tinkex._concurrency.clock import Clock, MovedClock
 from tinkex._concurrency.elastic_pool import ElasticPool
 from tinkex._concurrency.fork_locks import new_lock
-from tinkex._runtime.reactor import Waiter
-from tinkex._runtime.task import Job
+from tinkex._runtime.reactor import Reactor
+from tinkex._runtime.task import ScheduledTask
 from tinkex._transport.connection import Connection
 from tinkex._transport.dial import Dialer
 from tinkex.errors import APIConnectionError
@@ -17,27 +17,27 @@ _IDLE_SECONDS = 30.0
 _TURN_SECONDS = 5.0  # what a long poll may have of a connection that other polls want
 _URGENT_TURN_SECONDS = 1.0  # the same where a submission wants it
 _SETTLING_SECONDS = 0.01  # for so long a parked connection counts as at work: its answer may be about to come
-_SWEEP, _GROWTH = 0, 1  # the epochs of the pool's two timers
+_SWEEP, _GROWTH = 0, 1  # the wait ids of the pool's two timers
 
 
 class Lease:
     """A wait for a connection, however long; yields a `Connection`, or raises the error of opening one."""
 
-    __slots__ = ("_fresh", "_pool", "_urgent")
+    __slots__ = ("_fresh", "_high_priority", "_pool")
     until = float("inf")
 
-    def __init__(self, pool: ConnectionPool, *, urgent: bool, fresh: bool = False) -> None:
+    def __init__(self, pool: ConnectionPool, *, high_priority: bool, fresh: bool = False) -> None:
         self._pool = pool
-        self._urgent = urgent
+        self._high_priority = high_priority
         self._fresh = fresh
 
-    def arm(self, job: Job, epoch: int) -> None:
+    def subscribe(self, task: ScheduledTask, wait_id: int) -> None:
         """Take an idle one at once, open one, or stand in line."""
-        self._pool.lease(job, epoch, urgent=self._urgent, fresh=self._fresh)
+        self._pool.lease(task, wait_id, high_priority=self._high_priority, fresh=self._fresh)
 
 
 class ConnectionPool:
-    """At most `most` open connections; jobs beyond that stand in line, submissions before polls.
+    """At most `most` open connections; tasks beyond that stand in line, submissions before polls.
 
     New ones are opened while fewer than `busiest` are at work. One that has waited for the server a while, parked, is
     not at work, and a quarter as many as have waited so may be at work besides. Thus quick answers make do with a few
@@ -49,7 +49,7 @@ class ConnectionPool:
     def __init__(
         self,
         dialer: Dialer,
-        waiter: Waiter,
+        reactor: Reactor,
         threads: ElasticPool,
         clock: Clock,
         *,
@@ -58,7 +58,7 @@ class ConnectionPool:
         busiest: int,
     ) -> None:
         self._dialer = dialer
-        self._waiter = waiter
+        self._reactor = reactor
         self._threads = threads
         self._clock = clock
         self._most = most
@@ -68,10 +68,10 @@ class ConnectionPool:
         self._all: set[Connection] = set()
         self._lock = new_lock()  # guards all below
         self._idle: deque[Connection] = deque()
-        self._urgent: deque[tuple[Job, int]] = deque()
-        self._patient: deque[tuple[Job, int]] = deque()
-        self._resting: dict[Connection, tuple[Job, int, float]] = {}  # parked in long polls, oldest first
-        self._hastened = 0  # parked in long polls that will end for somebody in line
+        self._high_priority: deque[tuple[ScheduledTask, int]] = deque()
+        self._low_priority: deque[tuple[ScheduledTask, int]] = deque()
+        self._resting: dict[Connection, tuple[ScheduledTask, int, float]] = {}  # parked in long polls, oldest first
+        self._preempted = 0  # parked in long polls that will end for somebody in line
         self._parked = 0
         self._parks = [0, 0]  # how many were parked in the settling time before this one, and in this one
         self._settling_since = float("-inf")
@@ -81,34 +81,34 @@ class ConnectionPool:
         self._closed = False
         self.open = 0  # or being opened
 
-    def lease(self, job: Job, epoch: int, *, urgent: bool, fresh: bool) -> None:
+    def lease(self, task: ScheduledTask, wait_id: int, *, high_priority: bool, fresh: bool) -> None:
         """See `Lease`."""
         while not fresh:
             with self._lock:
                 idle = self._idle.pop() if self._idle else None
                 if idle is None:
-                    (self._urgent if urgent else self._patient).append((job, epoch))
+                    (self._high_priority if high_priority else self._low_priority).append((task, wait_id))
                     break
             if idle.is_alive():
-                if not job.wake(epoch, idle):
+                if not task.resume(wait_id, idle):
                     self.release(idle)
                 return
             self.discard(idle)
         else:
             with self._lock:
-                self._urgent.appendleft((job, epoch))
+                self._high_priority.appendleft((task, wait_id))
         self._grow(at_least=int(fresh))
 
-    def parked(self, connection: Connection, job: Job, epoch: int) -> None:
+    def parked(self, connection: Connection, task: ScheduledTask, wait_id: int) -> None:
         """A leased connection waits for the server: somebody else may be served by a new one."""
         with self._lock:
             now = self._clock.monotonic()
             self._move_on(now)
             self._parked += 1
             self._parks[1] += 1
-            if connection.patient:
-                self._resting[connection] = (job, epoch, now)
-            wanted = bool(self._urgent or self._patient)
+            if connection.preemptible:
+                self._resting[connection] = (task, wait_id, now)
+            wanted = bool(self._high_priority or self._low_priority)
         if wanted:
             self._grow()
 
@@ -116,8 +116,8 @@ class ConnectionPool:
         """It is at work again."""
         with self._lock:
             self._parked -= 1
-            if connection.patient and self._resting.pop(connection, None) is None:
-                self._hastened -= 1
+            if connection.preemptible and self._resting.pop(connection, None) is None:
+                self._preempted -= 1
 
     def release(self, connection: Connection) -> None:
         """Hand a usable connection to the next in line, or keep it."""
@@ -135,12 +135,12 @@ class ConnectionPool:
                         self._idle.append(connection)
                         self._sweeping = True
                     break
-            if next_in_line[0].wake(next_in_line[1], connection):
+            if next_in_line[0].resume(next_in_line[1], connection):
                 return
         if surplus:
             connection.close()
         if sweep:
-            self._waiter.call_at(connection.idle_since + _IDLE_SECONDS, self, _SWEEP)
+            self._reactor.call_at(connection.idle_since + _IDLE_SECONDS, self, _SWEEP)
 
     def discard(self, connection: Connection) -> None:
         """Close a leased connection; the next in line may open another."""
@@ -169,9 +169,9 @@ class ConnectionPool:
         for connection in tuple(self._all):
             connection.close()
 
-    def wake(self, epoch: int, value: object) -> bool:
-        """Time to close what has been idle for long, or to see to those in line; called by the waiter."""
-        if epoch == _GROWTH:
+    def resume(self, wait_id: int, value: object) -> bool:
+        """Time to close what has been idle for long, or to see to those in line; called by the reactor."""
+        if wait_id == _GROWTH:
             with self._lock:
                 self._growing = False
             self._grow()
@@ -179,9 +179,9 @@ class ConnectionPool:
             self._sweep()
         return True
 
-    def is_waiting(self, epoch: int) -> bool:
+    def is_waiting(self, wait_id: int) -> bool:
         """Whether that timer still has a purpose."""
-        return self._growing if epoch == _GROWTH else self._sweeping
+        return self._growing if wait_id == _GROWTH else self._sweeping
 
     def _sweep(self) -> None:
         now = self._clock.monotonic()
@@ -195,12 +195,12 @@ class ConnectionPool:
         for connection in old:
             connection.close()
         if oldest is not None:
-            self._waiter.call_at(oldest + _IDLE_SECONDS, self, _SWEEP)
+            self._reactor.call_at(oldest + _IDLE_SECONDS, self, _SWEEP)
 
     def _grow(self, *, at_least: int = 0) -> None:
         """Open connections for the line, where that is right; look again later where it may become right."""
         with self._lock:
-            line = len(self._urgent) + len(self._patient) - self._opening
+            line = len(self._high_priority) + len(self._low_priority) - self._opening
             if line <= 0:
                 return
             now = self._clock.monotonic()
@@ -212,9 +212,9 @@ class ConnectionPool:
             later = count < line and not full and not self._growing and self._settling > 0.0
             self._growing |= later
         if full:
-            self._hasten(line)
+            self._preempt(line)
         if later:
-            self._waiter.call_at(now + self._settling, self, _GROWTH)
+            self._reactor.call_at(now + self._settling, self, _GROWTH)
         try:
             while count:
                 self._threads.submit(self._open)
@@ -223,11 +223,11 @@ class ConnectionPool:
             with self._lock:
                 self.open -= count
                 self._opening -= count
-                stranded = [*self._urgent, *self._patient]
-                self._urgent.clear()
-                self._patient.clear()
-            for job, epoch in stranded:
-                job.wake(epoch, APIConnectionError(f"No connection could be opened: {error}. Nothing was sent."))
+                stranded = [*self._high_priority, *self._low_priority]
+                self._high_priority.clear()
+                self._low_priority.clear()
+            for task, wait_id in stranded:
+                task.resume(wait_id, APIConnectionError(f"No connection could be opened: {error}. Nothing was sent."))
 
     def _room_at_work(self, now: float) -> int:
         """How many more may be at work; call it with the lock."""
@@ -242,15 +242,15 @@ class ConnectionPool:
             self._parks = [self._parks[1] if passed < 2 * self._settling else 0, 0]
             self._settling_since = now
 
-    def _hasten(self, line: int) -> None:
-        """No more may be opened: have as many long polls as jobs in line end once they have had their turn."""
+    def _preempt(self, line: int) -> None:
+        """No more may be opened: have as many long polls as tasks in line end once they have had their turn."""
         with self._lock:
-            turn = _URGENT_TURN_SECONDS if self._urgent else _TURN_SECONDS
-            count = max(0, min(line - self._hastened, len(self._resting)))
-            hastened = [self._resting.pop(next(iter(self._resting))) for _ in range(count)]
-            self._hastened += count
-        for job, epoch, since in hastened:
-            self._waiter.call_at(since + turn, job, epoch)
+            turn = _URGENT_TURN_SECONDS if self._high_priority else _TURN_SECONDS
+            count = max(0, min(line - self._preempted, len(self._resting)))
+            preempted = [self._resting.pop(next(iter(self._resting))) for _ in range(count)]
+            self._preempted += count
+        for task, wait_id, since in preempted:
+            self._reactor.call_at(since + turn, task, wait_id)
 
     def _open(self) -> None:
         with self._lock:
@@ -258,26 +258,26 @@ class ConnectionPool:
         connection = error = None
         try:
             if next_in_line is not None:
-                connection = Connection(self._dialer.open(), self, self._waiter)
+                connection = Connection(self._dialer.open(), self, self._reactor)
                 self._all.add(connection)
-        except BaseException as raised:  # noqa: BLE001 - it belongs to the job, whatever it is
+        except BaseException as raised:  # noqa: BLE001 - it belongs to the task, whatever it is
             error = raised
         with self._lock:
             self._opening -= 1
             self.open -= connection is None
         if connection is None:
             if next_in_line is not None:
-                next_in_line[0].wake(next_in_line[1], error)
+                next_in_line[0].resume(next_in_line[1], error)
             self._grow()
         elif self._closed:
             self.discard(connection)
-        elif next_in_line is None or not next_in_line[0].wake(next_in_line[1], connection):
+        elif next_in_line is None or not next_in_line[0].resume(next_in_line[1], connection):
             self.release(connection)
 
-    def _next(self) -> tuple[Job, int] | None:
+    def _next(self) -> tuple[ScheduledTask, int] | None:
         """Take who is next out of the line; call it with the lock."""
-        while line := self._urgent or self._patient:
-            job, epoch = line.popleft()
-            if job.is_waiting(epoch):
-                return job, epoch
+        while line := self._high_priority or self._low_priority:
+            task, wait_id = line.popleft()
+            if task.is_waiting(wait_id):
+                return task, wait_id
         return None

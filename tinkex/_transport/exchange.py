@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tinkex._concurrency.clock import Clock
 from tinkex._concurrency.elastic_pool import ElasticPool
 from tinkex._runtime.reactor import READY, TIMED_OUT
-from tinkex._runtime.task import Job, Story
+from tinkex._runtime.task import Coroutine, RunInThread, ScheduledTask
 from tinkex._transport.connection import Connection
 from tinkex._transport.connection_pool import ConnectionPool, Lease
 from tinkex._transport.http11 import HTTPFormatError, Response, ResponseReader
@@ -44,13 +44,13 @@ class _Readable:
         self._pace = pace
         self.until = until
 
-    def arm(self, job: Job, epoch: int) -> None:
+    def subscribe(self, task: ScheduledTask, wait_id: int) -> None:
         if self._pace.quick and not self._backlog():
             if self._connection.readable_within(_LINGER_MS):
-                job.wake(epoch, READY)
+                task.resume(wait_id, READY)
                 return
             self._pace.quick = False
-        self._connection.park(job, epoch)
+        self._connection.park(task, wait_id)
 
 
 class _Writable:
@@ -62,35 +62,12 @@ class _Writable:
         self._connection = connection
         self.until = until
 
-    def arm(self, job: Job, epoch: int) -> None:
-        self._connection.park(job, epoch, write=True)
-
-
-class _Called:
-    """A wait for an exchange that only a requests adapter can make, on a thread of the elastic pool."""
-
-    __slots__ = ("_call", "_threads", "until")
-
-    def __init__(self, threads: ElasticPool, call: Callable[[], Response]) -> None:
-        self._threads = threads
-        self._call = call
-        self.until = _FOREVER  # a call has time limits of its own, from when it gets a thread
-
-    def arm(self, job: Job, epoch: int) -> None:
-        self._threads.submit(lambda: self._run(job, epoch))
-
-    def _run(self, job: Job, epoch: int) -> None:
-        if not job.is_waiting(epoch):  # cancelled in line: send nothing
-            return
-        try:
-            outcome: object = self._call()
-        except BaseException as error:  # noqa: BLE001 - it belongs to the job, whatever it is
-            outcome = error
-        job.wake(epoch, outcome)
+    def subscribe(self, task: ScheduledTask, wait_id: int) -> None:
+        self._connection.park(task, wait_id, write=True)
 
 
 class Transport:
-    """Carries exchanges to one server. Safe to share; every exchange belongs to the job that makes it."""
+    """Carries exchanges to one server. Safe to share; every exchange belongs to the task that makes it."""
 
     def __init__(
         self,
@@ -109,23 +86,33 @@ class Transport:
         self._backlog = backlog  # how much there is for the workers to do
 
     def exchange(
-        self, head: bytes, own: bytes, body: bytes, *, seconds: float, max_body: int, pace: Pace, urgent: bool = True
-    ) -> Story[Response]:
+        self,
+        head: bytes,
+        own: bytes,
+        body: bytes,
+        *,
+        seconds: float,
+        max_body: int,
+        pace: Pace,
+        high_priority: bool = True,
+    ) -> Coroutine[Response]:
         """Send `head`, with `own` lines that no other call has, and `body`; the answer, within `seconds` of sending.
 
         Raises APIConnectionError (its `may_have_run` says whether the server can have acted on it), APITimeoutError,
         APIResponseError. A reused connection that ends without a byte of an answer is replaced once, at once.
         """
         if not self.dialer.plain:
-            threads = self._threads if urgent else self._polling
-            if not urgent and threads.crowded:
+            threads = self._threads if high_priority else self._polling
+            if not high_priority and threads.crowded:
                 seconds = min(seconds, _TURN_SECONDS)  # polls take turns
-            called: Response = yield _Called(threads, partial(self.dialer.call, head + own, body, seconds, max_body))
+            called: Response = yield RunInThread(
+                threads, partial(self.dialer.call, head + own, body, seconds, max_body)
+            )
             return called
         fresh = False
         while True:
-            connection: Connection = yield Lease(self.pool, urgent=urgent, fresh=fresh)
-            connection.patient = not urgent
+            connection: Connection = yield Lease(self.pool, high_priority=high_priority, fresh=fresh)
+            connection.preemptible = not high_priority
             until = self._clock.monotonic() + seconds
             reader: ResponseReader | None = None  # made when there is something to read: thousands wait for that
             clean = sent = False
@@ -150,9 +137,9 @@ class Transport:
                 words = clean_text(str(error), 300) or type(error).__name__
                 raise APIConnectionError(f"The connection was lost: {words}.", may_have_run=sent) from None
             finally:
-                connection.release(reusable=clean)
+                connection.finish(reusable=clean)
 
-    def _send(self, connection: Connection, data: memoryview, until: float) -> Story[bool]:
+    def _send(self, connection: Connection, data: memoryview, until: float) -> Coroutine[bool]:
         """Send it all; False where the server closed before it had it all, and left an answer that says why."""
         while data:
             try:

@@ -64,7 +64,7 @@ Answer = Finished | Pending | MetadataOnly | Failed
 
 
 @frozen
-class Promise:
+class SubmitAnswer:
     """What asample answers: where to ask for the result, or the result itself."""
 
     request_id: str | None
@@ -88,7 +88,7 @@ def decode_answer(content_type: str, body: bytes | bytearray) -> Answer:
         raise APIResponseError(f"The server's protobuf result cannot be read: {error}.") from error
 
 
-def decode_promise(body: bytes | bytearray) -> Promise:
+def decode_promise(body: bytes | bytearray) -> SubmitAnswer:
     """Read a 2xx answer of asample.
 
     Raises:
@@ -98,8 +98,8 @@ def decode_promise(body: bytes | bytearray) -> Promise:
     if isinstance(value, Mapping):
         for key in ("request_id", "future_id"):
             if (request_id := _identifier(value.get(key))) is not None and "sequences" not in value:
-                return Promise(request_id, _identifiers(value.get("sample_sequence_ids")))
-    return Promise(None, None, _answer(value, body))
+                return SubmitAnswer(request_id, _identifiers(value.get("sample_sequence_ids")))
+    return SubmitAnswer(None, None, _answer(value, body))
 
 
 def outcome_of(value: Any) -> Completed | Pending | MetadataOnly | Failed:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from tinkex._wire.json_bytes import decode_json
 from tinkex._wire.words import category_of, words_of
@@ -31,6 +32,8 @@ class ErrorBody:
     """The server's word for the state of its queue; None if it gave none."""
     reason: str | None = None
     """The server's explanation of that for people; None if it gave none."""
+    value: Any = field(default=None, eq=False, repr=False)
+    """The JSON object itself; None if it is none."""
 
 
 def decode_error_body(content_type: str, body: bytes | bytearray) -> ErrorBody:
@@ -43,7 +46,7 @@ def decode_error_body(content_type: str, body: bytes | bytearray) -> ErrorBody:
         return ErrorBody(_plain_words(content_type, body))
     words, category = words_of(value), category_of(value)
     state, reason = (_short(value.get(key)) for key in ("queue_state", "queue_state_reason"))
-    return ErrorBody(words, words is not None, None if category == "unknown" else category, state, reason)
+    return ErrorBody(words, words is not None, None if category == "unknown" else category, state, reason, value)
 
 
 def _plain_words(content_type: str, body: bytes | bytearray) -> str | None:

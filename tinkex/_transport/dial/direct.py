@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class DirectDialer(Dialer):
-    """Nothing stands between this machine and the server."""
+    """Nothing stands between this runtime and the server."""
 
     def __init__(self, config: ClientConfig, authorization: str | None = None) -> None:
         super().__init__(config)

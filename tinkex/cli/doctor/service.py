@@ -12,8 +12,8 @@ import attrs
 from tinkex import ServiceClient
 from tinkex._api.endpoints import CLIENT_CONFIG, HEARTBEAT, Endpoint
 from tinkex._identity import PROTOCOL_VERSION
-from tinkex._runtime.task import Story
-from tinkex._service.lifecycle import Core
+from tinkex._runtime.task import Coroutine
+from tinkex._service.lifecycle import ServiceLifecycle
 from tinkex.cli.doctor.explain import explained
 from tinkex.cli.doctor.finding import Trouble
 from tinkex.config import ClientConfig, RetryConfig
@@ -45,8 +45,8 @@ class Visit:
         return self._make()
 
     @property
-    def _core(self) -> Core:
-        return self._service._core  # noqa: SLF001 - the steps of a session one by one are nobody else's business
+    def _lifecycle(self) -> ServiceLifecycle:
+        return self._service._lifecycle  # noqa: SLF001 - the steps of a session one by one are nobody else's business
 
     def close(self) -> None:
         """Finish the session, if one was begun."""
@@ -63,7 +63,7 @@ class Visit:
             self._refusal = error
             if not _is_absent(error):
                 raise Trouble("cannot be told: see the next step", verdict="warning") from None
-        self._run(self._core.machine.session.started, "the start of a session")
+        self._run(self._lifecycle.start().session.started, "the start of a session")
         try:
             self._models = self._service.get_server_capabilities(timeout=self._seconds).supported_models
         except APIStatusError as error:
@@ -72,10 +72,10 @@ class Visit:
             return "nothing was refused so far"
         except TinkexError as error:
             raise explained(error) from None
-        token = " and exchanged for a token" if self._core.machine.session.flags.current.pjwt_auth_enabled else ""
+        token = " and exchanged for a token" if self._lifecycle.start().session.flags.current.pjwt_auth_enabled else ""
         key = (
             "the key is taken"
-            if self._core.config.current.api_key
+            if self._lifecycle.config.current.api_key
             else "nothing is asked for, or what is sent is taken"
         )
         return f"{key}{token}"
@@ -91,7 +91,7 @@ class Visit:
 
     def session(self) -> str:
         """Begin a session."""
-        return f"{self._run(self._core.machine.session.begun, 'create_session')} begun"
+        return f"{self._run(self._lifecycle.start().session.begun, 'create_session')} begun"
 
     def sample(self) -> str:
         """Sample one token."""
@@ -116,18 +116,18 @@ class Visit:
 
     def heartbeat(self) -> str:
         """Keep the session alive once, as a client does every ten seconds."""
-        self._ask(HEARTBEAT, {"session_id": self._core.machine.session.session_id, "type": "session_heartbeat"})
+        self._ask(HEARTBEAT, {"session_id": self._lifecycle.start().session.session_id, "type": "session_heartbeat"})
         return "the session is alive"
 
     def _ask(self, endpoint: Endpoint, fields: Mapping[str, Any]) -> dict[str, Any]:
-        def story() -> Story[dict[str, Any]]:
-            return (yield from self._core.machine.api.ask(endpoint, fields, self._core.config.current))
+        def coroutine() -> Coroutine[dict[str, Any]]:
+            return (yield from self._lifecycle.start().api.ask(endpoint, fields, self._lifecycle.config.current))
 
-        return self._core.run(story, self._seconds, endpoint.path).result()
+        return self._lifecycle.run(coroutine, self._seconds, endpoint.path).result()
 
-    def _run(self, story: Any, what: str) -> Any:
+    def _run(self, coroutine: Any, what: str) -> Any:
         try:
-            return self._core.run(story, self._seconds, what).result()
+            return self._lifecycle.run(coroutine, self._seconds, what).result()
         except TinkexError as error:
             raise explained(error) from None
 

@@ -20,12 +20,12 @@ _MOST_UNTOLD = 10_000
 _MOST_SESSIONS = 4096
 
 
-class _Word(NamedTuple):
+class _Notification(NamedTuple):
     event: QueueStateChanged
     observers: tuple[QueueStateObserver, ...]
     context: contextvars.Context
 
-    def tell(self) -> None:
+    def run(self) -> None:
         for observer in self.observers:
             try:
                 self.context.run(observer.on_queue_state_change, self.event)
@@ -34,7 +34,7 @@ class _Word(NamedTuple):
                 logger.exception("A queue state observer raised; sampling goes on.", extra=extra)
 
 
-class Announcer:
+class ObserverNotifier:
     """Tells observers every word that is not "active", and the change back to it. Never blocks, never raises.
 
     They are called in the context of the sample that the word came for, one at a time, in the order of the words.
@@ -46,10 +46,10 @@ class Announcer:
         self._clock = clock
         self._lock = new_lock()  # guards all below
         self._known: OrderedDict[str, tuple[QueueState, float]] = OrderedDict()
-        self._untold: deque[_Word] = deque(maxlen=_MOST_UNTOLD)
+        self._pending: deque[_Notification] = deque(maxlen=_MOST_UNTOLD)
         self._telling = False
 
-    def announce(
+    def notify(
         self,
         session: str,
         request_id: str | None,
@@ -73,7 +73,7 @@ class Announcer:
                 state, reason, session, request_id, previous, None if since is None else now - since
             )
             observers = (*self._observers, *(observer for observer in more if observer is not None))
-            self._untold.append(_Word(event, observers, contextvars.copy_context()))
+            self._pending.append(_Notification(event, observers, contextvars.copy_context()))
             start, self._telling = not self._telling, True
         if start:
             self._start()
@@ -89,8 +89,8 @@ class Announcer:
     def _tell(self) -> None:
         while True:
             with self._lock:
-                if not self._untold:
+                if not self._pending:
                     self._telling = False
                     return
-                word = self._untold.popleft()
-            word.tell()
+                notification = self._pending.popleft()
+            notification.run()
