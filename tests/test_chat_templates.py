@@ -6,8 +6,8 @@ import pathlib
 import pytest
 
 from tinkex.tokenizers import ChatTemplateError
-from tinkex.tokenizers._chat import render_chat
-from tinkex.tokenizers._forms import adapt
+from tinkex.tokenizers._adapters import adapt
+from tinkex.tokenizers._chat_template.render import render_chat
 from tinkex.types import ModelInput
 
 HERE = pathlib.Path(__file__).parent / "chat_templates"

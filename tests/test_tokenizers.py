@@ -9,9 +9,9 @@ import pytest
 
 from tinkex.errors import TinkexError
 from tinkex.tokenizers import TokenizerError, get_tokenizer, tokenizer_repository
+from tinkex.tokenizers._adapters import LoadedTokenizer
 from tinkex.tokenizers._find import _LOADS
-from tinkex.tokenizers._forms import LoadedTokenizer
-from tinkex.tokenizers._once import LoadedOnce
+from tinkex.tokenizers._loading_cache import LoadingCache
 
 tokenizers = pytest.importorskip("tokenizers")
 huggingface_hub = pytest.importorskip("huggingface_hub")
@@ -343,7 +343,7 @@ def test_loaded_tokenizer_travels(tmp_path):
 
 def test_many_threads_load_once():
     """Threads that ask together wait for one load and share what it gives."""
-    store = LoadedOnce(size=2)
+    store = LoadingCache(size=2)
     loads, started, go = [], threading.Event(), threading.Event()
 
     def load():
@@ -367,7 +367,7 @@ def test_many_threads_load_once():
 
 def test_failure_reaches_the_caller_and_is_forgotten():
     """A load that fails raises its own error, an interrupt too, and the next caller tries anew."""
-    store = LoadedOnce(size=2)
+    store = LoadingCache(size=2)
 
     def interrupted():
         raise KeyboardInterrupt
@@ -381,7 +381,7 @@ def test_failure_reaches_the_caller_and_is_forgotten():
 
 def test_waiter_gets_the_failure_of_the_load():
     """Whoever waited for a load that was interrupted elsewhere gets an ordinary error."""
-    store = LoadedOnce(size=2)
+    store = LoadingCache(size=2)
 
     def interrupted():
         shared.append(store._loading["key"])
@@ -395,7 +395,7 @@ def test_waiter_gets_the_failure_of_the_load():
 
 def test_store_drops_the_one_used_longest_ago():
     """The store stays bounded, and use keeps a thing in it."""
-    store = LoadedOnce(size=2)
+    store = LoadingCache(size=2)
     store.get("a", lambda: 1)
     store.get("b", lambda: 2)
     store.get("a", lambda: 3)
@@ -405,10 +405,10 @@ def test_store_drops_the_one_used_longest_ago():
 
 def test_child_does_not_wait_for_the_parents_load():
     """A load under way at a fork is dropped in the child, which loads for itself."""
-    store = LoadedOnce(size=2)
+    store = LoadingCache(size=2)
 
     def as_in_a_child():
-        store.forget_unfinished()
+        store.reset_after_fork()
         return store.get("key", lambda: "child")
 
     assert store.get("key", as_in_a_child) == "child"

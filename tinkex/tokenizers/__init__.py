@@ -1,4 +1,4 @@
-"""Text to token ids and back, for a model name, a file on disk or a tokenizer of one's own.
+"""Load and adapt tokenizers: from a model name, a file on disk, or an object of another library.
 
 Names and ``tokenizer.json`` files need the ``tokenizers`` extra; an object that has ``encode`` and ``decode`` needs
 nothing. Only data files are read: code that comes with a model is never run.
@@ -6,8 +6,8 @@ nothing. Only data files are read: code that comes with a model is never run.
 
 from __future__ import annotations
 
+from tinkex.tokenizers._adapters import Tokenizer
 from tinkex.tokenizers._find import get_tokenizer, tokenizer_at_hand, tokenizer_repository
-from tinkex.tokenizers._forms import Tokenizer
 from tinkex.tokenizers.errors import ChatTemplateError, TokenizerError
 
 __all__ = [

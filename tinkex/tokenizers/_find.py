@@ -1,4 +1,4 @@
-"""From what the caller names to a tokenizer: the rules for names, paths and objects."""
+"""Resolve a model name, a path or an object to a tokenizer, with a process-wide cache."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pathlib
 import re
 from typing import Final
 
-from tinkex.tokenizers._chat_files import Folder
-from tinkex.tokenizers._forms import Tokenizer, adapt
+from tinkex.tokenizers._adapters import Tokenizer, adapt
+from tinkex.tokenizers._chat_template.files import ModelDirectory
 from tinkex.tokenizers._hub import HubFiles
-from tinkex.tokenizers._json import load_json
-from tinkex.tokenizers._once import LoadedOnce
+from tinkex.tokenizers._loading_cache import LoadingCache
+from tinkex.tokenizers._tokenizer_json import load_json
 from tinkex.tokenizers.errors import TokenizerError
 
 _LLAMA_3: Final = "meta-llama/Llama-3"
@@ -23,8 +23,8 @@ _OWN_FORMAT: Final = ("TML/", "thinkingmachines/")
 _OTHER_FORMATS: Final = ("tiktoken.model", "tokenizer.model", "vocab.json")
 _BRING_YOUR_OWN: Final = "load it with the library it is made for and pass the object, which needs encode and decode"
 
-_LOADS: Final = LoadedOnce[Tokenizer](size=32)
-os.register_at_fork(after_in_child=_LOADS.forget_unfinished)
+_LOADS: Final = LoadingCache[Tokenizer](size=32)
+os.register_at_fork(after_in_child=_LOADS.reset_after_fork)
 
 
 def get_tokenizer(model_or_tokenizer: object, *, revision: str | None = None) -> Tokenizer:
@@ -97,7 +97,7 @@ def _other_formats(path: pathlib.Path) -> str:
 
 
 def _load_file(file: pathlib.Path) -> Tokenizer:
-    return load_json(str(file), file, Folder(file.parent))
+    return load_json(str(file), file, ModelDirectory(file.parent))
 
 
 def _load_gguf(file: pathlib.Path) -> Tokenizer:

@@ -1,4 +1,4 @@
-"""The files of a repository on the Hugging Face Hub: the only importer of huggingface_hub."""
+"""Download and cache files of Hugging Face Hub repositories; the only importer of huggingface_hub."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tinkex.tokenizers.errors import TokenizerError
 
 @attrs.frozen
 class HubFiles:
-    """The files of one repository: from the cache where they are there, else downloaded into it."""
+    """The files of one Hub repository as a `FileSource`: from the local cache, else downloaded into it."""
 
     model: str
     repository: str
     revision: str | None
 
     def file(self, name: str) -> pathlib.Path | None:
-        """Return where a file is, or None when the repository does not have it."""
+        """Return the path of a file, or None when the repository does not have it."""
         try:
             from huggingface_hub import errors
         except ImportError:
@@ -61,7 +61,7 @@ class HubFiles:
         return pathlib.Path(huggingface_hub.hf_hub_download(self.repository, name, revision=self.revision))
 
     def _reach(self, name: str) -> None:
-        """Ask for the file once: `hf_hub_download` would repeat for half a minute what cannot be reached."""
+        """Request the file's metadata once: `hf_hub_download` retries an unreachable host for half a minute."""
         import huggingface_hub
 
         try:

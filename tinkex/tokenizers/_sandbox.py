@@ -1,4 +1,4 @@
-"""Where a chat template runs: it is a program out of a downloaded file, so it gets neither objects nor time to misuse.
+"""Run chat templates in a sandbox with limits on time and size: they are programs out of downloaded files.
 
 The only importer of jinja2.
 """
@@ -31,7 +31,7 @@ _LARGEST_EXPONENT: Final = 64
 _MOST_BITS: Final = 10_000  # of a number
 _WIDE_FORMAT: Final = re.compile(r"%[^a-zA-Z%]*(\*|\d{5})")
 
-__all__ = ["RefusedError", "Sandbox", "SecurityError", "TemplateSyntaxError", "limited", "limited_time"]
+__all__ = ["Sandbox", "SecurityError", "TemplateRefusedError", "TemplateSyntaxError", "limited", "limited_time"]
 
 _deadline: contextvars.ContextVar[tuple[Clock, float] | None] = contextvars.ContextVar("deadline", default=None)
 
@@ -74,7 +74,7 @@ def limited(pieces: Iterable[str]) -> Iterator[str]:
         yield piece
 
 
-class RefusedError(TemplateError):
+class TemplateRefusedError(TemplateError):
     """A template has called ``raise_exception``: it does not take these messages."""
 
 
@@ -255,7 +255,7 @@ def _tojson(
 
 
 def _raise_exception(message: Any) -> None:
-    raise RefusedError(str(message))
+    raise TemplateRefusedError(str(message))
 
 
 def _strftime_now(format: str) -> str:

@@ -1,4 +1,4 @@
-"""What can go wrong between text and token ids."""
+"""Errors of tokenizers and chat templates."""
 
 from __future__ import annotations
 

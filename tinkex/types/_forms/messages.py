@@ -24,8 +24,8 @@ def chat_chunks(
 ) -> list[Chunk]:
     """Render messages and cut the text into chunks, a picture in each place that the template leaves for one."""
     from tinkex.tokenizers import get_tokenizer
-    from tinkex.tokenizers._chat import render_chat
-    from tinkex.tokenizers._forms import adapt
+    from tinkex.tokenizers._adapters import adapt
+    from tinkex.tokenizers._chat_template.render import render_chat
 
     pictures: list[tuple[str, Picture]] = []
     plain = [_message(name, message, pictures) for name, message in _mappings("messages", messages)]

@@ -1,4 +1,4 @@
-"""A conversation as the text that the model was trained to read: its own chat template, rendered."""
+"""Render a conversation to text with the model's chat template."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tinkex.tokenizers._forms import AdaptedTokenizer, LoadedTokenizer
+from tinkex.tokenizers._adapters import AdaptedTokenizer, LoadedTokenizer
 from tinkex.tokenizers.errors import ChatTemplateError, TokenizerError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _rendered(source: str, given: Mapping[str, Any], tokenizer: LoadedTokenizer 
         raise ChatTemplateError(f"{told} was stopped: {error}.") from error
     except sandbox.TemplateSyntaxError as error:
         raise ChatTemplateError(f"{told} is broken in line {error.lineno}: {error.message}") from error
-    except sandbox.RefusedError as error:
+    except sandbox.TemplateRefusedError as error:
         raise ChatTemplateError(f"messages: the chat template of {tokenizer!r} refuses them: {error}") from None
     except Exception as error:  # a template is a program, and can fail like one
         raise ChatTemplateError(f"{told} failed on these messages: {type(error).__name__}: {error}") from error

@@ -1,4 +1,4 @@
-"""Things that are slow to load, kept by key and loaded once however many threads ask."""
+"""A bounded LRU cache that loads each key once, however many threads ask for it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class LoadedOnce(Generic[T]):
-    """A bounded store of loaded things, the one used longest ago dropped first; safe to share between threads.
+class LoadingCache(Generic[T]):
+    """A bounded LRU cache with single-flight loading; safe to share between threads.
 
-    A load that fails fails for everyone who waited for it, and is tried anew by the next caller.
+    A load that fails raises in every thread that waited for it, and is tried anew by the next caller.
     """
 
     def __init__(self, size: int) -> None:
@@ -24,7 +24,7 @@ class LoadedOnce(Generic[T]):
         self._loading: dict[Hashable, concurrent.futures.Future[T]] = {}
 
     def get(self, key: Hashable, load: Callable[[], T]) -> T:
-        """Return what is kept under the key, loading it first when it is not there."""
+        """Return the value of the key, loading it first on a miss; concurrent callers wait for one load."""
         mine: concurrent.futures.Future[T] = concurrent.futures.Future()
         with self._lock:
             if key in self._loaded:
@@ -53,7 +53,7 @@ class LoadedOnce(Generic[T]):
             while len(self._loaded) > self._size:
                 self._loaded.popitem(last=False)
 
-    def forget_unfinished(self) -> None:
-        """In a forked child, drop the loads that were under way: their threads are not there."""
+    def reset_after_fork(self) -> None:
+        """Drop loads in progress, in a forked child: the threads that run them do not exist there."""
         self._lock = threading.Lock()
         self._loading.clear()

@@ -1,11 +1,11 @@
-"""Reading ``tokenizer.json``: the only importer of the tokenizers library."""
+"""Load ``tokenizer.json`` files; the only importer of the tokenizers library."""
 
 from __future__ import annotations
 
 import pathlib
 
-from tinkex.tokenizers._chat_files import FileSource
-from tinkex.tokenizers._forms import LoadedTokenizer
+from tinkex.tokenizers._adapters import LoadedTokenizer
+from tinkex.tokenizers._chat_template.files import FileSource
 from tinkex.tokenizers.errors import TokenizerError
 
 

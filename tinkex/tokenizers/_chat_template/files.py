@@ -1,4 +1,4 @@
-"""What a model's files say about conversations: its chat templates, and what its special tokens are called."""
+"""Read chat templates and special tokens from ``tokenizer_config.json`` and ``chat_template.jinja``."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ _DEFAULT = "default"
 
 
 class FileSource(Protocol):
-    """Where a model's files are."""
+    """Protocol: looks up the files of one model repository by name."""
 
     def file(self, name: str, /) -> pathlib.Path | None:
-        """Return where a file is, or None when the model does not have it."""
+        """Return the path of a file, or None when the model does not have it."""
 
 
 @attrs.frozen
-class Folder:
-    """A directory with a model's files."""
+class ModelDirectory:
+    """A local directory with a model's files, as a `FileSource`."""
 
     path: pathlib.Path
 
     def file(self, name: str) -> pathlib.Path | None:
-        """Return where a file is, or None when it is not there."""
+        """Return the path of a file, or None when it is not there."""
         found = self.path / name
         return found if found.is_file() else None
 
 
 @attrs.frozen
 class ChatFiles:
-    """The chat templates of a model by name, and its special tokens under the names that templates use."""
+    """A model's chat templates by name, and its special tokens under the names that templates use."""
 
     templates: Mapping[str, str]
     special_tokens: Mapping[str, str]
@@ -66,7 +66,7 @@ def read_chat_files(source: FileSource) -> ChatFiles:
 
 
 def named_templates(given: Any) -> dict[str, str]:
-    """Bring what stands under ``chat_template`` into one form: a text, a list of named ones or a mapping."""
+    """Return the value of ``chat_template`` (a text, a list of named ones, or a mapping) as a mapping by name."""
     if isinstance(given, str):
         return {_DEFAULT: given}
     if isinstance(given, list):

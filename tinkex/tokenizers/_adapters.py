@@ -1,4 +1,4 @@
-"""What a tokenizer is to tinkex, and how other libraries' tokenizers are brought into that form."""
+"""The tokenizer interface of tinkex, and adapters for the tokenizers of other libraries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 import attrs
 
-from tinkex.tokenizers._chat_files import ChatFiles, FileSource, named_templates, read_chat_files
+from tinkex.tokenizers._chat_template.files import ChatFiles, FileSource, named_templates, read_chat_files
 
 _LONG: Final = (
     20_000  # characters: 5 ms or more, in which other threads are to run; the library lets them in a batch only
@@ -18,7 +18,7 @@ _LONG: Final = (
 
 
 class Tokenizer(Protocol):
-    """What tinkex asks of a tokenizer."""
+    """Protocol: what tinkex asks of a tokenizer."""
 
     def encode(self, text: str, /) -> list[int]:
         """Turn text into token ids, with the special tokens that the model puts around every text."""
@@ -29,7 +29,7 @@ class Tokenizer(Protocol):
 
 @attrs.frozen(repr=False)
 class LoadedTokenizer:
-    """A ``tokenizer.json`` in memory; safe to share between threads."""
+    """A tokenizer loaded from ``tokenizer.json``; safe to share between threads."""
 
     name: str
     _inner: Any
@@ -66,7 +66,7 @@ class LoadedTokenizer:
 
 @attrs.frozen(repr=False)
 class AdaptedTokenizer:
-    """A tokenizer of the caller's, its answers brought into one form; as safe to share as the original."""
+    """Adapts a tokenizer object of another library: ids become lists of int; as safe to share as the original."""
 
     _inner: Any
 
@@ -111,7 +111,7 @@ def _takes(function: Any, option: str) -> bool:
 
 
 def adapt(candidate: object) -> LoadedTokenizer | AdaptedTokenizer:
-    """Bring an object with ``encode`` and ``decode`` into tinkex's form; TypeError for any other."""
+    """Return an adapter for an object with ``encode`` and ``decode``; TypeError for any other."""
     if isinstance(candidate, LoadedTokenizer | AdaptedTokenizer):
         return candidate
     methods = (getattr(candidate, "encode", None), getattr(candidate, "decode", None))
@@ -124,7 +124,7 @@ def adapt(candidate: object) -> LoadedTokenizer | AdaptedTokenizer:
 
 
 def checked_text(text: object) -> str:
-    """Return the text, or say what is wrong with it."""
+    """Validate a text to encode: str without lone surrogates."""
     if not isinstance(text, str):
         raise TypeError(f"text: expected str, got {type(text).__name__}")
     try:
@@ -135,7 +135,7 @@ def checked_text(text: object) -> str:
 
 
 def checked_ids(ids: Iterable[int]) -> list[int]:
-    """Return token ids as a list of plain integers, whatever sequence they came in."""
+    """Return token ids of any sequence type as a list of plain non-negative ints."""
     checked = list(map(operator.index, ids))
     if checked and min(checked) < 0:
         raise ValueError(f"token ids: expected non-negative integers, got {min(checked)}")
