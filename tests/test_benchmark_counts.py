@@ -100,7 +100,7 @@ def test_connections_and_threads_of_samples_in_flight(server):
     with sampling(server) as client:
         before = server.connections
         futures = held(server, client, MANY)
-        until(lambda: machine_of(client.service).reactor.parked >= MANY)
+        until(lambda: len(machine_of(client.service).reactor._parked) >= MANY)
         stats, opened = client.service.stats(), server.connections - before
         server.release()
         all_done(futures)
@@ -145,7 +145,7 @@ def test_parks_of_a_sample_in_flight(server, monkeypatch):
         reactor = machine_of(client.service).reactor
         parks = Counting(monkeypatch, reactor, "park")
         futures = held(server, client, MANY)
-        until(lambda: reactor.parked >= MANY)
+        until(lambda: len(reactor._parked) >= MANY)
         server.release()
         all_done(futures)
     assert MANY <= parks.calls <= 2 * MANY + 2  # what a client does beside its first sample may still go on
@@ -156,7 +156,7 @@ def test_the_session_poller_asks_for_all_together():
     with FakeServer(client_config={"sample_use_retrieve_futures": True}) as server, sampling(server) as client:
         futures = held(server, client, MANY)
         until(lambda: server.counts["retrieve_futures"] >= 1)
-        parked, asked = machine_of(client.service).reactor.parked, server.counts["retrieve_future"]
+        parked, asked = len(machine_of(client.service).reactor._parked), server.counts["retrieve_future"]
         server.release()
         all_done(futures)
         until(lambda: server.counts["retrieve_future"] >= MANY)

@@ -201,13 +201,6 @@ def test_many_threads_one_warning(caplog):
     assert observer._sessions["s"].unsaid == 8 * 200 - 1
 
 
-def test_reset_after_fork(tell):
-    """A lock that another thread held at a fork does not stop the child."""
-    tell.observer._lock.acquire()
-    tell.observer.reset_after_fork()
-    assert len(tell(RATE)) == 1
-
-
 def test_observers():
     """Whatever has the method is an observer; the event pickles."""
     assert isinstance(QueueStateLogger(), QueueStateObserver)

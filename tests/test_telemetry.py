@@ -322,15 +322,3 @@ def test_threads():
     while batch := telemetry.take_batch():
         numbers += [event["event_session_index"] for event in batch["events"]]
     assert numbers == list(range(800))
-
-
-def test_reset_after_fork():
-    """A child starts over: a process id of its own, a lock that is free, and none of the parent's events."""
-    telemetry = make(process_uuid="p-1")
-    telemetry.log("parent's")
-    telemetry._lock.acquire()
-    telemetry.reset_after_fork()
-    telemetry.log("child's")
-    batch = telemetry.take_batch()
-    assert [event["event_name"] for event in batch["events"]] == ["child's"]
-    assert batch["process_uuid"] != "p-1"

@@ -128,10 +128,10 @@ def test_sockets(reactor, woken):
     ours, theirs = socket.socketpair()
     with ours, theirs:
         reactor.park(ours.fileno(), Sleeper(woken, "first"), 1, write=False, known=False)
-        assert reactor.parked == 1
+        assert len(reactor._parked) == 1
         theirs.send(b"x")
         assert woken.get(timeout=10) == ("first", 1, READY)
-        assert reactor.parked == 0
+        assert len(reactor._parked) == 0
         reactor.park(ours.fileno(), Sleeper(woken, "again"), 2, write=False, known=True)
         assert woken.get(timeout=10) == ("again", 2, READY)
         reactor.park(ours.fileno(), Sleeper(woken, "write"), 3, write=True, known=True)
@@ -267,7 +267,7 @@ def test_forked(clock, woken):
     with ours, theirs:
         reactor.park(ours.fileno(), Sleeper(woken), 1, write=False, known=False)
         reactor.forked()
-        assert reactor.parked == 0
+        assert len(reactor._parked) == 0
         reactor.forget(ours.fileno())
 
 

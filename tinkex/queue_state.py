@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import logging
-import threading
 from collections import OrderedDict
 from typing import Protocol, runtime_checkable
 
@@ -149,10 +148,6 @@ class QueueStateLogger:
         elif isinstance(verdict, Resumed):
             text = "Sampling resumed for %s after %.0f s."
             self._logger.info(text, clean_text(session, 200), verdict.seconds, extra=_record_fields(event))
-
-    def reset_after_fork(self) -> None:
-        """Replace the lock, which another thread of the parent may have held."""
-        self._lock = threading.Lock()
 
 
 def _pause_text(event: QueueStateChanged, verdict: Paused) -> str:

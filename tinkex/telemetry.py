@@ -1,4 +1,4 @@
-"""What the server is told about the client's own failures: built and queued here, posted by the core.
+"""Telemetry events about the client's own failures: built and queued here, posted by the telemetry sender.
 
 No event holds a key, a header or a prompt: values under such names are withheld, credentials are masked, and the text
 of an exception is told only where tinkex wrote it.
@@ -11,7 +11,6 @@ import functools
 import logging
 import os
 import re
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
@@ -142,13 +141,6 @@ class Telemetry:
             "session_id": self._session_id,
             "process_uuid": self._process_uuid,
         }
-
-    def reset_after_fork(self) -> None:
-        """Start over in a child process: the events that wait are the parent's to post."""
-        self._lock = threading.Lock()
-        self._events = deque()
-        self._next_index = self._dropped = 0
-        self._process_uuid = random_uuid()
 
     def _queue(self, event: str, severity: str, **fields: object) -> None:
         timestamp = dt.datetime.fromtimestamp(self._clock.wall(), dt.UTC)

@@ -113,11 +113,6 @@ class Reactor:
         self._poller.close()
         self._parked.clear()
 
-    @property
-    def parked(self) -> int:
-        """How many sockets are parked."""
-        return len(self._parked)
-
     def _rouse(self) -> None:
         with contextlib.suppress(BlockingIOError):  # roused already
             os.write(self._alarm_in, b"!")

@@ -248,7 +248,7 @@ class ScheduledTask:
             self._scheduler.workers.put(self)
         else:
             self._dropped()
-            self._resolve(error=_closed())
+            self._fail_closed()
             self._end()
 
     def fail(self, error: BaseException) -> bool:
@@ -286,7 +286,7 @@ class ScheduledTask:
         except StopIteration as stop:
             self._resolve(result=stop.value)
         except TaskCancelled:
-            self._resolve(error=_closed())
+            self._fail_closed()
         except BaseException as error:  # noqa: BLE001 - every future ends, whatever happened
             self._resolve(error=error)
         self._end()
@@ -322,6 +322,11 @@ class ScheduledTask:
             self._running = False
         self._scheduler.reactor.call_at(wait.until, self, wait_id)
         return False
+
+    def _fail_closed(self) -> None:
+        """End a future that has not ended: not the caller cancelled the task, but the close of the client."""
+        if not self.future.done():
+            self._resolve(error=_closed())
 
     def _resolve(self, result: object = None, error: BaseException | None = None) -> bool:
         if isinstance(error, TinkexError):  # its text says it all; frames would keep bodies, and show credentials

@@ -73,7 +73,7 @@ def _sequences(
         sequences = tuple([_with_topk(sequence) for sequence in sequences])
     if ids is None or len(ids) != len(sequences):
         return list(sequences)
-    return [evolve(sequence, sequence_id=each) for sequence, each in zip(sequences, ids, strict=True)]
+    return [sequence.with_id(each) for sequence, each in zip(sequences, ids, strict=True)]
 
 
 def _with_topk(sequence: SampledSequence) -> SampledSequence:

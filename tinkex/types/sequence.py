@@ -100,6 +100,14 @@ class SampledSequence:
         decode: Any = tokenizer.decode
         return str(decode(self.tokens, **options))
 
+    def with_id(self, sequence_id: str) -> SampledSequence:
+        """Return the same sequence under another id; what is in it is shared, not checked again."""
+        made = object.__new__(SampledSequence)
+        for name in _SHARED:
+            object.__setattr__(made, name, getattr(self, name))
+        object.__setattr__(made, "sequence_id", sequence_id)
+        return made
+
     def to_dict(self) -> dict[str, Any]:
         """Return the sequence as a JSON object; absent fields are left out.
 
@@ -135,3 +143,6 @@ class SampledSequence:
         if self.sequence_id is not None:
             parts.append(f"sequence_id={self.sequence_id!r}")
         return f"SampledSequence({', '.join(parts)})"
+
+
+_SHARED = ("_tokens", "_logprobs", "_topk_logprobs", "stop_reason")
