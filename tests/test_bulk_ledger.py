@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tinkex.bulk._output.encode import encode_line
 from tinkex.bulk._output.ledger import Ledger, Verdict
 from tinkex.bulk._output.locked_file import OutputError
-from tinkex.bulk._output.record import encode_line
 
 MARK = "00000000000000aa"
 

@@ -106,7 +106,7 @@ def test_a_finished_run_again(go, server, tmp_path):
 
 def keys_of(row):
     """The columns of a row that every row has."""
-    return tuple(key for key in row if key not in ("extra", "prompt_logprobs"))
+    return tuple(key for key in row if key not in ("extra", "prompt", "prompt_logprobs"))
 
 
 BAD = (

@@ -18,10 +18,11 @@ from tinkex.bulk._input.read import Rows, Source, parquet_library
 from tinkex.bulk._input.task import PARAMETERS, Task
 from tinkex.bulk._limits import Limits
 from tinkex.bulk._models import Models
+from tinkex.bulk._output.encode import encode_row
 from tinkex.bulk._output.ledger import Ledger
 from tinkex.bulk._output.locked_file import OutputError
-from tinkex.bulk._output.record import OMITTABLE, encode_line
-from tinkex.bulk._output.shape import FORMS, shaped
+from tinkex.bulk._output.record import OMITTABLE
+from tinkex.bulk._output.shape import FORMS
 from tinkex.bulk._output.stream import Stream
 from tinkex.bulk._output.table import SUFFIXES, rows_file, write_table
 from tinkex.bulk._prices import Prices
@@ -84,7 +85,8 @@ def run(
         max_failures: Stop when more rows than this have failed; None for never.
         input_format: "jsonl", "csv" or "parquet"; None goes by the name.
         form: Of the output: "native" or "openai"; None for what each row was in.
-        omit: What to leave out of the output: "text", "tokens", "logprobs", "prompt_tokens".
+        omit: What to leave out of the output: "text", "tokens", "logprobs", "prompt" (its text or messages),
+            "prompt_tokens".
         in_order: Bring the output into the order of the input at the end; False leaves it in the order of the ends.
         timeout: Seconds for each sample; None as configured.
         prices: For the cost; None for none.
@@ -196,10 +198,9 @@ class _Run:
         """Write and count finished tasks until the engine has no more."""
         for batch in batches:
             if batch:
-                sink.append(
-                    [(task.index, encode_line(shaped(task, record, self.form, self.models))) for task, record in batch]
-                )
-                for task, record in batch:
+                rows = [(task, *encode_row(task, record, self.form, self.models)) for task, record in batch]
+                sink.append([(task.index, line) for task, _, line in rows])
+                for task, record, _ in rows:
                     self.tally.add(task, record)
                 if self.max_failures is not None and self.tally.failed > self.max_failures and not self.halt.is_set():
                     self.notes.append(f"stopped because more than {self.max_failures} rows failed (max_failures)")

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from tinkex.bulk._input.prepare import Prepared
-from tinkex.bulk._input.task import Task
+from tinkex.bulk._input.task import Prompt, Task
 from tinkex.future import SampleFuture
 from tinkex.types import ModelInput, SampledSequence, SampleResponse
 
 Record = dict[str, Any]
-OMITTABLE: Final = ("text", "tokens", "logprobs", "prompt_tokens")
-"""Columns that may be left out of the output, to keep it small; they are null then."""
+OMITTABLE: Final = ("text", "tokens", "logprobs", "prompt", "prompt_tokens")
+"""Columns that may be left out of the output, to keep it small: null, or absent like the text of a prompt."""
 
 
 def made_record(
     task: Task, prepared: Prepared | None, future: SampleFuture[SampleResponse], started_at: float, finished_at: float,
     omit: Collection[str] = (),
 ) -> Record:  # fmt: skip
-    """Build the output record of a task whose future has ended."""
+    """Build the output record of a task whose future has ended; its numbers are those that JSON has."""
     error = future.exception()
     response = None if error is not None else future.result()
+    plain = {} if response is None else response.to_dict()
     record: Record = {
         "id": task.row.id,
         "model": task.model,
@@ -33,13 +33,14 @@ def made_record(
     }
     if task.row.extra:
         record["extra"] = task.row.extra
+    if "prompt" not in omit:
+        record |= _prompt_column(task.row.prompt)
     record["prompt_tokens"] = None if prepared is None or "prompt_tokens" in omit else _tokens(prepared.prompt)
-    if response is not None:
-        _add_prompt_columns(record, response)
+    record |= {name: plain[name] for name in ("prompt_logprobs", "topk_prompt_logprobs") if name in plain}
     record |= {
-        "sequences": [] if response is None or task.parameters.get("score") else _sequences(response, prepared, omit),
-        "usage": None if response is None else _usage(response),
-        "timing": None if response is None else _timing(response),
+        "sequences": [] if task.parameters.get("score") else _sequences(task, plain, prepared, omit),
+        "usage": plain.get("usage"),
+        "timing": {name: round(seconds, 4) for name, seconds in plain["timing"].items()} if "timing" in plain else None,
         "request_id": future.request_id,
         "started_at": round(started_at, 3),
         "finished_at": round(finished_at, 3),
@@ -69,81 +70,84 @@ def _tokens(prompt: ModelInput) -> list[int] | None:
         return None
 
 
-def _add_prompt_columns(record: Record, response: SampleResponse) -> None:
-    if response.prompt_logprobs is not None:
-        record["prompt_logprobs"] = response.prompt_logprobs
-    if response.topk_prompt_logprobs is not None:
-        record["topk_prompt_logprobs"] = list(response.topk_prompt_logprobs)
+def _is_chat(prompt: Prompt) -> bool:
+    return bool(prompt and not isinstance(prompt, str) and isinstance(prompt[0], Mapping))
 
 
-def _sequences(response: SampleResponse, prepared: Prepared | None, omit: Collection[str]) -> list[Record]:
+def _prompt_column(prompt: Prompt) -> Record:
+    """Return the column of a prompt that was text or messages; token ids have one of their own."""
+    if isinstance(prompt, str):
+        return {"prompt": prompt}
+    return {"messages": prompt} if _is_chat(prompt) else {}
+
+
+def _sequences(task: Task, plain: Record, prepared: Prepared | None, omit: Collection[str]) -> list[Record]:
     decode = None if "text" in omit or prepared is None else prepared.model.decode
-    return [_sequence(sequence, decode, omit) for sequence in response.sequences]
+    return [_sequence(each, decode, omit, chat=_is_chat(task.row.prompt)) for each in plain.get("sequences", ())]
 
 
 def _sequence(
-    sequence: SampledSequence, decode: Callable[[list[int]], str | None] | None, omit: Collection[str]
+    plain: Record, decode: Callable[[list[int]], str | None] | None, omit: Collection[str], *, chat: bool
 ) -> Record:
+    text = None if decode is None else decode(plain["tokens"])
     made: Record = {
-        "text": None if decode is None else decode(sequence.tokens),
-        "tokens": None if "tokens" in omit else sequence.tokens,
-        "logprobs": None if "logprobs" in omit else sequence.logprobs,
-        "stop_reason": sequence.stop_reason,
+        "text": text,
+        "tokens": None if "tokens" in omit else plain["tokens"],
+        "logprobs": None if "logprobs" in omit else plain.get("logprobs"),
+        "stop_reason": plain["stop_reason"],
     }
-    if sequence.topk_logprobs is not None and "logprobs" not in omit:
-        made["topk_logprobs"] = list(sequence.topk_logprobs)
+    if "topk_logprobs" in plain and "logprobs" not in omit:
+        made["topk_logprobs"] = plain["topk_logprobs"]
+    if chat and text is not None:
+        made["message"] = {"role": "assistant", "content": text}
     return made
 
 
-def _usage(response: SampleResponse) -> Record | None:
-    usage = response.usage
-    return (
-        None
-        if usage is None
-        else {
-            "prompt_tokens": usage.prompt_tokens,
-            "sampled_tokens": usage.sampled_tokens,
-            "prompt_cache_hit_tokens": usage.prompt_cache_hit_tokens,
-        }
-    )
+def choice_columns(
+    choices: Iterable[tuple[str | None, Sequence[int], Sequence[float | None]]], answer: int | None = None,
+    omit: Collection[str] = (),
+) -> Record:  # fmt: skip
+    """Build the columns of a row that scores continuations of its prompt; its `sequences` are empty.
+
+    - ``choices``: for each, its ``text``, ``tokens`` and ``logprobs``, their sum ``logprob`` and their mean
+      ``mean_logprob``; where the server did not tell a token's log-probability, it is null, and so are sum and mean.
+    - ``best`` and ``best_by_mean``: the index of the likeliest choice, by sum and by mean; the first of equals. Null
+      where not all are known, and where all are impossible.
+    - ``answer``: the index of the right choice, null where the row does not tell it.
+    - ``correct`` and ``correct_by_mean``: whether the best one is the right one; null where that is not known.
+
+    Args:
+        choices: Text, token ids and log-probabilities of each continuation; the text may be None. None is empty.
+        answer: The index of the right one; None where the row does not tell it.
+        omit: Which of "text", "tokens" and "logprobs" are to be null.
+    """
+    made, sums = [], []
+    for text, tokens, logprobs in choices:
+        scored = SampledSequence(tokens, logprobs)
+        numbers = scored.to_dict()["logprobs"]
+        total = None if None in numbers else sum(numbers)
+        made.append({
+            "text": None if "text" in omit else text,
+            "tokens": None if "tokens" in omit else list(tokens),
+            "logprobs": None if "logprobs" in omit else numbers,
+            "logprob": total,
+            "mean_logprob": None if total is None else total / len(numbers),
+        })  # fmt: skip
+        sums.append((sum(scored.logprobs or ()), scored.length))
+    best = _likeliest([total for total, _ in sums])
+    best_by_mean = _likeliest([total / length for total, length in sums])
+    unknown = answer is None or any(total != total for total, _ in sums)
+    return {
+        "choices": made,
+        "best": best,
+        "best_by_mean": best_by_mean,
+        "answer": answer,
+        "correct": None if unknown else best == answer,
+        "correct_by_mean": None if unknown else best_by_mean == answer,
+    }
 
 
-def _timing(response: SampleResponse) -> Record | None:
-    timing = response.timing
-    return (
-        None
-        if timing is None
-        else {
-            "queued": round(timing.queued, 4),
-            "submit": round(timing.submit, 4),
-            "wait": round(timing.wait, 4),
-            "fetch": round(timing.fetch, 4),
-        }
-    )
-
-
-def encode_line(record: Mapping[str, Any]) -> bytes:
-    """Encode a record as a line of JSON; values that JSON has no type for become text."""
-    if _orjson is not None:
-        try:
-            return _orjson.dumps(record, default=str, option=_orjson.OPT_APPEND_NEWLINE)
-        except TypeError:  # lone surrogates, whole numbers of more than 64 bits
-            pass
-    try:
-        return json.dumps(record, separators=(",", ":"), allow_nan=False, default=str).encode() + b"\n"
-    except ValueError:
-        return json.dumps(_finite(record), separators=(",", ":"), default=str).encode() + b"\n"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(each) for key, each in value.items()}
-    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
-
-
-try:
-    import orjson as _orjson
-except ModuleNotFoundError:
-    _orjson = None  # type: ignore[assignment]
+def _likeliest(logprobs: Sequence[float]) -> int | None:
+    best = max(range(len(logprobs)), key=logprobs.__getitem__)
+    known = not any(map(math.isnan, logprobs)) and logprobs[best] > -math.inf
+    return best if known else None

@@ -46,7 +46,7 @@ _FORMATS = click.Choice(["jsonl", "csv", "parquet"])
 @click.option("--max-failures", type=click.IntRange(0), metavar="N", help="Stop when more rows than this have failed.")
 @click.option("--input-format", type=_FORMATS, help="Default: by the name, else jsonl.")
 @click.option("--format", "form", type=click.Choice(["native", "openai"]), help="Default: as each row came.")
-@click.option("--omit", multiple=True, type=click.Choice(["text", "tokens", "logprobs", "prompt_tokens"]),
+@click.option("--omit", multiple=True, type=click.Choice(["text", "tokens", "logprobs", "prompt", "prompt_tokens"]),
               help="Leave this out of the output; may be given several times.")  # fmt: skip
 @click.option("--as-completed", is_flag=True, help="Do not bring the output into the order of the input at the end.")
 @click.option("--sync", "sync_seconds", type=click.FloatRange(0), default=1.0, show_default=True, metavar="SECONDS",
