@@ -11,7 +11,7 @@ import contextvars
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, InvalidStateError
 from functools import partial
 from typing import Any, TypeVar
@@ -65,8 +65,8 @@ class _Condition(threading.Condition):
 class ClientFuture(Future[T]):
     """A `concurrent.futures.Future` whose callbacks run on threads of their own, so that no work waits for them.
 
-    `concurrent.futures.wait`, `as_completed`, `add_done_callback` and `asyncio.wrap_future` all work. It stays pending
-    until it ends. Safe to use from any thread.
+    `concurrent.futures.wait`, `as_completed`, `add_done_callback`, `asyncio.wrap_future` and `await` all work. It stays
+    pending until it ends. Safe to use from any thread.
     """
 
     _interrupt: Callable[[], None] | None = None  # ends the work
@@ -81,6 +81,12 @@ class ClientFuture(Future[T]):
         self._waiters: list[Any] = []
         self._done_callbacks: Any = ()
         self._callbacks = callbacks
+
+    def __await__(self) -> Generator[Any, None, T]:
+        """Wait for it in a coroutine of asyncio: `await client.sample(...)`. Cancelling the await cancels the work."""
+        import asyncio  # programs that block do without
+
+        return asyncio.wrap_future(self).__await__()
 
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
         """Have `fn(future)` called when the future ends: on a thread of the callback pool, or here and now if it has.
