@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import pathlib
 import shutil
-import sys
 
 import pytest
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("altair")
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 
 from report_rows import FIRST_ID, Words, failed_row, many_rows, write  # noqa: E402
 

@@ -1,18 +1,14 @@
 from __future__ import annotations
 
 import ssl
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from proxying import Proxy
 
 import tinkex
 from tinkex._transport.connection_pool import Connection
 from tinkex.testing import FakeServer
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from proxying import Proxy
 
 pytestmark = pytest.mark.slow
 PARAMS = tinkex.SamplingParams(max_tokens=4)

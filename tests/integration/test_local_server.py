@@ -21,7 +21,7 @@ from tinkex.local import server as server_module
 from tinkex.local.errors import LocalError
 
 pytestmark = pytest.mark.slow
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

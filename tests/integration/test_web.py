@@ -17,7 +17,7 @@ from tinkex.testing import FakeServer, expected_tokens
 from tinkex.tokenizers import TokenizerError
 from tinkex.web import error_response
 
-HERE = pathlib.Path(__file__).resolve().parent
+HERE = pathlib.Path(__file__).resolve().parents[1]
 PAGE = HERE.parent / "docs" / "web_servers.rst"
 APPS = ("sampling", "flask_app", "django_app", "tasks")
 BASES = {"TinkexError", "APIError"}  # never raised themselves

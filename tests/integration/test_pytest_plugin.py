@@ -9,7 +9,7 @@ import tomllib
 import pytest
 
 pytest_plugins = ["pytester"]
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from tinkex.tokenizers._adapters import adapt
 from tinkex.tokenizers._chat_template.render import render_chat
 from tinkex.types import ModelInput
 
-HERE = pathlib.Path(__file__).parent / "chat_templates"
+HERE = pathlib.Path(__file__).parents[3] / "chat_templates"
 TODAY = {"date_string": "22 Nov 2026"}
 
 

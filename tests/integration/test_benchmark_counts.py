@@ -22,7 +22,7 @@ from tinkex._wire import encode_sample, json_bytes
 from tinkex.testing import FakeServer, ManualClock
 from tinkex.types import ModelInput, SampleRequest
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 WORKERS = 2  # of the clients here; see `quick_config`
 PROMPT = list(range(100_000, 100_064))
 MANY = 60

@@ -592,7 +592,7 @@ def test_stop_in_a_forked_child():
         "    assert os.waitpid(child, 0)[1] == 0\n"
         "    print(requests.get(server.url + '/api/v1/healthz', verify=server.ca_file, timeout=5).status_code)\n"
     )
-    root = str(Path(__file__).parent.parent)
+    root = str(Path(__file__).parents[2])
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False, timeout=60)
     assert done.stdout == "200\n", done.stderr
