@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import attrs
+
 from tinkex._concurrency.clock import SYSTEM_CLOCK
 from tinkex._concurrency.fork_locks import new_lock
 from tinkex._sampling import stream
@@ -56,6 +58,11 @@ class SamplingClient:
     def sampling_session_id(self) -> str:
         """The server's id for this client's use of the model."""
         return self._identity.sampling_session_id
+
+    @property
+    def model_path(self) -> str | None:
+        """The saved weights that this client was created with; None for a base model, or a session's own model."""
+        return self._identity.model_path
 
     @staticmethod
     def create_async(service: Any, **options: Any) -> Future[SamplingClient]:
@@ -205,12 +212,23 @@ class SamplingClient:
                 raise MissingFeatureError(
                     "The server does not tell the base model of this sampler. Pass a tokenizer of your own."
                 )
-            self._identity = Handle(
-                self._identity.base_url, self.sampling_session_id, self._identity.session_id, base_model,
-                self._identity.record_stability_info,
-            )  # fmt: skip
+            self._identity = attrs.evolve(self._identity, base_model=base_model)
         assert self._identity.base_model is not None
         return self._identity.base_model
+
+    def get_model_name(self, *, timeout: float | None = None) -> str:
+        """What tells this client's model from others: as it was created, the base model, the weights, or both with "+".
+
+        Asks the server, and blocks, for a client of a session id, or of a handle or pickle that does not say it. Raises
+        NotFoundError or MissingFeatureError where the server does not tell.
+        """
+        if self._identity.model_name is not None:
+            return self._identity.model_name
+        told = self._described(timeout)
+        name = told.get("model_path") or told.get("base_model")
+        if not isinstance(name, str):
+            raise MissingFeatureError("The server does not tell which model this sampler is of.")
+        return name
 
     def get_tokenizer(self, *, timeout: float | None = None) -> Tokenizer:
         """The tokenizer of the base model; needs the `tokenizers` extra. Blocks; later calls are quick.

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
 from tinkex._runtime.task import Coroutine
-from tinkex._service.handle import Handle
+from tinkex._service.handle import Handle, name_of_model
 from tinkex._service.health import health_of
 from tinkex._service.lifecycle import ServiceLifecycle, ServiceReference
 from tinkex._service.listings import Reads
@@ -108,7 +108,8 @@ class ServiceClient(Reads):
 
         Args:
             base_model: The name of a base model, such as "Qwen/Qwen3-8B".
-            model_path: Saved weights, as "tinker://..."; give one of the two.
+            model_path: Saved weights, as "tinker://...". With `base_model`, weights of that model: the server gets
+                both, and is not asked for the model later.
             sampling_session_id: Attach to an existing sampling session instead.
             retry_config: How its samples retry. None: as the service is configured.
             record_stability_info: Ask the server to record what it needs to judge numerical stability.
@@ -146,7 +147,10 @@ class ServiceClient(Reads):
                 found = yield from session.create_sampling_session(base_model, model_path)
                 self._lifecycle.start().telemetry.begin()
                 session.learn_capabilities()
-            identity = Handle(self.config.base_url, found, session.session_id, base_model, record_stability_info)
+            identity = Handle(
+                self.config.base_url, found, session.session_id, base_model, record_stability_info, model_path,
+                name_of_model(base_model, model_path) if original else None,
+            )  # fmt: skip
             return SamplingClient(self._reference, identity, original=original, retry=retry_config, observers=observers)
 
         return self._lifecycle.run(coroutine, timeout, "create_sampling_client")

@@ -75,11 +75,24 @@ def test_some_failed(run):
 
 def test_several_models(run):
     """Every row goes to each model that is named, base models and checkpoints alike."""
-    options = ["--base-model", "fake/a", "--model-path", "tinker://run/weights/1"]
+    options = ["--base-model", "fake/a", "--model", "tinker://run/weights/1"]
     result, rows = run([{"id": "a", "prompt": "one"}, {"id": "b", "prompt": "one", "model": "fake/c"}], *options)
     assert result.exit_code == 0
     found = [(row["id"], row["model"]) for row in rows]
     assert found == [("a", "fake/a"), ("a", "tinker://run/weights/1"), ("b", "fake/c")]
+
+
+def test_weights_of_a_base_model(run, server):
+    """--base-model with --model-path is one model, and so is a row's model that names both; the server gets both."""
+    options = ["--base-model", "fake/a", "--model-path", "tinker://run/weights/1"]
+    rows = [{"id": "a", "prompt": "one"}, {"id": "b", "prompt": "one", "model": "fake/b+tinker://run/weights/2"}]
+    result, found = run(rows, *options)
+    assert result.exit_code == 0
+    assert [row["model"] for row in found] == ["fake/a+tinker://run/weights/1", "fake/b+tinker://run/weights/2"]
+    asked = [request.json for request in server.requests_to("create_sampling_session")[-2:]]
+    assert [(each["base_model"], each["model_path"]) for each in asked] == [
+        ("fake/a", "tinker://run/weights/1"), ("fake/b", "tinker://run/weights/2"),
+    ]  # fmt: skip
 
 
 def test_changed_parameters(run):

@@ -21,7 +21,7 @@ pytest.importorskip("rich")
 CliRunner = pytest.importorskip("click.testing").CliRunner
 
 from tinkex.cli._app import COMMANDS, App, app  # noqa: E402
-from tinkex.cli.batch import Batch  # noqa: E402
+from tinkex.cli.batch import BatchCommands  # noqa: E402
 from tinkex.cli.options import connect  # noqa: E402 - click has to be there first
 
 KEY = "tml-a-secret-key-for-tests"
@@ -409,10 +409,28 @@ def test_jsonl(fake):
 
 def test_several_models(fake):
     """Several models are asked for, and their texts come in the order of the options."""
-    result = run("sample", "abc", "--model-path", "tinker://r/sampler_weights/1", "--base-model", "m")
-    assert (result.exit_code, result.stdout) == (0, "hi\nhi\n")
-    assert [min(call) for call in fake.calls] == ["base_model", "model_path"]
+    path = "tinker://r/sampler_weights/1"
+    result = run("sample", "abc", "--model", path, "--base-model", "m", "--model", f"n+{path}", "--model", "m")
+    assert (result.exit_code, result.stdout) == (0, "hi\nhi\nhi\n")
+    asked = [{name: call[name] for name in ("base_model", "model_path") if name in call} for call in fake.calls]
+    assert asked == [{"base_model": "m"}, {"model_path": path}, {"base_model": "n", "model_path": path}]
     assert run("logprobs", "abc", "--base-model", "m", "--base-model", "n").exit_code == 2
+    assert run("logprobs", "abc", "--model", "m", "--base-model", "n").exit_code == 2
+
+
+def test_weights_of_a_base_model(fake):
+    """--base-model with --model-path is one model: these weights, which the client is told to be of that model."""
+    for command in ("sample", "logprobs"):
+        fake.calls.clear()
+        options = ["--base-model", "m", "--model-path", "tinker://r/sampler_weights/1"]
+        assert run(command, "abc", *options).exit_code == 0
+        (call,) = fake.calls
+        assert (call["base_model"], call["model_path"]) == ("m", "tinker://r/sampler_weights/1")
+    result = run(
+        "sample", "abc", "--base-model", "m", "--base-model", "n", "--model-path", "tinker://r/sampler_weights/1"
+    )
+    assert result.exit_code == 2
+    assert "To compare, use --model" in result.stderr
 
 
 @pytest.mark.parametrize("form", ["--json", "--jsonl", None])
@@ -497,7 +515,7 @@ def test_every_command_module_is_listed():
     folder = pathlib.Path(importlib.import_module(app.package).__file__).parent
     found = {file.stem for file in folder.glob("[!_]*.py")}
     assert {*found, *app.packages} == {*COMMANDS}
-    assert {*Batch.table} <= {file.stem for file in (folder.parent / "batch").glob("*.py")}
+    assert {*BatchCommands.table} <= {file.stem for file in (folder.parent / "batch").glob("*.py")}
 
 
 def test_logprobs_as_a_page(fake, tmp_path):

@@ -344,7 +344,6 @@ def test_wrong_usage():
     """Contradictions, and settings that cannot be used, are wrong usage."""
     for arguments in (
         ["--local", "--base-url", "http://127.0.0.1:1"],
-        ["--base-model", "m", "--model-path", "tinker://x"],
         ["--base-url", "ftp://x"],
         ["--timeout", "0"],
     ):

@@ -77,7 +77,6 @@ def test_clients_as_futures(service):
 
 BAD = [
     ({}, ValueError, "base_model or model_path is missing"),
-    ({"base_model": MODEL, "model_path": "tinker://a/b/c"}, ValueError, "base_model and model_path"),
     ({"model_path": "/a/b"}, ValueError, "model_path must start with tinker://"),
     ({"model_path": "tinker://a/b/c", "sampling_session_id": "s"}, ValueError, "sampling_session_id and model_path"),
     ({"base_model": ""}, ValueError, "base_model"),

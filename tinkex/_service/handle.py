@@ -8,6 +8,17 @@ from typing import Any, Self
 
 import attrs
 
+_OURS = ("model_path", "model_name")
+
+
+def name_of_model(base_model: str | None, model_path: str | None) -> str | None:
+    """What tells a model from others: the base model, the weights, or both joined by "+"; None where neither is named.
+
+    >>> name_of_model("Qwen/Qwen3-8B", "tinker://run/sampler_weights/1")
+    'Qwen/Qwen3-8B+tinker://run/sampler_weights/1'
+    """
+    return "+".join(name for name in (base_model, model_path) if name is not None) or None
+
 
 @attrs.frozen
 class Handle:
@@ -18,6 +29,11 @@ class Handle:
     session_id: str | None = None
     base_model: str | None = None
     record_stability_info: bool = False
+    model_path: str | None = None
+    """Saved weights, as the client was created with them."""
+    model_name: str | None = None
+    """The model as the client was created: see `name_of_model`. None for a client of a session id, whose model only the
+    server knows, and for handles and pickles of versions without this field."""
 
     def encode(self) -> str:
         """The text: base64 of compact JSON, safe in a URL."""
@@ -27,7 +43,7 @@ class Handle:
             "holder": {
                 "base_url": self.base_url,
                 "default_headers_overrides": {},
-                "client_config": {},
+                "client_config": self._created_with(),
                 "client_dynamic_config": {},
                 "api_key": None,
             },
@@ -48,13 +64,30 @@ class Handle:
         holder = fields.get("holder") if isinstance(fields, dict) else None
         if not isinstance(holder, dict):
             raise ValueError("handle is not a sampler handle: it names no server")  # noqa: TRY004 - it is text throughout
+        config = holder.get("client_config")
+        ours = config.get("tinkex") if isinstance(config, dict) else None
+        ours = ours if isinstance(ours, dict) else {}
         return cls(
             base_url=_text("base_url", holder.get("base_url")),
             sampling_session_id=_text("sampling_session_id", fields.get("sampling_session_id")),
             session_id=_optional("session_id", fields.get("session_id")),
             base_model=_optional("base_model", fields.get("base_model")),
             record_stability_info=fields.get("record_stability_info") is True,
+            **{name: _optional(name, ours.get(name)) for name in _OURS},
         )
+
+    def _created_with(self) -> dict[str, Any]:
+        """The fields of ours, where the official SDK ignores them: beside its own it accepts no others."""
+        ours = {name: getattr(self, name) for name in _OURS if getattr(self, name) is not None}
+        return {"tinkex": ours} if ours else {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in attrs.fields(type(self))}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Read a pickle, also one of a version that had fewer fields."""
+        for field in attrs.fields(type(self)):
+            object.__setattr__(self, field.name, state.get(field.name, field.default))
 
 
 def _text(name: str, value: object) -> str:

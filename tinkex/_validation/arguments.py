@@ -55,7 +55,7 @@ def check_flag(name: str, value: object) -> None:
 
 
 def check_model(base_model: object, model_path: object, sampling_session_id: object) -> None:
-    """What to sample from: exactly one way to say it."""
+    """What to sample from: a base model, weights or both, or a session with or without its base model."""
     given = {"base_model": base_model, "model_path": model_path, "sampling_session_id": sampling_session_id}
     for name, value in given.items():
         if value is not None and not isinstance(value, str):
@@ -64,9 +64,7 @@ def check_model(base_model: object, model_path: object, sampling_session_id: obj
             raise ValueError(f"{name} must not be empty")
     if isinstance(model_path, str) and not model_path.startswith("tinker://"):
         raise ValueError(f"model_path must start with tinker://, not {model_path[:60]!r}")
-    if base_model is not None and model_path is not None:
-        raise ValueError("base_model and model_path exclude each other: give one")
     if sampling_session_id is not None and model_path is not None:
         raise ValueError("sampling_session_id and model_path exclude each other: the session has its model")
     if all(value is None for value in given.values()):
-        raise ValueError("base_model or model_path is missing: give one")
+        raise ValueError("base_model or model_path is missing: give one, or both")

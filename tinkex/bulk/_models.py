@@ -11,11 +11,13 @@ from typing import Any, Final
 
 import attrs
 
+from tinkex.errors import TinkexError
 from tinkex.sampling_client import SamplingClient
 from tinkex.tokenizers import Tokenizer, get_tokenizer
 
 Open = Callable[[str], SamplingClient]
 _MOST_FAILURES: Final = 1000
+_NAME_SECONDS: Final = 60.0
 
 
 class Failure:
@@ -118,11 +120,14 @@ class Models:
 
     @classmethod
     def of(cls, models: Models | SamplingClient | Mapping[str, SamplingClient], tokenizer: object = None) -> Models:
-        """Take one client, called as its weights, its base model or its session; or several by name."""
+        """Take one client, which goes by its `get_model_name`, or several by name.
+
+        Raises TinkexError where the name of a client has to be asked for, and the server does not tell.
+        """
         if isinstance(models, Models):
             return models
         if not isinstance(models, Mapping):
-            models = {_name(models): models}
+            models = {_model_name(models): models}
         if not models:
             raise ValueError("models must name at least one")
         return cls(tuple(models), GivenClients(dict(models)), tokenizer)
@@ -167,12 +172,11 @@ class GivenClients:
         return self.clients[name]
 
 
-def _name(client: SamplingClient) -> str:
-    with contextlib.suppress(Exception):  # a server that does not tell
-        path = client._described().get("model_path")  # noqa: SLF001 - other weights of one model are another model
-        if isinstance(path, str) and path:
-            return path
+def _model_name(client: SamplingClient) -> str:
     try:
-        return client.get_base_model()
-    except Exception:  # noqa: BLE001 - a server that does not tell
-        return client.sampling_session_id
+        return client.get_model_name(timeout=_NAME_SECONDS)
+    except TinkexError as error:
+        raise TinkexError(
+            f"Which model this client samples from is not known, so its results could not be told from those of others."
+            f" Give it a name: models={{'some name': client}}. ({error})"
+        ) from error

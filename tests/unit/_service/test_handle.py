@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import pickle
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinkex._service.handle import Handle
+from tinkex._service.handle import Handle, name_of_model
 
 TEXT = st.text(min_size=1, max_size=30)
 URL = TEXT.filter(lambda text: not text.endswith("/"))
@@ -34,7 +35,14 @@ def official(**changes):
 
 @given(
     st.builds(
-        Handle, TEXT.filter(lambda url: not url.endswith("/")), TEXT, st.none() | TEXT, st.none() | TEXT, st.booleans()
+        Handle,
+        TEXT.filter(lambda url: not url.endswith("/")),
+        TEXT,
+        st.none() | TEXT,
+        st.none() | TEXT,
+        st.booleans(),
+        st.none() | TEXT,
+        st.none() | TEXT,
     )
 )
 def test_round_trip(handle):
@@ -44,6 +52,39 @@ def test_round_trip(handle):
     assert not set(text) & set("+/\n ")
     assert Handle.decode(text) == handle
     assert Handle.decode(f"  {text.rstrip('=')}\n") == handle
+
+
+@pytest.mark.parametrize(
+    ("base_model", "model_path", "name"),
+    [("m", None, "m"), (None, "tinker://a", "tinker://a"), ("m", "tinker://a", "m+tinker://a")],
+)
+def test_the_model_is_what_was_named(base_model, model_path, name):
+    """A model's name tells its weights and its base model, where they were named; a handle and its pickle keep it."""
+    assert name_of_model(base_model, model_path) == name
+    handle = Handle("https://example.com", "sampling", None, "learned", model_path=model_path, model_name=name)
+    assert Handle.decode(handle.encode()) == handle
+    assert pickle.loads(pickle.dumps(handle)) == handle
+
+
+OLD_PICKLE = (
+    "gASVlwAAAAAAAACMDnRpbmtleC5faGFuZGxllIwGSGFuZGxllJOUKYGUfZQojAhiYXNlX3VybJSMCGh0dHA6Ly94lIwTc2FtcGxpbmdfc2Vzc2lv"
+    "bl9pZJSMBHNhbXCUjApzZXNzaW9uX2lklIwEc2Vzc5SMCmJhc2VfbW9kZWyUjAJibZSMFXJlY29yZF9zdGFiaWxpdHlfaW5mb5SJdWIu"
+)
+
+
+def test_old_pickles_and_handles():
+    """What was pickled or written before handles named weights is read, and claims to know nothing of them."""
+    handle = pickle.loads(base64.b64decode(OLD_PICKLE))
+    assert handle == Handle("http://x", "samp", "sess", "bm")
+    assert Handle.decode(encoded(official(base_model="m"))).model_name is None
+    assert pickle.loads(pickle.dumps(handle)) == handle
+
+
+@pytest.mark.parametrize("config", [None, [], {"tinkex": 5}, {"tinkex": {}}, {"other": {"model_name": "x"}}])
+def test_what_others_write_in_that_place(config):
+    """A client_config without our fields says nothing of the model."""
+    holder = {"base_url": "https://example.com", "client_config": config}
+    assert Handle.decode(encoded(official(holder=holder))).model_name is None
 
 
 def test_no_key():

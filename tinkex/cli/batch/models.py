@@ -7,18 +7,18 @@ from typing import Any
 import tinkex
 from tinkex import bulk
 from tinkex.cli._app import usage_error
-from tinkex.cli.options.connect import Target, fetch_local_model
+from tinkex.cli.options.connect import Target, fetch_local_model, model_options
 from tinkex.cli.output.screen import note, working
 from tinkex.tokenizers import get_tokenizer
 
 
 def online_models(service: Any, target: Target, *, text: bool) -> bulk.Models:
     """Open the models that the target names; those that rows name are opened when the first of them comes."""
-    paths = set(target.model_path)
 
     def open_model(name: str) -> Any:
-        kind = "model_path" if name in paths or name.startswith("tinker://") else "base_model"
-        return service.create_sampling_client(**{kind: name}, timeout=target.timeout, retry_config=tinkex.RetryConfig())
+        return service.create_sampling_client(
+            **model_options(name), timeout=target.timeout, retry_config=tinkex.RetryConfig()
+        )
 
     with working("Connecting"):
         models = bulk.Models(_names(service, target), open_model, target.tokenizer)
@@ -32,8 +32,8 @@ def online_models(service: Any, target: Target, *, text: bool) -> bulk.Models:
 
 def _names(service: Any, target: Target) -> tuple[str, ...]:
     """The models every row goes to; without any, the one that the server offers, if it is one."""
-    if target.base_model or target.model_path:
-        return tuple(dict.fromkeys((*target.base_model, *target.model_path)))
+    if target.names():
+        return target.names()
     capabilities = service.get_server_capabilities(timeout=target.timeout)
     names = tuple(model.model_name for model in capabilities.supported_models if model.model_name)
     return names if len(names) == 1 else ()
@@ -42,11 +42,15 @@ def _names(service: Any, target: Target) -> tuple[str, ...]:
 def offline_models(target: Target) -> bulk.Models:
     """Return the same models for a dry run, which needs their tokenizers only and asks no server."""
     tokenizer: object = target.tokenizer
-    names = (*target.base_model, *target.model_path)
+    names = target.names()
     if target.local:
         from tinkex.local.fetch import MODEL_NAME
 
         tokenizer, names = tokenizer or get_tokenizer(fetch_local_model()), (MODEL_NAME,)
-    if target.model_path and tokenizer is None:
-        usage_error("A dry run does not ask the server what model a path is of: say --tokenizer.")
-    return bulk.Models(names or ("the server's model",), bulk.tokenizer_only, tokenizer)
+    if tokenizer is None and any("base_model" not in model_options(name) for name in names):
+        usage_error("A dry run does not ask the server what model a path is of: say --base-model or --tokenizer.")
+    return bulk.Models(names or ("the server's model",), _tokenizer_only, tokenizer)
+
+
+def _tokenizer_only(name: str) -> Any:
+    return bulk.tokenizer_only(model_options(name).get("base_model", name))

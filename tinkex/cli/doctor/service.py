@@ -102,7 +102,7 @@ class Visit:
             response = client.sample([_A_TOKEN], params, timeout=self._patience).result()
         except TinkexError as error:
             raise explained(error) from None
-        name = next(iter(wanted.values()))
+        name = "+".join(wanted.values())
         timing = response.timing
         wait = f", {timing.wait:.2f} s of it waiting" if timing else ""
         return f"token {response.sequences[0].tokens[0]} from {name}{wait}" if response.sequences[0].tokens else name

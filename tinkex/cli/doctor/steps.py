@@ -32,7 +32,9 @@ _WIDTH: Final = max(map(len, ("client config", "environment")))
 @click.command()
 @click.option("--local", is_flag=True, help="Examine the small model on this machine.")
 @click.option("--base-model", metavar="NAME", help="Sample the token from this model. Default: the server's first.")
-@click.option("--model-path", metavar="PATH", help="Sample the token from saved weights, tinker://...")
+@click.option(
+    "--model-path", metavar="PATH", help="Sample the token from saved weights, tinker://..., of --base-model."
+)
 @click.option("--base-url", metavar="URL", help="The server. Default: TINKER_BASE_URL, else the official one.")
 @click.option(
     "--timeout", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, metavar="SECONDS",
@@ -47,8 +49,6 @@ def command(*, as_json: bool, timeout: float, local: bool, **where: str | None) 
     """
     if local and any(where.values()):
         usage_error("--local stands alone: leave out --base-url, --base-model and --model-path.")
-    if where["base_model"] and where["model_path"]:
-        usage_error("Give --base-model or --model-path, not both.")
     with _quiet(), _examination(local, timeout, where) as (server, steps):
         findings: list[Finding] = []
         if not as_json:

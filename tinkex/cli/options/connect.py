@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 _OPTIONS: Final = (
     click.option("--local", is_flag=True, help="Use the small model on this machine: no key, no server."),
     click.option("--base-model", multiple=True, metavar="NAME", help="Use a base model, such as Qwen/Qwen3-8B."),
-    click.option("--model-path", multiple=True, metavar="PATH", help="Use saved weights, tinker://..."),
+    click.option(
+        "--model-path", multiple=True, metavar="PATH", help="Use saved weights, tinker://..., of --base-model."
+    ),
+    click.option("--model", multiple=True, metavar="NAME|PATH", help="Either of them, or NAME+PATH."),
     click.option("--base-url", metavar="URL", help="The server. Default: TINKER_BASE_URL, else the official one."),
     click.option("--tokenizer", metavar="NAME|PATH", help="The tokenizer. Default: the model's own."),
     click.option("--timeout", type=float, metavar="SECONDS", help="Give up after this long. Default: 2 hours."),
 )
+_SCHEME: Final = "tinker://"
 _PATIENCE: Final = tinkex.RetryConfig(max_elapsed=5.0)
 """A person waits: what does not work within seconds is told at once. Samples themselves have the usual patience."""
 
@@ -40,19 +44,45 @@ class Target:
     local: bool = False
     base_model: tuple[str, ...] = ()
     model_path: tuple[str, ...] = ()
+    model: tuple[str, ...] = ()
     base_url: str | None = None
     tokenizer: str | None = None
     timeout: float | None = None
 
     def check(self, *, several: bool = False) -> None:
         """End the command when the options contradict each other or say too little."""
-        models = len(self.base_model) + len(self.model_path)
-        if self.local and (models or self.base_url):
-            usage_error("--local stands alone: leave out --base-model, --model-path and --base-url.")
-        if models > 1 and not several:
-            usage_error("Give one --base-model or one --model-path.")
-        if not (self.local or models or self.base_url or os.environ.get("TINKER_BASE_URL")):
+        names = self.names()
+        for path in self.model_path:
+            if not path.startswith(_SCHEME):
+                usage_error(f"model_path must start with {_SCHEME}, not {path[:60]!r}")
+        if self.local and (names or self.base_url):
+            usage_error("--local stands alone: leave out --base-model, --model-path, --model and --base-url.")
+        if len(self.base_model) > 1 and self.model_path:
+            usage_error(
+                "With --model-path, --base-model names the model of these weights: give one. To compare, use --model."
+            )
+        if len(names) > 1 and not several:
+            usage_error("Give one model: --base-model, --model-path, or one of each.")
+        if not (self.local or names or self.base_url or os.environ.get("TINKER_BASE_URL")):
             usage_error("Say where to sample: --local, --base-model, --model-path or --base-url.")
+
+    def names(self) -> tuple[str, ...]:
+        """The models that are named, once each; see `model_options` for what a name may be."""
+        bases, paths = self.base_model, self.model_path
+        given = [f"{base}+{path}" for path in paths for base in bases] if bases and paths else [*bases, *paths]
+        return tuple(dict.fromkeys((*given, *self.model)))
+
+
+def model_options(name: str) -> dict[str, str]:
+    """What `create_sampling_client` takes for a model's name: that of a base model, a path, or both joined with "+".
+
+    >>> model_options("Qwen/Qwen3-8B+tinker://run/sampler_weights/1")
+    {'base_model': 'Qwen/Qwen3-8B', 'model_path': 'tinker://run/sampler_weights/1'}
+    """
+    if name.startswith(_SCHEME):
+        return {"model_path": name}
+    base, plus, path = name.partition(f"+{_SCHEME}")
+    return {"base_model": base, "model_path": _SCHEME + path} if plus else {"base_model": name}
 
 
 def target_options(command: Callable[..., Any], *, several: bool = False) -> Callable[..., Any]:
@@ -114,13 +144,11 @@ def connected_models(target: Target, *, tokenizer: bool = True) -> Iterator[list
     reports: list[SampleReport] = []
     with open_service(target, reports.append) as service:
         with working("Connecting"), wrong_arguments():
-            named = [("base_model", name) for name in target.base_model]
-            named += [("model_path", path) for path in target.model_path]
-            named = named or [("base_model", _only_model(service, target.timeout))]
+            names = target.names() or (_only_model(service, target.timeout),)
             ask = functools.partial(
                 service.create_sampling_client_async, retry_config=tinkex.RetryConfig(), timeout=target.timeout
             )
-            futures = [(name, ask(**{kind: name})) for kind, name in named]
+            futures = [(name, ask(**model_options(name))) for name in names]
             clients = [(name, _outcome(future.result)) for name, future in futures]
         with working("Loading the tokenizer"):
             load = functools.partial(_with_tokenizer, target.tokenizer, needed=tokenizer)
