@@ -1,4 +1,4 @@
-"""Retries in the log: each at DEBUG, and now and then one at WARNING that counts the others."""
+"""Log of retries: each at DEBUG, and now and then one at WARNING that counts the others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_SESSIONS = 4096
 
 
 class RetryLog:
-    """Notes what goes wrong with samples that go on. Safe to share.
+    """Rate-limited log of the failures that samples go on after. Safe to share.
 
     Of one sampling session there is a warning in `interval()` seconds at most.
     """
@@ -25,7 +25,7 @@ class RetryLog:
         self._clock = clock
         self._interval = interval
         self._lock = new_lock()  # guards _said
-        self._said: OrderedDict[str, tuple[float, int]] = OrderedDict()  # when a session was warned of; unsaid since
+        self._said: OrderedDict[str, tuple[float, int]] = OrderedDict()  # last warning of a session; unlogged since
         self.last: str | None = None  # the last failure, in words
 
     def note(
@@ -45,7 +45,7 @@ class RetryLog:
             )  # fmt: skip
 
     def _count(self, session: str) -> int | None:
-        """How many went unsaid before one that is to be said; None for one that is not."""
+        """How many failures went unlogged before one that is to be logged; None for one that is not."""
         now = self._clock.monotonic()
         with self._lock:
             said_at, unsaid = self._said.pop(session, (float("-inf"), 0))
@@ -59,5 +59,5 @@ class RetryLog:
 def about(
     request_id: str | None = None, session: str | None = None, phase: str | None = None, attempt: int | None = None
 ) -> dict[str, Any]:
-    """The fields of a log record about a sample, or about the samples of a session; what is not known is None."""
+    """Extra fields of a log record about a sample, or about the samples of a session; what is not known is None."""
     return {"request_id": request_id, "sampling_session_id": session, "phase": phase, "attempt": attempt}

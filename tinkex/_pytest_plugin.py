@@ -1,4 +1,4 @@
-"""Fixtures for pytest, which finds this module by itself wherever tinkex is installed; so it loads nothing yet."""
+"""Pytest plugin with tinkex's fixtures; pytest finds it wherever tinkex is installed, so it loads nothing yet."""
 
 from __future__ import annotations
 

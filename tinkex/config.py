@@ -1,4 +1,4 @@
-"""What a client is told to do, as one immutable object, and the only place that reads it from the environment."""
+"""Client configuration: immutable settings, and the only place that reads them from the environment."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 @attrs.frozen
 class RetryConfig:
-    """How often, and for how long, something that failed is tried again.
+    """Retry policy: how often, and for how long, a failed request is tried again.
 
     Both limits count from the first failure; pauses the server asks for count towards neither.
 
@@ -66,7 +66,7 @@ def _most_connections() -> int:
 
 @attrs.frozen(kw_only=True)
 class ClientConfig:
-    """Every setting of a client: an immutable snapshot, safe to share between threads.
+    """Client configuration: every setting, as an immutable snapshot. Safe to share between threads.
 
     Values are checked when it is made: `TypeError` or `ValueError` names the field. Sizes are bytes, times are seconds.
     Neither `repr()` nor a pickle holds the key, the headers or the proxies, which may all be secret.
@@ -250,7 +250,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
 
 
 def _from_base(base: ClientConfig | None) -> dict[str, Any]:
-    """The fields that were set, as far as that can be seen."""
+    """The fields of `base` that differ from the defaults."""
     if base is None:
         return {}
     if not isinstance(base, ClientConfig):
@@ -261,7 +261,7 @@ def _from_base(base: ClientConfig | None) -> dict[str, Any]:
 
 
 def _from_variables(environ: Mapping[str, str], chosen: Mapping[str, object]) -> dict[str, Any]:
-    """What the environment says about fields that nobody chose."""
+    """Read from the environment the fields that were not given."""
     values: dict[str, Any] = {}
     for name, (variable, parse) in _VARIABLES.items():
         text = environ.get(variable, "").strip()

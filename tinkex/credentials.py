@@ -1,4 +1,4 @@
-"""Where the credential comes from, and what can be known about it before it is sent.
+"""Credential chain: where the credential comes from, and checks of it before it is sent.
 
 The chain: `api_key`, `TINKER_API_KEY` (both already in the configuration), the command `TINKER_CREDENTIAL_CMD`, and the
 key that was stored by a login in ~/.tinker/credentials.json.
@@ -96,7 +96,7 @@ def check_credential(key: str | None, base_url: str, *, clock: Clock = SYSTEM_CL
 
 @attrs.frozen
 class JwtClaims:
-    """What a JWT says about itself; its signature is the server's to check. Anything it leaves out is None."""
+    """Claims of a JWT; its signature is the server's to check. Anything it leaves out is None."""
 
     expires_at: float | None = None
     """When it ends, in seconds since 1970."""
@@ -140,7 +140,7 @@ def parse_claims(token: str) -> JwtClaims | None:
 
 
 def _from_command(command: str, run: Callable[[str, float], str]) -> str:
-    """The errors of subprocess hold the command and its output: neither may be repeated."""
+    """Run the credential command. The errors of subprocess hold it and its output: neither may be repeated."""
     import subprocess
 
     try:
@@ -157,7 +157,7 @@ def _from_command(command: str, run: Callable[[str, float], str]) -> str:
 
 
 def _from_file(environ: Mapping[str, str]) -> str | None:
-    """The default key of the file that a login writes; None if nobody logged in."""
+    """Read the default key of the file that a login writes; None without a login."""
     import pathlib
 
     home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none

@@ -1,4 +1,4 @@
-"""The futures tinkex hands out: the standard ones, and what a sample adds.
+"""Futures of the client: those of `concurrent.futures`, and what a sample adds.
 
 The only module that touches the private parts of `concurrent.futures.Future`: after a fork, and to have users'
 callbacks called elsewhere.
@@ -31,7 +31,7 @@ class _Callback(partial[object]):
 
 
 class _Condition(threading.Condition):
-    """A condition of 200 bytes: the standard one takes 1,300, and every sample in flight has one."""
+    """Condition variable of 200 bytes: the standard one takes 1,300, and every sample in flight has one."""
 
     __slots__ = ("_lock", "_waiters")
 
@@ -40,7 +40,7 @@ class _Condition(threading.Condition):
         self._waiters: Any = ()
 
     def wait(self, timeout: float | None = None) -> bool:
-        if not self._waiters:  # made now: most results are there when somebody asks
+        if not self._waiters:  # made now: most results are there when they are asked for
             self._waiters = []
         return super().wait(timeout)
 
@@ -130,7 +130,7 @@ class ClientFuture(Future[T]):
         self._interrupt = interrupt
 
     def let_go(self) -> None:
-        """Hold nothing of the client any more: somebody may keep a future for its result."""
+        """Drop the references to the client: a caller may keep a future for its result."""
         self._interrupt = None
 
     def fail_after_fork(self) -> None:

@@ -1,4 +1,4 @@
-"""Lists on the server, read a page at a time."""
+"""Pagination: lists on the server, read a page at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Listing(Iterator[T], Generic[T]):
-    """An iterator over a list on the server that asks for the next page when it needs it.
+    """Lazy paginated iterator over a list on the server: it asks for the next page when it needs it.
 
     An error of a page is raised where that page is needed; what came before is not lost, and `next()` asks for the same
     page again. A list that grows or shrinks meanwhile may show an item twice, or not at all. For one thread at a time.

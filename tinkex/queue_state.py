@@ -1,4 +1,4 @@
-"""The server's word on its queue: the states, the events, and the default observer, which logs them sparingly."""
+"""Queue states: the events, the observer interface, and the default observer, a rate-limited logger."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_SESSIONS = 4096
 
 
 class QueueState(enum.Enum):
-    """Whether the server works on a sampling session's requests, or why not."""
+    """Queue state of a sampling session: whether the server works on its requests, or why not."""
 
     ACTIVE = "active"
     PAUSED_CAPACITY = "paused_capacity"
@@ -46,7 +46,7 @@ _REASONS = {
 
 @attrs.frozen
 class QueueStateChanged:
-    """What an observer is told."""
+    """Event of a queue-state change, as observers get it."""
 
     state: QueueState
     """The state now."""
@@ -64,7 +64,7 @@ class QueueStateChanged:
 
 @runtime_checkable
 class QueueStateObserver(Protocol):
-    """Whoever wants to know.
+    """Callback interface for queue-state changes.
 
     Calls come from threads of the client, several at once; an exception is logged and ignored.
     """
@@ -75,7 +75,7 @@ class QueueStateObserver(Protocol):
 
 @attrs.frozen
 class Debounce:
-    """What is remembered of one session between two events. Instants are monotonic seconds."""
+    """Debounce state of one session between two events. Instants are monotonic seconds."""
 
     warned_at: float | None = None
     """When the last warning was logged; None if none was."""
@@ -102,7 +102,7 @@ class Resumed:
 
 
 def decide(past: Debounce, state: QueueState, now: float, interval: float) -> tuple[Debounce, Paused | Resumed | None]:
-    """Decide what an event deserves: a pure function of what is remembered and the time.
+    """Debounce one event: a pure function of the debounce state and the time.
 
     Warnings of one session are at least *interval* seconds apart. The end of a pause is told if its beginning was.
     """
@@ -118,7 +118,7 @@ def decide(past: Debounce, state: QueueState, now: float, interval: float) -> tu
 
 
 class QueueStateLogger:
-    """Logs pauses as warnings and their ends as INFO, one warning a session in *interval* seconds.
+    """Rate-limited log of queue states: pauses as warnings, their ends as INFO, one warning a session in *interval* s.
 
     Safe to share between threads and clients. The sessions heard of last are remembered, 4,096 of them.
     """

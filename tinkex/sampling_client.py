@@ -1,4 +1,4 @@
-"""SamplingClient: samples and log-probabilities from one model."""
+"""Sampling client: samples and log-probabilities from one model."""
 
 from __future__ import annotations
 
@@ -248,7 +248,7 @@ class SamplingClient:
         return None if runtime is None else runtime.telemetry.telemetry
 
     def stats(self) -> ServiceStats:
-        """How the service is doing; never blocks."""
+        """Statistics of the service at this moment; never blocks."""
         runtime = self._lifecycle.runtime
         return ServiceStats() if runtime is None else collect_stats(runtime)
 
@@ -270,7 +270,7 @@ class SamplingClient:
         self, request: SampleRequest, timeout: float | None, on_full: str | None, observer: QueueStateObserver | None,
         finish: Callable[[SampleResponse], Any] | None,
     ) -> SampleFuture[Any]:  # fmt: skip
-        """The caller's part: nothing here waits, except for room in a full queue."""
+        """Validate and queue a sample, in the caller's thread; nothing here waits, except for room in a full queue."""
         lifecycle = self._lifecycle
         config = lifecycle.config.current
         seconds = config.timeout if timeout is None else check_timeout(timeout)

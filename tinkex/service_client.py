@@ -1,4 +1,4 @@
-"""ServiceClient: where everything begins."""
+"""Service client: the entry point, a connection to one Tinker server."""
 
 from __future__ import annotations
 
@@ -164,12 +164,12 @@ class ServiceClient(Reads):
         return capabilities
 
     def stats(self) -> ServiceStats:
-        """How things are; never blocks."""
+        """Statistics of the service at this moment; never blocks."""
         runtime = self._lifecycle.runtime
         return ServiceStats() if runtime is None else collect_stats(runtime)
 
     def health(self) -> Health:
-        """Whether it can be expected to work, for health checks; never blocks and sends nothing."""
+        """Health check: whether the client can be expected to work; never blocks and sends nothing."""
         if self._lifecycle.closed:
             return Health(ok=False, state="closed", reason="the client is closed")
         return health_of(self._lifecycle.runtime)
@@ -180,7 +180,7 @@ class ServiceClient(Reads):
         return None if runtime is None else runtime.telemetry.telemetry
 
     def close(self, timeout: float = 30.0, cancel_pending: bool = False) -> None:
-        """End it: no new samples, those under way have `timeout` seconds, the rest fail with ClientClosedError.
+        """Close the client: samples under way have `timeout` seconds, the rest fail with ClientClosedError.
 
         With `cancel_pending` they are cancelled at once. The session is finished, threads and connections end.
         Idempotent.

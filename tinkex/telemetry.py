@@ -37,20 +37,20 @@ _NUMBER_LIMIT = 2.0**63  # from there on, infinity and NaN included, not every J
 
 
 def _quiet(method: Callable[_P, None]) -> Callable[_P, None]:
-    """Keep a failure to report from becoming a second failure."""
+    """Log the errors of a reporting method: a failure to report must not become a second failure."""
 
     @functools.wraps(method)
     def attempt(*args: _P.args, **kwargs: _P.kwargs) -> None:
         try:
             method(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller has better things to do
+        except Exception as error:  # noqa: BLE001 - a report never fails its caller
             _logger.debug("No event was queued: %s.", type(error).__name__)
 
     return attempt
 
 
 class Telemetry:
-    """The events of one session that wait to be posted. Safe to share between threads; never blocks, never raises.
+    """Queue of telemetry events of one session. Safe to share between threads; never blocks, never raises.
 
     Args:
         session_id: the session they belong to. None: an id of its own, and no start or end is told.
@@ -61,7 +61,7 @@ class Telemetry:
     """
 
     on_event: Callable[[], None] | None
-    """Called, without a lock held, by the thread whose event is the first to wait; None: nobody is."""
+    """Called, without a lock held, by the thread whose event is the first to wait; None: no call is made."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a web application answers its visitor where tinkex raised; for any framework, and needing none."""
+"""HTTP error responses of web applications in which tinkex raised; for any framework, and needing none."""
 
 from __future__ import annotations
 

@@ -33,11 +33,11 @@ _chance = random.SystemRandom()  # a program's own random numbers stay as they a
 _FOREVER = float("inf")
 
 Exchange = Callable[[ClientConfig], Coroutine[dict[str, Any]]]
-"""Asks the server for a token, sending the key itself."""
+"""Token exchange: a call that sends the key itself, and is answered with a token."""
 
 
 class _Token:
-    """One exchanged token and when it ends, on the monotonic clock.
+    """Exchanged token, and when it expires on the monotonic clock.
 
     It has just been given, so it is good for as long as it says itself, even if our date is wrong.
     """
@@ -55,7 +55,7 @@ class _Token:
 
 
 class Auth:
-    """The credential of one service. Tasks that need a new one share one exchange.
+    """Credential of one service, renewed in single flight: tasks that need a new one share one exchange.
 
     The key is read from the current configuration for every request, so that one that was rotated is used at once.
     """
@@ -147,7 +147,7 @@ class Auth:
         return text
 
     def _begin_renewal(self, exchange: Exchange, old: str | None) -> Future[None] | None:
-        """The renewal that is under way, begun here if there is none; None if another has replaced `old`."""
+        """The renewal in flight, begun here if there is none; None if another has replaced `old`."""
         key = self._config.current.api_key
         with self._lock:
             if old is not None and self._current() != old:

@@ -1,4 +1,4 @@
-"""The API client: one call of an endpoint with its headers and credential, and calls that are retried."""
+"""API client: one call of an endpoint with its headers and credential, and calls that are retried."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Api:
         extra: str = "",
         high_priority: bool = True,
     ) -> Coroutine[Response]:
-        """One request and its answer, whatever its status; replayed once where the server rejects a token.
+        """Make one request and return its response, of any status; replayed once where the server rejects a token.
 
         Raises APIConnectionError, APITimeoutError, APIResponseError, CredentialError.
         """
@@ -99,7 +99,7 @@ class Api:
     def persist(
         self, endpoint: Endpoint, body: bytes, config: ClientConfig, *, seconds: float | None = None
     ) -> Coroutine[Response]:
-        """`call` until it gives a 2xx, with the retries that `config.retry` allows; raises the last error.
+        """Retried call: `call` until it gives a 2xx, as often as `config.retry` allows; raises the last error.
 
         A server that has never answered is given `config.reach_timeout` seconds.
         """
@@ -123,7 +123,7 @@ class Api:
             yield Sleep(until)
 
     def _check_reach(self, error: APIConnectionError, seconds: float, reach_timeout: float) -> None:
-        """Raise what says that the server was never reached, where trying on for `seconds` would be too long."""
+        """Raise an error that says the server was never reached, where trying on for `seconds` would be too long."""
         if error.retryable and seconds <= reach_timeout:
             return
         where = f"{self._url.scheme}://{self._host}"
@@ -135,7 +135,7 @@ class Api:
         raise final from None
 
     def ask(self, endpoint: Endpoint, fields: Mapping[str, Any], config: ClientConfig) -> Coroutine[dict[str, Any]]:
-        """`persist` with a JSON object each way; raises APIResponseError where the answer is none."""
+        """Retried JSON call: `persist` with an object each way; raises APIResponseError where the answer is none."""
         body = b"" if endpoint.method == "GET" else _wire.encode_json(fields)
         response = yield from self.persist(endpoint, body, config)
         return decode_object(response)

@@ -55,7 +55,7 @@ class Flags:
 
 
 class ServerFlags(SnapshotCell[Flags]):
-    """The server's flags as last told: read at start-up, refreshed while the service lives."""
+    """Current server flags: read at start-up, refreshed while the service lives."""
 
     __slots__ = ("_api",)
 
@@ -84,7 +84,7 @@ class ServerFlags(SnapshotCell[Flags]):
                     return
                 if response.status < 300:
                     self._take(decode_object(response))
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next time may be better
+            except Exception as error:  # noqa: BLE001 - any error may be over at the next time
                 words = api.masked(str(error))
                 logger.debug("The server's flags could not be refreshed; the last ones stay: %s", words)
 

@@ -1,4 +1,4 @@
-"""Session heartbeats: what keeps sessions alive on the server, and tells that the server has ended one."""
+"""Session heartbeats: they keep sessions alive on the server, and show that the server has ended one."""
 
 from __future__ import annotations
 

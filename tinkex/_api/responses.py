@@ -1,4 +1,4 @@
-"""Responses: from an answer to its JSON object, to an error, to the pause that it asks for."""
+"""Interpretation of responses: their JSON object, their error, the pause they ask for, Retry-After."""
 
 from __future__ import annotations
 

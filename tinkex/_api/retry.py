@@ -51,7 +51,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 class RetryBudget:
-    """The attempts and the time that one sample, or one call, may spend on failures.
+    """Retry budget of one call or sample: the attempts and the time that it may spend on failures.
 
     Time counts from the first failure, and pauses that the server asks for (`pause`) are not counted.
     """
@@ -106,7 +106,7 @@ class RetryBudget:
         return max(delay, error.retry_after or 0.0) if isinstance(error, APIStatusError) else delay
 
     def recovered(self) -> None:
-        """Something worked: the next failure is a first one, for the delay and for the clock. Attempts stay spent."""
+        """A request succeeded: the next failure counts as a first one, for delay and clock. Attempts stay spent."""
         self.failures = 0
         self._first_failure = None
         self._paused = 0.0
@@ -128,4 +128,4 @@ def _jittered(delay: float, config: RetryConfig) -> float:
 
 
 UNSPENT = RetryBudget(RetryConfig(max_attempts=1), SYSTEM_CLOCK)
-"""Stands in for the budget of what has not failed yet: it is never spent."""
+"""Null budget of what has not failed yet: it is never spent."""

@@ -41,7 +41,7 @@ logger = logging.getLogger("tinkex")
 
 
 class Session:
-    """One session with the server, created on first use, kept alive, finished once by the process that created it."""
+    """Session with the server: created on first use, kept alive, finished once, by the process that created it."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -84,7 +84,7 @@ class Session:
         return (yield from self._api.ask(endpoint, {}, self._api.config.current))
 
     def finish(self, reason: str, detail: str | None, seconds: float) -> Coroutine[None]:
-        """Tell the server that the session is over, if it was begun here; failures do not matter any more."""
+        """Finish the session on the server, if it was begun here; failures do not matter any more."""
         if not self.created_here or self.session_id is None:
             return
         yield from self.heartbeats.stop(seconds)
@@ -122,7 +122,7 @@ class Session:
         return self.session_id
 
     def _retrieve(self, request_id: str, config: ClientConfig) -> Coroutine[dict[str, Any]]:
-        """Wait for an answer that a server gives as a future where it could have given it at once."""
+        """Poll for an answer that a server gives as a future where it could have given it at once."""
         body = _wire.encode_json({"request_id": request_id})
         endpoint = Endpoint(RETRIEVE_FUTURE.path)
         while True:
@@ -165,7 +165,7 @@ class Session:
         return capabilities
 
     def learn_capabilities(self) -> None:
-        """Ask in the background, once; many servers do not tell, and a failure does not matter."""
+        """Fetch the capabilities in the background, once; many servers have none, and a failure does not matter."""
         with self._lock:
             start, self._asked_capabilities = not self._asked_capabilities, True
         if start:

@@ -1,4 +1,4 @@
-"""The only module of the client that reads a clock."""
+"""Clocks: monotonic and wall time, read by this module alone in the client."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 
 class Clock(Protocol):
-    """Where the client gets its time from; tests pass one they move by hand."""
+    """Clock interface; tests pass a manual clock."""
 
     def monotonic(self) -> float:
         """Seconds on a clock that never goes back."""
@@ -19,7 +19,7 @@ class Clock(Protocol):
 
 @runtime_checkable
 class MovedClock(Clock, Protocol):
-    """A clock that stands still until somebody moves it: whoever sleeps by it is told, instead of counting seconds."""
+    """Manual clock: it stands still until it is moved, and then calls its subscribers, which count no seconds."""
 
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` after every move, until the function returned is called."""

@@ -13,9 +13,9 @@ logger = logging.getLogger("tinkex")
 
 
 class ElasticPool:
-    """At most `most` daemon threads, started when work comes and gone `idle_after` seconds after it stops.
+    """Elastic pool of at most `most` daemon threads, started when work comes, gone `idle_after` seconds after it stops.
 
-    For connecting, special transports, credential commands and users' callbacks: whatever may block.
+    For calls that may block: connecting, special transports, credential commands and users' callbacks.
     """
 
     def __init__(self, most: int, name: str, idle_after: float = 10.0) -> None:

@@ -1,7 +1,7 @@
-"""Locks that a forked child finds open.
+"""Fork-safe locks: a forked child finds them open.
 
 A lock that another thread held at the fork stays locked in the child, where that thread is not. Locks made here are
-kept by weak reference and made anew, in place, by whoever handles the fork, before anything else.
+kept by weak reference and made anew, in place, by the fork handler, before anything else.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def new_lock() -> threading.Lock:
 
 
 def reopen(lock: Any) -> None:
-    """Open one lock, in a child, whoever held it in the parent."""
+    """Open one lock in a forked child, also one that another thread held at the fork."""
     lock._at_fork_reinit()  # noqa: SLF001 - what threading and logging themselves do in a child
 
 

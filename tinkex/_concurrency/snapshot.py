@@ -1,4 +1,4 @@
-"""A cell that holds one immutable value, replaced whole."""
+"""Atomic reference to an immutable value, with reads that take no lock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class SnapshotCell(Generic[T]):
-    """One immutable value: read with a single attribute load, replaced atomically.
+    """Atomic reference to one immutable value: read with a single attribute load, replaced whole.
 
     Readers take `current` once and use that object to the end; they never wait, also not for a slow `update`.
     Writers are serialised, so no update is lost; a change that raises publishes nothing.

@@ -1,4 +1,4 @@
-"""The worker pool: a fixed set of threads for work that never blocks, and its queue.
+"""Worker pool: a fixed set of threads for work that never blocks, and its queue.
 
 These are daemon threads of our own, as are those of the elastic pool. The standard executor's are joined when the
 interpreter exits, which takes as long as the slowest call they are in; ours never hold an exit up.
@@ -20,14 +20,14 @@ logger = logging.getLogger("tinkex")
 
 
 class Runnable(Protocol):
-    """Something a worker runs once."""
+    """Work item: a worker runs it once."""
 
     def run(self) -> None:
-        """Do it; must not block for long and must not raise."""
+        """Do the work; must not block for long and must not raise."""
 
 
 class _Call:
-    """A function for the executor's public `submit`."""
+    """Work item of the executor's public `submit`: a call and its future."""
 
     def __init__(self, future: Future[Any], work: Callable[[], Any]) -> None:
         self._future = future
@@ -38,7 +38,7 @@ class _Call:
             return
         try:
             self._future.set_result(self._work())
-        except BaseException as error:  # noqa: BLE001 - whatever it was belongs to who waits for it
+        except BaseException as error:  # noqa: BLE001 - it belongs to the holder of the future
             self._future.set_exception(error)
 
 
@@ -109,7 +109,7 @@ def _work(items: WorkQueue[Runnable | None]) -> None:
 
 
 class WorkQueue(Generic[T]):
-    """FIFO queue of a fixed set of threads, of which the one that worked last takes the next item.
+    """FIFO work queue with LIFO wake-up: of the idle threads, the one that worked last takes the next item.
 
     Its stack, its share of the allocator's memory and its core's caches are warm from its last work. Queues of the
     standard library wake the thread that has slept longest: one item after the other then goes through the memory of

@@ -1,4 +1,4 @@
-"""A budget of bytes that results may take while they are fetched and decoded."""
+"""Byte semaphore: bounds the bytes of results that are fetched and decoded at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinkex._runtime.task import Permit, ScheduledTask
 
 
 class ByteLease(Permit):
-    """Bytes taken from a budget."""
+    """Lease of bytes of a byte semaphore."""
 
     __slots__ = ("_budget", "_size")
 
@@ -19,14 +19,14 @@ class ByteLease(Permit):
         self._size = size
 
     def release(self) -> None:
-        """Return them, once."""
+        """Return the bytes, once."""
         size, self._size = self._size, 0
         if size:
             self._budget.release(size)
 
 
 class AcquireBytes:
-    """A wait for `size` bytes; yields `ByteLease`."""
+    """Wait for `size` bytes of a byte semaphore; yields a `ByteLease`."""
 
     __slots__ = ("_budget", "_size", "until")
 
@@ -36,12 +36,12 @@ class AcquireBytes:
         self.until = float("inf")
 
     def subscribe(self, task: ScheduledTask, wait_id: int) -> None:
-        """Take them now or stand in line."""
+        """Take the bytes now, or queue for them."""
         self._budget.take(task, wait_id, self._size)
 
 
 class ByteSemaphore:
-    """At most `limit()` bytes out at once, but for one request: it may overdraw, so that a single huge one passes.
+    """Semaphore of `limit()` bytes, which one request may overdraw, so that a single huge one passes.
 
     First come, first served.
     """
@@ -53,13 +53,13 @@ class ByteSemaphore:
         self._line: deque[tuple[ScheduledTask, int, int]] = deque()
 
     def take(self, task: ScheduledTask, wait_id: int, size: int) -> None:
-        """Wake `task` with its bytes, here or later."""
+        """Queue `task` for `size` bytes; it is resumed with its lease, here or later."""
         with self._lock:
             self._line.append((task, wait_id, size))
         self._serve()
 
     def release(self, size: int) -> None:
-        """Put `size` bytes back and serve who stands in line."""
+        """Put `size` bytes back, and serve the queued tasks."""
         with self._lock:
             self._out -= size
         self._serve()
@@ -72,7 +72,7 @@ class ByteSemaphore:
     def _serve(self) -> None:
         while True:
             with self._lock:
-                if not self._line or 0 < self._out >= self._limit():  # with nothing out, one may go whatever the limit
+                if not self._line or 0 < self._out >= self._limit():  # with nothing out, one may go above the limit
                     return
                 task, wait_id, size = self._line.popleft()
                 self._out += size

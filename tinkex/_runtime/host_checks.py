@@ -1,4 +1,4 @@
-"""What the process around us does to threads: uWSGI may not run them, gevent and eventlet replace them."""
+"""Checks of the host process: uWSGI may run no threads, gevent and eventlet replace them."""
 
 from __future__ import annotations
 

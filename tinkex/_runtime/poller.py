@@ -1,4 +1,4 @@
-"""Readiness of sockets, one-shot: through epoll, kqueue or poll."""
+"""I/O multiplexing: one-shot readiness of sockets, through epoll, kqueue or poll."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tinkex.errors import NoThreadsError
 
 
 class EpollPoller:
-    """One-shot readiness through epoll: arming a socket again is one system call, from any thread."""
+    """Poller on epoll: arming a socket again is one system call, from any thread."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -33,7 +33,7 @@ class EpollPoller:
 
 
 class KqueuePoller:
-    """The same through kqueue, for macOS and the BSDs."""
+    """Poller on kqueue, for macOS and the BSDs."""
 
     def __init__(self) -> None:
         self._select: Any = select
@@ -61,7 +61,7 @@ class KqueuePoller:
 
 
 class PollPoller:
-    """The same through poll, where something such as gevent has taken the others away; `rouse` ends a running poll."""
+    """Poller on poll, where something such as gevent has taken the others away; `rouse` ends a running poll."""
 
     def __init__(self, rouse: Callable[[], None]) -> None:
         self._rouse = rouse

@@ -1,4 +1,4 @@
-"""The reactor: one thread that watches everything that waits - parked sockets, timers, deadlines.
+"""Reactor: one thread that watches parked sockets, timers and deadlines.
 
 It only waits. What has become ready goes to a worker; so a thousand samples the server is thinking about
 cost one thread and a kernel table.
@@ -28,17 +28,17 @@ _LONGEST_SLEEP = 3600.0
 
 
 class Resumable(Protocol):
-    """Somebody who may wait for a socket or a time."""
+    """Interface of what the reactor resumes: tasks, admission, the connection pool."""
 
     def resume(self, wait_id: int, value: object) -> bool:
-        """Go on, if still in the wait numbered `wait_id`."""
+        """End the wait numbered `wait_id` with `value`; False where it has ended already."""
 
     def is_waiting(self, wait_id: int) -> bool:
         """Whether the wait numbered `wait_id` is still on."""
 
 
 class TimedOut:
-    """What a wait that ran into its time limit is woken with."""
+    """Value of a wait that ran into its time limit."""
 
 
 TIMED_OUT = TimedOut()
@@ -47,7 +47,7 @@ Timer = tuple[float, int, Resumable, int]
 
 
 def _guarded(call: Callable[..., object], *arguments: object) -> None:
-    """Call it; whatever goes wrong for one must not keep the others from being woken."""
+    """Call it, and log what it raises: an error of one wait must not keep the others from being resumed."""
     try:
         call(*arguments)
     except Exception:
@@ -55,7 +55,7 @@ def _guarded(call: Callable[..., object], *arguments: object) -> None:
 
 
 class Reactor:
-    """Wakes those who wait: `park` for a socket, `call_at` for a time. Safe to call from any thread.
+    """Resumes waiting tasks: `park` for a socket, `call_at` for a time. Safe to call from any thread.
 
     Handing over is lock-free: a time goes through a deque, and the thread is only roused when that time comes
     before the one it sleeps until. It publishes `_sleeps_until` before it takes from the deque a last time, and
@@ -90,7 +90,7 @@ class Reactor:
         self._rouse()
 
     def park(self, fileno: int, who: Resumable, wait_id: int, *, write: bool, known: bool) -> None:
-        """Wake `who` once `fileno` can be read (or written); `known` tells that it was parked before."""
+        """Resume `who` once `fileno` can be read (or written); `known` says that it was parked before."""
         self._parked[fileno] = (who, wait_id)
         self._poller.arm(fileno, write, known)
 
@@ -101,7 +101,7 @@ class Reactor:
             self._poller.forget(fileno)
 
     def call_at(self, at: float, who: Resumable, wait_id: int) -> None:
-        """Wake `who` with TIMED_OUT at `at` on the client's clock, if still in wait `wait_id`; inf is never."""
+        """Resume `who` with TIMED_OUT at `at` on the client's clock, if still in wait `wait_id`; inf is never."""
         if at == _FOREVER:
             return
         self._times.append((at, next(self._numbers), who, wait_id))
@@ -171,6 +171,6 @@ class Reactor:
             _guarded(who.resume, wait_id, TIMED_OUT)
 
     def __del__(self) -> None:
-        # Only when nobody can call _rouse any more: a closed descriptor's number is soon somebody else's.
+        # Only when no thread can call _rouse any more: the number of a closed descriptor is soon used for another file.
         os.close(self._alarm_in)
         os.close(self._alarm_out)

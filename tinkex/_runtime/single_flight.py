@@ -12,17 +12,17 @@ from tinkex._runtime.task import Coroutine, FutureWait, Scheduler
 
 
 class SingleFlight:
-    """Something done once for everybody who needs it: the first starts it, the others wait; a failure is not kept."""
+    """Single flight of a coroutine: the first task that needs it starts it, the others wait; a failure is not kept."""
 
     def __init__(self, scheduler: Scheduler, coroutine: Callable[[], Coroutine[Any]]) -> None:
         self._scheduler = scheduler
         self._coroutine = coroutine
         self._lock = new_lock()  # guards _future
         self._future: Future[Any] | None = None
-        self.value: Any = None  # what it gave, once it has
+        self.value: Any = None  # the outcome of the run that succeeded
 
     def __call__(self) -> Coroutine[Any]:
-        """Its outcome, from this or an earlier call."""
+        """The coroutine's outcome, from this or an earlier call."""
         with self._lock:
             future = self._future
             start = future is None or (future.done() and future.exception() is not None)
@@ -34,7 +34,7 @@ class SingleFlight:
         done = yield FutureWait(future)
         error = done.exception()
         if error is not None:
-            raise copy.copy(error)  # each has its own: it is completed with what only it knows
+            raise copy.copy(error)  # a copy each: a task adds to it what only that task knows
         return done.result()
 
     def _run(self) -> Coroutine[Any]:

@@ -29,19 +29,19 @@ DEADLINE = -1  # the wait id of a task's deadline: on until the task ends
 
 
 class Wait(Protocol):
-    """Something to wait for; `until` on the client's clock ends the wait with TIMED_OUT."""
+    """Awaitable of a coroutine; `until` on the client's clock ends the wait with TIMED_OUT."""
 
     until: float
 
     def subscribe(self, task: ScheduledTask, wait_id: int) -> None:
-        """See to it that `task.wake(wait id, value)` is called, perhaps right here."""
+        """Have `task.resume(wait_id, value)` called when the wait is over, perhaps right here."""
 
 
 Coroutine = Generator[Wait, Any, T]
 
 
 class Permit:
-    """A value of a wait that must be released, also when the task was cancelled before it could take it."""
+    """Permit: the value of a wait that must be released, also when the task was cancelled before it could take it."""
 
     __slots__ = ()
 
@@ -51,11 +51,11 @@ class Permit:
 
 
 class TaskCancelled(BaseException):
-    """Thrown into a task whose future has already ended: release what you hold and leave."""
+    """Cancellation of a coroutine, thrown into it when its future has ended: release what is held and leave."""
 
 
 class Sleep:
-    """A wait for a time."""
+    """Timer wait: until a time on the client's clock."""
 
     __slots__ = ("until",)
 
@@ -67,7 +67,7 @@ class Sleep:
 
 
 class RunInThread:
-    """A wait for a call that may block, on a thread of an elastic pool; yields its result, or raises its error."""
+    """Wait for a blocking call on a thread of an elastic pool; yields its result, or raises its error."""
 
     __slots__ = ("_call", "_threads", "until")
 
@@ -85,13 +85,13 @@ class RunInThread:
             return
         try:
             outcome = self._call()
-        except BaseException as error:  # noqa: BLE001 - it belongs to the task, whatever it is
+        except BaseException as error:  # noqa: BLE001 - it belongs to the task
             outcome = error
         task.resume(wait_id, outcome)
 
 
 class FutureWait:
-    """A wait for another task's future; yields that future, done."""
+    """Wait for another task's future; yields that future, done."""
 
     __slots__ = ("_future", "until")
 
@@ -126,7 +126,7 @@ class Scheduler:
 
     @property
     def live(self) -> set[ScheduledTask]:
-        """Those that have not ended, as a copy: tasks come and go at any line."""
+        """The tasks that have not ended, as a copy: tasks come and go at any line."""
         return self._live.copy()
 
     def stop(self) -> None:
@@ -148,7 +148,7 @@ class Scheduler:
 
 
 class ScheduledTask:
-    """One generator on its way to its future's end; any thread may wake or cancel it, one runs it at a time."""
+    """Task: a coroutine and the future it resolves; any thread may resume or cancel it, one runs it at a time."""
 
     __slots__ = (
         "__weakref__",
@@ -278,7 +278,7 @@ class ScheduledTask:
         return True
 
     def _advance(self) -> None:
-        # The context is left before a wait begins: whoever ends the wait may have another worker run the task at once.
+        # The context is left before a wait begins: what ends the wait may have another worker run the task at once.
         try:
             while self._begin(self._context.run(self._next)):
                 pass
@@ -287,7 +287,7 @@ class ScheduledTask:
             self._resolve(result=stop.value)
         except TaskCancelled:
             self._fail_closed()
-        except BaseException as error:  # noqa: BLE001 - every future ends, whatever happened
+        except BaseException as error:  # noqa: BLE001 - every future ends, with any error
             self._resolve(error=error)
         self._end()
 
@@ -344,7 +344,7 @@ class ScheduledTask:
         return True
 
     def _end(self) -> None:
-        """Let go of everything: the timer of the deadline may hold the task itself for hours."""
+        """Drop every reference: the timer of the deadline may hold the task itself for hours."""
         self._ended, self._generator, self.on_deadline = True, None, None
         self._coroutine = self._dropped = _nothing
         if isinstance(self.future, ClientFuture):
@@ -365,7 +365,7 @@ def _closed() -> ClientClosedError:
 
 
 def _wrapped(error: BaseException) -> TinkexError:
-    """A SystemExit or KeyboardInterrupt raised in a worker must not end whoever asks for the result."""
+    """Wrap a SystemExit or KeyboardInterrupt of a worker, which must not end the thread that asks for the result."""
     wrapper = TinkexError(f"A tinkex worker was ended by {type(error).__name__}: {error}. Submit the request again.")
     wrapper.__cause__ = error
     return wrapper

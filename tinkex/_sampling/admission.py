@@ -1,4 +1,4 @@
-"""Admission control: which sample may be sent now. Fair between sampling clients, bounded, paused for all together.
+"""Admission control: which sample may be sent now. Fair between clients, bounded, paused for all together.
 
 The limits are those the official client keeps: 400 submissions at once and 10 MiB of them; for
 10 s after the server asked for a pause, 10 submissions, and a byte counts twenty-fold.
@@ -22,14 +22,14 @@ _SUBMISSIONS = 400
 _THROTTLED_SUBMISSIONS = 10
 _THROTTLED_SECONDS = 10.0
 _THROTTLED_BYTE_WEIGHT = 20
-_SWEEP_ABOVE = 1000  # samples that ended in line and still lie there
-_ROOM = -1  # the wait id of a blocked caller's deadline; those of pauses count up from 1
+_SWEEP_ABOVE = 1000  # samples that ended while queued and are still in the queues
+_ROOM = -1  # wait id of the deadlines of blocked callers; those of pauses count up from 1
 _STAGGER = 0.2  # of a pause, at most 1 s: processes that were paused together come back one by one
 _chance = random.SystemRandom()  # a program's own random numbers stay as they are
 
 
 class ClientQueue:
-    """The samples of one sampling client that wait to be sent, in order."""
+    """Queue of one sampling client: its samples that wait to be sent, in order."""
 
     __slots__ = ("listed", "tasks")
 
@@ -39,7 +39,7 @@ class ClientQueue:
 
 
 class SubmitPermit(Permit):
-    """The right to submit now; given back, once, after the submission."""
+    """Permit to submit now; released, once, after the submission."""
 
     __slots__ = ("_admission", "_weight")
 
@@ -51,11 +51,11 @@ class SubmitPermit(Permit):
         """Let the next submission go."""
         admission, self._admission = self._admission, None
         if admission is not None:
-            admission._submitted(self._weight)  # noqa: SLF001 - a Slot is a piece of Admission
+            admission._submitted(self._weight)  # noqa: SLF001 - a permit is a piece of Admission
 
 
 class ReacquirePermit:
-    """A wait to submit once more, ahead of samples that have not been sent yet; yields a `SubmitPermit`."""
+    """Wait to submit once more, ahead of samples that have not been sent yet; yields a `SubmitPermit`."""
 
     __slots__ = ("_admission", "_size", "until")
 
@@ -65,7 +65,7 @@ class ReacquirePermit:
         self.until = float("inf")
 
     def subscribe(self, task: ScheduledTask, wait_id: int) -> None:
-        """Stand at the head of the line."""
+        """Queue ahead of new samples."""
         self._admission.offer_again(task, wait_id, self._size)
 
 
@@ -85,10 +85,10 @@ class Admission:
         self._lock = new_lock()  # guards all below
         self._room = threading.Condition(self._lock)
         self._blocked = 0
-        self._next_alarm = float("inf")  # when the first of the blocked runs out of time
+        self._next_alarm = float("inf")  # when the first blocked caller's deadline comes
         self._taken = 0
         self._dropped = 0  # since the last sweep
-        self._pending_wakeups = 0  # wake-ups that found the way closed: so many tasks have none
+        self._pending_wakeups = 0  # wake-ups that found admission closed: so many tasks have none
         self._queues: deque[ClientQueue] = deque()
         self._again: deque[tuple[ScheduledTask, int, int]] = deque()
         self._submitting = 0
@@ -101,7 +101,7 @@ class Admission:
         self.paused_reason: str | None = None
 
     def offer(self, queue: ClientQueue, task: ScheduledTask, size: int) -> None:
-        """Put a task in line; `size` is its estimated bytes. The caller has made sure there is room: `reserve`."""
+        """Queue a task; `size` is its estimated bytes. The caller has made sure that there is room: `reserve`."""
         queue.tasks.append((task, size))
         if not queue.listed:
             self._list(queue)
@@ -114,7 +114,7 @@ class Admission:
         """
         if next(self._claims) - self._taken > self._limits()[1]:
             with self._lock:
-                self._free_place()  # to claim again under the lock, where nobody else tries
+                self._free_place()  # to claim again under the lock, where no other caller tries
                 while next(self._claims) - self._taken > self._limits()[1]:
                     self._taken += 1
                     self._wait_for_room(on_full, until)
@@ -126,7 +126,7 @@ class Admission:
         self._workers.put(self)
 
     def pause(self, seconds: float, reason: str | None) -> None:
-        """Nobody submits for `seconds`; then a few at a time."""
+        """Pause all submissions for `seconds`; then let a few go at a time."""
         now = self._clock.monotonic()
         seconds += _chance.uniform(0, min(1.0, _STAGGER * seconds))
         with self._lock:
@@ -154,20 +154,20 @@ class Admission:
         self._reissue(2)
 
     def limits_changed(self) -> None:
-        """Look again who may go, and who has room in the queue."""
+        """Admit by the new limits: wake queued tasks, and callers that wait for room in the queue."""
         with self._lock:
             self._room.notify_all()
             more = self._limits()[0] - self.in_flight
         self._reissue(max(0, more))
 
     def close(self) -> None:
-        """Wake whoever is blocked in `reserve`, with ClientClosedError."""
+        """Wake the callers blocked in `reserve`, with ClientClosedError."""
         with self._lock:
             self._closed = True
             self._room.notify_all()
 
     def run(self) -> None:
-        """Use one wake-up: send the next task on its way, if the way is open. Called by workers."""
+        """Use one wake-up: admit the next task, if admission is open. Called by workers."""
         with self._lock:
             taken = self._take()
         if taken is None:
@@ -183,7 +183,7 @@ class Admission:
             self.ended()
 
     def resume(self, wait_id: int, value: object) -> bool:
-        """A pause is over, or the time of somebody who is blocked."""
+        """A pause is over, or the deadline of a blocked caller has come; called by the reactor."""
         if wait_id == _ROOM:
             with self._lock:
                 self._next_alarm = float("inf")
@@ -193,7 +193,7 @@ class Admission:
         return True
 
     def is_waiting(self, wait_id: int) -> bool:
-        """Whether that time is still to come."""
+        """Whether that timer still has a purpose."""
         return wait_id in (_ROOM, self._wait_id)
 
     def _list(self, queue: ClientQueue) -> None:
@@ -240,7 +240,7 @@ class Admission:
         return None
 
     def _sweep(self) -> None:
-        """Take out of the queues what ended there, which a long pause would keep."""
+        """Remove ended tasks from the queues, which a long pause would keep."""
         self._dropped = 0
         for queue in self._queues:
             for _ in range(len(queue.tasks)):
@@ -294,7 +294,7 @@ class Admission:
         try:
             self._room.wait()
         except BaseException:
-            self._room.notify()  # another may have what this one leaves
+            self._room.notify()  # another caller may have the place that this one leaves
             raise
         finally:
             self._blocked -= 1

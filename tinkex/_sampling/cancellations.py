@@ -1,4 +1,4 @@
-"""Cancellations of requests on the server: a few at a time, behind everything else that is sent."""
+"""Queue of cancellations on the server: a few at a time, at a lower priority than everything else."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ logger = logging.getLogger("tinkex")
 
 _TIMEOUT = 30.0
 _RETRY = RetryConfig(max_attempts=3, max_elapsed=60.0, base_delay=1.0)
-_MOST_WAITING = 10_000  # more are not told: the server notices when the session ends
+_MOST_WAITING = 10_000  # more are not sent: the end of the session cancels them, too
 _LOOK_SECONDS = 0.02
 
 
 class Cancellations:
-    """A queue of request ids to cancel; `most` says how many calls may be under way at once, as the server wants it."""
+    """Queue of request ids to cancel; `most` is how many calls may be under way at once, as the server wants it."""
 
     def __init__(self, api: Api, most: Callable[[], int]) -> None:
         self._api = api
@@ -37,7 +37,7 @@ class Cancellations:
         self._closed = False
 
     def add(self, request_id: str) -> None:
-        """Put a request in line; never waits."""
+        """Queue a request id; never blocks."""
         with self._lock:
             if self._closed:
                 return
@@ -48,13 +48,13 @@ class Cancellations:
             self._api.scheduler.start(self._work, Future())
 
     def close(self) -> None:
-        """Drop those in line, and whatever comes: the end of the session ends them, too."""
+        """Drop what is queued, and what comes from now on: the end of the session cancels it, too."""
         with self._lock:
             self._closed = True
         self._waiting.clear()
 
     def drain(self, seconds: float, coming: Callable[[], int]) -> Coroutine[None]:
-        """Let the line come to its end, for `seconds` at most; `coming` says how many may still get into it."""
+        """Wait until the queue is empty, for `seconds` at most; `coming` says how many may still be added."""
         until = self._api.clock.monotonic() + seconds
         while (coming() or self._under_way) and self._api.clock.monotonic() < until:
             yield Sleep(self._api.clock.monotonic() + _LOOK_SECONDS)

@@ -22,7 +22,7 @@ _BILLING_MEMORY = 300.0  # seconds after the last 402 until the next one begins 
 
 
 class SampleCounters:
-    """Totals over the samples that have ended. Safe to share."""
+    """Counters of the samples that have ended. Safe to share."""
 
     __slots__ = ("_lock", "completed", "failed", "prompt_tokens", "sampled_tokens")
 
@@ -83,7 +83,7 @@ class SamplingContext:
         return now - self._billing_since < limit
 
     def poll_together(self) -> bool:
-        """Whether to wait through the session poller: the server offers it, and more samples wait than workers run.
+        """Whether to poll through the session poller: the server offers it, and more samples wait than workers run.
 
         It slows a lone sample, and is the cheapest way for many.
         """
@@ -91,7 +91,7 @@ class SamplingContext:
         return self.admission.in_flight > workers and self._flags.current.sample_use_retrieve_futures
 
     def cancel_on_server(self, request_id: str) -> None:
-        """Tell the server that a result is not wanted any more, where it offers that."""
+        """Cancel a request on the server, where it offers that."""
         if self._flags.current.sample_cancel_enabled:
             self.cancellations.add(request_id)
 

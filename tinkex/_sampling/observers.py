@@ -1,4 +1,4 @@
-"""Carries the server's word on its queue to the observers, in order, on a thread that may block."""
+"""Notification of queue-state observers: in order, on a thread that may block."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class _Notification(NamedTuple):
 
 
 class ObserverNotifier:
-    """Tells observers every word that is not "active", and the change back to it. Never blocks, never raises.
+    """Notifies observers of every queue state but "active", and of the change back to it. Never blocks, never raises.
 
-    They are called in the context of the sample that the word came for, one at a time, in the order of the words.
+    They are called in the context of the sample that the state came for, one at a time, in the order of the states.
     """
 
     def __init__(self, observers: Iterable[QueueStateObserver], threads: ElasticPool, clock: Clock) -> None:
@@ -57,7 +57,7 @@ class ObserverNotifier:
         reason: str | None,
         more: Iterable[QueueStateObserver | None],
     ) -> None:
-        """Note a word about `session`, for the service's observers and those in `more`."""
+        """Queue a notification about `session`, for the service's observers and those in `more`."""
         if state is QueueState.ACTIVE and session not in self._known:
             return  # all is well, as it was
         now = self._clock.monotonic()
@@ -81,7 +81,7 @@ class ObserverNotifier:
     def _start(self) -> None:
         try:
             self._threads.submit(self._tell)
-        except RuntimeError as error:  # no thread can be started now: the next word tries again
+        except RuntimeError as error:  # no thread can be started now: the next notification tries again
             logger.warning("Queue state observers are not told yet: %s", error)
             with self._lock:
                 self._telling = False

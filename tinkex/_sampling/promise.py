@@ -1,4 +1,4 @@
-"""What a submission gives: a promise, which is kept, lost, or kept at once."""
+"""Promise: an accepted submission, whose result comes later, at once, or never."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tinkex.errors import APIResponseError, RequestFailedError
 from tinkex.types import SampleResponse
 
 Polled = _wire.Finished | _wire.MetadataOnly | _wire.Pending
-"""What a poll can find, if it finds no failure."""
+"""Outcome of a poll that finds no failure."""
 
 
 class Promise(NamedTuple):
@@ -36,8 +36,8 @@ class Promise(NamedTuple):
         return lines
 
 
-class Expired(Exception):  # noqa: N818 - it steers, it is not an error of anybody's
-    """The server has lost a promise (410): only a new submission helps."""
+class Expired(Exception):  # noqa: N818 - control flow, not an error
+    """Lost promise (410): the server has dropped it, and only a new submission helps."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""One sample: the coroutine from its place in flight to its result. Read it top to bottom.
+"""Coroutine of one sample, from its place in flight to its result. Read it top to bottom.
 
     admitted -> encode -> submit (again, where that is right) -> wait for the answer -> fetch and decode -> result
 
@@ -33,7 +33,7 @@ _QUICK_ANSWER = 1.0  # "not yet" sooner than this is not a long poll's
 
 
 class Sample:
-    """One sample: what was asked for, and how far it has come."""
+    """State and coroutine of one sample: what was asked for, and how far it has come."""
 
     __slots__ = (
         "_config",
@@ -87,7 +87,7 @@ class Sample:
                     return self._finished(response, promise, admitted_at)
                 except Expired as expired:
                     yield from self._back_off(expired.error, attempt=True, retry=True)
-        except GeneratorExit:  # in a forked child, where it is none of this process's samples
+        except GeneratorExit:  # in a forked child: it is the parent's sample
             raise
         except TaskCancelled:
             context.failed(None)
@@ -143,7 +143,7 @@ class Sample:
             future.attempts = self._retry.attempts
             sent_at = context.clock.monotonic()
             failure: APIError
-            try:  # until a pause that the answer asks for has begun: the next in the queue would go before it
+            try:  # the permit is kept until the pause that an answer asks for has begun: else the next sample would go
                 response = yield from context.api.call(
                     ASAMPLE, body, config, seconds=config.request_timeout, retry_count=self._retry.failures
                 )
@@ -203,7 +203,7 @@ class Sample:
         return Promise(decoded.request_id or "", decoded.sequence_ids, now, now - sent_at, decoded.answer)
 
     def _is_pause(self, failure: APIError) -> bool:
-        """Whether the server asks everybody to wait: a 429, or a 402 while that may be sat out.
+        """Whether the answer pauses all samples: a 429, or a 402 while that may be sat out.
 
         Raises the 429 where the caller would rather know than wait.
         """
@@ -218,7 +218,7 @@ class Sample:
     def _pause(self, refusal: Refusal, size: int) -> None:
         pause = requested_pause(refusal, size)
         self.session.context.admission.pause(pause.seconds, pause.reason)
-        self._note_failure(refusal.error, pause.seconds, self.future.phase, quiet=True)  # observers are told
+        self._note_failure(refusal.error, pause.seconds, self.future.phase, quiet=True)  # observers are notified
         self._note_queue(pause.state, pause.queue_reason)
 
     # --- wait and fetch -----------------------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ class Sample:
                 return answer
 
     def _answer(self, response: Response) -> Polled | None:
-        """What a poll found; None where its status says otherwise."""
+        """Outcome of a poll that was answered with a 2xx; None where the status is another."""
         self._note_answer(response)
         if not 200 <= response.status < 300:
             return None
@@ -302,7 +302,7 @@ class Sample:
         return answer if isinstance(answer, _wire.Pending | _wire.MetadataOnly) else _wire.Finished(result_of(answer))
 
     def _not_answered(self, response: Response, promise: Promise, asked_size: bool) -> Coroutine[Polled | None]:
-        """What a poll's status other than 2xx means; None: poll again, any pause is over."""
+        """Outcome of a poll with a status other than 2xx; None: poll again, any pause is over."""
         context, status = self.session.context, response.status
         if asked_size and status == 422 and b"allow_metadata_only" in response.body:
             context.api.knows_no_metadata = True

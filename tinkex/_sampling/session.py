@@ -1,4 +1,4 @@
-"""A sampling session as this process uses it: its sequence numbers, its queue, its poller."""
+"""Sampling session in one process: its sequence numbers, its queue, its poller."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tinkex._sampling.context import SamplingContext
 from tinkex._sampling.session_poller import SessionPoller
 from tinkex.errors import APIResponseError
 
-_BLOCK = 1_000_000_000  # sequence numbers a clone has to itself
+_BLOCK = 1_000_000_000  # sequence numbers in the range of one clone
 
 
 class SamplingSession:
-    """Sequence numbers that no other request of a sampling session has, and what belongs to one clone of it.
+    """One clone of a sampling session: unique sequence numbers, the queue of its samples, its poller.
 
     The process that created the session is clone 0. Any other gets its number from the server where the server
     hands numbers out, or draws one.

@@ -1,4 +1,4 @@
-"""One long poll for all samples of a sampling client, where the server offers it (`retrieve_futures`)."""
+"""Session poller: one long poll for all samples of a client, where the server offers it (`retrieve_futures`)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger("tinkex")
 
 _LONG_POLL_SECONDS = 45.0
 _ACK_SECONDS = 5.0
-_PATIENCE_SECONDS = 300.0  # a waiter that hears nothing for so long looks for itself
+_PATIENCE_SECONDS = 300.0  # a task that hears nothing for so long polls for itself
 _DEAD_SECONDS = 60.0  # after a failure for good, before it is tried again
 _FLOOR_SECONDS = 0.02  # between two long polls with news: completions that come one by one are taken together
 _GATHER_SECONDS = 0.1  # before a poll that only acknowledges
@@ -30,7 +30,7 @@ _MOST_BAD_REQUESTS = 3
 
 
 class Completion(NamedTuple):
-    """A request that has ended; its size in bytes where the server tells."""
+    """Completion of a request, with the size of its result in bytes where the server gives one."""
 
     size: int | None
 
@@ -39,7 +39,7 @@ _UNKNOWN = Completion(None)
 
 
 class _Registration(NamedTuple):
-    """Who waits for the end of one request, and since when."""
+    """Registration of a task that waits for the end of one request."""
 
     task: ScheduledTask
     wait_id: int
@@ -47,9 +47,9 @@ class _Registration(NamedTuple):
 
 
 class CompletionWait:
-    """A wait until the server says that a request has ended; yields `Completion`.
+    """Wait for the completion of a request; yields a `Completion`.
 
-    It has no size where the one who waits should look for itself.
+    It has no size where the task should poll for itself.
     """
 
     __slots__ = ("_poller", "_request_id", "_since", "until")
@@ -58,7 +58,7 @@ class CompletionWait:
         self._poller = poller
         self._request_id = request_id
         self._since = since
-        self.until = float("inf")  # the poller looks after it, for less than a timer for each would take
+        self.until = float("inf")  # the poller bounds it, at less than the cost of a timer each
 
     def subscribe(self, task: ScheduledTask, wait_id: int) -> None:
         """Register with the poller, which may know already."""
@@ -66,9 +66,9 @@ class CompletionWait:
 
 
 class SessionPoller:
-    """Polls for one sampling session and clone; sleeps, without a thread or a request, when nobody waits.
+    """Poller of one sampling session and clone; idle, without a thread or a request, when no task waits.
 
-    When polling fails for good its waiters look for themselves, and so do those who come in the minute after that.
+    When polling fails for good, its tasks poll for themselves, and so do those that come in the minute after that.
     """
 
     def __init__(self, api: Api, sampling_session_id: str, clone: int) -> None:
@@ -81,7 +81,7 @@ class SessionPoller:
         }
         self._lock = new_lock()  # guards all below
         self._registrations: dict[str, _Registration] = {}  # about in the order in which they began to wait
-        self._unclaimed: OrderedDict[str, Completion] = OrderedDict()  # told before anybody asked
+        self._unclaimed: OrderedDict[str, Completion] = OrderedDict()  # completions that no task waits for yet
         self._told: set[str] = set()  # requests known to have ended whose results are being fetched
         self._fetched: set[str] = set()  # results the server need not keep
         self._running = False
@@ -90,7 +90,7 @@ class SessionPoller:
         self._dead_until = float("-inf")
 
     def completion(self, request_id: str, since: float) -> CompletionWait:
-        """A wait for one request, made at `since`, to end; see `CompletionWait`."""
+        """A wait for the completion of a request that was made at `since`."""
         return CompletionWait(self, request_id, since)
 
     def register(self, request_id: str, registration: _Registration) -> None:
@@ -110,7 +110,7 @@ class SessionPoller:
             self._api.scheduler.start(self._poll, Future())
 
     def fetched(self, request_id: str) -> None:
-        """Note that nobody will ask for this request again; the server hears of it if it has ended."""
+        """Acknowledge a request that is not asked for again, with the next poll, if it has ended."""
         with self._lock:
             self._registrations.pop(request_id, None)
             if request_id not in self._told:
@@ -138,7 +138,7 @@ class SessionPoller:
                 bad_requests, self.last_failure = 0, None
             except (TaskCancelled, GeneratorExit):  # which all tasks are, together
                 raise
-            except BaseException as error:  # noqa: BLE001 - whatever it is, nobody may wait for a poller that is gone
+            except BaseException as error:  # noqa: BLE001 - after any error: no task may wait for a poller that is gone
                 self.last_failure = self._api.masked(str(error))
                 bad_requests += isinstance(error, APIStatusError) and error.status == 400
                 pause = self._pause_after(error, bad_requests)
@@ -151,7 +151,7 @@ class SessionPoller:
                 yield Sleep(self._api.clock.monotonic() + pause)
 
     def _let_go_of_old(self) -> None:
-        """Have those look for themselves who have heard nothing for too long."""
+        """Have the tasks that have heard nothing for too long poll for themselves."""
         limit = self._api.clock.monotonic() - _PATIENCE_SECONDS
         with self._lock:
             old = list(itertools.takewhile(lambda entry: entry[1].since <= limit, self._registrations.items()))
@@ -181,7 +181,7 @@ class SessionPoller:
             yield Sleep(asked_at + floor)
 
     def _record(self, answer: dict[str, Any], acks: list[str]) -> int:
-        """Wake those whose requests have ended; how many ends are news."""
+        """Resume the tasks whose requests have ended; how many completions are news."""
         completions, cursor = answer.get("completions"), answer.get("cursor")
         if not isinstance(completions, list) or not isinstance(cursor, int):
             raise APIResponseError("The server's answer to retrieve_futures has no completions or no cursor.")

@@ -1,4 +1,4 @@
-"""Many samples from a stream of prompts, a bounded number of them in flight."""
+"""Stream of samples from a stream of prompts, a bounded number of them in flight."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Start = Callable[[Any], SampleFuture[SampleResponse]]
 
 
 Abandon = Callable[[Iterable["Future[SampleResponse]"]], None]
-"""Cancels what the consumer left."""
+"""Cancels the futures that the consumer left."""
 
 
 def cancel_all(futures: Iterable[Future[SampleResponse]]) -> None:
-    """Cancel them here and now."""
+    """Cancel futures here and now."""
     for future in futures:
         future.cancel()
 
@@ -36,14 +36,14 @@ class Abandoned:
         self._futures = tuple(futures)
 
     def run(self) -> None:
-        """Cancel them."""
+        """Cancel the futures."""
         cancel_all(self._futures)
 
 
 def in_order(
     items: Iterable[Any], start: Start, most: int, *, return_exceptions: bool, abandon: Abandon = cancel_all
 ) -> Iterator[Any]:
-    """The results in the order of `items`."""
+    """Yield the results in the order of `items`."""
     futures: deque[SampleFuture[SampleResponse]] = deque()
     begun = _begun(items, start, return_exceptions)
     try:
@@ -64,7 +64,7 @@ def in_order(
 def as_completed(
     items: Iterable[Any], start: Start, most: int, *, return_exceptions: bool, abandon: Abandon = cancel_all
 ) -> Iterator[tuple[int, Any]]:
-    """Pairs of an item's number and its result, as they come."""
+    """Yield pairs of an item's number and its result, as they come."""
     numbers: dict[Future[SampleResponse], int] = {}
     ended: queue.SimpleQueue[Future[SampleResponse]] = queue.SimpleQueue()
     begun, count = _begun(items, start, return_exceptions), itertools.count()
@@ -84,7 +84,7 @@ def as_completed(
 
 
 def _begun(items: Iterable[Any], start: Start, return_exceptions: bool) -> Iterator[SampleFuture[SampleResponse]]:
-    """A future for each item, already failed where it cannot be begun; none after one whose error will be raised."""
+    """Yield a future for each item, failed where it cannot be begun; none after one whose error will be raised."""
     for item in items:
         try:
             yield start(item)
@@ -95,7 +95,7 @@ def _begun(items: Iterable[Any], start: Start, return_exceptions: bool) -> Itera
 
 
 def failed(error: Exception) -> SampleFuture[SampleResponse]:
-    """A future that never was pending."""
+    """A future that has failed already."""
     future: SampleFuture[SampleResponse] = SampleFuture(None)
     future.set_exception(error)
     return future

@@ -1,4 +1,4 @@
-"""The caller's part of a sample: a place in the bounded queue, a task with a deadline, and the hand-over to workers."""
+"""Submission of a sample by the caller: a place in the bounded queue, a task with a deadline, the hand-over."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _finished(sample: Sample, finish: Callable[[SampleResponse], T], permit: Sub
 
 
 class _DeadlineError:
-    """Makes the error of a sample that has not ended by its deadline; smaller than a closure, of which many wait."""
+    """Factory of the error of a missed deadline; smaller than a closure, of which many wait."""
 
     __slots__ = ("_sample", "_timeout")
 

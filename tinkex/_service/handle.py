@@ -22,7 +22,7 @@ def name_of_model(base_model: str | None, model_path: str | None) -> str | None:
 
 @attrs.frozen
 class Handle:
-    """What a handle says; it never holds a key."""
+    """Decoded sampler handle; it never holds a key."""
 
     base_url: str
     sampling_session_id: str
@@ -36,7 +36,7 @@ class Handle:
     server knows, and for handles and pickles of versions without this field."""
 
     def encode(self) -> str:
-        """The text: base64 of compact JSON, safe in a URL."""
+        """Encode the handle as text: base64 of compact JSON, safe in a URL."""
         fields: dict[str, Any] = {
             "session_id": self.session_id,
             "sampling_session_id": self.sampling_session_id,

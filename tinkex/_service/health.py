@@ -1,4 +1,4 @@
-"""Health of a service, from what is known without a request."""
+"""Health check of a service, from what is known without a request."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class ServiceLifecycle:
         return self._runtime if self._started else None
 
     def reconfigure(self, changes: dict[str, Any]) -> ClientConfig:
-        """Validate, then publish; a change that is refused changes nothing."""
+        """Validate new settings, then publish them; changes that are refused change nothing."""
         validate_changes(changes)
         config = self.config.update(lambda current: attrs.evolve(current, **changes))
         self._logger.interval = config.queue_log_interval
@@ -112,7 +112,7 @@ class ServiceLifecycle:
         return future
 
     def close(self, timeout: float, *, cancel_pending: bool, reason: str, detail: str | None = None) -> None:
-        """End it: wait for what is under way, fail the rest, finish the session, stop every thread. Idempotent."""
+        """Close the service: wait for running work, fail the rest, finish the session, stop threads. Idempotent."""
         with self._lock:
             if self._shutdown is None and (runtime := self._open_machine()) is not None:
                 self._shutdown = Shutdown(runtime, reason, detail)
@@ -121,7 +121,7 @@ class ServiceLifecycle:
             shutdown.wait(timeout, timeout + FINISH_SECONDS, cancel_pending=cancel_pending)
 
     def exit(self) -> Future[None] | None:
-        """The interpreter ends: resolve every future and start the finish requests. Called once, by atexit."""
+        """Interpreter exit: resolve every future and start the finish requests. Called once, by atexit."""
         with self._lock:
             runtime, self.closed = self._open_machine(), True
         if runtime is None:
@@ -134,7 +134,7 @@ class ServiceLifecycle:
         return finishing
 
     def abandon(self) -> None:
-        """Its last client was collected: end in the background. Takes no lock: a collection can come at any line."""
+        """Garbage collection of the last client: end in the background. Takes no lock: it can come at any line."""
         runtime, self.closed = self._open_machine(), True
         if runtime is None:
             return
@@ -148,7 +148,7 @@ class ServiceLifecycle:
         runtime.scheduler.start(coroutine, Future())
 
     def forked(self) -> None:
-        """In a child: the parent's threads are not here. Fail what they worked on; build anew on first use."""
+        """Fork, in the child: the parent's threads are not here. Fail their futures; build anew on first use."""
         inherited, self._runtime, self._started = self._runtime, None, False
         self._pid = os.getpid()
         if inherited is not None:
@@ -156,7 +156,7 @@ class ServiceLifecycle:
             inherited.forked()
 
     def _notice_fork(self) -> None:
-        """A fork that Python was not told of, as uWSGI's may be."""
+        """Handle a fork that Python was not told of, as uWSGI's may be."""
         with _noticing:
             if os.getpid() != self._pid:
                 _forked()

@@ -1,4 +1,4 @@
-"""Reads of training runs, checkpoints, sessions, samplers and weights; `ServiceClient` offers them."""
+"""Read-only endpoints of `ServiceClient`: training runs, checkpoints, sessions, samplers and weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NO_SUCH_ENDPOINT = (404, 405, 501)
 
 
 class Reads:
-    """Reads what is stored: every call blocks for one request, a list for one request a page.
+    """Read-only calls: every one blocks for one request, a list for one request a page.
 
     Each is sent like everything else the client sends: with its key, retries, proxies and limits. All raise `APIError`
     where the server cannot be reached or refuses, `NotFoundError` for an id it does not know, and `MissingFeatureError`

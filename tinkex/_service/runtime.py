@@ -35,7 +35,7 @@ _POLLING_THREADS = 64  # where polls need threads: through a requests adapter
 
 
 class ServiceRuntime:
-    """The working parts of one service in one process: built on first use, anew in a forked child."""
+    """Runtime of one service in one process: built on first use, anew in a forked child."""
 
     def __init__(
         self, config: SnapshotCell[ClientConfig], observers: Iterable[QueueStateObserver], clock: Clock, name: str
@@ -104,7 +104,7 @@ class ServiceRuntime:
     def forked(self) -> None:
         """In a child: nothing here runs. Fail the futures, run the `finally` clauses, close our copies of the sockets.
 
-        First of all no part starts anything any more: the `finally` clauses would wake those who wait.
+        First of all no part starts anything any more: the `finally` clauses would resume other tasks.
         """
         for threads in (self.workers, *self.pools):
             threads.forked()

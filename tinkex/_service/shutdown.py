@@ -101,7 +101,7 @@ def finish_requests(runtime: ServiceRuntime, reason: str, detail: str | None, se
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> None:
-    """Look again and again, soon at first, for `seconds` at most. Holds nothing that a Ctrl-C could leave locked."""
+    """Poll a condition, soon at first, for `seconds` at most. Holds nothing that a Ctrl-C could leave locked."""
     never = threading.Lock()
     never.acquire()
     pause = 0.001
@@ -112,5 +112,5 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> None:
 
 
 def _held(runtime: ServiceRuntime) -> Iterator[ScheduledTask]:
-    """The tasks whose future a caller may hold."""
+    """Tasks whose future a caller may hold."""
     return (task for task in runtime.scheduler.live if isinstance(task.future, ClientFuture))

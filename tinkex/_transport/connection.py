@@ -1,4 +1,4 @@
-"""One connection to the server: sends and receives what the kernel takes and has, and parks for the rest."""
+"""Non-blocking connection: sends and receives what the kernel takes and has, and parks for the rest."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ _RECEIVE_MORE = 256 * 1024
 
 
 class Pool(Protocol):
-    """Where a connection comes from and goes back to."""
+    """Interface of the connection pool, as a connection calls it."""
 
     def parked(self, connection: Connection, task: ScheduledTask, wait_id: int) -> None:
-        """It waits for the server, or for room to write."""
+        """The connection waits for the server, or for room to write."""
 
     def unparked(self, connection: Connection) -> None:
-        """It is at work again."""
+        """The connection is at work again."""
 
     def release(self, connection: Connection) -> None:
-        """Take it back, usable."""
+        """Take the connection back, usable."""
 
     def discard(self, connection: Connection) -> None:
-        """Take it back, to be closed."""
+        """Take the connection back, to be closed."""
 
     def closed(self, connection: Connection) -> None:
-        """It is closed."""
+        """The connection is closed."""
 
 
 class Connection(Permit):
-    """One socket, used by one task at a time, that never blocks: what is not there yet is waited for parked."""
+    """Non-blocking socket, used by one task at a time: what is not there yet is waited for parked."""
 
     __slots__ = (
         "_armed",
@@ -111,7 +111,7 @@ class Connection(Permit):
         return bool(poll.poll(milliseconds))
 
     def park(self, task: ScheduledTask, wait_id: int, *, write: bool = False) -> None:
-        """Have the reactor wake `task` when there is something to read, or room to write."""
+        """Have the reactor resume `task` when there is something to read, or room to write."""
         known, self._armed = self._armed, True
         if not self._parked:
             self._parked = True

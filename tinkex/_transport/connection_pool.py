@@ -1,4 +1,4 @@
-"""The connections to one server: who may have one, when another is opened, and what is done with those not needed."""
+"""Connection pool: which task may have a connection, when another is opened, what becomes of those not needed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SWEEP, _GROWTH = 0, 1  # the wait ids of the pool's two timers
 
 
 class Lease:
-    """A wait for a connection, however long; yields a `Connection`, or raises the error of opening one."""
+    """Wait for a pooled connection, however long; yields a `Connection`, or raises the error of opening one."""
 
     __slots__ = ("_fresh", "_high_priority", "_pool")
     until = float("inf")
@@ -32,17 +32,17 @@ class Lease:
         self._fresh = fresh
 
     def subscribe(self, task: ScheduledTask, wait_id: int) -> None:
-        """Take an idle one at once, open one, or stand in line."""
+        """Take an idle connection at once, or queue for one."""
         self._pool.lease(task, wait_id, high_priority=self._high_priority, fresh=self._fresh)
 
 
 class ConnectionPool:
-    """At most `most` open connections; tasks beyond that stand in line, submissions before polls.
+    """Connection pool of at most `most` open connections; tasks beyond that queue, submissions before polls.
 
     New ones are opened while fewer than `busiest` are at work. One that has waited for the server a while, parked, is
     not at work, and a quarter as many as have waited so may be at work besides. Thus quick answers make do with a few
     connections, and slow ones get as many as they need, within a second. Once no more may be opened, long polls end
-    early, the oldest first, for those in line. Idle connections are used last in, first out, so that the surplus grows
+    early, the oldest first, for queued tasks. Idle connections are used last in, first out, so that the surplus grows
     old and is closed after 30 s.
     """
 
@@ -71,7 +71,7 @@ class ConnectionPool:
         self._high_priority: deque[tuple[ScheduledTask, int]] = deque()
         self._low_priority: deque[tuple[ScheduledTask, int]] = deque()
         self._resting: dict[Connection, tuple[ScheduledTask, int, float]] = {}  # parked in long polls, oldest first
-        self._preempted = 0  # parked in long polls that will end for somebody in line
+        self._preempted = 0  # parked in long polls that will end for queued tasks
         self._parked = 0
         self._parks = [0, 0]  # how many were parked in the settling time before this one, and in this one
         self._settling_since = float("-inf")
@@ -100,7 +100,7 @@ class ConnectionPool:
         self._grow(at_least=int(fresh))
 
     def parked(self, connection: Connection, task: ScheduledTask, wait_id: int) -> None:
-        """A leased connection waits for the server: somebody else may be served by a new one."""
+        """A leased connection waits for the server: a queued task may be served by a new one."""
         with self._lock:
             now = self._clock.monotonic()
             self._move_on(now)
@@ -113,17 +113,17 @@ class ConnectionPool:
             self._grow()
 
     def unparked(self, connection: Connection) -> None:
-        """It is at work again."""
+        """A parked connection is at work again."""
         with self._lock:
             self._parked -= 1
             if connection.preemptible and self._resting.pop(connection, None) is None:
                 self._preempted -= 1
 
     def release(self, connection: Connection) -> None:
-        """Hand a usable connection to the next in line, or keep it."""
+        """Hand a usable connection to the next queued task, or keep it."""
         surplus = sweep = False
         while True:
-            with self._lock:  # for both: who comes to the line in between would not see what becomes idle
+            with self._lock:  # for both: a task queued in between would not see the connection become idle
                 next_in_line = self._next()
                 if next_in_line is None:
                     connection.idle_since = self._clock.monotonic()
@@ -143,7 +143,7 @@ class ConnectionPool:
             self._reactor.call_at(connection.idle_since + _IDLE_SECONDS, self, _SWEEP)
 
     def discard(self, connection: Connection) -> None:
-        """Close a leased connection; the next in line may open another."""
+        """Close a leased connection; another may be opened for the next queued task."""
         connection.close()
         with self._lock:
             self.open -= 1
@@ -154,7 +154,7 @@ class ConnectionPool:
         self._all.discard(connection)
 
     def close(self) -> None:
-        """Close what is idle, and whatever comes back from now on."""
+        """Close the idle connections, and those that come back from now on."""
         with self._lock:
             self._closed = True
             idle = list(self._idle)
@@ -170,7 +170,7 @@ class ConnectionPool:
             connection.close()
 
     def resume(self, wait_id: int, value: object) -> bool:
-        """Time to close what has been idle for long, or to see to those in line; called by the reactor."""
+        """Time to close what has been idle for long, or to see to queued tasks; called by the reactor."""
         if wait_id == _GROWTH:
             with self._lock:
                 self._growing = False
@@ -198,7 +198,7 @@ class ConnectionPool:
             self._reactor.call_at(oldest + _IDLE_SECONDS, self, _SWEEP)
 
     def _grow(self, *, at_least: int = 0) -> None:
-        """Open connections for the line, where that is right; look again later where it may become right."""
+        """Open connections for queued tasks, where that is right; look again later where it may become right."""
         with self._lock:
             line = len(self._high_priority) + len(self._low_priority) - self._opening
             if line <= 0:
@@ -243,7 +243,7 @@ class ConnectionPool:
             self._settling_since = now
 
     def _preempt(self, line: int) -> None:
-        """No more may be opened: have as many long polls as tasks in line end once they have had their turn."""
+        """No more may be opened: have as many long polls as tasks are queued end once they have had their turn."""
         with self._lock:
             turn = _URGENT_TURN_SECONDS if self._high_priority else _TURN_SECONDS
             count = max(0, min(line - self._preempted, len(self._resting)))
@@ -260,7 +260,7 @@ class ConnectionPool:
             if next_in_line is not None:
                 connection = Connection(self._dialer.open(), self, self._reactor)
                 self._all.add(connection)
-        except BaseException as raised:  # noqa: BLE001 - it belongs to the task, whatever it is
+        except BaseException as raised:  # noqa: BLE001 - it belongs to the task
             error = raised
         with self._lock:
             self._opening -= 1
@@ -275,7 +275,7 @@ class ConnectionPool:
             self.release(connection)
 
     def _next(self) -> tuple[ScheduledTask, int] | None:
-        """Take who is next out of the line; call it with the lock."""
+        """Take the next task out of the queues; call it with the lock."""
         while line := self._high_priority or self._low_priority:
             task, wait_id = line.popleft()
             if task.is_waiting(wait_id):

@@ -1,4 +1,4 @@
-"""One HTTP exchange: send a request, take in the answer, hold no thread while neither moves."""
+"""HTTP exchange: send a request, receive its response, hold no thread while neither moves."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TURN_SECONDS = 5.0  # what a poll that needs a thread may have of it once half 
 
 
 class Pace:
-    """Remembers whether answers of one kind come so soon that it pays to wait for the next one on the spot."""
+    """Adaptive linger: whether an endpoint answers so soon that it pays to wait for the next answer on the spot."""
 
     __slots__ = ("quick",)
 
@@ -34,7 +34,7 @@ class Pace:
 
 
 class _Readable:
-    """A wait for something to read. Lingers where answers are quick and nothing else is to do, parks otherwise."""
+    """Wait until readable: lingers where answers are quick and nothing else is to do, parks otherwise."""
 
     __slots__ = ("_backlog", "_connection", "_pace", "until")
 
@@ -54,7 +54,7 @@ class _Readable:
 
 
 class _Writable:
-    """A wait for room to write."""
+    """Wait until writable."""
 
     __slots__ = ("_connection", "until")
 
@@ -67,7 +67,7 @@ class _Writable:
 
 
 class Transport:
-    """Carries exchanges to one server. Safe to share; every exchange belongs to the task that makes it."""
+    """HTTP transport to one server. Safe to share; every exchange belongs to the task that makes it."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""HTTP/1.1 framing without I/O: what to send, and a reader that is fed whatever bytes have come.
+"""HTTP/1.1 framing without I/O: the request head, and a response reader that is fed the bytes as they come.
 
 It exists because an answer must be readable piece by piece: a worker takes what is there and leaves, and
 comes back when more has come. http.client and urllib3 read from a blocking file and would hold the worker.
@@ -42,7 +42,7 @@ class Response:
 
 
 class ResponseReader:
-    """Collects one response; `feed` it bytes until it returns True, or call `end` when the peer closed.
+    """Incremental reader of one response: `feed` it bytes until it returns True, or call `end` when the peer closed.
 
     A large body that comes as it is need not be fed: `room` says where its bytes belong, and `filled` how many came.
     `max_body` bounds the body both as sent and after decompression; little is allocated on the peer's word alone.
@@ -262,7 +262,7 @@ class ResponseReader:
         self._check_size(len(self._body))
 
     def _finish(self, surplus: bytes = b"") -> bool:
-        if surplus:  # bytes nobody asked for: never read another answer from this connection
+        if surplus:  # unsolicited bytes: never read another answer from this connection
             self.keep_alive = False
         if self._inflate is not None:
             self._inflate.finish()
@@ -274,7 +274,7 @@ class ResponseReader:
 
 
 class _Inflater:
-    """Undoes gzip or deflate, within a bound."""
+    """Bounded decompression of gzip or deflate."""
 
     def __init__(self, encoding: str, limit: int) -> None:
         if encoding not in ("gzip", "x-gzip", "deflate"):

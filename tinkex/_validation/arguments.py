@@ -1,4 +1,4 @@
-"""The arguments of calls, checked where the call is made; each complaint names the argument."""
+"""Argument checks, made where a public call is made; each message names the argument."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ _ON_FULL = ("block", "raise")
 
 
 def check_timeout(timeout: object) -> float:
-    """A time limit in seconds; `float("inf")` is none."""
+    """Check a time limit in seconds; `float("inf")` is none."""
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
         raise TypeError(f"timeout must be a number of seconds, not {type(timeout).__name__}")
     if not timeout > 0:
@@ -15,19 +15,19 @@ def check_timeout(timeout: object) -> float:
 
 
 def check_on_full(on_full: object) -> str:
-    """What to do when the queue is full."""
+    """Check what to do when the queue is full."""
     check_choice("on_full", on_full, *_ON_FULL)
     return str(on_full)
 
 
 def check_choice(name: str, value: object, *choices: str) -> None:
-    """One of a few words."""
+    """Check for one of a few words."""
     if value not in choices:
         raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, not {str(value)[:60]!r}")
 
 
 def check_count(name: str, value: object, least: int) -> None:
-    """A whole number."""
+    """Check for a whole number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be a whole number, not {type(value).__name__}")
     if value < least:
@@ -35,7 +35,7 @@ def check_count(name: str, value: object, least: int) -> None:
 
 
 def check_id(name: str, value: object) -> None:
-    """The id of something on the server."""
+    """Check for the id of something on the server."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, not {type(value).__name__}")
     if not value.strip() or value in (".", ".."):
@@ -43,19 +43,19 @@ def check_id(name: str, value: object) -> None:
 
 
 def check_observer(name: str, observer: object) -> None:
-    """Somebody to tell about the queue."""
+    """Check for a queue-state observer: it has a method on_queue_state_change."""
     if not callable(getattr(observer, "on_queue_state_change", None)):
         raise TypeError(f"{name} must have a method on_queue_state_change, and {type(observer).__name__} has none")
 
 
 def check_flag(name: str, value: object) -> None:
-    """A plain True or False."""
+    """Check for True or False."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, not {type(value).__name__}")
 
 
 def check_model(base_model: object, model_path: object, sampling_session_id: object) -> None:
-    """What to sample from: a base model, weights or both, or a session with or without its base model."""
+    """Check what to sample from: a base model, weights or both, or a session with or without its base model."""
     given = {"base_model": base_model, "model_path": model_path, "sampling_session_id": sampling_session_id}
     for name, value in given.items():
         if value is not None and not isinstance(value, str):

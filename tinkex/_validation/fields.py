@@ -1,4 +1,4 @@
-"""Validated attrs fields: one function a kind of value, every complaint names the field."""
+"""Validated attrs fields: one function for each kind of value; every message names the field."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import attrs
 
 Check = Callable[[Any, Any, Any], None]
-"""What attrs calls with the object, the field and its value."""
+"""Validator of attrs: called with the object, the field and its value."""
 
 LONGEST = 1e9
 """Seconds; about 31 years. Longer finite durations overflow the timers of some platforms."""
@@ -53,7 +53,7 @@ def flag(*, default: bool) -> Any:
 
 
 def choice(default: str, *others: str) -> Any:
-    """Make a field for one of a few words."""
+    """Make a field for one of a few words (an enumeration of strings)."""
     words = (default, *others)
 
     def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -159,12 +159,12 @@ def check_base_url(_: object, attribute: attrs.Attribute[Any], base_url: object)
 
 
 def clean_url(value: object) -> object:
-    """Without the space around it and the slashes at its end."""
+    """Strip the space around a URL and the slashes at its end."""
     return value.strip().rstrip("/") if isinstance(value, str) else value
 
 
 def clean_key(value: object) -> object:
-    """Without the space around it; an empty one is none."""
+    """Strip the space around a key; an empty one is None."""
     return value.strip() or None if isinstance(value, str) else value
 
 

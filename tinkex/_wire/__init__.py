@@ -1,4 +1,4 @@
-"""The wire format: requests to bytes, answers from bytes. Pure functions, no I/O."""
+"""Wire format: requests to bytes, responses from bytes. Pure functions, no I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The models a server says it serves, in each of the forms that servers use."""
+"""Decode server capabilities: the models a server offers, in each of the forms that servers use."""
 
 from __future__ import annotations
 

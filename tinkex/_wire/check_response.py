@@ -1,4 +1,4 @@
-"""The last step of a sample: is this what was asked for, and in the agreed form?"""
+"""Check a sample's response against its request, and normalise its form: the last step of a sample."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _topk_prompt_logprobs(response: SampleResponse, request: SampleRequest, leng
 
 
 def _nothing(undefined: Scores, name: str, *, asked: bool, length: int | None) -> Scores | None:
-    """Return what stands for no scores at all: a prompt of one token has none that are defined."""
+    """Return the value for no scores at all: a prompt of one token has none that are defined."""
     if not asked:
         return None
     if length != 1:
@@ -134,7 +134,7 @@ def _check_last_n(values: Sequence[object], request: SampleRequest, length: int 
 def _targets(response: SampleResponse, request: SampleRequest) -> TensorData | None:
     asked, came = request.target_prompt_logprobs, response.target_prompt_logprobs
     if asked is None:
-        return None  # nobody knows what its shape should be: a sparse one may promise any number of columns
+        return None  # unasked for, its shape cannot be checked: a sparse one may promise any number of columns
     if came is None:
         raise _missing("target_prompt_logprobs")
     if _layout(came) != ("float32", *_layout(asked)[1:]):

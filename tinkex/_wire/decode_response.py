@@ -1,4 +1,4 @@
-"""Answers of asample and retrieve_future: ready, not yet, or failed."""
+"""Decode the responses of asample and retrieve_future: finished, pending or failed."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _EXCERPT = 200
 
 @frozen
 class Finished:
-    """The result is here."""
+    """Finished: the result is here."""
 
     response: SampleResponse
 
 
 @frozen
 class Pending:
-    """Not ready: ask again."""
+    """Pending: not ready, ask again."""
 
     queue_state: str | None = None
     """The server's word for why, such as "paused_capacity"; None if it gave none."""
@@ -38,7 +38,7 @@ class Pending:
 
 @frozen
 class MetadataOnly:
-    """The result is ready but was not sent: ask again with room for it."""
+    """Metadata only: the result is ready but was not sent; ask again with room for it."""
 
     size: int
     """Its bytes."""
@@ -46,7 +46,7 @@ class MetadataOnly:
 
 @frozen
 class Failed:
-    """The server ran the request and it failed, for good."""
+    """Failed for good: the server ran the request."""
 
     message: str
     category: str
@@ -55,7 +55,7 @@ class Failed:
 
 @frozen
 class Completed:
-    """A result of any kind, still as JSON: sampling is not the only work that servers put off."""
+    """Completed with a result of any kind, still as JSON: sampling is not the only work that servers put off."""
 
     value: Any
 
@@ -65,7 +65,7 @@ Answer = Finished | Pending | MetadataOnly | Failed
 
 @frozen
 class SubmitAnswer:
-    """What asample answers: where to ask for the result, or the result itself."""
+    """Response of asample: where to ask for the result, or the result itself."""
 
     request_id: str | None
     sequence_ids: tuple[str, ...] | None = None
@@ -103,7 +103,7 @@ def decode_promise(body: bytes | bytearray) -> SubmitAnswer:
 
 
 def outcome_of(value: Any) -> Completed | Pending | MetadataOnly | Failed:
-    """Tell, from decoded JSON, whether work that a server put off is done.
+    """Classify decoded JSON: is work that a server put off completed, pending or failed?
 
     Raises:
         APIResponseError: It announces a size that is none.

@@ -1,4 +1,4 @@
-"""The body of an asample request."""
+"""Encode a sample request as the JSON body of asample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bodies of 4xx and 5xx answers."""
+"""Decode the bodies of error responses (4xx and 5xx)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TITLE = re.compile(r"<title[^>]*>([^<]*)</title", re.IGNORECASE)
 
 @frozen
 class ErrorBody:
-    """What an error answer says."""
+    """Decoded body of an error response."""
 
     message: str | None = None
     """The server's words; None if it has none."""
@@ -37,7 +37,7 @@ class ErrorBody:
 
 
 def decode_error_body(content_type: str, body: bytes | bytearray) -> ErrorBody:
-    """Read the body of an error answer; never fails, whatever it holds."""
+    """Read the body of an error response; never fails."""
     value = None
     if len(body) <= _LONGEST:
         with suppress(ValueError):

@@ -1,4 +1,4 @@
-"""JSON to and from bytes; orjson does the heavy parts where it is installed."""
+"""JSON codec of bytes; orjson does the heavy parts where it is installed."""
 
 from __future__ import annotations
 

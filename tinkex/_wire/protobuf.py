@@ -1,4 +1,4 @@
-"""Reads the protobuf form of a result: structure checked at once, lists made on first use.
+"""Protobuf decoder of results: structure checked at once, lists made on first use.
 
 The messages are those of `tinker_public`. A field is known by its key, number and wire type together, so that a known
 number with another wire type is skipped like any unknown field, as the protobuf rules have it.

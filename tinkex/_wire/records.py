@@ -1,4 +1,4 @@
-"""Training runs, checkpoints, sessions and samplers, from the JSON of the endpoints that tell of them.
+"""Decode training runs, checkpoints, sessions and samplers from the JSON of their endpoints.
 
 What is odd in a field counts as unsaid, and an entry that does not say what it is about is left out of its list.
 """
@@ -22,7 +22,7 @@ _MILLISECONDS = 10_000_000_000  # a number above it counts them: as seconds it w
 
 @frozen
 class Page(Generic[T]):
-    """A part of a list."""
+    """Page of a list on the server."""
 
     items: tuple[T, ...]
     count: int
@@ -115,7 +115,7 @@ def decode_weights_info(answer: Mapping[str, Any]) -> WeightsInfo:
 
 
 def text(value: Any) -> str | None:
-    """Text that says something; None for anything else."""
+    """Text that is not empty; None for anything else."""
     return value if isinstance(value, str) and value else None
 
 

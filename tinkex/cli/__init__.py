@@ -1,4 +1,4 @@
-"""The ``tinkex`` command; needs the ``cli`` extra."""
+"""Command line: the ``tinkex`` command; needs the ``cli`` extra."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ def main() -> None:
 
 
 def _leave(*_signal: object) -> NoReturn:
-    """End at once, without a traceback of whatever was being imported or taken down."""
+    """End at once, without a traceback of an import or a shutdown that was under way."""
     os.write(2, b"tinkex: interrupted\n")
     os._exit(130)

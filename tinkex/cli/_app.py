@@ -1,4 +1,4 @@
-"""The top of the command line: which commands there are, and how each way of ending becomes an exit code.
+"""Command group: which commands there are, and how each way of ending becomes an exit code.
 
 A command is a module of its own that defines ``command``; it is imported only when it is run.
 """
@@ -40,7 +40,7 @@ _NO_KEY: Final = (
 
 
 class App(click.Group):
-    """The commands, loaded when they are needed, and the exit codes they share."""
+    """Lazy command group: commands are imported when they are run, and share their exit codes."""
 
     table: ClassVar[dict[str, str]] = COMMANDS
     package: ClassVar[str] = "tinkex.cli.commands"
@@ -90,7 +90,7 @@ def _exit_code(run: Callable[[], Any]) -> int:
 
 
 def _nobody_reads() -> int:
-    """End quietly when the program behind a pipe has had enough."""
+    """Exit quietly when the reader of a pipe has closed it."""
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - for what is still to be flushed at the end
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
     return 1
@@ -106,7 +106,7 @@ def _report(error: Exception) -> None:
 
 
 def complain(error: BaseException | None, about: str | None = None) -> None:
-    """Say in one line on stderr what went wrong."""
+    """Print an error as one line on stderr."""
     text = str(error)
     if not isinstance(error, TinkexError | OSError):
         text = f"unexpected {type(error).__name__}: {error} (TINKEX_DEBUG=1 shows where)"
@@ -140,10 +140,10 @@ def app() -> None:
 
 
 class _Announcer(logging.Handler):
-    """Says what the client warns of; through whatever stands for stderr at that moment, such as a spinner."""
+    """Log handler for the client's warnings, on the stderr of that moment, which may be a spinner's."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say it."""
+        """Print one record."""
         _say(clean_text(record.getMessage()))
 
 

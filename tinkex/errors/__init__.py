@@ -1,4 +1,4 @@
-"""Everything tinkex raises, under one root.
+"""Exceptions: everything that tinkex raises, under one root.
 
 Catch `TinkexError` for all of it, `APIError` for what the network or the server did, a leaf for what you can act on::
 

@@ -1,4 +1,4 @@
-"""The errors of this side: deadlines, full queues, ends, and what is missing here."""
+"""Errors of the client itself: deadlines, full queues, closed clients, missing credentials, extras and threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The errors of answers that mean no: one class a status."""
+"""HTTP status errors: one class for each status."""
 
 from __future__ import annotations
 

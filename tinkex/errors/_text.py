@@ -15,9 +15,9 @@ _MASK = "[redacted]"
 
 
 def clean_text(text: str, limit: int = 2000, *, secrets: Iterable[str] = ()) -> str:
-    r"""Make somebody else's words safe for a log line or an error.
+    r"""Sanitise untrusted text for a log line or an error.
 
-    Line breaks and tabs become spaces, other unprintable characters go, and so does whatever looks like a Tinker
+    Line breaks and tabs become spaces, other unprintable characters go, and so does everything that looks like a Tinker
     credential or is one of *secrets*. Longer results are cut to *limit* characters.
 
     >>> clean_text("no such\nmodel\x1b for tml-0123456789abc")

@@ -1,4 +1,4 @@
-"""Prompts, parameters, requests and results: immutable data, checked when it is made."""
+"""Data types of prompts, parameters, requests and results: immutable, checked when they are made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pieces a prompt is made of: text as token ids, images, audio."""
+"""Chunks of a prompt: text as token ids, images, audio."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures in a prompt."""
+"""Image chunks of a prompt, and the formats of image files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ModelInput: the prompt."""
+"""Model input: the prompt."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHUNK_TYPES = (EncodedTextChunk, ImageChunk, ImageAssetPointerChunk, DmelChunk)
 
 
 class TextEncoder(Protocol):
-    """Whatever turns text into token ids: any tokenizer with `encode`."""
+    """Encoder interface: any tokenizer with `encode`, which turns text into token ids."""
 
     def encode(self, text: str, /) -> Any:
         """Return the token ids, or an object that holds them as `ids`."""
@@ -99,14 +99,14 @@ class ModelInput:
         """Make a prompt of a conversation, written the way the model's own chat template has it.
 
         Args:
-            messages: Mappings with `role` and `content`, and whatever else the template knows, such as `tool_calls`.
+            messages: Mappings with `role` and `content`, and what else the template knows, such as `tool_calls`.
                 Content is a text, or a list of parts where the template takes them; a picture is the part
                 `{"type": "image", "image": ImageChunk(...)}`.
             tokenizer: A model's name, a path, or a tokenizer with `encode` and `chat_template`.
             add_generation_prompt: Whether the prompt ends with the header of the answer.
             tools: JSON schemas of functions that the model may call; None means there are none.
             chat_template: A template to use instead; None means the model's.
-            template_variables: Whatever else the template knows, such as `enable_thinking=False`.
+            template_variables: What else the template knows, such as `enable_thinking=False`.
 
         Special tokens written in a message are read as such. Needs the `chat` extra, and `tokenizers` to name a model.
 

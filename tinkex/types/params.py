@@ -1,4 +1,4 @@
-"""SamplingParams: how to draw tokens."""
+"""Sampling parameters: how to draw tokens."""
 
 from __future__ import annotations
 

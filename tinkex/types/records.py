@@ -1,4 +1,4 @@
-"""What a server has on record: training runs, their checkpoints, sessions, samplers."""
+"""Records of a server: training runs, their checkpoints, sessions, samplers; its state, and the client's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SampleRequest: one sample, checked."""
+"""Sample request: everything about one sample, validated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SampleResponse and what it is made of."""
+"""Sample response, and what it is made of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SampledSequence: one of the sequences of a result."""
+"""Sampled sequence: one of the sequences of a response."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tinkex.types.topk import TopkLogprobs
 
 
 class TextDecoder(Protocol):
-    """Whatever turns token ids into text: any tokenizer with `decode`."""
+    """Decoder interface: any tokenizer with `decode`, which turns token ids into text."""
 
     def decode(self, tokens: list[int], /) -> str:
         """Return the text."""

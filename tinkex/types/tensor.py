@@ -1,4 +1,4 @@
-"""TensorData: numbers with a shape, dense or sparse."""
+"""Tensor data: numbers with a shape, dense or sparse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TopkLogprobs: the likeliest tokens at each position."""
+"""Top-k log-probabilities: the likeliest tokens at each position."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a socket to the server is opened: straight, or the way that requests knows.
+"""Dialers: open sockets to the server, directly or as requests would.
 
 Where nothing stands between - no proxy, no adapter of the user's - a socket needs the standard library only. In every
 other case requests decides, once a client, from settings and environment, and urllib3 connects. The socket that comes

@@ -1,4 +1,4 @@
-"""What connections and requests need to know about the way to the server."""
+"""Interface of dialers, and what they have in common."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPALIVE", 60), ("TCP_KEEPINTVL", 15)
 
 
 class Dialer(ABC):
-    """Opens sockets to one base URL. Everything it needs to know is read once, when it is made."""
+    """Dialer: opens sockets to one base URL. Everything it needs to know is read once, when it is made."""
 
     plain = True
     """False where there are no sockets to open, since only a requests adapter knows the way: then `call` carries whole
@@ -70,7 +70,7 @@ class Dialer(ABC):
 
 
 def ready(raw: socket.socket) -> socket.socket:
-    """Have the kernel notice a peer that is gone, before a middlebox forgets the connection; never block on it."""
+    """Set socket options: keep-alive probes, sent before a middlebox forgets the connection, and non-blocking mode."""
     if raw.family in (socket.AF_INET, socket.AF_INET6):
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _KEEPALIVE:
@@ -81,7 +81,7 @@ def ready(raw: socket.socket) -> socket.socket:
 
 
 def not_now(raw: socket.socket) -> tuple[type[OSError], ...]:
-    """The errors by which a socket that does not block says: later."""
+    """The errors by which a non-blocking socket says that it would block."""
     if type(raw) is socket.socket:
         return (BlockingIOError, InterruptedError)
     import ssl  # here, since it takes its time to load, and plain HTTP has no use for it
@@ -97,5 +97,5 @@ def _is_final(error: BaseException) -> bool:
 
 
 def words_of(error: Exception) -> str:
-    """What an error says, as one line."""
+    """The text of an error, sanitised, as one line."""
     return clean_text(str(error), 500) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Straight to the server, with the standard library: TCP, and TLS as requests would verify it."""
+"""Direct dialer, on the standard library: TCP, and TLS verified as requests would."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class DirectDialer(Dialer):
-    """Nothing stands between this runtime and the server."""
+    """Dials the server directly: no proxy, no adapter."""
 
     def __init__(self, config: ClientConfig, authorization: str | None = None) -> None:
         super().__init__(config)
@@ -47,7 +47,7 @@ class DirectDialer(Dialer):
 
 
 def _tls_context(config: ClientConfig) -> ssl.SSLContext:
-    """Load the certificates once, for all connections: it takes 20 ms of CPU."""
+    """TLS context of all connections, made once: loading the certificates takes 20 ms of CPU."""
     try:
         context = _verifying(config.verify)
         if config.cert is not None:

@@ -1,4 +1,4 @@
-"""The way that requests knows: proxies, CONNECT, adapters, netrc. The only module that imports requests or urllib3."""
+"""Dialer through requests and urllib3, which this module alone imports: proxies, CONNECT, adapters, netrc."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KEPT_CONNECTIONS = 96
 
 
 class AdaptedDialer(Dialer):
-    """Goes through a proxy that urllib3 can tunnel or forward through, or has an adapter carry whole exchanges."""
+    """Dials through a proxy that urllib3 can tunnel or forward through, or has an adapter carry whole exchanges."""
 
     def __init__(self, config: ClientConfig) -> None:
         super().__init__(config)
@@ -94,7 +94,7 @@ class AdaptedDialer(Dialer):
         return Response(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, content)
 
     def close(self) -> None:
-        """Close the connections an adapter of ours keeps; one that was handed in belongs to somebody else."""
+        """Close the connections an adapter of ours keeps; one that was handed in is the caller's to close."""
         if not self._borrowed:
             self._adapter.close()
 
@@ -145,12 +145,12 @@ class AdaptedDialer(Dialer):
 
 
 def _own_adapter() -> requests.adapters.HTTPAdapter:
-    """One that keeps a connection for every thread that may call it."""
+    """An HTTP adapter that keeps a connection for every thread that may call it."""
     return requests.adapters.HTTPAdapter(max_retries=0, pool_maxsize=_KEPT_CONNECTIONS)
 
 
 def _share_context(pool: Any) -> None:
-    """Load the certificates once: urllib3 would for every connection, which takes 20 ms of CPU each."""
+    """Share one TLS context: urllib3 would load the certificates for every connection, in 20 ms of CPU each."""
     context = ssl_.create_urllib3_context(cert_reqs=ssl_.resolve_cert_reqs(pool.cert_reqs))
     if pool.ca_certs or pool.ca_cert_dir:
         context.load_verify_locations(pool.ca_certs, pool.ca_cert_dir)

@@ -1,4 +1,4 @@
-"""``tinkex checkpoints``."""
+"""Command ``tinkex checkpoints``."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def command(*, where: str | None, kind: str | None, limit: int | None, target: T
 
 
 def row(checkpoint: Checkpoint) -> Mapping[str, Cell]:
-    """What to show of a checkpoint in a list."""
+    """Cells of a checkpoint in a list."""
     return {
         "path": checkpoint.tinker_path,
         "type": checkpoint.checkpoint_type,

@@ -1,4 +1,4 @@
-"""``tinkex completion``: what a shell needs to complete commands and options."""
+"""Command ``tinkex completion``: shell completion of commands and options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``tinkex config``."""
+"""Command ``tinkex config``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``tinkex local``: the small model that runs on this machine."""
+"""Command ``tinkex local``: the small model that runs on this machine."""
 
 from __future__ import annotations
 

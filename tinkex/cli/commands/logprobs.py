@@ -1,4 +1,4 @@
-"""``tinkex logprobs``."""
+"""Command ``tinkex logprobs``."""
 
 from __future__ import annotations
 

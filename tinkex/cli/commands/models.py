@@ -1,4 +1,4 @@
-"""``tinkex models``."""
+"""Command ``tinkex models``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``tinkex runs``."""
+"""Command ``tinkex runs``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``tinkex sample``."""
+"""Command ``tinkex sample``."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _begin(
 
 
 def _watch(futures: Sequence[SampleFuture[SampleResponse]], tell: Callable[[str], None]) -> None:
-    """Tell how far the samples are until all have ended."""
+    """Show the progress of the samples until all have ended."""
     while left := wait(futures, _TELL_EVERY).not_done:
         states = {future.queue_state_reason or future.phase for future in futures if future in left}
         count = f"{len(futures) - len(left)} of {len(futures)} models, " if len(futures) > 1 else ""
@@ -108,7 +108,7 @@ def _outcome(
 
 
 def _exit_code(samples: list[Sampled]) -> int:
-    """Tell of the failures; a single one ends the command as any error does."""
+    """Print the failures; a single one ends the command as any error does."""
     failed = [sampled for sampled in samples if sampled.error is not None]
     if len(samples) == 1 and failed:
         assert failed[0].error is not None

@@ -1,4 +1,4 @@
-"""``tinkex session``."""
+"""Command ``tinkex session``."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _show(session_id: str, limit: int | None, target: Target, form: Form) -> Non
 
 
 def _sampler(service: Any, name: str, timeout: float | None) -> SamplerInfo:
-    """What a sampler samples from; only its name where the server does not tell."""
+    """What a sampler samples from; only its name where the server does not say."""
     try:
         found: SamplerInfo = service.get_sampler(name, timeout=timeout)
     except APIError:

@@ -1,4 +1,4 @@
-"""``tinkex version``."""
+"""Command ``tinkex version``."""
 
 from __future__ import annotations
 

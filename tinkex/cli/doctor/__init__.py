@@ -1,4 +1,4 @@
-"""``tinkex doctor``: goes the way of a sample step by step, and says where and why it ends."""
+"""Diagnostics, ``tinkex doctor``: goes the way of a sample step by step, and says where and why it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an error of a client likely comes from, and what to do next."""
+"""Diagnosis of errors: the likely cause of one, and what to do next."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _REASONS: Final[tuple[tuple[type[TinkexError], str, str], ...]] = (
 
 
 def explained(error: TinkexError) -> Trouble:
-    """The error with the likely cause and the next step."""
+    """Diagnose an error: its likely cause and the next step."""
     for kind, cause, advice in _REASONS:
         if isinstance(error, kind):
             return Trouble(str(error), cause, advice)

@@ -1,4 +1,4 @@
-"""What an examination says about one step, and how a step is told to stop in time."""
+"""Diagnostic steps: their verdicts, and their time limits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PASSED: Final = frozenset({"ok", "warning", "not used"})  # what later steps can
 
 @attrs.frozen
 class Finding:
-    """The verdict on one step."""
+    """Result of one diagnostic step."""
 
     name: str
     verdict: str
@@ -31,7 +31,7 @@ class Finding:
 
 
 class Trouble(Exception):  # noqa: N818 - a verdict, which may be no error
-    """Ends a step with something other than "ok"."""
+    """Verdict that ends a step with something other than "ok"."""
 
     def __init__(self, says: str, cause: str | None = None, advice: str | None = None, verdict: str = FAILED) -> None:
         super().__init__(says)
@@ -42,13 +42,13 @@ class Trouble(Exception):  # noqa: N818 - a verdict, which may be no error
 
 
 def unused(why: str) -> Trouble:
-    """There is nothing to examine here."""
+    """The verdict of a step that has nothing to examine."""
     return Trouble(why, verdict="not used")
 
 
 @attrs.frozen
 class Step:
-    """One step: what it is called, which steps must have gone well before, how long it may take, what it does."""
+    """Diagnostic step: its name, the steps that must have passed before, its time limit, what it does."""
 
     name: str
     needs: tuple[str, ...]
@@ -57,7 +57,7 @@ class Step:
 
 
 def examined(step: Step, passed: frozenset[str]) -> Finding:
-    """Take one step; whatever happens in it, it ends in time and with a verdict."""
+    """Run one step; it ends in time and with a verdict, also where it raises or hangs."""
     missing = [name for name in step.needs if name not in passed]
     if missing:
         return Finding(step.name, "skipped", 0.0, f"needs {' and '.join(missing)}")
@@ -79,13 +79,13 @@ def examined(step: Step, passed: frozenset[str]) -> Finding:
 
 
 def within(seconds: float, call: Callable[[], T]) -> T:
-    """What a call gives, or TimeoutError; a call that takes longer is left to itself."""
+    """Run a call with a time limit: its result, or TimeoutError; a call that takes longer is left to itself."""
     future: Future[T] = Future()
 
     def run() -> None:
         try:
             future.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
+        except BaseException as error:  # noqa: BLE001 - it belongs to the thread that waits
             future.set_exception(error)
 
     threading.Thread(target=run, daemon=True, name="tinkex-doctor").start()

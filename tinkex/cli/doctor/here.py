@@ -1,4 +1,4 @@
-"""The steps that need no network: this machine, and the key."""
+"""Diagnostic steps that need no network: this machine, and the key."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _GET_A_KEY: Final = (
 
 
 def environment(environ: Mapping[str, str] = os.environ) -> str:
-    """Python, packages, extras; a warning where something about them is likely to be in the way."""
+    """Describe Python, packages and extras; warn where something about them is likely to be in the way."""
     extras = [name for name, package in _EXTRAS.items() if _version(package)]
     says = (
         f"tinkex {__version__}, Python {platform.python_version()} on {platform.system()} {platform.machine()};"
@@ -52,7 +52,7 @@ def environment(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def _doubts(environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    """What is likely to be wrong, and what to do about it."""
+    """Likely faults of the environment, each with what to do about it."""
     found = []
     if odd := sorted(
         name for name in environ
@@ -66,7 +66,7 @@ def _doubts(environ: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def _hints() -> list[tuple[str, str]]:
-    """What may be in the way elsewhere, with the same packages."""
+    """Possible faults of other programs with the same packages."""
     patchers = [name for name in _PATCHERS if _version(name)]
     if not patchers:
         return []

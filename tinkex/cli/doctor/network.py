@@ -1,4 +1,4 @@
-"""The steps from this machine to the server's HTTP: names, TCP, the proxy, TLS."""
+"""Diagnostic steps of the network: DNS, TCP, the proxy, TLS."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _UNREACHABLE: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
 
 
 class Way:
-    """The way to the server, gone step by step; each step leaves what the next one needs."""
+    """Network path to the server, step by step; each step leaves what the next one needs."""
 
     def __init__(self, config: ClientConfig, seconds: float) -> None:
         self._config = config
@@ -167,7 +167,7 @@ class Way:
         return says
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 self._socket.close()

@@ -1,4 +1,4 @@
-"""The steps of the API: authentication, client configuration, session, one token, heartbeat."""
+"""Diagnostic steps of the API: authentication, client configuration, session, one token, heartbeat."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _A_TOKEN = 1  # any that every model has
 
 
 class Visit:
-    """One visit to a server; each step leaves what the next one needs."""
+    """One diagnostic session with a server; each step leaves what the next one needs."""
 
     def __init__(
         self, make: Callable[[], ServiceClient], model: Mapping[str, str], seconds: float, patience: int
@@ -46,7 +46,7 @@ class Visit:
 
     @property
     def _lifecycle(self) -> ServiceLifecycle:
-        return self._service._lifecycle  # noqa: SLF001 - the steps of a session one by one are nobody else's business
+        return self._service._lifecycle  # noqa: SLF001 - no other program takes the steps of a session one by one
 
     def close(self) -> None:
         """Finish the session, if one was begun."""

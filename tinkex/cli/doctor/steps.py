@@ -1,4 +1,4 @@
-"""The command: which steps there are, in which order, and how they are shown."""
+"""Command ``tinkex doctor``: which steps there are, in which order, and how they are shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a command samples: the options that say it, and the clients they lead to."""
+"""Target options: the server and the models that a command samples from, and the clients for them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _PATIENCE: Final = tinkex.RetryConfig(max_elapsed=5.0)
 
 @attrs.frozen(kw_only=True)
 class Target:
-    """Where to sample, as the command line says it."""
+    """Target of a command: where to sample, as its options say."""
 
     local: bool = False
     base_model: tuple[str, ...] = ()
@@ -159,7 +159,7 @@ def connected_models(target: Target, *, tokenizer: bool = True) -> Iterator[list
 
 
 def _outcome(call: Callable[[], Any]) -> Any:
-    """What a call gives, or the error of ours that it ends with."""
+    """The result of a call, or the TinkexError that it raises."""
     try:
         return call()
     except TinkexError as error:

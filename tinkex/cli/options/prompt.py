@@ -56,13 +56,13 @@ class PromptSource:
         return ModelInput.from_text(self.text or "", tokenizer)
 
     def as_data(self) -> dict[str, Any]:
-        """What was given, for JSON."""
+        """The prompt as it was given, for JSON."""
         given = {"text": self.text, "messages": self.messages, "tools": self.tools}
         return {name: value for name, value in given.items() if value is not None}
 
 
 def prompt_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the ways to give a prompt; what they name arrives as one ``source``."""
+    """Give a command the prompt options; they arrive as one ``source``."""
 
     @functools.wraps(command)
     def with_source(

@@ -1,4 +1,4 @@
-"""Which server a command asks: the options that say it, and the client they lead to."""
+"""Server options: the server that a command asks, and the client for it."""
 
 from __future__ import annotations
 
@@ -38,6 +38,6 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def asking(target: Target, what: str) -> Iterator[tuple[Any, Callable[[str], None]]]:
-    """A service of the target, and a function that tells how far things are; closed again at the end."""
+    """Open a service client of the target, and a progress display to update; closed again at the end."""
     with open_service(target) as service, working(f"Fetching {what}") as tell, wrong_arguments():
         yield service, tell

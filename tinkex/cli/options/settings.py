@@ -1,4 +1,4 @@
-"""The settings a command would run with, where each comes from, and how those that are secret are shown."""
+"""Effective settings: the value of each, where it comes from, and how secret ones are masked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LONG: Final = 16  # characters of a key that can spare those
 
 @attrs.frozen
 class Setting:
-    """One setting: its value as it may be shown, and where it comes from."""
+    """Effective setting: its value as it may be shown, and where it comes from."""
 
     name: str
     value: Any
@@ -56,7 +56,7 @@ def key_source(config: ClientConfig, environ: Mapping[str, str] = os.environ) ->
 
 
 def masked(key: str) -> str:
-    """A key as it may be shown: enough of it to tell it from another.
+    """Mask a key: enough of it stays to tell it from another.
 
     >>> masked("tml-0123456789abcdef"), masked("short")
     ('tml-…cdef', '…')
@@ -66,7 +66,7 @@ def masked(key: str) -> str:
 
 
 def expiry(key: str) -> datetime | None:
-    """When a key that is a token ends; None for one that says nothing of it."""
+    """Expiry of a key that is a token; None for one that names none."""
     claims = parse_claims(key)
     if claims is None or claims.expires_at is None:
         return None
@@ -77,7 +77,7 @@ def expiry(key: str) -> datetime | None:
 
 
 def without_password(url: str) -> str:
-    """A URL whose user and password, if it has any, are masked.
+    """Mask the user and the password of a URL, if it has any.
 
     >>> without_password("http://me:secret@proxy:3128")
     'http://…@proxy:3128'

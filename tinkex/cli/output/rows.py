@@ -1,4 +1,4 @@
-"""Lists and facts, as a person or a program wants them: a table where it fits, else one under another; lines; JSON."""
+"""Output of lists and records: a table where it fits, else one under another; tab-separated lines; JSON."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LIMITS: Final = (
 
 @attrs.frozen
 class Form:
-    """In which form to print."""
+    """Output format: JSON, JSON lines, or neither."""
 
     json: bool
     jsonl: bool
@@ -63,7 +63,7 @@ def _with(parameters: Sequence[Callable[[Any], Any]], command: Any) -> Callable[
 
 
 def take(listing: Iterable[Any], limit: int | None, tell: Callable[[str], None], what: str) -> list[Any]:
-    """Read a list up to a limit, telling how far it is."""
+    """Read a list up to a limit, and show the progress."""
     items = []
     for item in itertools.islice(listing, limit):
         items.append(item)
@@ -91,7 +91,7 @@ def print_list(
 
 
 def print_facts(facts: Mapping[str, Cell], record: Any, form: Form) -> None:
-    """Print what is known about one thing; what is None is left out."""
+    """Print one record; what is None is left out."""
     if form.json or form.jsonl:
         print_json(plain(record))
         return
@@ -112,7 +112,7 @@ def print_facts(facts: Mapping[str, Cell], record: Any, form: Form) -> None:
 
 
 def plain(record: Any) -> Any:
-    """A record, or a mapping or list of them, as JSON; times in ISO 8601.
+    """Convert records, mappings and lists to JSON values; times in ISO 8601.
 
     >>> plain([1.5, {"a": None}])
     [1.5, {'a': None}]
@@ -127,7 +127,7 @@ def plain(record: Any) -> Any:
 
 
 def size(count: int | None) -> str | None:
-    """Bytes, for a person.
+    """Format a number of bytes.
 
     >>> size(41_943_040), size(999), size(None)
     ('41.9 MB', '999 B', None)
@@ -173,7 +173,7 @@ def _print_table(names: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
 
 
 def _print_blocks(names: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
-    """The first cell on a line of its own, whole, so that it can be copied; what else is known under it."""
+    """Print each first cell on a line of its own, whole, so that it can be copied, and the other cells under it."""
     from rich.padding import Padding
     from rich.text import Text
 
@@ -185,7 +185,7 @@ def _print_blocks(names: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
 
 
 def _words(value: Cell) -> str:
-    """A value as text on one line that neither steers a terminal nor ends a cell."""
+    """Format a cell: text on one line that neither steers a terminal nor ends a cell."""
     if value is None:
         return ""
     if isinstance(value, bool):

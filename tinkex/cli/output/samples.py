@@ -1,4 +1,4 @@
-"""What ``tinkex sample`` prints: JSON, or texts, of several models side by side where there is room."""
+"""Output of ``tinkex sample``: JSON, or texts, of several models side by side where there is room."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NARROWEST: Final = 36  # characters of a column in which text can be read
 
 @attrs.frozen
 class View:
-    """What a person wants to see."""
+    """View options: what to print of each sample."""
 
     form: Form
     logprobs: bool
@@ -32,7 +32,7 @@ class View:
 
 @attrs.frozen
 class Sampled:
-    """What came of sampling from one model: a response or an error."""
+    """Outcome of sampling from one model: a response or an error."""
 
     model: str
     connected: Connected | None = None
@@ -91,7 +91,7 @@ def _rows(topk: TopkLogprobs) -> list[Any]:
 
 
 def print_texts(samples: Sequence[Sampled], view: View) -> None:
-    """Print what was sampled, for a person; failures are told elsewhere."""
+    """Print the sampled texts, for a person; `complain` prints failures."""
     good = [sampled for sampled in samples if sampled.response is not None]
     tables = view.logprobs or view.prompt_logprobs
     wide = sys.stdout.isatty() and console().width >= _NARROWEST * len(good)
@@ -131,7 +131,7 @@ def _token_rows(model: Connected, sequence: SampledSequence) -> list[TokenRow]:
 
 
 def _print_columns(samples: Sequence[Sampled], view: View) -> None:
-    """A column a model, a row a sequence."""
+    """Print the sequences as a table: a column a model, a row a sequence."""
     from rich.table import Table
     from rich.text import Text
 

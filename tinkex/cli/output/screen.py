@@ -1,4 +1,4 @@
-"""What a person sees: results on stdout, all else on stderr, colour and motion only on a terminal."""
+"""Terminal output: results on stdout, all else on stderr, colour and motion only on a terminal."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def finite(numbers: Sequence[float | None] | None) -> list[float | None] | None:
 
 
 def note(text: str) -> None:
-    """Write a remark for a person on stderr; left out when nobody is watching."""
+    """Write a remark for a person on stderr, where that is a terminal."""
     if sys.stderr.isatty():
         console(stderr=True).print(text, style="dim", markup=False)
 
@@ -49,7 +49,7 @@ def rule(title: str) -> None:
 
 
 def harmless(text: str) -> str:
-    r"""Replace characters that would steer the terminal.
+    r"""Replace control characters, which would steer the terminal.
 
     >>> harmless("red \x1b[31m")
     'red \ufffd[31m'
@@ -59,7 +59,7 @@ def harmless(text: str) -> str:
 
 @contextlib.contextmanager
 def working(text: str) -> Iterator[Callable[[str], None]]:
-    """Show that something is going on, and for how long, on a terminal; yields a function that changes the words."""
+    """Show a spinner and the time taken, on a terminal; yields a function that changes its text."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -109,7 +109,7 @@ def table(*columns: str, right: int = 0) -> Any:
 
 
 def console(*, stderr: bool = False) -> Any:
-    """A screen to draw on: stdout, or stderr."""
+    """A rich console on stdout, or stderr."""
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False)

@@ -1,4 +1,4 @@
-"""Tokens one by one: the text of each, how likely it was, what else was likely, and all that on a terminal."""
+"""Output of tokens: the text of each, how likely it was, the alternatives; a table or colours on a terminal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STYLES: Final = ("white on red", "red", "yellow", "green", "bright_green")
 
 @attrs.frozen
 class TokenRow:
-    """One token, where it stands."""
+    """Row of a token table."""
 
     token: int
     text: str
@@ -32,7 +32,7 @@ class TokenRow:
     """The likeliest tokens in its place, as text, and how likely each was."""
 
     def cells(self) -> list[str]:
-        """What to show: token id, log-probability, text with its spaces visible, alternatives if there are any."""
+        """Cells of the row: token id, log-probability, text with its spaces visible, alternatives if there are any."""
         others = "  ".join(f"{text!r} {logprob:.2f}" for text, logprob in self.likeliest)
         return [str(self.token), "-" if self.logprob is None else f"{self.logprob:.4f}", repr(self.text), others]
 
@@ -41,7 +41,7 @@ def token_rows(
     tokenizer: Tokenizer | None, tokens: Sequence[int], logprobs: Sequence[float | None] | None,
     topk: TopkLogprobs | None = None,
 ) -> list[TokenRow]:  # fmt: skip
-    """Put together what is known of each token."""
+    """Make a row of each token."""
     known = [None] * len(tokens) if logprobs is None else [finite_or_none(value) for value in logprobs]
     others = [()] * len(tokens) if topk is None else [_likeliest(tokenizer, row) for row in topk.rows]
     return [TokenRow(*each) for each in zip(tokens, pieces(tokenizer, tokens), known, others, strict=True)]
@@ -57,7 +57,7 @@ def finite_or_none(value: float | None) -> float | None:
 
 
 def pieces(tokenizer: Tokenizer | None, tokens: Sequence[int]) -> list[str]:
-    """The text that each token adds. Of tokens that make up one character, the last has it and the others have none."""
+    """Decode incrementally: the text that each token adds. Of tokens that make up one character, the last has it."""
     if tokenizer is None:
         return [""] * len(tokens)
     found: list[str] = []
@@ -91,7 +91,7 @@ def print_tokens(rows: Sequence[TokenRow], *, colors: bool = False) -> None:
 
 
 def coloured(rows: Iterable[TokenRow]) -> Any:
-    """Text in which each token's colour tells how likely it was."""
+    """Text with each token coloured by how likely it was."""
     from rich.text import Text
 
     text = Text()
@@ -101,7 +101,7 @@ def coloured(rows: Iterable[TokenRow]) -> Any:
 
 
 def legend() -> Any:
-    """What the colours mean."""
+    """Legend of the colours."""
     from rich.text import Text
 
     names = ("under 1%", "1%", "10%", "50%", "90% and more")

@@ -1,4 +1,4 @@
-"""Columns of numbers kept as they arrived; Python lists are made on first use."""
+"""Columns of numbers, kept as they arrived; Python lists are made on first use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ITEM_BYTES = {"i": 4, "q": 8, "f": 4, "d": 8}
 class Column:
     """Numbers as a list, or as machine numbers of one of the formats i, q, f, d.
 
-    Two columns are equal when they hold the same numbers, whatever their formats; NaN equals NaN.
+    Two columns are equal when they hold the same numbers, in any format; NaN equals NaN.
     Safe to share between threads: the worst that can happen is that the list is made twice.
     """
 

@@ -1,4 +1,4 @@
-"""Reading and writing the JSON form of results."""
+"""Readers and writers of the JSON form of results."""
 
 from __future__ import annotations
 

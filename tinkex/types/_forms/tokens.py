@@ -1,4 +1,4 @@
-"""Token ids, checked in C: 32,768 of them in about half a millisecond."""
+"""Validation of token ids, in C: 32,768 of them in about half a millisecond."""
 
 from __future__ import annotations
 
