@@ -235,7 +235,7 @@ def test_proxy_that_wants_a_password(monkeypatch, scheme):
 
 def test_plain_http(monkeypatch):
     """A server elsewhere that is asked over plain http is told of, where it is asked through a proxy too."""
-    with testing.FakeServer() as server, Proxy() as proxy:
+    with testing.FakeServer(hosts=["server.test"]) as server, Proxy() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         proxy.connect = lambda client, _, first: Proxy.connect(proxy, client, server_address(server), first)
         found = examine("http://server.test:80", expect=0)

@@ -368,7 +368,9 @@ class TestAdapter:
         config = ClientConfig(base_url=server.url, adapter=Counting(), trust_env=False)
         dialer = make_dialer(config)
         body = b'{"sdk_version": "0"}'
-        head = request_head("POST", "/api/v1/client/config", [("Content-Length", str(len(body)))])
+        head = request_head(
+            "POST", "/api/v1/client/config", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        )
         server.fault("client/config", fault)
         with pytest.raises(error) as caught:
             dialer.call(head, body, 0.3 if fault in ("hang", "huge_length") else 5.0, 2**20)

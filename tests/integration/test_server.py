@@ -392,7 +392,8 @@ def test_telemetry(serve):
 def test_bodies_that_are_not_objects(serve, data):
     """A body that is not a JSON object is refused with words."""
     server, caller = serve()
-    answer = caller.session.post(f"{server.url}/api/v1/asample", data=data, timeout=5)
+    json = {"Content-Type": "application/json"}
+    answer = caller.session.post(f"{server.url}/api/v1/asample", data=data, headers=json, timeout=5)
     assert (answer.status_code, "JSON" in answer.json()["detail"]) == (422, True)
 
 

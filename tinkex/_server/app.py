@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from tinkex._server.answers import answer_json
 from tinkex._server.bodies import RequestRefusedError
 from tinkex._server.endpoints import records, results, samples, sessions
 from tinkex._server.engine import AsyncEngine, BlockingEngine
+from tinkex._server.guard import RouteHandler, TrustedHosts, key_is_known, make_guard
 from tinkex._server.options import ServerOptions
 from tinkex._server.service import SERVICE, Service
 from tinkex._server.state import ServerState
-
-#: Signature of an aiohttp route handler.
-RouteHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 #: Method, path under /api/v1 and route handler, by the name of the endpoint: its path, or its one fixed word.
 ROUTES: dict[str, tuple[str, str, RouteHandler]] = {
@@ -50,24 +49,29 @@ ROUTES: dict[str, tuple[str, str, RouteHandler]] = {
 }
 _OPEN = frozenset({"healthz"})
 _RAW_KEY = frozenset({"client/config", "auth/token"})
-_LARGEST_BODY = 512 * 2**20
 
 
 def make_app(
     engine: BlockingEngine | AsyncEngine,
     options: ServerOptions | None = None,
-    middlewares: Iterable[Callable[..., Awaitable[web.StreamResponse]]] = (),
+    middlewares: Iterable[Middleware] = (),
+    *,
+    listens_on: str = "127.0.0.1",
 ) -> web.Application:
     """Build the aiohttp application that serves the sampling protocol over *engine*.
 
     Args:
         engine: Computes the answers; closing the application cancels what it still computes.
         options: How the server behaves; None means like the hosted service.
-        middlewares: Run around every endpoint, the first one outermost.
+        middlewares: Run around every endpoint, the first one outermost, behind the guard.
+        listens_on: The address that the server listens on.
     """
     options = options or ServerOptions()
-    service = Service(engine, options, ServerState(options.max_results))
-    app = web.Application(client_max_size=_LARGEST_BODY, middlewares=[*middlewares, _refusals, _authentication])
+    service = Service(engine, options, ServerState(options.max_results, options.max_bytes))
+    hosts = TrustedHosts.listening_on(listens_on, options.hosts)
+    guard = make_guard(hosts, lambda status, reason: answer_json({"detail": reason}, status), options.max_body_bytes)
+    middlewares = [guard, *middlewares, _refusals, _authentication]
+    app = web.Application(client_max_size=options.max_body_bytes, middlewares=middlewares)
     app[SERVICE] = service
     for name, (method, path, endpoint) in ROUTES.items():
         served = _missing if name in options.missing else endpoint
@@ -126,5 +130,5 @@ def _check_key(service: Service, key: str | None, name: str | None) -> None:
             raise RequestRefusedError(401, "The token is not valid.", **{"WWW-Authenticate": challenge})
     elif options.require_key is not None and key is None:
         raise RequestRefusedError(401, "There is no X-API-Key.")
-    elif options.require_key is not None and key != options.require_key:
+    elif options.require_key is not None and not key_is_known(key, [options.require_key]):
         raise RequestRefusedError(options.wrong_key_status, "The X-API-Key is not valid.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -21,6 +22,12 @@ from tinkex.types import (
 )
 
 T = TypeVar("T")
+_COUNTS = ("num_samples", "topk_prompt_logprobs", "topk_sample_logprobs", "prompt_alt_tokens_k")
+_MOST_VALUES = 4_000_000
+_DEEPEST = 64
+_ESCAPED = re.compile(rb"\\.", re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b'[]{}"'))
+_QUOTED = re.compile(rb'"[^"]*"?')
 
 SAMPLE_FIELDS = frozenset(
     {
@@ -43,14 +50,34 @@ class RequestRefusedError(Exception):
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
-    """Parse a body as a JSON object; an empty body counts as an empty object."""
+    """Parse a body as a JSON object of bounded size and depth; an empty body counts as an empty object."""
+    if sum(map(data.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise RequestRefusedError(413, f"The body has more than {_MOST_VALUES:,} values.")
+    if _depth(data) > _DEEPEST:
+        raise RequestRefusedError(422, f"The body is nested more than {_DEEPEST} deep.")
     try:
-        body = json.loads(data or b"{}")
+        body = json.loads(data or b"{}", parse_constant=_refuse_constant)
     except ValueError as error:
         raise RequestRefusedError(422, f"The body is not JSON: {error}") from None
     if not isinstance(body, dict):
         raise RequestRefusedError(422, "The body is not a JSON object.")
     return body
+
+
+def _depth(data: bytes) -> int:
+    """How deeply the arrays and objects of a JSON text are nested; counting ends above `_DEEPEST`."""
+    brackets = _ESCAPED.sub(b"", data).translate(None, _NO_BRACKETS)
+    depth = deepest = 0
+    for bracket in _QUOTED.sub(b"", brackets):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+        if deepest > _DEEPEST:
+            break
+    return deepest
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def take(body: dict[str, Any], name: str, kind: type[T] | tuple[type[T], ...], default: T) -> T:
@@ -61,6 +88,12 @@ def take(body: dict[str, Any], name: str, kind: type[T] | tuple[type[T], ...], d
     if not isinstance(value, kind) or isinstance(value, bool):
         raise RequestRefusedError(422, f"{name}: Input should be a valid {type(default).__name__}")
     return value
+
+
+def number_of(body: dict[str, Any], name: str) -> int | None:
+    """Return a field that is an int of up to 63 bits; None where it is anything else, or missing."""
+    value = body.get(name)
+    return value if isinstance(value, int) and abs(value) < 2**63 else None
 
 
 def unknown_fields(body: dict[str, Any], known: Iterable[str], *where: str) -> list[dict[str, Any]]:
@@ -93,6 +126,9 @@ def parse_sample(body: dict[str, Any], options: ServerOptions) -> SampleRequest:
         refuse_unknown(params, PARAMS_FIELDS, "sampling_params")
     if options.list_stop and isinstance(params.get("stop"), str):
         raise RequestRefusedError(422, "sampling_params.stop: Input should be a valid list")
+    for name in _COUNTS:
+        if take(body, name, int, 0) > options.max_count:
+            raise RequestRefusedError(400, f"{name}: must be at most {options.max_count}")
     try:
         return SampleRequest(
             prompt=_prompt(_section(body, "prompt")),
@@ -105,7 +141,7 @@ def parse_sample(body: dict[str, Any], options: ServerOptions) -> SampleRequest:
             prompt_alt_tokens_k=body.get("prompt_alt_tokens_k", 0),
             prompt_logprobs_last_n=body.get("prompt_logprobs_last_n"),
         )
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise RequestRefusedError(400, f"Invalid sample: {error}") from None
 
 

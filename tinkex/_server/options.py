@@ -79,6 +79,16 @@ class ServerOptions:
     max_in_flight: int | None = None
     #: Finished samples kept for retrieval.
     max_results: int = 100_000
+    #: Bytes that everything kept may take, estimated; the oldest results, sessions and records are dropped beyond that,
+    #: and further samples are answered 429 while those that run take half of it.
+    max_bytes: int = 512 * 2**20
+    #: Most sequences of a sample, and most alternatives at a position.
+    max_count: int = 1024
+    #: Largest body of a request, in bytes.
+    max_body_bytes: int = 64 * 2**20
+    #: Host names, besides the loopback ones, under which requests are taken; "*" is all. A server that listens beyond
+    #: this machine takes those to its address, too.
+    hosts: tuple[str, ...] = field(default=(), converter=tuple)
     #: Threads for engines that block.
     engine_threads: int = 4
     #: The state of the queue and its reason, read for every pending answer.

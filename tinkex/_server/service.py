@@ -39,6 +39,7 @@ class Service:
             raise RequestRefusedError(404, f"Session {session_id} does not exist.")
         if session.finished is not None:
             raise RequestRefusedError(410, f"Session {session_id} has finished: {session.finished}.")
+        self.state.touch(session.session_id)
         return session
 
     def sampler(self, sampling_session_id: object) -> ServerSampler:
@@ -51,6 +52,7 @@ class Service:
     def start(self, pending: PendingSample, request: SampleRequest, model: str) -> None:
         """Start computing a sample in the background."""
         self.state.running += 1
+        self.state.running_bytes += pending.size
         pending.task = asyncio.get_running_loop().create_task(self._run(pending, request, model))
         self._tasks.add(pending.task)
         pending.task.add_done_callback(self._tasks.discard)
@@ -66,6 +68,7 @@ class Service:
             pending.error = EngineError(f"The engine failed: {error!r}", 500, "server")
         finally:
             self.state.running -= 1
+            self.state.running_bytes -= pending.size
             self.state.finish_sample(pending)
 
     async def _answer(self, pending: PendingSample, request: SampleRequest, model: str) -> SampleResponse:

@@ -72,12 +72,14 @@ def serve(engine: LocalEngine, on_ready: Callable[[Ready], None], *, host: str =
         OSError: The port is taken.
     """
     listener = socket.create_server((host, port), backlog=_BACKLOG)
-    asyncio.run(_serve(engine, listener, on_ready))
+    asyncio.run(_serve(engine, listener, on_ready, host))
 
 
-async def _serve(engine: LocalEngine, listener: socket.socket, on_ready: Callable[[Ready], None]) -> None:
+async def _serve(
+    engine: LocalEngine, listener: socket.socket, on_ready: Callable[[Ready], None], listens_on: str
+) -> None:
     options = ServerOptions(dynamic_config={"sample_cancel_enabled": True})
-    runner = web.AppRunner(make_app(engine, options), access_log=None, shutdown_timeout=0.0)
+    runner = web.AppRunner(make_app(engine, options, listens_on=listens_on), access_log=None, shutdown_timeout=0.0)
     await runner.setup()
     try:
         await web.SockSite(runner, listener, backlog=_BACKLOG).start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import resource
 import signal
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 
 from tinkex._server import PRESETS
 from tinkex.testing._fake import FakeServer
+from tinkex.testing._remote import CONTROL_KEY_VARIABLE
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -19,6 +21,7 @@ def main(arguments: list[str] | None = None) -> None:
     settings = _parser().parse_args(arguments)
     options: dict[str, Any] = dict(settings.option)
     _allow_many_connections()
+    options["_control_key"] = os.environ.pop(CONTROL_KEY_VARIABLE, None)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with contextlib.suppress(KeyboardInterrupt), FakeServer(settings.like, port=settings.port, **options) as server:
         print(server.url, *([server.ca_file] if options.get("tls") else []), flush=True)  # noqa: T201  # a command

@@ -7,6 +7,7 @@ import struct
 from array import array
 from collections.abc import Sequence
 
+from tinkex._server import EngineError
 from tinkex.types import (
     EncodedTextChunk,
     ModelInput,
@@ -19,6 +20,7 @@ from tinkex.types import (
 )
 
 VOCABULARY = 32_000
+_MOST_NUMBERS = 4_000_000
 
 
 def expected_tokens(
@@ -55,7 +57,13 @@ def expected_logprobs(tokens: Sequence[int]) -> list[float]:
 
 
 def default_answer(request: SampleRequest) -> SampleResponse:
-    """The whole answer of a `FakeServer` to a sample, unless told otherwise."""
+    """The whole answer of a `FakeServer` to a sample, unless told otherwise.
+
+    Raises:
+        EngineError: It would hold more than four million numbers.
+    """
+    if answer_length(request) > _MOST_NUMBERS:
+        raise EngineError(f"The answer would hold more than {_MOST_NUMBERS:,} numbers.")
     prompt = _tokens(request.prompt)
     logprobs = topk = None
     if request.include_prompt_logprobs or request.topk_prompt_logprobs:
@@ -72,6 +80,14 @@ def default_answer(request: SampleRequest) -> SampleResponse:
         prompt_alt_tokens=_alternatives(prompt, request.prompt_alt_tokens_k),
         prompt_cache_hit_tokens=len(prompt) // 2,
     )
+
+
+def answer_length(request: SampleRequest) -> int:
+    """Count the numbers in the default answer to a sample."""
+    sampled = request.num_samples * (request.sampling_params.max_tokens or 16)
+    prompt = request.prompt.known_length or 0
+    alternatives = request.topk_prompt_logprobs + request.prompt_alt_tokens_k
+    return sampled * (1 + request.topk_sample_logprobs) + prompt * (1 + alternatives)
 
 
 def _sequence(request: SampleRequest, index: int) -> SampledSequence:

@@ -8,9 +8,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from tinkex._server import EngineError
-from tinkex.testing._answers import default_answer
+from tinkex.testing._answers import answer_length, default_answer
 from tinkex.types import SampleRequest, SampleResponse, SupportedModel
 
+_LONG_ANSWER = 20_000  # numbers; computed on a thread, as other blocking answers are
 Answers = Callable[[SampleRequest], SampleResponse | Awaitable[SampleResponse]]
 Latency = float | Callable[[SampleRequest, int], float]
 
@@ -53,7 +54,7 @@ class ScriptedEngine:
 
     async def _answer(self, request: SampleRequest) -> SampleResponse:
         answers = self.answers
-        if answers is default_answer:
+        if answers is default_answer and answer_length(request) < _LONG_ANSWER:
             return default_answer(request)
         if inspect.iscoroutinefunction(answers):
             answer: SampleResponse = await answers(request)

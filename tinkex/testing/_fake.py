@@ -40,7 +40,7 @@ class FakeServer(FaultPlanner):
             A coroutine function runs on the event loop; a plain one on a thread, and may block.
         models: The names that can be sampled from; None accepts every name.
         strict: Whether `violations` of the protocol are recorded.
-        record: Whether `requests` are kept; counts always are.
+        record: Whether `requests` are kept, as far as `max_bytes` goes; counts always are.
         tls: Whether to serve HTTPS, with a certificate of its own: see `ca_file`.
         client_certificate: Whether HTTPS clients must show one: see `client_file`.
         tls_version: The only TLS version spoken; None leaves the choice to the peers.
@@ -70,6 +70,7 @@ class FakeServer(FaultPlanner):
         tls_version: ssl.TLSVersion | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
+        _control_key: str | None = None,
         **options: Any,
     ) -> None:
         names = ["fake/model"] if models is None else list(models)
@@ -84,10 +85,13 @@ class FakeServer(FaultPlanner):
             chosen = evolve(chosen, queue_state=lambda: self._queue_state)
         self.options = chosen
         super().__init__()
-        self._journal = Journal(record)
-        self._rules = Rules() if strict else None
-        interceptor = make_interceptor(self._journal, self._script, self._rules, lambda request: control(request, self))
-        self._app = make_app(self._engine, chosen, [interceptor])
+        self._journal = Journal(chosen.max_bytes * 3 // 8 if record else 0)
+        self._rules = Rules(chosen.max_bytes // 8) if strict else None
+        interceptor = make_interceptor(
+            self._journal, self._script, self._rules, lambda request: control(request, self, _control_key)
+        )
+        served = evolve(chosen, max_bytes=chosen.max_bytes // 2)
+        self._app = make_app(self._engine, served, [interceptor], listens_on=host)
         state = self._app[SERVICE].state
         state.training_runs, state.checkpoints = example_records(names[0] if names else "fake/model")
         self._thread = ServerThread(self._app, self._connect_fault)
@@ -139,7 +143,7 @@ class FakeServer(FaultPlanner):
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """Every request so far, in the order of arrival."""
+        """Every request so far, in the order of arrival; beyond `max_bytes`, the latest ones."""
         return self._journal.requests()
 
     def requests_to(self, endpoint: str) -> list[RecordedRequest]:
@@ -190,7 +194,7 @@ class FakeServer(FaultPlanner):
         self._script.clear()
         self._engine.failures.clear()
         if self._rules is not None:
-            self._rules.violations.clear()
+            self._rules.clear()
 
     # What is to happen.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import ssl
 import subprocess
 import sys
@@ -10,7 +12,7 @@ import urllib.request
 from collections import Counter
 from typing import Any, Self
 
-from tinkex.testing._remote import COMMANDS, CONTROL
+from tinkex.testing._remote import COMMANDS, CONTROL, CONTROL_KEY, CONTROL_KEY_VARIABLE
 from tinkex.testing._rules.journal import RecordedRequest
 
 
@@ -35,6 +37,7 @@ class FakeServerProcess:
         for name, value in options.items():
             command += ["--option", f"{name}={json.dumps(value)}"]
         self._command = command
+        self._control_key = secrets.token_urlsafe()
         self._process: subprocess.Popen[str] | None = None
         #: The base URL to give to a client; empty before the start.
         self.url = ""
@@ -47,7 +50,13 @@ class FakeServerProcess:
         Raises:
             RuntimeError: It ended instead; its messages are on stderr.
         """
-        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603  # our own interpreter
+        self._process = subprocess.Popen(  # noqa: S603  # our own interpreter
+            self._command,
+            env={**os.environ, CONTROL_KEY_VARIABLE: self._control_key},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         assert self._process.stdout is not None
         facts = self._process.stdout.readline().split()
         if not facts:
@@ -98,12 +107,14 @@ class FakeServerProcess:
     def _exchange(self, body: dict[str, Any] | None) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
         origin = "/".join(self.url.split("/", 3)[:3])
+        headers = {CONTROL_KEY: self._control_key, "Content-Type": "application/json"}
+        request = urllib.request.Request(origin + CONTROL, data, headers)  # noqa: S310  # our own server's
         context = None if self.ca_file is None else ssl.create_default_context(cafile=self.ca_file)
         opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
         )
         try:
-            with opener.open(origin + CONTROL, data, timeout=10) as answer:
+            with opener.open(request, timeout=10) as answer:
                 decoded: dict[str, Any] = json.load(answer)
         except urllib.request.HTTPError as error:
             with error:

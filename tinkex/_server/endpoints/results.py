@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from tinkex._server.answers import answer_json, encode_result, failure_answer, pending_answer
-from tinkex._server.bodies import RequestRefusedError, parse_object, refuse_unknown, take
+from tinkex._server.bodies import RequestRefusedError, number_of, parse_object, refuse_unknown, take
 from tinkex._server.protobuf import encode_response
 from tinkex._server.service import SERVICE, Service
 from tinkex._server.state import CompletionQueue, PendingSample
@@ -62,7 +62,7 @@ async def retrieve_futures(request: web.Request) -> web.Response:
 
 def _queue(service: Service, target: dict[str, Any]) -> CompletionQueue:
     sampler = service.sampler(target.get("sampling_session_id"))
-    return service.state.queue(sampler.sampling_session_id, take(target, "cloned_sampler_id", int, 0))
+    return service.state.queue(sampler, number_of(target, "cloned_sampler_id") or 0)
 
 
 async def _events(queue: CompletionQueue, cursor: int, hold: float) -> list[tuple[int, PendingSample]]:

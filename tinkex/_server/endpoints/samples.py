@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from aiohttp import web
 
 from tinkex._server.answers import answer_json, encode_result, failure_answer
-from tinkex._server.bodies import RequestRefusedError, parse_object, parse_sample
+from tinkex._server.bodies import RequestRefusedError, number_of, parse_object, parse_sample
+from tinkex._server.retention import request_size
 from tinkex._server.service import SERVICE, Service, digest
 from tinkex._server.state import CLONE_BLOCK, PendingSample, ServerSampler
 
@@ -36,20 +38,21 @@ async def cancel_future(request: web.Request) -> web.Response:
 
 
 def _submit(service: Service, body: dict[str, Any]) -> PendingSample:
-    sampler, seq_id, options = _target(service, body), body.get("seq_id"), service.options
-    if options.require_seq_id and not isinstance(seq_id, int):
+    sampler, seq_id, options = _target(service, body), number_of(body, "seq_id"), service.options
+    if options.require_seq_id and seq_id is None:
         raise RequestRefusedError(409, "seq_id: Field required")
     sample = parse_sample(body, options)
-    known = sampler.promises.get(seq_id) if isinstance(seq_id, int) and options.dedupe else None
+    known = None if seq_id is None or not options.dedupe else sampler.promises.get(seq_id)
     if known is not None:
         return _repeated(service, known, body)
-    if options.max_in_flight is not None and service.state.running >= options.max_in_flight:
+    size = request_size(sample)
+    if (options.max_in_flight or math.inf) <= service.state.running or not service.state.has_room(size):
         raise RequestRefusedError(429, "Too many samples are running.", **{"Retry-After": "1"})
-    clone = seq_id // CLONE_BLOCK if isinstance(seq_id, int) else 0
-    queue = service.state.queue(sampler.sampling_session_id, clone)
-    pending = service.state.add_sample(queue, sample.num_samples)
-    if isinstance(seq_id, int) and options.dedupe:
-        sampler.promises[seq_id] = (digest(body), pending.request_id)
+    clone = (seq_id or 0) // CLONE_BLOCK
+    queue = service.state.queue(sampler, clone)
+    pending = service.state.add_sample(queue, sample.num_samples, size)
+    if seq_id is not None and options.dedupe:
+        service.state.add_promise(sampler, seq_id, digest(body), pending.request_id)
     service.start(pending, sample, sampler.model)
     return pending
 
@@ -58,7 +61,9 @@ def _target(service: Service, body: dict[str, Any]) -> ServerSampler:
     name = body.get("sampling_session_id")
     if name is None:
         model = body.get("base_model") or service.engine.models[0].model_name
-        return service.state.samplers.setdefault("", ServerSampler("", None, str(model)))
+        if "" not in service.state.samplers:
+            service.state.add_sampler(ServerSampler("", None, str(model)))
+        return service.state.samplers[""]
     sampler = service.sampler(name)
     if sampler.session_id is not None:
         service.session(sampler.session_id)

@@ -11,9 +11,12 @@ from aiohttp import web
 from attrs import asdict
 
 from tinkex._server.answers import answer_json
-from tinkex._server.bodies import RequestRefusedError, parse_object, refuse_unknown, take
+from tinkex._server.bodies import RequestRefusedError, number_of, parse_object, refuse_unknown, take
+from tinkex._server.retention import JSON_GROWTH
 from tinkex._server.service import SERVICE, Service
 from tinkex._server.state import ServerSampler, ServerSession
+
+_LONGEST_REASON = 200
 
 
 async def client_config(request: web.Request) -> web.Response:
@@ -39,7 +42,7 @@ async def token(request: web.Request) -> web.Response:
         "iat": issued, "exp": expires, "jti": service.state.number(),
     }  # fmt: skip
     jwt = f"{_segment({'alg': 'none', 'typ': 'JWT'})}.{_segment(claims)}.c2lnbmF0dXJl"
-    service.state.tokens[jwt] = expires
+    service.state.add_token(jwt, expires)
     return answer_json({"jwt": jwt})
 
 
@@ -49,16 +52,20 @@ def _segment(value: object) -> str:
 
 async def create_session(request: web.Request) -> web.Response:
     """Create a session."""
-    service, body = request.app[SERVICE], await _body(request)
+    service, data = request.app[SERVICE], await request.read()
+    body = parse_object(data)
     if missing := [name for name in service.options.session_fields if name not in body]:
         detail = [{"type": "missing", "loc": ["body", n], "msg": "Field required"} for n in missing]
         raise RequestRefusedError(422, detail)
     known = ("tags", "user_metadata", "sdk_version", "project_id", "display_name", "type")
     _refuse(service, body, *known)
     session_id = f"session-{service.state.number()}"
-    service.state.sessions[session_id] = ServerSession(
+    session = ServerSession(
         session_id, display_name=body.get("display_name"), user_metadata=take(body, "user_metadata", dict, {})
     )
+    service.state.add_session(session, JSON_GROWTH * len(data))
+    if session_id not in service.state.sessions:
+        raise RequestRefusedError(413, "user_metadata: there is no room for so much.")
     answer = {"type": "create_session", "session_id": session_id}
     return answer_json(answer, service.options.created_status)
 
@@ -79,14 +86,14 @@ async def finish_session(request: web.Request) -> web.Response:
     if session is None:
         raise RequestRefusedError(404, "The session does not exist.")
     if session.finished is None:
-        session.finished = str(take(body, "reason", dict, {}).get("type", "unknown"))
+        session.finished = str(take(body, "reason", dict, {}).get("type", "unknown"))[:_LONGEST_REASON]
     return answer_json({})
 
 
 async def create_sampling_session(request: web.Request) -> web.Response:
     """Create a sampling session; idempotent by sampling_session_seq_id."""
     service, body = request.app[SERVICE], await _body(request)
-    number, model, path = (body.get(name) for name in ("sampling_session_seq_id", "base_model", "model_path"))
+    number, model, path = number_of(body, "sampling_session_seq_id"), body.get("base_model"), body.get("model_path")
     known = ("session_id", "sampling_session_seq_id", "base_model", "model_path", "type")
     _refuse(service, body, *known)
     if model is None and path is None:
@@ -94,14 +101,14 @@ async def create_sampling_session(request: web.Request) -> web.Response:
     if path is not None and not str(path).startswith("tinker://"):
         raise RequestRefusedError(400, "model_path must start with tinker://")
     session = service.session(body.get("session_id"))
-    name = session.samplers.get(number) if isinstance(number, int) else None
+    name = None if number is None else session.samplers.get(number)
     if name is None:
         name = _add_sampler(service, session, model, path)
-        if isinstance(number, int):
+        if number is not None:
             session.samplers[number] = name
     answer = {"type": "create_sampling_session", "sampling_session_id": name}
     if service.options.session_future:
-        pending = service.state.add_sample(service.state.queue(name, 0), 0)
+        pending = service.state.add_sample(service.state.queue(service.state.samplers[name], 0), 0)
         pending.value = answer
         service.state.finish_sample(pending)
         answer = {"request_id": pending.request_id, "status": "pending"}
@@ -117,7 +124,7 @@ def _add_sampler(service: Service, session: ServerSession, model: object, path: 
     name = name or f"{session.session_id}:sampler:{service.state.number()}"
     base = str(model if model is not None else models[0].model_name)
     stored = None if path is None else str(path)
-    service.state.samplers[name] = ServerSampler(name, session.session_id, base, stored)
+    service.state.add_sampler(ServerSampler(name, session.session_id, base, stored), len(base) + len(stored or ""))
     return name
 
 

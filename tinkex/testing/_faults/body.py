@@ -7,7 +7,7 @@ import gzip
 
 from aiohttp import web
 
-from tinkex._server.app import RouteHandler
+from tinkex._server.guard import RouteHandler
 from tinkex.testing._faults.kinds import GONE, acted, connection, head, kind, send, wait_until_gone
 from tinkex.testing._faults.plan import Fault
 

@@ -7,7 +7,7 @@ import json
 
 from aiohttp import web
 
-from tinkex._server.app import RouteHandler
+from tinkex._server.guard import RouteHandler
 from tinkex.testing._faults.kinds import GONE, connection, kind, reset, send, wait_until_gone
 from tinkex.testing._faults.plan import Fault
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from tinkex._server.app import RouteHandler
+from tinkex._server.guard import RouteHandler
 from tinkex.testing._faults.plan import Fault
 
 FaultHandler = Callable[[web.Request, RouteHandler, Fault], Awaitable[web.StreamResponse]]

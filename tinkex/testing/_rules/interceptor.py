@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
-from tinkex._server.app import RouteHandler, endpoint_name
+from tinkex._server.app import endpoint_name
+from tinkex._server.guard import RouteHandler
 from tinkex.testing._faults.kinds import GONE, KINDS
 from tinkex.testing._faults.plan import Fault, FaultScript
 from tinkex.testing._remote import CONTROL
@@ -15,9 +16,7 @@ from tinkex.testing._rules.journal import Journal, RecordedRequest
 from tinkex.testing._rules.rules import Rules
 
 
-def make_interceptor(
-    journal: Journal, script: FaultScript, rules: Rules | None, control: RouteHandler
-) -> Callable[[web.Request, RouteHandler], Awaitable[web.StreamResponse]]:
+def make_interceptor(journal: Journal, script: FaultScript, rules: Rules | None, control: RouteHandler) -> Middleware:
     """Build the middleware from the journal, the fault script and, in strict mode, the rules.
 
     Requests to `CONTROL` go to *control* and are not recorded.

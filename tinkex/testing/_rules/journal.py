@@ -11,6 +11,11 @@ from typing import Any
 
 from attrs import define, field
 
+from tinkex._server.retention import ENTRY, EvictionQueue
+
+_HEADER = 200  # bytes of a header besides its text
+_MOST_NAMES = 1000  # of endpoints and paths that are counted by themselves
+
 
 @define(eq=False)
 class RecordedRequest:
@@ -37,7 +42,10 @@ class RecordedRequest:
         Raises:
             ValueError: The body is not JSON.
         """
-        return json.loads(self.body) if self.body else None
+        try:
+            return json.loads(self.body) if self.body else None
+        except RecursionError:
+            raise ValueError("the body is nested too deeply") from None
 
     @property
     def key(self) -> str | None:
@@ -45,27 +53,41 @@ class RecordedRequest:
         return self.headers.get("X-API-Key")
 
 
-class Journal:
-    """Request log, in order of arrival; safe to share between threads."""
+def request_bytes(request: RecordedRequest) -> int:
+    """Estimate the bytes of a recorded request in memory."""
+    headers = sum(len(name) + len(value) + _HEADER for name, value in request.headers.items())
+    return ENTRY + len(request.path) + len(request.body) + headers
 
-    def __init__(self, keep: bool = True) -> None:
+
+class Journal:
+    """Log of the latest requests, at most `max_bytes` of them, in order of arrival; safe to share between threads."""
+
+    def __init__(self, max_bytes: int) -> None:
         self._changed = threading.Condition()  # guards all below
-        self._keep = keep
-        self._requests: list[RecordedRequest] = []
+        self._requests: dict[int, RecordedRequest] = {}
+        self._sizes: EvictionQueue[int] = EvictionQueue(max_bytes, self._requests.pop)
         self._counts: Counter[str] = Counter()
+
+    @property
+    def kept_bytes(self) -> int:
+        """The estimated bytes of the requests that are kept."""
+        with self._changed:
+            return self._sizes.used
 
     def add(self, request: RecordedRequest) -> None:
         """Record a request."""
         with self._changed:
-            self._counts[request.endpoint] += 1
-            if self._keep:
-                self._requests.append(request)
+            known = request.endpoint in self._counts or len(self._counts) < _MOST_NAMES
+            self._counts[request.endpoint if known else "*"] += 1
+            number = self._counts.total()
+            self._requests[number] = request
+            self._sizes.add(number, request_bytes(request))
             self._changed.notify_all()
 
     def requests(self, endpoint: str | None = None) -> list[RecordedRequest]:
-        """All requests so far, or those to one endpoint."""
+        """The requests that are kept, or those to one endpoint."""
         with self._changed:
-            kept = list(self._requests)
+            kept = list(self._requests.values())
         return [each for each in kept if endpoint is None or each.endpoint == endpoint]
 
     def counts(self) -> Counter[str]:
@@ -88,4 +110,5 @@ class Journal:
         """Forget everything."""
         with self._changed:
             self._requests.clear()
+            self._sizes.clear()
             self._counts.clear()
