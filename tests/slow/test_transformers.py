@@ -10,6 +10,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from tinkex.tokenizers import ChatTemplateError, get_tokenizer
+from tinkex.tokenizers._chat_template.prompt import choose_template
 from tinkex.types import ModelInput
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # the first run installs transformers
@@ -49,7 +50,8 @@ def write_model(folder, name):
 def tokens(tokenizer, messages, tools=None, add_generation_prompt=True, variables=None):
     """The prompt's token ids, or None where the template refuses."""
     try:
-        options = {**(variables or {}), **TODAY}
+        reads = choose_template(tokenizer, None).reads
+        options = {name: value for name, value in {**(variables or {}), **TODAY}.items() if name in reads}
         return ModelInput.from_messages(messages, tokenizer, add_generation_prompt, tools, **options).to_ints()
     except ChatTemplateError:
         return None

@@ -5,15 +5,26 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import attrs
 
 from tinkex.tokenizers._chat_template.files import ChatFiles, FileSource, named_templates, read_chat_files
+from tinkex.tokenizers.errors import TokenizerError
 
 _LONG: Final = (
     20_000  # characters: 5 ms or more, in which other threads are to run; the library lets them in a batch only
+)
+CONTROL_TOKEN: Final = re.compile(r"<[^<>\s]{1,60}>|\[/?[A-Z_]+\]")
+"""What control tokens look like in a rendered conversation: ``<|im_end|>``, ``</s>``, ``[INST]``."""
+_SPECIAL_NAMES: Final = ("bos_token", "eos_token", "pad_token", "unk_token")
+_LOOK_UPS: Final = (
+    ("convert_tokens_to_ids", "convert_ids_to_tokens"),  # transformers
+    ("token_to_id", "id_to_token"),  # tokenizers
+    ("piece_to_id", "id_to_piece"),  # sentencepiece
+    ("get_special_token", "id_to_piece"),  # mistral-common
 )
 
 
@@ -45,6 +56,10 @@ class LoadedTokenizer:
         else:
             encoded = self._inner.encode(text, add_special_tokens=add_special_tokens)
         return list(encoded.ids)
+
+    def encode_rendered(self, text: str) -> list[int]:
+        """Turn a text that has its special tokens already into token ids."""
+        return self.encode(text, add_special_tokens=False)
 
     @functools.cached_property
     def chat_files(self) -> ChatFiles:
@@ -80,12 +95,45 @@ class AdaptedTokenizer:
         encoded = self._inner.encode(checked_text(text), **options)
         return checked_ids(getattr(encoded, "ids", encoded))
 
+    def encode_rendered(self, text: str) -> list[int]:
+        """Turn a text that has its special tokens already into token ids.
+
+        Raises:
+            TokenizerError: The original has such a token, but reads its name as ordinary text.
+        """
+        if _takes(self._inner.encode, "allowed_special"):  # tiktoken and openai-harmony refuse them otherwise
+            return self.encode(text, allowed_special="all")
+        self._check_reads_control_tokens(text)
+        return self.encode(text, add_special_tokens=False)
+
+    def _check_reads_control_tokens(self, text: str) -> None:
+        for name in dict.fromkeys(CONTROL_TOKEN.findall(text)):
+            token = _id_of(self._inner, name)
+            if token is not None and self.encode(name, add_special_tokens=False) != [token]:
+                raise TokenizerError(
+                    f"tokenizer: {self!r} takes {name} in a text for letters, not for its token {token}, so a rendered"
+                    f" conversation would not be what the model knows. {self._way_out}"
+                )
+
+    @property
+    def _way_out(self) -> str:
+        if self.renders_itself:
+            return "Let it render: ModelInput.from_ints(tokenizer.apply_chat_template(messages)['input_ids'])"
+        return "Make the token ids with the library it belongs to, and pass them to ModelInput.from_ints."
+
+    @property
+    def renders_itself(self) -> bool:
+        """Whether the original has an ``apply_chat_template`` of its own."""
+        return callable(getattr(self._inner, "apply_chat_template", None))
+
     @property
     def chat_files(self) -> ChatFiles:
         """The chat templates and special tokens that the original has as attributes."""
         tokens = getattr(self._inner, "special_tokens_map", None)
-        texts = {name: str(token) for name, token in tokens.items() if name.endswith("_token")} if tokens else {}
-        return ChatFiles(named_templates(self.chat_template), texts)
+        if not isinstance(tokens, Mapping):
+            tokens = {name: getattr(self._inner, name, None) for name in _SPECIAL_NAMES}
+        named = {name: str(token) for name, token in tokens.items() if name.endswith("_token") and token is not None}
+        return ChatFiles(named_templates(self.chat_template), named)
 
     @property
     def chat_template(self) -> str | Mapping[str, str] | None:
@@ -100,6 +148,19 @@ class AdaptedTokenizer:
     def __repr__(self) -> str:
         inner = repr(self._inner)
         return inner if inner.startswith("<tokenizer ") else f"<tokenizer {inner}>"
+
+
+def _id_of(tokenizer: Any, name: str) -> int | None:
+    """Return the id that a tokenizer has for a control token, asked in the way of its library; None if it has none."""
+    for to_id, to_name in _LOOK_UPS:
+        find, back = getattr(tokenizer, to_id, None), getattr(tokenizer, to_name, None)
+        if callable(find) and callable(back):
+            try:
+                token = find(name)
+                return operator.index(token) if token is not None and back(token) == name else None
+            except Exception:  # noqa: BLE001 - each library has its own way to say that there is none
+                return None
+    return None
 
 
 def _takes(function: Any, option: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import jinja2.ext
 import jinja2.filters
+import jinja2.meta
 import jinja2.nodes
 import jinja2.parser
 import jinja2.sandbox
@@ -31,7 +32,15 @@ _LARGEST_EXPONENT: Final = 64
 _MOST_BITS: Final = 10_000  # of a number
 _WIDE_FORMAT: Final = re.compile(r"%[^a-zA-Z%]*(\*|\d{5})")
 
-__all__ = ["Sandbox", "SecurityError", "TemplateRefusedError", "TemplateSyntaxError", "limited", "limited_time"]
+__all__ = [
+    "Sandbox",
+    "SecurityError",
+    "TemplateRefusedError",
+    "TemplateSyntaxError",
+    "limited",
+    "limited_time",
+    "variables_of",
+]
 
 _deadline: contextvars.ContextVar[tuple[Clock, float] | None] = contextvars.ContextVar("deadline", default=None)
 
@@ -261,3 +270,8 @@ def _raise_exception(message: Any) -> None:
 def _strftime_now(format: str) -> str:
     now = dt.datetime.fromtimestamp(SYSTEM_CLOCK.wall())  # noqa: DTZ006 - the date where the user is
     return now.strftime(format)
+
+
+def variables_of(source: str) -> set[str]:
+    """Return the names of variables that a template may read, also in a branch that is not taken."""
+    return jinja2.meta.find_undeclared_variables(Sandbox().parse(source))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from os import PathLike
@@ -90,33 +91,46 @@ class ModelInput:
         cls,
         messages: Iterable[Mapping[str, Any]],
         tokenizer: str | PathLike[str] | TextEncoder,
-        add_generation_prompt: bool = True,
+        add_generation_prompt: bool | None = None,
         tools: Iterable[Mapping[str, Any]] | None = None,
         *,
+        documents: Iterable[Mapping[str, Any]] | None = None,
         chat_template: str | None = None,
+        continue_final_message: bool | str = False,
+        date: dt.date | str | None = None,
         **template_variables: Any,
     ) -> ModelInput:
-        """Make a prompt of a conversation, written the way the model's own chat template has it.
+        """Make a prompt of a conversation, rendered with the model's chat template.
 
         Args:
-            messages: Mappings with `role` and `content`, and what else the template knows, such as `tool_calls`.
-                Content is a text, or a list of parts where the template takes them; a picture is the part
-                `{"type": "image", "image": ImageChunk(...)}`.
+            messages: Mappings with `role` and `content`, and what else the template knows, such as `tool_calls` in
+                OpenAI's form. Content is a text, or a list of parts; a picture is the part
+                `{"type": "image", "image": ImageChunk(...)}`. Fields that are None are absent; only `content` may be.
             tokenizer: A model's name, a path, or a tokenizer with `encode` and `chat_template`.
-            add_generation_prompt: Whether the prompt ends with the header of the answer.
-            tools: JSON schemas of functions that the model may call; None means there are none.
-            chat_template: A template to use instead; None means the model's.
+            add_generation_prompt: Whether the prompt ends with the header of the answer; None means that it does,
+                unless `continue_final_message` is given.
+            tools: JSON schemas of functions that the model may call; None, and an empty list, mean there are none.
+            documents: What the template of a model for retrieval writes into the prompt.
+            chat_template: A template to use instead, as text or by the name that the tokenizer has for it;
+                `"role_colon"` is tinker-cookbook's format for base models. None means the model's.
+            continue_final_message: Whether the prompt ends inside the last message, for the model to continue its
+                content, or the field that is named.
+            date: What the template takes for today, a date or text such as `2026-11-29`; None means today.
             template_variables: What else the template knows, such as `enable_thinking=False`.
 
         Special tokens written in a message are read as such. Needs the `chat` extra, and `tokenizers` to name a model.
 
         Raises:
-            ChatTemplateError: (a `ValueError`) There is no template, it is broken, or it refuses the messages.
-            TypeError: Something given is not plain data; the message names it.
+            ChatTemplateError: (a `ValueError`) There is no template; it is broken; it refuses the messages; it would
+                leave out the tools, a tool call or a part of a message; or it reads no variable of a name given.
+            TypeError: Something given is not plain data, or has the wrong type; the message names it.
             ValueError: A message has no role, or a picture no place in the rendered text.
         """
-        given = (add_generation_prompt, tools, chat_template, template_variables)
-        return cls(chat_chunks(messages, tokenizer, *given))
+        options = {
+            "add_generation_prompt": add_generation_prompt, "tools": tools, "documents": documents,
+            "chat_template": chat_template, "continue_final_message": continue_final_message, "date": date,
+        }  # fmt: skip
+        return cls(chat_chunks(messages, tokenizer, **options, variables=template_variables))
 
     @classmethod
     def empty(cls) -> ModelInput:

@@ -99,9 +99,10 @@ def test_further_files(tmp_path):
     """Further templates stand in a folder beside chat_template.jinja."""
     (tmp_path / "chat_template.jinja").write_text("plain")
     (tmp_path / "additional_chat_templates").mkdir()
-    (tmp_path / "additional_chat_templates" / "tool_use.jinja").write_text("tools")
+    (tmp_path / "additional_chat_templates" / "tool_use.jinja").write_text("{{ tools[0].type }}")
     tokenizer = write(tmp_path)
-    assert (text_of(tokenizer, HELLO, tokenizer), text_of(tokenizer, HELLO, tokenizer, tools=[])) == ("plain", "tools")
+    with_tools = text_of(tokenizer, HELLO, tokenizer, tools=[{"type": "function"}])
+    assert (text_of(tokenizer, HELLO, tokenizer), with_tools) == ("plain", "function")
 
 
 @pytest.fixture
@@ -190,7 +191,7 @@ def test_jinja_as_chat_templates_need_it():
     assert rendered("a{% generation %}b{% endgeneration %}c") == "abc"
     message = {"role": "assistant", "content": None, "thinking": "hm"}
     template = "{{ messages[0].reasoning_content }} {{ messages[0].content is defined }}"
-    assert rendered(template, [message]) == "hm False"
+    assert rendered(template, [message]) == "hm True"
 
 
 def test_today(monkeypatch):
@@ -346,7 +347,7 @@ def test_subclasses_of_plain_data():
 def test_bad_tools():
     """Tools are JSON schemas: a function is not turned into one."""
     with pytest.raises(TypeError, match=r"tools\[0\] must be a mapping"):
-        rendered("x", tools=[len])
+        rendered("{{ tools }}", tools=[len])
 
 
 @pytest.mark.parametrize("missing", ["jinja2", "jinja2.sandbox"])
@@ -356,7 +357,7 @@ def test_missing_extra(monkeypatch, missing):
     monkeypatch.delattr("tinkex.tokenizers._sandbox")
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(TokenizerError, match=r"pip install 'tinkex\[chat\]'"):
-        rendered("x")
+        rendered("{{ messages }}")
 
 
 PARTS = "{% for part in messages[0].content %}{{ '<|image_pad|>' if part.type == 'image' else part.text }}{% endfor %}"

@@ -1,83 +1,92 @@
-"""Render a conversation to text with the model's chat template."""
+"""Compile and run chat templates: the errors of a template are translated here, once."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tinkex.tokenizers._adapters import AdaptedTokenizer, LoadedTokenizer
+import attrs
+
+from tinkex.tokenizers._chat_template.plain import PrintedAsPythonError
 from tinkex.tokenizers.errors import ChatTemplateError, TokenizerError
 
 if TYPE_CHECKING:
     import jinja2
 
-_REASONING = ("reasoning_content", "thinking", "reasoning")  # what model families call it, the usual name first
 
+@attrs.frozen
+class ChatTemplate:
+    """A chat template with the special tokens of its tokenizer. Hashable; safe to share between threads."""
 
-def render_chat(
-    messages: Sequence[Mapping[str, Any]],
-    tokenizer: LoadedTokenizer | AdaptedTokenizer,
-    *,
-    add_generation_prompt: bool,
-    tools: Sequence[Mapping[str, Any]] | None,
-    chat_template: str | None,
-    variables: Mapping[str, Any],
-) -> str:
-    """Return the text of a conversation; everything given must be plain data, as JSON has it.
+    source: str
+    special_tokens: tuple[tuple[str, str], ...] = attrs.field(converter=tuple)
+    """The texts of special tokens under the names that templates use, such as ``bos_token``."""
+    tokenizer: str = attrs.field(eq=False)
+    """What error messages call the tokenizer."""
 
-    A field of a message that is None counts as absent, and reasoning goes by every name that templates have for it.
+    def render(self, given: Mapping[str, Any]) -> str:
+        """Run the template; the special tokens are variables of it, which *given* goes before.
 
-    Raises:
-        ChatTemplateError: There is no template, it is broken, or it refuses the messages.
-    """
-    source = chat_template or _choose(tokenizer, with_tools=tools is not None)
-    special = {} if chat_template and not tokenizer.chat_template else tokenizer.chat_files.special_tokens
-    given = {**special, **variables, "add_generation_prompt": add_generation_prompt, "documents": None} | {
-        "messages": [_standard(message) for message in messages],
-        "tools": tools,
-    }
-    return _rendered(source, given, tokenizer)
+        Raises:
+            ChatTemplateError: It is broken, refuses what it is given, takes too long, or writes a list or mapping as
+                Python spells it.
+        """
+        sandbox = _sandbox()
+        told = f"tokenizer: the chat template of {self.tokenizer}"
+        try:
+            with sandbox.limited_time():
+                pieces = _compiled(self.source).generate({**dict(self.special_tokens), **given})
+                return "".join(sandbox.limited(pieces))
+        except PrintedAsPythonError as error:
+            raise ChatTemplateError(
+                f"{error.place} is a {error.kind}, which the chat template of {self.tokenizer} does not take:"
+                " the prompt would hold it as Python spells it"
+            ) from None
+        except sandbox.SecurityError as error:
+            raise ChatTemplateError(f"{told} was stopped: {error}.") from error
+        except sandbox.TemplateSyntaxError as error:
+            raise ChatTemplateError(f"{told} is broken in line {error.lineno}: {error.message}") from error
+        except sandbox.TemplateRefusedError as error:
+            raise ChatTemplateError(f"messages: the chat template of {self.tokenizer} refuses them: {error}") from None
+        except Exception as error:  # a template is a program, and can fail like one
+            raise ChatTemplateError(f"{told} failed on these messages: {type(error).__name__}: {error}") from error
 
+    def try_render(self, given: Mapping[str, Any]) -> str | None:
+        """Run the template; None where `render` raises."""
+        try:
+            return self.render(given)
+        except ChatTemplateError:
+            return None
 
-def _choose(tokenizer: LoadedTokenizer | AdaptedTokenizer, *, with_tools: bool) -> str:
-    templates = tokenizer.chat_files.templates
-    name = "tool_use" if with_tools and "tool_use" in templates else "default"
-    if name in templates:
-        return templates[name]
-    lacking = f"has chat templates named {', '.join(sorted(templates))}" if templates else "has no chat template"
-    raise ChatTemplateError(
-        f"tokenizer: {tokenizer!r} {lacking}, as base models have none. Pass chat_template=... with the text of one."
-    )
+    @property
+    def reads(self) -> frozenset[str]:
+        """The names of variables that the template reads, some that it makes itself among them; none if it is broken.
 
-
-def _standard(message: Mapping[str, Any]) -> dict[str, Any]:
-    known = {name: value for name, value in message.items() if value is not None}
-    reasoning = next((known[name] for name in _REASONING if name in known), None)
-    return known if reasoning is None else {"thinking": reasoning, **known, "reasoning_content": reasoning}
-
-
-def _rendered(source: str, given: Mapping[str, Any], tokenizer: LoadedTokenizer | AdaptedTokenizer) -> str:
-    try:
-        from tinkex.tokenizers import _sandbox as sandbox
-    except ImportError as error:
-        raise TokenizerError("Rendering messages needs an extra. Run: pip install 'tinkex[chat]'") from error
-    told = f"tokenizer: the chat template of {tokenizer!r}"
-    try:
-        with sandbox.limited_time():
-            return "".join(sandbox.limited(_compiled(source).generate(given)))
-    except sandbox.SecurityError as error:
-        raise ChatTemplateError(f"{told} was stopped: {error}.") from error
-    except sandbox.TemplateSyntaxError as error:
-        raise ChatTemplateError(f"{told} is broken in line {error.lineno}: {error.message}") from error
-    except sandbox.TemplateRefusedError as error:
-        raise ChatTemplateError(f"messages: the chat template of {tokenizer!r} refuses them: {error}") from None
-    except Exception as error:  # a template is a program, and can fail like one
-        raise ChatTemplateError(f"{told} failed on these messages: {type(error).__name__}: {error}") from error
+        A template that asks for today's date reads ``date``.
+        """
+        return _names_read(self.source)
 
 
 @functools.lru_cache(maxsize=32)
 def _compiled(source: str) -> jinja2.Template:
-    from tinkex.tokenizers._sandbox import Sandbox
+    return _sandbox().Sandbox().from_string(source)
 
-    return Sandbox().from_string(source)
+
+@functools.lru_cache(maxsize=128)
+def _names_read(source: str) -> frozenset[str]:
+    sandbox = _sandbox()
+    try:
+        names = sandbox.variables_of(source)
+    except sandbox.TemplateSyntaxError:  # which rendering tells of
+        return frozenset()
+    asks_for_today = "strftime_now" in source or "date_string" in names
+    return frozenset(names | ({"date"} if asks_for_today else set()))
+
+
+def _sandbox() -> Any:
+    try:
+        from tinkex.tokenizers import _sandbox as sandbox
+    except ImportError as error:
+        raise TokenizerError("Rendering messages needs an extra. Run: pip install 'tinkex[chat]'") from error
+    return sandbox

@@ -1,0 +1,181 @@
+"""Render a conversation to the text of a prompt, or say why the template cannot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from tinkex._validation.values import shown
+from tinkex.tokenizers._chat_template.messages import is_text_part
+from tinkex.tokenizers._chat_template.plain import PlainList, PlainMapping, place_of, plain_copy, replaced
+from tinkex.tokenizers._chat_template.prefill import Prefill
+from tinkex.tokenizers._chat_template.render import ChatTemplate
+from tinkex.tokenizers._chat_template.traits import PROBE, arguments_form, takes_parts
+from tinkex.tokenizers.errors import ChatTemplateError
+
+Messages = list[PlainMapping]
+
+
+@attrs.frozen
+class RenderOptions:
+    """How to render a conversation, besides its messages."""
+
+    tools: list[Any] | None = None
+    variables: Mapping[str, Any] = attrs.field(factory=dict)
+    add_generation_prompt: bool = True
+    continue_final_message: bool | str = False
+    """True to continue ``content``, or the name of the field to continue."""
+
+    def given(self, messages: Messages) -> dict[str, Any]:
+        """Return the template's variables."""
+        own = {"messages": messages, "tools": self.tools, "add_generation_prompt": self.add_generation_prompt}
+        return {"documents": None, **self.variables, **own}
+
+
+def render_conversation(template: ChatTemplate, messages: Messages, options: RenderOptions) -> str:
+    """Return the text of a conversation, as the template has it.
+
+    Messages are fitted to what the template takes: texts in parts are joined where it takes text only, arguments of
+    tool calls become text or a mapping, and ``content`` that is None becomes an empty text where it is not taken.
+
+    Raises:
+        ChatTemplateError: The template refuses the messages, or would leave out the tools, a tool call or a part.
+    """
+    messages = [_fitted(template, message) for message in messages]
+    prefill = None
+    if options.continue_final_message:
+        prefill = Prefill(template, messages, options.continue_final_message)
+        messages = prefill.marked(messages)
+        options = attrs.evolve(options, add_generation_prompt=False)
+    messages = _with_content(template, messages, options)
+    text = template.render(options.given(messages))
+    _check_tools(template, messages, options, text)
+    _check_calls(template, messages, options)
+    for place, others in _odd_contents(messages):
+        if template.try_render(options.given(others)) == text:
+            raise ChatTemplateError(f"{place}: the chat template of {template.tokenizer} leaves it out")
+    return prefill.cut(text) if prefill else text
+
+
+def _fitted(template: ChatTemplate, message: PlainMapping) -> PlainMapping:
+    """Return the message in the form that the template takes."""
+    place = place_of(message)
+    changed: dict[str, Any] = {}
+    content = message.get("content")
+    if isinstance(content, list) and not takes_parts(template, message["role"]):
+        changed["content"] = _joined(template, f"{place}.content", content)
+    if "tool_calls" in message:
+        changed["tool_calls"] = _fitted_calls(template, f"{place}.tool_calls", message["tool_calls"])
+    return replaced(message, **changed)
+
+
+def _joined(template: ChatTemplate, place: str, parts: list[Any]) -> str:
+    """Return the texts of parts one after the other, as templates that take parts write them."""
+    for index, part in enumerate(parts):
+        if not is_text_part(part):
+            raise ChatTemplateError(
+                f"{place}[{index}] is not text, and the chat template of {template.tokenizer} takes text only"
+            )
+    return "".join(part["text"] for part in parts)
+
+
+def _fitted_calls(template: ChatTemplate, place: str, calls: Any) -> PlainList:
+    if not isinstance(calls, PlainList) or not all(isinstance(call, PlainMapping) for call in calls):
+        raise TypeError(f"{place} must be a list of mappings, got {shown(calls)}")
+    return PlainList(place, [_fitted_call(template, call) for call in calls])
+
+
+def _fitted_call(template: ChatTemplate, call: PlainMapping) -> PlainMapping:
+    function = call.get("function")
+    if isinstance(function, PlainMapping):
+        return replaced(call, function=_fitted_function(template, function))
+    return _fitted_function(template, call)
+
+
+def _fitted_function(template: ChatTemplate, function: PlainMapping) -> PlainMapping:
+    arguments, form = function.get("arguments"), arguments_form(template)
+    if isinstance(arguments, str) and form == "mapping":
+        return replaced(function, arguments=_parsed(template, f"{place_of(function)}.arguments", arguments))
+    if isinstance(arguments, dict) and form == "text":
+        return replaced(function, arguments=json.dumps(arguments, ensure_ascii=False))
+    return function
+
+
+def _parsed(template: ChatTemplate, place: str, arguments: str) -> Any:
+    try:
+        parsed = json.loads(arguments or "{}")
+    except ValueError as error:
+        problem = f"is not JSON ({error})"
+    else:
+        if isinstance(parsed, dict):
+            return plain_copy(place, parsed)
+        problem = "is not a JSON object"
+    raise ChatTemplateError(f"{place} {problem}, and the chat template of {template.tokenizer} takes a mapping")
+
+
+def _with_content(template: ChatTemplate, messages: Messages, options: RenderOptions) -> Messages:
+    """Return the messages with empty text for content that is None, where the template takes no None or writes it."""
+    empty = [replaced(message, content="") if _has_null(message) else message for message in messages]
+    if empty == messages:
+        return messages
+    with_null, with_text = (template.try_render(options.given(tried)) for tried in (messages, empty))
+    if with_text is None:
+        return messages
+    return empty if with_null is None or with_null.count("None") > with_text.count("None") else messages
+
+
+def _has_null(message: PlainMapping) -> bool:
+    return "content" in message and message["content"] is None
+
+
+def _check_tools(template: ChatTemplate, messages: Messages, options: RenderOptions, text: str) -> None:
+    if options.tools and template.try_render(attrs.evolve(options, tools=None).given(messages)) == text:
+        raise ChatTemplateError(
+            f"tools: the chat template of {template.tokenizer} leaves them out, so the model would not know of them"
+        )
+
+
+def _check_calls(template: ChatTemplate, messages: Messages, options: RenderOptions) -> None:
+    """Raise for a tool call that the template leaves out: each goes by a name of its own, which must be found."""
+    names: dict[str, str] = {}
+    renamed = []
+    for message in messages:
+        calls = message.get("tool_calls")
+        if not calls:
+            renamed.append(message)
+            continue
+        known = PlainList(place_of(calls), [_renamed(call, names) for call in calls])
+        renamed.append(replaced(message, tool_calls=known))
+    if not names:
+        return
+    text = template.try_render(options.given(renamed))
+    lost = [place for name, place in names.items() if text is not None and name not in text]
+    if lost:
+        raise ChatTemplateError(f"{lost[0]}: the chat template of {template.tokenizer} leaves it out")
+
+
+def _renamed(call: PlainMapping, names: dict[str, str]) -> PlainMapping:
+    name = f"{PROBE}{len(names)}end"
+    names[name] = place_of(call)
+    if isinstance(call.get("function"), dict):
+        return replaced(call, function=replaced(call["function"], name=name))
+    return replaced(call, name=name)
+
+
+def _odd_contents(messages: Messages) -> Iterator[tuple[str, Messages]]:
+    """Yield content that templates may overlook, with the messages as they would be without it."""
+    for index, message in enumerate(messages):
+        content = message.get("content")
+        if isinstance(content, dict):
+            yield place_of(content), [*messages[:index], replaced(message, content=""), *messages[index + 1 :]]
+        for at, part in enumerate(content if isinstance(content, list) else ()):
+            if not is_text_part(part) and not _is_picture(part):
+                rest = PlainList(place_of(content), [*content[:at], *content[at + 1 :]])
+                yield place_of(part), [*messages[:index], replaced(message, content=rest), *messages[index + 1 :]]
+
+
+def _is_picture(part: Mapping[str, Any]) -> bool:
+    return part.get("type") in ("image", "image_url")

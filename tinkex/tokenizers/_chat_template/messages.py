@@ -1,0 +1,130 @@
+"""Check messages and bring them into the one form that templates are given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import attrs
+
+from tinkex._validation.values import shown
+from tinkex.tokenizers._chat_template.plain import DROP_NULLS, SCHEMA_NULLS, PlainMapping, plain_copy
+
+REASONING: Final = ("reasoning_content", "thinking", "reasoning")
+"""What model families call the reasoning of a message, the usual name first."""
+_PICTURE: Final = "picture"  # what stands in a part in place of a picture: templates look only whether there is one
+
+
+@attrs.frozen
+class PlacedPicture:
+    """A picture of a message, and the name of its place in error messages."""
+
+    place: str
+    picture: Any
+
+
+@attrs.frozen
+class Conversation:
+    """Messages as plain data, and the pictures in them, in their order."""
+
+    messages: list[PlainMapping]
+    pictures: list[PlacedPicture]
+
+
+def read_conversation(messages: Any, picture_types: tuple[type, ...]) -> Conversation:
+    """Check and copy messages.
+
+    A field that is None counts as absent, but for ``content``, which templates tell from an absent one; reasoning goes
+    by every name that templates have for it.
+
+    Raises:
+        TypeError: Something has the wrong type; the message names it, as in ``messages[0].content``.
+        ValueError: There are no messages, or one has no role.
+    """
+    pictures: list[PlacedPicture] = []
+    read = [_message(place, message, picture_types, pictures) for place, message in _mappings("messages", messages)]
+    if not read:
+        raise ValueError("messages must not be empty")
+    return Conversation(read, pictures)
+
+
+def read_tools(tools: Any) -> list[Any] | None:
+    """Check and copy the schemas of tools; None where there are none."""
+    if tools is None:
+        return None
+    return [plain_copy(place, tool, SCHEMA_NULLS) for place, tool in _mappings("tools", tools)] or None
+
+
+def _mappings(name: str, items: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+        raise TypeError(f"{name} must be a sequence of mappings, got {shown(items)}")
+    for index, item in enumerate(items):
+        if not isinstance(item, Mapping):
+            raise TypeError(f"{name}[{index}] must be a mapping, got {shown(item)}")
+        yield f"{name}[{index}]", item
+
+
+def _message(
+    place: str, message: Mapping[str, Any], picture_types: tuple[type, ...], pictures: list[PlacedPicture]
+) -> PlainMapping:
+    if message.get("role") is None:
+        raise ValueError(f"{place} has no role, only {', '.join(map(str, message)) or 'nothing'}")
+    content = message.get("content")
+    if isinstance(content, list | tuple):
+        parts = [_part(f"{place}.content[{i}]", part, picture_types, pictures) for i, part in enumerate(content)]
+        message = {**message, "content": parts}
+    copied: PlainMapping = plain_copy(place, message, DROP_NULLS)
+    if "content" in message and content is None:
+        copied["content"] = None
+    _check_content(place, copied)
+    _move_thinking(copied)
+    reasoning = next((copied[name] for name in REASONING if name in copied), None)
+    if reasoning is not None:
+        copied["reasoning_content"] = reasoning
+        copied.setdefault("thinking", reasoning)
+    return copied
+
+
+def _part(place: str, part: Any, picture_types: tuple[type, ...], pictures: list[PlacedPicture]) -> Any:
+    """Note the picture of a part of a message, and leave a word in its place."""
+    if not isinstance(part, Mapping):
+        raise TypeError(f"{place} must be a mapping, such as {{'type': 'text', 'text': ...}}, got {shown(part)}")
+    found = [key for key, value in part.items() if isinstance(value, picture_types)]
+    if not found and part.get("type") not in ("image", "image_url"):
+        return part
+    if len(found) != 1:
+        raise ValueError(
+            f"{place} needs one picture and has {len(found)}:"
+            " give {'type': 'image', 'image': ImageChunk.from_path(...)}"
+        )
+    pictures.append(PlacedPicture(place, part[found[0]]))
+    return {**part, found[0]: _PICTURE}
+
+
+def _check_content(place: str, message: PlainMapping) -> None:
+    content = message.get("content")
+    if isinstance(content, list):
+        for index, part in enumerate(content):
+            if is_text_part(part) and not isinstance(part["text"], str):
+                raise TypeError(f"{place}.content[{index}].text must be text, got {shown(part['text'])}")
+        return
+    taken = str | Mapping if message["role"] in ("tool", "ipython") else str  # results go to some templates as data
+    if content is not None and not isinstance(content, taken):
+        kind = "a mapping" if isinstance(content, Mapping) else shown(content)
+        raise TypeError(f"{place}.content must be text or a list of parts, got {kind}")
+
+
+def is_text_part(part: Mapping[str, Any]) -> bool:
+    """Whether a part of a message's content is text and nothing else."""
+    return part.get("type", "text") == "text" and "text" in part
+
+
+def _move_thinking(message: PlainMapping) -> None:
+    """Take thinking that stands as a part of the content for the message's reasoning."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return
+    thoughts = [part["thinking"] for part in content if part.get("type") == "thinking" and "thinking" in part]
+    if thoughts and not any(name in message for name in REASONING):
+        content[:] = [part for part in content if part.get("type") != "thinking"]
+        message["reasoning_content"] = "".join(thoughts)

@@ -1,0 +1,74 @@
+"""What form of messages a chat template takes, found out by rendering small conversations."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any, Final, Literal
+
+from tinkex.tokenizers._chat_template.plain import plain_copy
+from tinkex.tokenizers._chat_template.render import ChatTemplate
+
+ArgumentsForm = Literal["text", "mapping"]
+
+PROBE: Final = "tinkexprobe"
+CALL_ID: Final = "tinkexcal"
+"""Nine letters, as Mistral's templates want them."""
+_ARGUMENTS: Final = {PROBE: "value"}
+
+
+@functools.lru_cache(maxsize=256)
+def takes_parts(template: ChatTemplate, role: str) -> bool:
+    """Whether the template takes the content of a role as a list of text parts.
+
+    True also where that cannot be found out, since then the parts had best stay as they are.
+    """
+    before, after = _around(role)
+    as_parts = _rendered(template, [*before, _message(role, [{"type": "text", "text": PROBE}]), *after])
+    if as_parts is not None and PROBE in as_parts and "'text'" not in as_parts and '"text"' not in as_parts:
+        return True
+    as_text = _rendered(template, [*before, _message(role, PROBE), *after])
+    return as_text is None or PROBE not in as_text
+
+
+@functools.lru_cache(maxsize=256)
+def arguments_form(template: ChatTemplate) -> ArgumentsForm | None:
+    """How the template takes the arguments of a tool call: JSON text, a mapping, or None where it writes neither.
+
+    Text is preferred where both are taken, since it is what the model has written, to the letter.
+    """
+    text = json.dumps(_ARGUMENTS)
+    as_text = _rendered(template, [_message("user", "x"), call_message(arguments=text)])
+    if as_text is not None and text in as_text:
+        return "text"
+    as_mapping = _rendered(template, [_message("user", "x"), call_message(arguments=_ARGUMENTS)])
+    return "mapping" if as_mapping is not None and PROBE in as_mapping else None
+
+
+def call_message(*, arguments: Any, name: str = "f", content: str = "") -> dict[str, Any]:
+    """Return a message that calls one tool."""
+    call = {"id": CALL_ID, "type": "function", "function": {"name": name, "arguments": arguments}}
+    return {**_message("assistant", content), "tool_calls": [call]}
+
+
+def _message(role: str, content: Any) -> dict[str, Any]:
+    return {"role": role, "content": content}
+
+
+def _around(role: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Messages before and after one of that role, since many templates want them to alternate."""
+    asked = [_message("user", "x")]
+    if role in ("system", "developer"):
+        return [], asked
+    if role == "assistant":
+        return asked, []
+    if role in ("tool", "ipython"):
+        return [*asked, call_message(arguments=_ARGUMENTS)], []
+    return [], []
+
+
+def _rendered(template: ChatTemplate, messages: list[dict[str, Any]]) -> str | None:
+    if messages[-1]["role"] in ("tool", "ipython"):
+        messages[-1] = {**messages[-1], "tool_call_id": CALL_ID, "name": "f"}
+    plain = [plain_copy("messages", message) for message in messages]
+    return template.try_render({"messages": plain, "tools": None, "add_generation_prompt": False})
