@@ -169,11 +169,12 @@ def _odd_contents(messages: Messages) -> Iterator[tuple[str, Messages]]:
     """Yield content that templates may overlook, with the messages as they would be without it."""
     for index, message in enumerate(messages):
         content = message.get("content")
-        if isinstance(content, dict):
+        if isinstance(content, PlainMapping):
             yield place_of(content), [*messages[:index], replaced(message, content=""), *messages[index + 1 :]]
-        for at, part in enumerate(content if isinstance(content, list) else ()):
+        parts = content if isinstance(content, PlainList) else PlainList("", [])
+        for at, part in enumerate(parts):
             if not is_text_part(part) and not _is_picture(part):
-                rest = PlainList(place_of(content), [*content[:at], *content[at + 1 :]])
+                rest = [*parts[:at], *parts[at + 1 :]]
                 yield place_of(part), [*messages[:index], replaced(message, content=rest), *messages[index + 1 :]]
 
 

@@ -41,7 +41,7 @@ def prompt_pieces(conversation: Conversation, tokenizer: AnyTokenizer, options: 
         TypeError: Something given is not plain data, or of the wrong type; the message names it.
     """
     if options.add_generation_prompt and options.continue_final_message:
-        raise ValueError("continue_final_message: the prompt ends in the last message, so leave add_generation_prompt out")
+        raise ValueError("continue_final_message: the prompt ends in the last message, so no header can follow")
     header = options.add_generation_prompt
     header = not options.continue_final_message if header is None else header
     tools = read_tools(options.tools)
@@ -96,12 +96,10 @@ def _template(tokenizer: AnyTokenizer, source: str) -> ChatTemplate:
     template = ChatTemplate(source, (), repr(tokenizer))
     if not any(name.endswith("_token") for name in template.reads):
         return template  # so that the files of a model need not be there for a template that is given
-    return attrs.evolve(template, special_tokens=sorted(tokenizer.chat_files.special_tokens.items()))
+    return ChatTemplate(source, sorted(tokenizer.chat_files.special_tokens.items()), repr(tokenizer))
 
 
-def _role_colon(
-    conversation: Conversation, tokenizer: AnyTokenizer, options: PromptOptions, header: bool
-) -> list[str]:
+def _role_colon(conversation: Conversation, tokenizer: AnyTokenizer, options: PromptOptions, header: bool) -> list[str]:
     for name, value in (("tools", options.tools), ("documents", options.documents), ("date", options.date)):
         if value:
             raise ChatTemplateError(f"{name}: {ROLE_COLON} has no place for them")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     import jinja2
 
 
+def _pairs(items: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    return tuple(items)
+
+
 @attrs.frozen
 class ChatTemplate:
     """A chat template with the special tokens of its tokenizer. Hashable; safe to share between threads."""
 
     source: str
-    special_tokens: tuple[tuple[str, str], ...] = attrs.field(converter=tuple)
+    special_tokens: tuple[tuple[str, str], ...] = attrs.field(converter=_pairs)
     """The texts of special tokens under the names that templates use, such as ``bos_token``."""
     tokenizer: str = attrs.field(eq=False)
     """What error messages call the tokenizer."""
@@ -70,7 +74,8 @@ class ChatTemplate:
 
 @functools.lru_cache(maxsize=32)
 def _compiled(source: str) -> jinja2.Template:
-    return _sandbox().Sandbox().from_string(source)
+    template: jinja2.Template = _sandbox().Sandbox().from_string(source)
+    return template
 
 
 @functools.lru_cache(maxsize=128)

@@ -4,6 +4,19 @@ import json
 import pathlib
 
 import pytest
+from chat_differences import (
+    ARGUMENTS_AS_TEXT,
+    CONVERSATIONS,
+    LEAVES_TOOLS_OUT,
+    NO_TOOLS,
+    NULL_ARGUMENT,
+    NULL_CONTENT,
+    TEXT_ONLY,
+    WANTS_A_MAPPING,
+    WITH_PARTS,
+    WITH_TOOLS,
+    is_meant_to_differ,
+)
 
 from tinkex.tokenizers import ChatTemplateError
 from tinkex.tokenizers._adapters import adapt
@@ -19,7 +32,7 @@ def read(name):
     return json.loads((HERE / name).read_text(encoding="utf-8"))
 
 
-CONVERSATIONS, EXPECTED, SPECIAL_TOKENS = map(read, ("conversations.json", "expected.json", "special_tokens.json"))
+EXPECTED, SPECIAL_TOKENS = map(read, ("expected.json", "special_tokens.json"))
 
 
 class Letters:
@@ -42,26 +55,6 @@ def render(model, messages, variables=None, **options):
     reads = choose_template(adapt(tokenizer), None).reads
     read = {name: value for name, value in ({**(variables or {}), **TODAY}).items() if name in reads}
     return tokenizer.decode(ModelInput.from_messages(messages, tokenizer, **options, **read).to_ints())
-
-
-LEAVES_TOOLS_OUT = ("gemma-2", "gemma-3", "smollm2")
-WITH_TOOLS = [name for name, given in CONVERSATIONS.items() if given.get("tools")]
-TEXT_ONLY = ("gemma-2", "llama3.1", "llama3.2", "mistral-nemo", "qwen3", "qwen3-generation", "smollm2")
-WITH_PARTS = ("parts", "parts of all roles")
-WANTS_A_MAPPING = ("llama3.1", "llama3.2", "mistral-nemo")
-WITH_PICTURES = ("picture", "two pictures")  # words in place of pictures there; tests/test_chat.py has real ones
-NO_TOOLS, ARGUMENTS_AS_TEXT, NULL_ARGUMENT, NULL_CONTENT = "no tools", "arguments as text", "numbers", "tool call"
-
-
-def is_meant_to_differ(model, name):
-    """Whether tinkex gives another text than transformers, or an error instead of one that leaves something out."""
-    return (
-        name in (*WITH_PICTURES, NO_TOOLS, NULL_ARGUMENT)
-        or (name in WITH_TOOLS and model in LEAVES_TOOLS_OUT)
-        or (name in WITH_PARTS and model in TEXT_ONLY)
-        or (name == ARGUMENTS_AS_TEXT and model in WANTS_A_MAPPING)
-        or (name == NULL_CONTENT and model == "qwen3")
-    )
 
 
 @pytest.mark.parametrize("name", CONVERSATIONS)
