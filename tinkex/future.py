@@ -69,7 +69,7 @@ class ClientFuture(Future[T]):
     pending until it ends. Safe to use from any thread.
     """
 
-    _interrupt: Callable[[], None] | None = None  # ends the work
+    _cancel_work: Callable[[], None] | None = None  # ends the work
     _report: Callable[[Future[T]], None] | None = None
 
     def __init__(self, callbacks: ElasticPool | None) -> None:
@@ -120,18 +120,18 @@ class ClientFuture(Future[T]):
         mark = object()
         if self.__dict__.setdefault("_canceller", mark) is mark:  # atomic: one thread alone tells wait() and others
             self.set_running_or_notify_cancel()
-        interrupt = self._interrupt
-        if interrupt is not None:
-            interrupt()
+        cancel_work = self._cancel_work
+        if cancel_work is not None:
+            cancel_work()
         return True
 
-    def on_cancel(self, interrupt: Callable[[], None]) -> None:
+    def on_cancel(self, cancel_work: Callable[[], None]) -> None:
         """Have `cancel()` called when it is cancelled; the client's own business."""
-        self._interrupt = interrupt
+        self._cancel_work = cancel_work
 
-    def let_go(self) -> None:
+    def drop_references(self) -> None:
         """Drop the references to the client: a caller may keep a future for its result."""
-        self._interrupt = None
+        self._cancel_work = None
 
     def fail_after_fork(self) -> None:
         """End it in a forked child, where nothing works on it; its lock may have been held at the fork."""
@@ -161,8 +161,8 @@ def _call(callbacks: list[_Callback], future: Future[Any]) -> None:
         try:
             callback(future)
         except BaseException:
-            told = about(*(getattr(future, name, None) for name in ("request_id", "_", "phase", "attempts")))
-            logger.exception("A callback raised; tinkex goes on.", extra=told)
+            fields = about(*(getattr(future, name, None) for name in ("request_id", "_", "phase", "attempts")))
+            logger.exception("A callback raised; tinkex goes on.", extra=fields)
 
 
 def _reopen(condition: Any) -> None:

@@ -192,14 +192,14 @@ class SamplingClient:
         if runtime is not None:
             runtime.workers.put(stream.Abandoned(futures))
 
-    def _described(self, timeout: float | None = None) -> Mapping[str, Any]:
+    def _describe_sampler(self, timeout: float | None = None) -> Mapping[str, Any]:
         """What the server tells of this sampler: base_model, and model_path for saved weights."""
-        told = self._lifecycle.run(
+        future = self._lifecycle.run(
             lambda: self._lifecycle.start().session.describe_sampler(self.sampling_session_id),
             timeout,
             "get_base_model",
         )
-        return told.result()
+        return future.result()
 
     def get_base_model(self, *, timeout: float | None = None) -> str:
         """The name of the model under the weights; asks the server where this client does not know. Blocks.
@@ -207,7 +207,7 @@ class SamplingClient:
         Raises NotFoundError or MissingFeatureError where the server does not tell.
         """
         if self._identity.base_model is None:
-            base_model = self._described(timeout).get("base_model")
+            base_model = self._describe_sampler(timeout).get("base_model")
             if not isinstance(base_model, str) or not base_model:
                 raise MissingFeatureError(
                     "The server does not tell the base model of this sampler. Pass a tokenizer of your own."
@@ -224,8 +224,8 @@ class SamplingClient:
         """
         if self._identity.model_name is not None:
             return self._identity.model_name
-        told = self._described(timeout)
-        name = told.get("model_path") or told.get("base_model")
+        answer = self._describe_sampler(timeout)
+        name = answer.get("model_path") or answer.get("base_model")
         if not isinstance(name, str):
             raise MissingFeatureError("The server does not tell which model this sampler is of.")
         return name

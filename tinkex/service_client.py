@@ -54,10 +54,10 @@ class ServiceClient(Reads):
         )  # fmt: skip
         if settings.api_key is not None:
             check_credential(settings.api_key, settings.base_url)
-        told = tuple(observers)
-        for observer in told:
+        given = tuple(observers)
+        for observer in given:
             check_observer("observers", observer)
-        self._lifecycle = ServiceLifecycle(settings, told, _clock)
+        self._lifecycle = ServiceLifecycle(settings, given, _clock)
         self._reference = ServiceReference(self._lifecycle, warn=True)
 
     @classmethod

@@ -36,7 +36,7 @@ _DEPTH_LIMIT = 4
 _NUMBER_LIMIT = 2.0**63  # from there on, infinity and NaN included, not every JSON reader follows
 
 
-def _quiet(method: Callable[_P, None]) -> Callable[_P, None]:
+def _never_raises(method: Callable[_P, None]) -> Callable[_P, None]:
     """Log the errors of a reporting method: a failure to report must not become a second failure."""
 
     @functools.wraps(method)
@@ -95,13 +95,13 @@ class Telemetry:
         """How many events were dropped because too many waited."""
         return self._dropped
 
-    @_quiet
+    @_never_raises
     def log(self, event_name: str, data: Mapping[str, object] | None = None, severity: str = "INFO") -> None:
         """Queue an event of any kind; *event_name* should be one of few, and *data* what JSON can hold."""
         name = clean_text(str(event_name), 200)
-        self._queue("GENERIC_EVENT", severity, event_name=name, event_data=_plain(data or {}))
+        self._queue("GENERIC_EVENT", severity, event_name=name, event_data=_bounded_json(data or {}))
 
-    @_quiet
+    @_never_raises
     def log_exception(self, error: BaseException, severity: str = "ERROR") -> None:
         """Queue an event about *error*: a warning if it is the caller's to correct, else of the given severity."""
         kind = type(error).__name__
@@ -113,14 +113,14 @@ class Telemetry:
         trace = "\n".join(_own_frames(error.__traceback__))
         self._queue("UNHANDLED_EXCEPTION", severity, error_message=message, error_type=kind, traceback=trace)
 
-    @_quiet
+    @_never_raises
     def session_start(self) -> None:
         """Queue the event that opens a session."""
         if self._has_session:
             self._started_at = self._clock.monotonic()
             self._queue("SESSION_START", "INFO")
 
-    @_quiet
+    @_never_raises
     def session_end(self) -> None:
         """Queue the event that closes a session, with its duration."""
         if self._has_session:
@@ -165,7 +165,7 @@ class Telemetry:
             self.on_event()
 
 
-def _plain(value: object, depth: int = 0) -> Any:
+def _bounded_json(value: object, depth: int = 0) -> Any:
     """Reduce *value* to bounded JSON; of what JSON does not know only the type is told."""
     if value is None or isinstance(value, bool):
         return value
@@ -176,14 +176,14 @@ def _plain(value: object, depth: int = 0) -> Any:
     if isinstance(value, Mapping) and depth < _DEPTH_LIMIT:
         return {clean_text(str(key), 100): _item(key, item, depth) for key, item in islice(value.items(), _ITEM_LIMIT)}
     if isinstance(value, list | tuple) and depth < _DEPTH_LIMIT:
-        return [_plain(item, depth + 1) for item in value[:_ITEM_LIMIT]]
+        return [_bounded_json(item, depth + 1) for item in value[:_ITEM_LIMIT]]
     return f"<{type(value).__name__}>"
 
 
 def _item(key: object, value: object, depth: int) -> Any:
     """Withhold what stands under a private name, but not counts: prompt_tokens is no prompt."""
     private = _PRIVATE.search(str(key)) and not isinstance(value, int | float | None)
-    return _WITHHELD if private else _plain(value, depth + 1)
+    return _WITHHELD if private else _bounded_json(value, depth + 1)
 
 
 def _own_frames(trace: TracebackType | None) -> Iterator[str]:

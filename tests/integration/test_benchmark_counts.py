@@ -194,7 +194,7 @@ def test_thread_starts_of_a_sample(server, monkeypatch):
 
 
 def test_wake_ups_of_a_sample(server, monkeypatch):
-    """The waiter, which watches over all samples, is woken at most once an exchange."""
+    """The reactor, which watches over all samples, is woken at most once an exchange."""
     with sampling(server) as client:
         client.sample(PROMPT, PARAMS).result(10)
         polls = Counting(monkeypatch, machine_of(client.service).reactor._poller, "poll")

@@ -68,7 +68,7 @@ class Parts:
 
     def __init__(self, url, most=4, **settings):
         self.workers = WorkerPool(2, "test-worker")
-        self.reactor = Reactor(SYSTEM_CLOCK, "test-waiter")
+        self.reactor = Reactor(SYSTEM_CLOCK, "test-reactor")
         self.scheduler = Scheduler(self.workers, self.reactor)
         self.dialing = ElasticPool(8, "test-connect")
         self.dialer = make_dialer(ClientConfig(base_url=url, trust_env=False, **settings))
@@ -308,7 +308,7 @@ def test_cancelling_closes_the_connection_at_once(start):
 def test_long_polls_take_turns(start, monkeypatch):
     """Where no more connections may be opened, parked polls end early for those in line, submissions soonest."""
     monkeypatch.setattr("tinkex._transport.connection_pool._TURN_SECONDS", 0.3)
-    monkeypatch.setattr("tinkex._transport.connection_pool._URGENT_TURN_SECONDS", 0.1)
+    monkeypatch.setattr("tinkex._transport.connection_pool._HIGH_PRIORITY_TURN_SECONDS", 0.1)
 
     def answers(connection, number):
         while read_request(connection) != b"poll":
@@ -332,7 +332,7 @@ def test_long_polls_take_turns(start, monkeypatch):
 def test_a_poll_that_was_slow_to_send_takes_turns_too(start, monkeypatch):
     """Having waited for room to write, it is as ready to end early for those in line as any other."""
     monkeypatch.setattr("tinkex._transport.connection_pool._TURN_SECONDS", 0.1)
-    monkeypatch.setattr("tinkex._transport.connection_pool._URGENT_TURN_SECONDS", 0.1)
+    monkeypatch.setattr("tinkex._transport.connection_pool._HIGH_PRIORITY_TURN_SECONDS", 0.1)
     taken = threading.Event()
 
     def answers(connection, number):
@@ -353,7 +353,7 @@ def test_a_poll_that_was_slow_to_send_takes_turns_too(start, monkeypatch):
 def test_nobody_is_hastened_while_there_is_room(start, monkeypatch):
     """Long polls last as long as the server lets them where connections suffice."""
     monkeypatch.setattr("tinkex._transport.connection_pool._TURN_SECONDS", 0.0)
-    monkeypatch.setattr("tinkex._transport.connection_pool._URGENT_TURN_SECONDS", 0.0)
+    monkeypatch.setattr("tinkex._transport.connection_pool._HIGH_PRIORITY_TURN_SECONDS", 0.0)
 
     def answers(connection, number):
         while read_request(connection) != b"poll":

@@ -1,4 +1,4 @@
-"""The story of a sample where it does not go straight: pauses, retries, lost promises, deadlines, cancels."""
+"""A sample where it does not go straight: pauses, retries, lost promises, deadlines, cancels."""
 
 from __future__ import annotations
 

@@ -216,8 +216,8 @@ def test_a_dropped_client_is_collected(server):
         with warnings.catch_warnings(record=True) as caught:
             service, client = open_client()
             client.sample([1], PARAMS).result(10)
-            gone = weakref.ref(service), weakref.ref(client), weakref.ref(service._core)
-            machine = weakref.ref(service._core.machine)
+            gone = weakref.ref(service), weakref.ref(client), weakref.ref(service._lifecycle)
+            runtime = weakref.ref(service._lifecycle.runtime)
             del service, client
             deadline = time.monotonic() + 5
             while threading.active_count() > 1 and time.monotonic() < deadline:
@@ -227,7 +227,7 @@ def test_a_dropped_client_is_collected(server):
         assert len(caught) == 1 and caught[0].category is ResourceWarning
         assert [reference() for reference in gone] == [None, None, None], gone
         assert threading.active_count() == 1, threading.enumerate()
-        assert machine() is None
+        assert runtime() is None
         """,
         server.url,
     )

@@ -1,4 +1,4 @@
-"""Workers and a waiter without threads: a test says when something runs and when time passes."""
+"""Workers and a reactor without threads of their own: a test says when something runs and when time passes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class StepWorkers:
         raise AssertionError("it never comes to rest")
 
 
-class StepWaiter:
+class StepReactor:
     """Timers that fire when the test says so."""
 
     lapsed = 0
@@ -47,7 +47,7 @@ class StepWaiter:
             self.timers.append((at, next(self._numbers), who, wait_id))
 
     def fire(self):
-        """Wake everybody whose time has come."""
+        """Resume the waits whose time has come."""
         now = self.clock.monotonic()
         due = sorted(timer for timer in self.timers if timer[0] <= now)
         self.timers = [timer for timer in self.timers if timer[0] > now]
@@ -57,12 +57,12 @@ class StepWaiter:
 
 
 class Steps:
-    """Jobs on a thread of nobody's: `run` lets the workers work, `advance` moves the clock as well."""
+    """Tasks on the test's own thread: `run` lets the workers work, `advance` moves the clock as well."""
 
     def __init__(self):
         self.clock = ManualClock()
         self.workers = StepWorkers()
-        self.reactor = StepWaiter(self.clock)
+        self.reactor = StepReactor(self.clock)
         self.scheduler = Scheduler(self.workers, self.reactor)
 
     def run(self):
@@ -77,7 +77,7 @@ class Steps:
         self.workers.run()
 
     def start(self, coroutine, future):
-        """Begin a job; returns it."""
+        """Begin a task; returns it."""
         task = ScheduledTask(self.scheduler, coroutine, future)
         self.scheduler.launch(task)
         return task
@@ -113,9 +113,9 @@ class Loan(Permit):
 
 @contextlib.contextmanager
 def real_jobs(workers=2, clock=None):
-    """Jobs on real threads."""
+    """Tasks on real threads."""
     pool = WorkerPool(workers, "test-worker")
-    reactor = Reactor(clock or ManualClock(), "test-waiter")
+    reactor = Reactor(clock or ManualClock(), "test-reactor")
     reactor.start(pool.start)
     scheduler = Scheduler(pool, reactor)
     try:

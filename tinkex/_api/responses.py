@@ -49,7 +49,7 @@ def read_refusal(
     response: Response, clock: Clock, *, request_id: str | None = None, phase: str | None = None
 ) -> Refusal:
     """Decode an answer other than a 2xx, once."""
-    words = _wire.decode_error_body(response.headers.get("content-type", ""), response.body)
+    error_body = _wire.decode_error_body(response.headers.get("content-type", ""), response.body)
     if is_edge_rejection(response):
         return Refusal(
             APIConnectionError(
@@ -57,29 +57,29 @@ def read_refusal(
                 request_id,
                 phase,
             ),
-            words,
+            error_body,
         )
-    message = words.message or clean_text(response.body[:2000].decode("utf-8", "replace"), 300)
+    message = error_body.message or clean_text(response.body[:2000].decode("utf-8", "replace"), 300)
     if 300 <= response.status < 400:
         where = clean_text(response.headers.get("location", "nowhere"), 200)
         message = f"a redirect to {where}, which is not followed; check base_url"
     wait = retry_after(response.headers, clock)
-    body = words.value if words.is_json else message or None
+    body = error_body.value if error_body.is_json else message or None
     error = status_error(response.status, message, body, request_id, wait, phase)
     should_retry = response.headers.get("x-should-retry")
     if should_retry in ("true", "false"):
         error.should_retry = error.retryable = should_retry == "true"
-    return Refusal(error, words)
+    return Refusal(error, error_body)
 
 
 def requested_pause(refusal: Refusal, size: int) -> RequestedPause:
     """The pause that the answer to a submission of `size` estimated bytes asks for."""
-    error, words = refusal
-    reason = words.reason or words.message
+    error, error_body = refusal
+    reason = error_body.reason or error_body.message
     asked = getattr(error, "retry_after", None) or 0.0
     if isinstance(error, APIStatusError) and error.status == 429:
-        state = QueueState.parse(words.queue_state) if words.queue_state else QueueState.PAUSED_RATE_LIMIT
-        return RequestedPause(asked or (1.0 if size <= _SMALL_REQUEST else 5.0), state, reason, words.reason)
+        state = QueueState.parse(error_body.queue_state) if error_body.queue_state else QueueState.PAUSED_RATE_LIMIT
+        return RequestedPause(asked or (1.0 if size <= _SMALL_REQUEST else 5.0), state, reason, error_body.reason)
     return RequestedPause(max(asked, BILLING_PAUSE), QueueState.UNKNOWN, reason, reason)
 
 

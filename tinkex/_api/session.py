@@ -75,7 +75,7 @@ class Session:
         answer = yield from self._api.ask(CREATE_SAMPLING_SESSION, _present(fields), config)
         if "sampling_session_id" not in answer and "request_id" in answer:
             answer = yield from self._retrieve(str(answer["request_id"]), config)
-        return _text(answer, "sampling_session_id", "create_sampling_session")
+        return _id_in(answer, "sampling_session_id", "create_sampling_session")
 
     def describe_sampler(self, sampling_session_id: str) -> Coroutine[dict[str, Any]]:
         """What the server knows about a sampling session: base_model, perhaps model_path."""
@@ -114,7 +114,7 @@ class Session:
                 "type": "create_session",
             }
             answer = yield from self._api.ask(CREATE_SESSION, _present(fields), config)
-            self.session_id = _text(answer, "session_id", "create_session")
+            self.session_id = _id_in(answer, "session_id", "create_session")
             self.created_here = True
             self.heartbeats.heard_at = self._api.clock.monotonic()
             self._log_messages(answer)
@@ -176,7 +176,7 @@ def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _text(answer: Mapping[str, Any], name: str, asked: str) -> str:
+def _id_in(answer: Mapping[str, Any], name: str, asked: str) -> str:
     value = answer.get(name)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)

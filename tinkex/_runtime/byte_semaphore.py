@@ -12,32 +12,32 @@ from tinkex._runtime.task import Permit, ScheduledTask
 class ByteLease(Permit):
     """Lease of bytes of a byte semaphore."""
 
-    __slots__ = ("_budget", "_size")
+    __slots__ = ("_semaphore", "_size")
 
-    def __init__(self, budget: ByteSemaphore, size: int) -> None:
-        self._budget = budget
+    def __init__(self, semaphore: ByteSemaphore, size: int) -> None:
+        self._semaphore = semaphore
         self._size = size
 
     def release(self) -> None:
         """Return the bytes, once."""
         size, self._size = self._size, 0
         if size:
-            self._budget.release(size)
+            self._semaphore.release(size)
 
 
 class AcquireBytes:
     """Wait for `size` bytes of a byte semaphore; yields a `ByteLease`."""
 
-    __slots__ = ("_budget", "_size", "until")
+    __slots__ = ("_semaphore", "_size", "until")
 
-    def __init__(self, budget: ByteSemaphore, size: int) -> None:
-        self._budget = budget
+    def __init__(self, semaphore: ByteSemaphore, size: int) -> None:
+        self._semaphore = semaphore
         self._size = size
         self.until = float("inf")
 
     def subscribe(self, task: ScheduledTask, wait_id: int) -> None:
         """Take the bytes now, or queue for them."""
-        self._budget.take(task, wait_id, self._size)
+        self._semaphore.take(task, wait_id, self._size)
 
 
 class ByteSemaphore:
@@ -48,14 +48,14 @@ class ByteSemaphore:
 
     def __init__(self, limit: Callable[[], int]) -> None:
         self._limit = limit
-        self._lock = new_lock()  # guards _out and _line
+        self._lock = new_lock()  # guards _out and _queue
         self._out = 0
-        self._line: deque[tuple[ScheduledTask, int, int]] = deque()
+        self._queue: deque[tuple[ScheduledTask, int, int]] = deque()
 
     def take(self, task: ScheduledTask, wait_id: int, size: int) -> None:
         """Queue `task` for `size` bytes; it is resumed with its lease, here or later."""
         with self._lock:
-            self._line.append((task, wait_id, size))
+            self._queue.append((task, wait_id, size))
         self._serve()
 
     def release(self, size: int) -> None:
@@ -72,11 +72,11 @@ class ByteSemaphore:
     def _serve(self) -> None:
         while True:
             with self._lock:
-                if not self._line or 0 < self._out >= self._limit():  # with nothing out, one may go above the limit
+                if not self._queue or 0 < self._out >= self._limit():  # with nothing out, one may go above the limit
                     return
-                task, wait_id, size = self._line.popleft()
+                task, wait_id, size = self._queue.popleft()
                 self._out += size
-            reserved = ByteLease(self, size)
-            if not task.resume(wait_id, reserved):
+            lease = ByteLease(self, size)
+            if not task.resume(wait_id, lease):
                 with self._lock:
                     self._out -= size

@@ -41,9 +41,9 @@ def patched_by() -> str | None:
 
 def _uwsgi_runs_threads(options: Mapping[object, object]) -> bool:
     """Whether `uwsgi.opt`, whose names and values may be bytes, switches threads on."""
-    given = {_text(name): _text(value) for name, value in options.items()}
+    given = {_option_word(name): _option_word(value) for name, value in options.items()}
     return any(given.get(name, "off") not in _OFF for name in ("enable-threads", "threads"))
 
 
-def _text(value: object) -> str:
+def _option_word(value: object) -> str:
     return (value.decode("latin-1") if isinstance(value, bytes) else str(value)).strip().lower()

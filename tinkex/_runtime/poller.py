@@ -61,10 +61,10 @@ class KqueuePoller:
 
 
 class PollPoller:
-    """Poller on poll, where something such as gevent has taken the others away; `rouse` ends a running poll."""
+    """Poller on poll, where something such as gevent has taken the others away; `wake` ends a running poll."""
 
-    def __init__(self, rouse: Callable[[], None]) -> None:
-        self._rouse = rouse
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
         self._armed: dict[int, int] = {}
         self._watched: dict[int, int] = {}
 
@@ -73,7 +73,7 @@ class PollPoller:
 
     def arm(self, fileno: int, write: bool, known: bool) -> None:
         self._armed[fileno] = select.POLLOUT if write else select.POLLIN
-        self._rouse()
+        self._wake()
 
     def watch(self, fileno: int) -> None:
         self._watched[fileno] = select.POLLIN
@@ -91,11 +91,11 @@ class PollPoller:
         return ready
 
 
-def make_poller(rouse: Callable[[], None]) -> EpollPoller | KqueuePoller | PollPoller:
+def make_poller(wake: Callable[[], None]) -> EpollPoller | KqueuePoller | PollPoller:
     if hasattr(select, "epoll"):
         return EpollPoller()
     if hasattr(select, "kqueue"):
         return KqueuePoller()
     if hasattr(select, "poll"):
-        return PollPoller(rouse)
+        return PollPoller(wake)
     raise NoThreadsError("This process has no select.poll: eventlet took it away, and tinkex cannot work without it.")

@@ -51,13 +51,13 @@ def _guarded(call: Callable[..., object], *arguments: object) -> None:
     try:
         call(*arguments)
     except Exception:
-        logger.exception("The tinkex waiter met an error of its own; please report it.")
+        logger.exception("The tinkex reactor met an error of its own; please report it.")
 
 
 class Reactor:
     """Resumes waiting tasks: `park` for a socket, `call_at` for a time. Safe to call from any thread.
 
-    Handing over is lock-free: a time goes through a deque, and the thread is only roused when that time comes
+    Handing over is lock-free: a time goes through a deque, and the thread is only woken when that time comes
     before the one it sleeps until. It publishes `_sleeps_until` before it takes from the deque a last time, and
     callers append before they look at `_sleeps_until`: one of the two sees the other.
     By a clock that is moved by hand it sleeps until that is moved.
@@ -74,11 +74,11 @@ class Reactor:
         self._numbers = itertools.count()
         self._sleeps_until = _AWAKE
         self._stopping = False
-        self._alarm_out, self._alarm_in = os.pipe()
-        os.set_blocking(self._alarm_in, False)
-        os.set_blocking(self._alarm_out, False)
-        self._poller = make_poller(self._rouse)
-        self._poller.watch(self._alarm_out)
+        self._wakeup_out, self._wakeup_in = os.pipe()
+        os.set_blocking(self._wakeup_in, False)
+        os.set_blocking(self._wakeup_out, False)
+        self._poller = make_poller(self._wake)
+        self._poller.watch(self._wakeup_out)
 
     def start(self, first: Callable[[], None]) -> None:
         """Start the thread; it calls `first` before anything else."""
@@ -87,11 +87,11 @@ class Reactor:
     def stop(self) -> None:
         """End the thread soon."""
         self._stopping = True
-        self._rouse()
+        self._wake()
 
-    def park(self, fileno: int, who: Resumable, wait_id: int, *, write: bool, known: bool) -> None:
-        """Resume `who` once `fileno` can be read (or written); `known` says that it was parked before."""
-        self._parked[fileno] = (who, wait_id)
+    def park(self, fileno: int, resumable: Resumable, wait_id: int, *, write: bool, known: bool) -> None:
+        """Resume `resumable` once `fileno` can be read (or written); `known` says that it was parked before."""
+        self._parked[fileno] = (resumable, wait_id)
         self._poller.arm(fileno, write, known)
 
     def forget(self, fileno: int) -> None:
@@ -100,25 +100,25 @@ class Reactor:
         with contextlib.suppress(OSError, ValueError):  # it was never armed, or the reactor has ended
             self._poller.forget(fileno)
 
-    def call_at(self, at: float, who: Resumable, wait_id: int) -> None:
-        """Resume `who` with TIMED_OUT at `at` on the client's clock, if still in wait `wait_id`; inf is never."""
+    def call_at(self, at: float, resumable: Resumable, wait_id: int) -> None:
+        """Resume `resumable` with TIMED_OUT at `at` on the client's clock, if still in wait `wait_id`; inf is never."""
         if at == _FOREVER:
             return
-        self._times.append((at, next(self._numbers), who, wait_id))
+        self._times.append((at, next(self._numbers), resumable, wait_id))
         if at < self._sleeps_until:
-            self._rouse()
+            self._wake()
 
     def forked(self) -> None:
         """In a child: give up the kernel table, which the parent still uses, without touching what is in it."""
         self._poller.close()
         self._parked.clear()
 
-    def _rouse(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # roused already
-            os.write(self._alarm_in, b"!")
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # woken already
+            os.write(self._wakeup_in, b"!")
 
     def _run(self, first: Callable[[], None]) -> None:
-        unsubscribe = self._moved.subscribe(self._rouse) if self._moved is not None else None
+        unsubscribe = self._moved.subscribe(self._wake) if self._moved is not None else None
         _guarded(first)
         while not self._stopping:
             _guarded(self._turn)
@@ -138,8 +138,8 @@ class Reactor:
             parked = self._parked.pop(fileno, None)
             if parked is not None:
                 _guarded(parked[0].resume, parked[1], READY)
-            elif fileno == self._alarm_out:
-                os.read(self._alarm_out, 4096)
+            elif fileno == self._wakeup_out:
+                os.read(self._wakeup_out, 4096)
 
     def _seconds_until(self, at: float) -> float | None:
         if at == _FOREVER:
@@ -167,10 +167,10 @@ class Reactor:
     def _fire(self, now: float) -> None:
         heap = self._heap
         while heap and heap[0][0] <= now:
-            _, _, who, wait_id = heapq.heappop(heap)
-            _guarded(who.resume, wait_id, TIMED_OUT)
+            _, _, resumable, wait_id = heapq.heappop(heap)
+            _guarded(resumable.resume, wait_id, TIMED_OUT)
 
     def __del__(self) -> None:
-        # Only when no thread can call _rouse any more: the number of a closed descriptor is soon used for another file.
-        os.close(self._alarm_in)
-        os.close(self._alarm_out)
+        # Only when no thread can call _wake any more: the number of a closed descriptor is soon used for another file.
+        os.close(self._wakeup_in)
+        os.close(self._wakeup_out)

@@ -104,7 +104,7 @@ class FutureWait:
         Future.add_done_callback(self._future, lambda future: task.resume(wait_id, future))
 
 
-def _nothing() -> None:
+def _no_callback() -> None:
     """No callback."""
 
 
@@ -173,7 +173,7 @@ class ScheduledTask:
         scheduler: Scheduler,
         coroutine: Callable[..., Coroutine[Any]],
         future: Future[Any],
-        dropped: Callable[[], None] = _nothing,
+        dropped: Callable[[], None] = _no_callback,
     ) -> None:
         self.future = future
         self.on_deadline: Callable[[], BaseException] | None = None
@@ -202,7 +202,7 @@ class ScheduledTask:
                 return False
             self._running = True
             self._generator = self._coroutine(*arguments)
-            self._coroutine = self._dropped = _nothing  # thousands wait: what begins them is not kept
+            self._coroutine = self._dropped = _no_callback  # thousands wait: what begins them is not kept
         self._advance()
         return True
 
@@ -346,9 +346,9 @@ class ScheduledTask:
     def _end(self) -> None:
         """Drop every reference: the timer of the deadline may hold the task itself for hours."""
         self._ended, self._generator, self.on_deadline = True, None, None
-        self._coroutine = self._dropped = _nothing
+        self._coroutine = self._dropped = _no_callback
         if isinstance(self.future, ClientFuture):
-            self.future.let_go()
+            self.future.drop_references()
         self.future = _ENDED
         self._context = _NO_CONTEXT
         self._scheduler.discard(self)

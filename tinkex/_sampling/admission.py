@@ -23,7 +23,7 @@ _THROTTLED_SUBMISSIONS = 10
 _THROTTLED_SECONDS = 10.0
 _THROTTLED_BYTE_WEIGHT = 20
 _SWEEP_ABOVE = 1000  # samples that ended while queued and are still in the queues
-_ROOM = -1  # wait id of the deadlines of blocked callers; those of pauses count up from 1
+_ROOM_DEADLINE = -1  # wait id of the deadlines of blocked callers; those of pauses count up from 1
 _STAGGER = 0.2  # of a pause, at most 1 s: processes that were paused together come back one by one
 _chance = random.SystemRandom()  # a program's own random numbers stay as they are
 
@@ -66,7 +66,7 @@ class ReacquirePermit:
 
     def subscribe(self, task: ScheduledTask, wait_id: int) -> None:
         """Queue ahead of new samples."""
-        self._admission.offer_again(task, wait_id, self._size)
+        self._admission.reacquire(task, wait_id, self._size)
 
 
 class Admission:
@@ -90,7 +90,7 @@ class Admission:
         self._dropped = 0  # since the last sweep
         self._pending_wakeups = 0  # wake-ups that found admission closed: so many tasks have none
         self._queues: deque[ClientQueue] = deque()
-        self._again: deque[tuple[ScheduledTask, int, int]] = deque()
+        self._reacquiring: deque[tuple[ScheduledTask, int, int]] = deque()
         self._submitting = 0
         self._bytes = 0
         self._throttled_until = float("-inf")
@@ -119,10 +119,10 @@ class Admission:
                     self._taken += 1
                     self._wait_for_room(on_full, until)
 
-    def offer_again(self, task: ScheduledTask, wait_id: int, size: int) -> None:
+    def reacquire(self, task: ScheduledTask, wait_id: int, size: int) -> None:
         """See `ReacquirePermit`."""
         with self._lock:
-            self._again.append((task, wait_id, size))
+            self._reacquiring.append((task, wait_id, size))
         self._workers.put(self)
 
     def pause(self, seconds: float, reason: str | None) -> None:
@@ -172,19 +172,19 @@ class Admission:
             taken = self._take()
         if taken is None:
             return
-        task, wait_id, slot = taken
+        task, wait_id, permit = taken
         if wait_id is not None:
-            if not task.resume(wait_id, slot):
-                slot.release()
-        elif not task.begin(slot):  # ended on the way here, and `dropped` frees its place in the queue as well
+            if not task.resume(wait_id, permit):
+                permit.release()
+        elif not task.begin(permit):  # ended on the way here, and `dropped` frees its place in the queue as well
             with self._lock:
                 self._taken -= 1
-            slot.release()
+            permit.release()
             self.ended()
 
     def resume(self, wait_id: int, value: object) -> bool:
         """A pause is over, or the deadline of a blocked caller has come; called by the reactor."""
-        if wait_id == _ROOM:
+        if wait_id == _ROOM_DEADLINE:
             with self._lock:
                 self._next_alarm = float("inf")
                 self._room.notify_all()
@@ -194,7 +194,7 @@ class Admission:
 
     def is_waiting(self, wait_id: int) -> bool:
         """Whether that timer still has a purpose."""
-        return wait_id in (_ROOM, self._wait_id)
+        return wait_id in (_ROOM_DEADLINE, self._wait_id)
 
     def _list(self, queue: ClientQueue) -> None:
         with self._lock:
@@ -211,10 +211,10 @@ class Admission:
             self._pending_wakeups += 1
             return None
         weight = _THROTTLED_BYTE_WEIGHT if throttled else 1
-        while self._again:
-            task, wait_id, size = self._again.popleft()
+        while self._reacquiring:
+            task, wait_id, size = self._reacquiring.popleft()
             if task.is_waiting(wait_id):
-                return task, wait_id, self._slot(size * weight)
+                return task, wait_id, self._permit(size * weight)
         if self.in_flight >= most_in_flight:
             self._pending_wakeups += 1
             return None
@@ -224,7 +224,7 @@ class Admission:
         task, size = found
         self._free_place()
         self.in_flight += 1
-        return task, None, self._slot(size * weight)
+        return task, None, self._permit(size * weight)
 
     def _next_new(self) -> tuple[ScheduledTask, int] | None:
         while self._queues:
@@ -248,7 +248,7 @@ class Admission:
                 if not entry[0].done:
                     queue.tasks.append(entry)
 
-    def _slot(self, weight: int) -> SubmitPermit:
+    def _permit(self, weight: int) -> SubmitPermit:
         self._submitting += 1
         self._bytes += weight
         return SubmitPermit(self, weight)
@@ -289,7 +289,7 @@ class Admission:
             )
         if until < self._next_alarm:
             self._next_alarm = until
-            self._reactor.call_at(until, self, _ROOM)
+            self._reactor.call_at(until, self, _ROOM_DEADLINE)
         self._blocked += 1
         try:
             self._room.wait()

@@ -16,7 +16,7 @@ from tinkex.queue_state import QueueState, QueueStateChanged, QueueStateObserver
 
 logger = logging.getLogger("tinkex")
 
-_MOST_UNTOLD = 10_000
+_MOST_PENDING = 10_000
 _MOST_SESSIONS = 4096
 
 
@@ -46,8 +46,8 @@ class ObserverNotifier:
         self._clock = clock
         self._lock = new_lock()  # guards all below
         self._known: OrderedDict[str, tuple[QueueState, float]] = OrderedDict()
-        self._pending: deque[_Notification] = deque(maxlen=_MOST_UNTOLD)
-        self._telling = False
+        self._pending: deque[_Notification] = deque(maxlen=_MOST_PENDING)
+        self._running = False
 
     def notify(
         self,
@@ -74,23 +74,23 @@ class ObserverNotifier:
             )
             observers = (*self._observers, *(observer for observer in more if observer is not None))
             self._pending.append(_Notification(event, observers, contextvars.copy_context()))
-            start, self._telling = not self._telling, True
+            start, self._running = not self._running, True
         if start:
             self._start()
 
     def _start(self) -> None:
         try:
-            self._threads.submit(self._tell)
+            self._threads.submit(self._run)
         except RuntimeError as error:  # no thread can be started now: the next notification tries again
             logger.warning("Queue state observers are not told yet: %s", error)
             with self._lock:
-                self._telling = False
+                self._running = False
 
-    def _tell(self) -> None:
+    def _run(self) -> None:
         while True:
             with self._lock:
                 if not self._pending:
-                    self._telling = False
+                    self._running = False
                     return
                 notification = self._pending.popleft()
             notification.run()

@@ -21,14 +21,14 @@ class Promise(NamedTuple):
     roundtrip: float
     inline: _wire.Answer | None  # some servers answer at once
 
-    def question(self, *, asks_size: bool) -> bytes:
+    def poll_body(self, *, asks_size: bool) -> bytes:
         """The body of a poll; `asks_size` lets the server answer with the size of the result, where that is large."""
         fields: dict[str, object] = {"request_id": self.request_id}
         if asks_size:
             fields["allow_metadata_only"] = True
         return _wire.encode_json(fields)
 
-    def poll_lines(self, number: int) -> str:
+    def poll_headers(self, number: int) -> str:
         """The header lines of the poll of this number, from 1."""
         lines = f"X-Tinker-Request-Iteration: {number - 1}\r\n"
         if number == 1:

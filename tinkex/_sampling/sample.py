@@ -272,10 +272,10 @@ class Sample:
             try:  # what is sent is made on the way into the call: thousands wait in it
                 response = yield from context.api.call(
                     RETRIEVE_FUTURE,
-                    promise.question(asks_size=asks_size),
+                    promise.poll_body(asks_size=asks_size),
                     config,
                     seconds=config.poll_timeout,
-                    extra=promise.poll_lines(self._polls),
+                    extra=promise.poll_headers(self._polls),
                     high_priority=whole,
                 )
             except APITimeoutError:  # how some servers' long polls end
@@ -308,11 +308,11 @@ class Sample:
             context.api.knows_no_metadata = True
             return None
         if status == 408:
-            words = _wire.decode_error_body(response.headers.get("content-type", ""), response.body)
+            body = _wire.decode_error_body(response.headers.get("content-type", ""), response.body)
             self._retry.recovered()
             self._doubtful = 0
-            return _wire.Pending(words.queue_state, words.reason, retry_after(response.headers, context.clock))
-        error, words = context.api.refusal(response, request_id=promise.request_id, phase="waiting")
+            return _wire.Pending(body.queue_state, body.reason, retry_after(response.headers, context.clock))
+        error, body = context.api.refusal(response, request_id=promise.request_id, phase="waiting")
         if status == 410:
             raise Expired(error)
         if status == 402 and context.may_wait_for_billing(self._config.billing_wait):
@@ -320,7 +320,7 @@ class Sample:
             yield Sleep(context.clock.monotonic() + BILLING_PAUSE)
             return None
         recent = context.clock.monotonic() - promise.made_at < _UNKNOWN_GRACE
-        self._doubtful += (doubtful := (status == 400 and not words.is_json) or (status == 404 and recent))
+        self._doubtful += (doubtful := (status == 400 and not body.is_json) or (status == 404 and recent))
         if doubtful and self._doubtful <= _MOST_DOUBTFUL:
             yield from self._back_off(error, attempt=False, retry=True)
         elif isinstance(error, APIStatusError) and status == 429 and error.should_retry is not False:

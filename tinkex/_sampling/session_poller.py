@@ -82,8 +82,8 @@ class SessionPoller:
         self._lock = new_lock()  # guards all below
         self._registrations: dict[str, _Registration] = {}  # about in the order in which they began to wait
         self._unclaimed: OrderedDict[str, Completion] = OrderedDict()  # completions that no task waits for yet
-        self._told: set[str] = set()  # requests known to have ended whose results are being fetched
-        self._fetched: set[str] = set()  # results the server need not keep
+        self._fetching: set[str] = set()  # requests known to have ended whose results are being fetched
+        self._unacknowledged: set[str] = set()  # results the server need not keep
         self._running = False
         self.last_failure: str | None = None  # while polls fail
         self._cursor = 0
@@ -101,7 +101,7 @@ class SessionPoller:
             if known is None:
                 self._registrations[request_id] = registration
             elif not dead:
-                self._told.add(request_id)
+                self._fetching.add(request_id)
             start = known is None and not self._running
             self._running = self._running or start
         if known is not None:
@@ -113,10 +113,10 @@ class SessionPoller:
         """Acknowledge a request that is not asked for again, with the next poll, if it has ended."""
         with self._lock:
             self._registrations.pop(request_id, None)
-            if request_id not in self._told:
+            if request_id not in self._fetching:
                 return
-            self._told.remove(request_id)
-            self._fetched.add(request_id)
+            self._fetching.remove(request_id)
+            self._unacknowledged.add(request_id)
             start, self._running = not self._running, True
         if start:
             self._api.scheduler.start(self._poll, Future())
@@ -124,10 +124,10 @@ class SessionPoller:
     def _poll(self) -> Coroutine[None]:
         bad_requests = 0
         while True:
-            self._let_go_of_old()
+            self._release_overdue()
             with self._lock:
                 waiting = bool(self._registrations)
-                acks = sorted(self._fetched)
+                acks = sorted(self._unacknowledged)
                 if not waiting and not acks:
                     self._running = False
                     return
@@ -150,7 +150,7 @@ class SessionPoller:
                     continue
                 yield Sleep(self._api.clock.monotonic() + pause)
 
-    def _let_go_of_old(self) -> None:
+    def _release_overdue(self) -> None:
         """Have the tasks that have heard nothing for too long poll for themselves."""
         limit = self._api.clock.monotonic() - _PATIENCE_SECONDS
         with self._lock:
@@ -192,10 +192,10 @@ class SessionPoller:
             for request_id, completion in ended:
                 registration = self._registrations.pop(request_id, None)
                 if registration is None:
-                    news += request_id not in self._unclaimed and request_id not in self._told
+                    news += request_id not in self._unclaimed and request_id not in self._fetching
                     self._unclaimed[request_id] = completion
                 else:
-                    self._told.add(request_id)
+                    self._fetching.add(request_id)
                     woken.append((registration, completion))
             while len(self._unclaimed) > _MOST_UNCLAIMED:
                 self._unclaimed.popitem(last=False)
@@ -206,7 +206,7 @@ class SessionPoller:
 
     def _acknowledged(self, acks: list[str]) -> None:
         with self._lock:
-            self._fetched.difference_update(acks)
+            self._unacknowledged.difference_update(acks)
 
     def _pause_after(self, error: BaseException, bad_requests: int) -> float | None:
         """Seconds to the next poll; None where polling makes no sense any more."""
@@ -223,7 +223,7 @@ class SessionPoller:
     def _fail(self) -> None:
         with self._lock:
             self._running = False
-            self._fetched.clear()
+            self._unacknowledged.clear()
             registrations, self._registrations = self._registrations, {}
             self._dead_until = self._api.clock.monotonic() + _DEAD_SECONDS
         logger.warning(

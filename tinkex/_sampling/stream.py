@@ -54,9 +54,9 @@ def in_order(
                     break
             if not futures:
                 return
-            outcome = _outcome(futures[0], return_exceptions)
+            result = _result_or_error(futures[0], return_exceptions)
             futures.popleft()
-            yield outcome
+            yield result
     finally:
         abandon(futures)
 
@@ -78,7 +78,7 @@ def as_completed(
             if not numbers:
                 return
             done = ended.get()
-            yield numbers.pop(done), _outcome(done, return_exceptions)
+            yield numbers.pop(done), _result_or_error(done, return_exceptions)
     finally:
         abandon(numbers)
 
@@ -101,7 +101,7 @@ def failed(error: Exception) -> SampleFuture[SampleResponse]:
     return future
 
 
-def _outcome(future: Future[SampleResponse], return_exceptions: bool) -> Any:
+def _result_or_error(future: Future[SampleResponse], return_exceptions: bool) -> Any:
     try:
         return future.result()
     except Exception as error:

@@ -68,12 +68,12 @@ class Handle:
         ours = config.get("tinkex") if isinstance(config, dict) else None
         ours = ours if isinstance(ours, dict) else {}
         return cls(
-            base_url=_text("base_url", holder.get("base_url")),
-            sampling_session_id=_text("sampling_session_id", fields.get("sampling_session_id")),
-            session_id=_optional("session_id", fields.get("session_id")),
-            base_model=_optional("base_model", fields.get("base_model")),
+            base_url=_required_text("base_url", holder.get("base_url")),
+            sampling_session_id=_required_text("sampling_session_id", fields.get("sampling_session_id")),
+            session_id=_optional_text("session_id", fields.get("session_id")),
+            base_model=_optional_text("base_model", fields.get("base_model")),
             record_stability_info=fields.get("record_stability_info") is True,
-            **{name: _optional(name, ours.get(name)) for name in _OURS},
+            **{name: _optional_text(name, ours.get(name)) for name in _OURS},
         )
 
     def _created_with(self) -> dict[str, Any]:
@@ -90,11 +90,11 @@ class Handle:
             object.__setattr__(self, field.name, state.get(field.name, field.default))
 
 
-def _text(name: str, value: object) -> str:
+def _required_text(name: str, value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f"handle is not a sampler handle: its {name} is missing")
     return value.rstrip("/") if name == "base_url" else value
 
 
-def _optional(name: str, value: object) -> str | None:
-    return None if value is None else _text(name, value)
+def _optional_text(name: str, value: object) -> str | None:
+    return None if value is None else _required_text(name, value)

@@ -114,7 +114,7 @@ class ServiceLifecycle:
     def close(self, timeout: float, *, cancel_pending: bool, reason: str, detail: str | None = None) -> None:
         """Close the service: wait for running work, fail the rest, finish the session, stop threads. Idempotent."""
         with self._lock:
-            if self._shutdown is None and (runtime := self._open_machine()) is not None:
+            if self._shutdown is None and (runtime := self._open_runtime()) is not None:
                 self._shutdown = Shutdown(runtime, reason, detail)
             shutdown, self.closed = self._shutdown, True
         if shutdown is not None:
@@ -123,7 +123,7 @@ class ServiceLifecycle:
     def exit(self) -> Future[None] | None:
         """Interpreter exit: resolve every future and start the finish requests. Called once, by atexit."""
         with self._lock:
-            runtime, self.closed = self._open_machine(), True
+            runtime, self.closed = self._open_runtime(), True
         if runtime is None:
             return None
         runtime.sampling.admission.close()
@@ -135,7 +135,7 @@ class ServiceLifecycle:
 
     def abandon(self) -> None:
         """Garbage collection of the last client: end in the background. Takes no lock: it can come at any line."""
-        runtime, self.closed = self._open_machine(), True
+        runtime, self.closed = self._open_runtime(), True
         if runtime is None:
             return
 
@@ -182,7 +182,7 @@ class ServiceLifecycle:
                 self._started = True
             return self._runtime
 
-    def _open_machine(self) -> ServiceRuntime | None:
+    def _open_runtime(self) -> ServiceRuntime | None:
         """The runtime, if this process has started it and it is not closed."""
         return None if self.closed or not self._started or self._pid != os.getpid() else self._runtime
 
@@ -218,7 +218,7 @@ _LOADED_LATE = ("tenacity", "orjson", "subprocess", "email.utils", "html")  # by
 def _exit() -> None:
     _exiting.set()
     with contextlib.suppress(KeyboardInterrupt):  # the end has begun
-        finishing = [lifecycle.exit() for lifecycle in _living()]
+        finishing = [lifecycle.exit() for lifecycle in _live_lifecycles()]
         wait([future for future in finishing if future is not None], HASTY_FINISH_SECONDS)
 
 
@@ -232,14 +232,14 @@ def _about_to_fork() -> None:
 
 def _forked() -> None:
     reopen_all()
-    for lifecycle in _living():
+    for lifecycle in _live_lifecycles():
         try:
             lifecycle.forked()
         except Exception:
             logger.exception("A tinkex client met an error of its own after a fork; please report it.")
 
 
-def _living() -> list[ServiceLifecycle]:
+def _live_lifecycles() -> list[ServiceLifecycle]:
     return [lifecycle for reference in _lifecycles.valuerefs() if (lifecycle := reference()) is not None]
 
 

@@ -15,7 +15,7 @@ from tinkex.errors import APIConnectionError
 
 _IDLE_SECONDS = 30.0
 _TURN_SECONDS = 5.0  # what a long poll may have of a connection that other polls want
-_URGENT_TURN_SECONDS = 1.0  # the same where a submission wants it
+_HIGH_PRIORITY_TURN_SECONDS = 1.0  # the same where a submission wants it
 _SETTLING_SECONDS = 0.01  # for so long a parked connection counts as at work: its answer may be about to come
 _SWEEP, _GROWTH = 0, 1  # the wait ids of the pool's two timers
 
@@ -124,8 +124,8 @@ class ConnectionPool:
         surplus = sweep = False
         while True:
             with self._lock:  # for both: a task queued in between would not see the connection become idle
-                next_in_line = self._next()
-                if next_in_line is None:
+                next_task = self._next()
+                if next_task is None:
                     connection.idle_since = self._clock.monotonic()
                     surplus = self._closed or len(self._idle) >= self._most_idle
                     sweep = not surplus and not self._sweeping
@@ -135,7 +135,7 @@ class ConnectionPool:
                         self._idle.append(connection)
                         self._sweeping = True
                     break
-            if next_in_line[0].resume(next_in_line[1], connection):
+            if next_task[0].resume(next_task[1], connection):
                 return
         if surplus:
             connection.close()
@@ -200,19 +200,19 @@ class ConnectionPool:
     def _grow(self, *, at_least: int = 0) -> None:
         """Open connections for queued tasks, where that is right; look again later where it may become right."""
         with self._lock:
-            line = len(self._high_priority) + len(self._low_priority) - self._opening
-            if line <= 0:
+            queued = len(self._high_priority) + len(self._low_priority) - self._opening
+            if queued <= 0:
                 return
             now = self._clock.monotonic()
-            wanted = max(at_least, min(line, self._room_at_work(now)))
+            wanted = max(at_least, min(queued, self._room_at_work(now)))
             count = max(0, min(wanted, self._most - self.open))
             self.open += count
             self._opening += count
             full = count < wanted
-            later = count < line and not full and not self._growing and self._settling > 0.0
+            later = count < queued and not full and not self._growing and self._settling > 0.0
             self._growing |= later
         if full:
-            self._preempt(line)
+            self._preempt(queued)
         if later:
             self._reactor.call_at(now + self._settling, self, _GROWTH)
         try:
@@ -242,11 +242,11 @@ class ConnectionPool:
             self._parks = [self._parks[1] if passed < 2 * self._settling else 0, 0]
             self._settling_since = now
 
-    def _preempt(self, line: int) -> None:
+    def _preempt(self, queued: int) -> None:
         """No more may be opened: have as many long polls as tasks are queued end once they have had their turn."""
         with self._lock:
-            turn = _URGENT_TURN_SECONDS if self._high_priority else _TURN_SECONDS
-            count = max(0, min(line - self._preempted, len(self._resting)))
+            turn = _HIGH_PRIORITY_TURN_SECONDS if self._high_priority else _TURN_SECONDS
+            count = max(0, min(queued - self._preempted, len(self._resting)))
             preempted = [self._resting.pop(next(iter(self._resting))) for _ in range(count)]
             self._preempted += count
         for task, wait_id, since in preempted:
@@ -254,10 +254,10 @@ class ConnectionPool:
 
     def _open(self) -> None:
         with self._lock:
-            next_in_line = self._next()
+            next_task = self._next()
         connection = error = None
         try:
-            if next_in_line is not None:
+            if next_task is not None:
                 connection = Connection(self._dialer.open(), self, self._reactor)
                 self._all.add(connection)
         except BaseException as raised:  # noqa: BLE001 - it belongs to the task
@@ -266,18 +266,18 @@ class ConnectionPool:
             self._opening -= 1
             self.open -= connection is None
         if connection is None:
-            if next_in_line is not None:
-                next_in_line[0].resume(next_in_line[1], error)
+            if next_task is not None:
+                next_task[0].resume(next_task[1], error)
             self._grow()
         elif self._closed:
             self.discard(connection)
-        elif next_in_line is None or not next_in_line[0].resume(next_in_line[1], connection):
+        elif next_task is None or not next_task[0].resume(next_task[1], connection):
             self.release(connection)
 
     def _next(self) -> tuple[ScheduledTask, int] | None:
         """Take the next task out of the queues; call it with the lock."""
-        while line := self._high_priority or self._low_priority:
-            task, wait_id = line.popleft()
+        while queue := self._high_priority or self._low_priority:
+            task, wait_id = queue.popleft()
             if task.is_waiting(wait_id):
                 return task, wait_id
         return None

@@ -83,18 +83,18 @@ def _params_object(params: SamplingParams) -> dict[str, Any]:
 def _chunk(chunk: Chunk) -> bytes:
     match chunk:
         case EncodedTextChunk():
-            return _text(chunk)
+            return _text_chunk(chunk)
         case ImageChunk():
-            return _picture(chunk, b'"data":"%b"' % b64encode(chunk.data))
+            return _image_chunk(chunk, b'"data":"%b"' % b64encode(chunk.data))
         case ImageAssetPointerChunk():
-            return _picture(chunk, b'"location":%b' % encode_json(chunk.location))
+            return _image_chunk(chunk, b'"location":%b' % encode_json(chunk.location))
         case DmelChunk():
             return b'{"type":"dmel","dmel":"%b"}' % b64encode(chunk.dmel)
         case _:
             assert_never(chunk)
 
 
-def _text(chunk: EncodedTextChunk) -> bytes:
+def _text_chunk(chunk: EncodedTextChunk) -> bytes:
     encoded = chunk._encoded  # noqa: SLF001 - the place kept for this
     if encoded is None:
         encoded = b'{"type":"encoded_text","tokens":%b}' % encode_ints(chunk.tokens)
@@ -102,7 +102,7 @@ def _text(chunk: EncodedTextChunk) -> bytes:
     return encoded
 
 
-def _picture(chunk: ImageChunk | ImageAssetPointerChunk, source: bytes) -> bytes:
+def _image_chunk(chunk: ImageChunk | ImageAssetPointerChunk, source: bytes) -> bytes:
     expected = b"" if chunk.expected_tokens is None else b',"expected_tokens":%d' % chunk.expected_tokens
     return b'{"type":"%b",%b,"format":"%b"%b}' % (chunk.type.encode(), source, chunk.format.encode(), expected)
 

@@ -28,7 +28,7 @@ def _logprobs(values: Any) -> Column | None:
     return None if values is None else float_column("logprobs", values)
 
 
-def _text(value: Any) -> str:
+def _stop_reason(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"stop_reason must be a string, got {shown(value)}")
     return value
@@ -46,7 +46,7 @@ class SampledSequence:
     _tokens: Column = field(converter=_tokens)
     _logprobs: Column | None = field(default=None, converter=_logprobs)
     _topk_logprobs: TopkLogprobs | None = field(default=None, converter=table)
-    stop_reason: str = field(default="stop", converter=_text)
+    stop_reason: str = field(default="stop", converter=_stop_reason)
     """Why it ended: "stop", or "length" at `max_tokens`; a newer server may have other words."""
     sequence_id: str | None = None
     """The server's id of this sequence; None where the server gives none."""
@@ -132,7 +132,7 @@ class SampledSequence:
             plain.get("tokens"),
             read_numbers("logprobs", plain.get("logprobs")),
             read_rows(plain.get("topk_sampled_logprobs") if topk is None else topk),
-            _text(plain.get("stop_reason") or "stop").lower(),
+            _stop_reason(plain.get("stop_reason") or "stop").lower(),
             word(plain.get("sequence_id")),
         )
 

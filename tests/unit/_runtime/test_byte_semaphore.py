@@ -17,12 +17,12 @@ from tinkex._runtime.task import ScheduledTask
 
 @pytest.fixture
 def steps():
-    """Jobs that run when the test says so."""
+    """Tasks that run when the test says so."""
     return Steps()
 
 
 def hold(budget, size, gate):
-    """A story that holds bytes until its gate opens."""
+    """A coroutine that holds bytes until its gate opens."""
     reserved = yield AcquireBytes(budget, size)
     try:
         yield gate
@@ -32,7 +32,7 @@ def hold(budget, size, gate):
 
 
 def begin(steps, budget, size):
-    """A job that wants bytes, and its gate."""
+    """A task that wants bytes, and its gate."""
     gate = Gate()
     task = steps.start(lambda: hold(budget, size, gate), Future())
     steps.run()
@@ -83,7 +83,7 @@ def test_no_limit_stops_everything(steps, limit):
     assert budget.out == 0
 
 
-def test_interrupted_in_line(steps):
+def test_cancelled_in_queue(steps):
     """Who leaves the line takes nothing with it, and holds nobody up."""
     budget = ByteSemaphore(lambda: 10)
     _, first = begin(steps, budget, 10)
@@ -155,7 +155,7 @@ test_conservation = Conservation.TestCase
 
 
 def test_under_threads():
-    """Many jobs on several workers, some interrupted: all end, and every byte comes back."""
+    """Many tasks on several workers, some interrupted: all end, and every byte comes back."""
 
     def coroutine(budget, size):
         for _ in range(5):
@@ -185,4 +185,4 @@ def test_under_threads():
         pool.shutdown()
         pool.join(10)
     assert budget.out == 0
-    assert not budget._line
+    assert not budget._queue

@@ -1,4 +1,4 @@
-"""The waiter: sockets and times, on one thread that sleeps whenever it can."""
+"""The reactor: sockets and times, on one thread that sleeps whenever it can."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ class Sleeper:
 
 @pytest.fixture
 def clock():
-    """Time for the waiter."""
+    """Time for the reactor."""
     return ManualClock()
 
 
 @pytest.fixture(params=["native", "poll"])
 def reactor(clock, request, monkeypatch):
-    """A waiter at work, by that clock; with what the system has, and with what gevent leaves of it."""
+    """A reactor at work, by that clock; with what the system has, and with what gevent leaves of it."""
     if request.param == "poll":
         for name in ("epoll", "kqueue"):
             monkeypatch.delattr(select, name, raising=False)
-    made = Reactor(clock, "waiter")
+    made = Reactor(clock, "reactor")
     made.start(lambda: None)
     yield made
     made.stop()
@@ -64,16 +64,16 @@ def woken():
 
 
 def test_nothing_to_wait_with(clock, monkeypatch):
-    """Where even poll is gone, as under eventlet, a waiter says so."""
+    """Where even poll is gone, as under eventlet, a reactor says so."""
     for name in ("epoll", "kqueue", "poll"):
         monkeypatch.delattr(select, name, raising=False)
     with pytest.raises(NoThreadsError, match="eventlet"):
-        Reactor(clock, "waiter")
+        Reactor(clock, "reactor")
 
 
 def turn(reactor):
-    """Have an idle waiter that has no thread go round once."""
-    reactor._rouse()
+    """Have an idle reactor that has no thread go round once."""
+    reactor._wake()
     reactor._turn()
 
 
@@ -86,9 +86,9 @@ def test_timers_fire_in_order(reactor, clock, woken):
     assert woken.empty()
 
 
-def test_roused_for_an_earlier_time(woken):
+def test_woken_for_an_earlier_time(woken):
     """One who sleeps until some time is roused for an earlier one."""
-    reactor = Reactor(SYSTEM_CLOCK, "waiter")
+    reactor = Reactor(SYSTEM_CLOCK, "reactor")
     reactor.start(lambda: None)
     reactor.call_at(SYSTEM_CLOCK.monotonic() + 1000.0, Sleeper(woken, "late"), 0)
     reactor.call_at(SYSTEM_CLOCK.monotonic() + 0.01, Sleeper(woken, "soon"), 0)
@@ -103,7 +103,7 @@ def test_never(reactor, woken):
 
 
 def test_moved_clock_needs_no_real_time(reactor, clock, woken):
-    """By a clock that is moved by hand the waiter sleeps until it is moved, and not after it has stopped."""
+    """By a clock that is moved by hand the reactor sleeps until it is moved, and not after it has stopped."""
     reactor.call_at(5.0, Sleeper(woken), 1)
     clock.advance(4.9)
     assert reactor._seconds_until(5.0) is None
@@ -112,9 +112,9 @@ def test_moved_clock_needs_no_real_time(reactor, clock, woken):
 
 
 def test_unsubscribes(clock):
-    """A waiter that has ended is not told of moves."""
+    """A reactor that has ended is not told of moves."""
     ended = threading.Event()
-    reactor = Reactor(clock, "waiter")
+    reactor = Reactor(clock, "reactor")
     poller, reactor._poller = reactor._poller, types.SimpleNamespace(close=ended.set, poll=lambda timeout: [])
     reactor._stopping = True
     reactor.start(lambda: None)
@@ -170,7 +170,7 @@ def test_one_who_fails_keeps_nobody_waiting(reactor, clock, woken, caplog):
 
 def test_works_although_the_start_fails(clock, woken):
     """Deadlines are kept even if what should be started first cannot be."""
-    reactor = Reactor(clock, "waiter")
+    reactor = Reactor(clock, "reactor")
     reactor.start(lambda: 1 / 0)
     reactor.call_at(1.0, Sleeper(woken), 0)
     clock.advance(1.0)
@@ -180,7 +180,7 @@ def test_works_although_the_start_fails(clock, woken):
 
 def test_compaction(clock, woken):
     """Timers that have lost their purpose are dropped before they fill the memory; the others stay."""
-    reactor = Reactor(clock, "waiter")
+    reactor = Reactor(clock, "reactor")
     sleepers = [Sleeper(woken, number) for number in range(3000)]
     for number, sleeper in enumerate(sleepers):
         reactor.call_at(1000.0 + number, sleeper, 0)
@@ -195,8 +195,8 @@ def test_compaction(clock, woken):
 
 
 def test_stale_timers_are_not_taken_over(clock, woken):
-    """A wait that was over before the waiter looked never enters its heap."""
-    reactor = Reactor(clock, "waiter")
+    """A wait that was over before the reactor looked never enters its heap."""
+    reactor = Reactor(clock, "reactor")
     sleeper = Sleeper(woken)
     sleeper.waits = False
     reactor.call_at(5.0, sleeper, 0)
@@ -207,7 +207,7 @@ def test_stale_timers_are_not_taken_over(clock, woken):
 
 def test_handed_over_while_it_falls_asleep(clock, woken):
     """A time handed over between the look into the deque and the sleep is seen."""
-    reactor = Reactor(clock, "waiter")
+    reactor = Reactor(clock, "reactor")
     original = reactor._collect
     looks = []
 
@@ -231,7 +231,7 @@ def test_handed_over_while_it_falls_asleep(clock, woken):
 def test_never_early_never_lost(times, moves):
     """After any moves of the clock exactly those have been woken whose time has come."""
     clock, woken = ManualClock(), queue.SimpleQueue()
-    reactor = Reactor(clock, "waiter")
+    reactor = Reactor(clock, "reactor")
     for at in times:
         reactor.call_at(at, Sleeper(woken, at), 0)
     for seconds in moves:
@@ -262,7 +262,7 @@ def test_many_threads(reactor, clock):
 
 def test_forked(clock, woken):
     """A child gives up its copy of the kernel table and what is parked in it."""
-    reactor = Reactor(clock, "waiter")
+    reactor = Reactor(clock, "reactor")
     ours, theirs = socket.socketpair()
     with ours, theirs:
         reactor.park(ours.fileno(), Sleeper(woken), 1, write=False, known=False)
@@ -272,7 +272,7 @@ def test_forked(clock, woken):
 
 
 class FakeKqueue:
-    """A kernel queue of macOS, as far as the waiter uses one."""
+    """A kernel queue of macOS, as far as the reactor uses one."""
 
     def __init__(self):
         self.changes = []

@@ -1,4 +1,4 @@
-"""Jobs: they end once, give back what they hold, and never run twice at a time."""
+"""Tasks: they end once, give back what they hold, and never run twice at a time."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ VARIABLE = contextvars.ContextVar("VARIABLE", default="outside")
 
 @pytest.fixture
 def steps():
-    """Jobs that run when the test says so."""
+    """Tasks that run when the test says so."""
     return Steps()
 
 
 def test_a_job_runs_to_its_result(steps):
-    """Waits yield what ended them; what the story returns is the result."""
+    """Waits yield what ended them; what the coroutine returns is the result."""
     first, second = Gate(), Gate()
 
     def coroutine():
@@ -67,7 +67,7 @@ def test_sleep_and_timeouts(steps):
 
 
 def test_outcome(steps):
-    """A job can wait for another's future."""
+    """A task can wait for another's future."""
     other = Future()
 
     def coroutine():
@@ -83,7 +83,7 @@ def test_outcome(steps):
 
 
 def test_an_error_as_value_is_raised(steps):
-    """A wait that is ended with an error raises it in the story."""
+    """A wait that is ended with an error raises it in the coroutine."""
     gate = Gate()
 
     def coroutine():
@@ -101,7 +101,7 @@ def test_an_error_as_value_is_raised(steps):
 
 
 def test_a_wait_that_cannot_begin(steps):
-    """What beginning a wait raises is raised in the story, which may deal with it."""
+    """What beginning a wait raises is raised in the coroutine, which may deal with it."""
 
     class Broken:
         until = float("inf")
@@ -137,7 +137,7 @@ def test_base_exceptions_are_wrapped(steps, error):
 
 
 def test_context(steps):
-    """A story runs in a copy of the context it was made in, in every step."""
+    """A coroutine runs in a copy of the context it was made in, in every step."""
 
     def coroutine():
         seen = [VARIABLE.get()]
@@ -155,11 +155,11 @@ def test_context(steps):
 
 
 def test_the_context_is_left_before_anybody_can_go_on(steps):
-    """Whoever ends a wait the moment it has begun may run the job at once, also while the first thread looks on."""
+    """Whoever ends a wait the moment it has begun may run the task at once, also while the first thread looks on."""
     gate = Gate(until=1.0)
 
     def call_at(at, who, wait_id):
-        if wait_id != DEADLINE and gate.waiting:  # the worker is on its way out: another takes the job over now
+        if wait_id != DEADLINE and gate.waiting:  # the worker is on its way out: another takes the task over now
             gate.open("quick")
             steps.run()
 
@@ -174,7 +174,7 @@ def test_the_context_is_left_before_anybody_can_go_on(steps):
 
 
 def test_interrupting(steps):
-    """An interrupted job runs its clauses and ends; its future, still pending, fails."""
+    """A cancelled task runs its clauses and ends; its future, still pending, fails."""
     seen = []
 
     def coroutine():
@@ -196,7 +196,7 @@ def test_interrupting(steps):
 
 
 def test_interrupted_before_it_begins(steps):
-    """A job that is interrupted in line never begins, and says so once."""
+    """A task that is cancelled while queued never begins, and says so once."""
     dropped = []
     future = Future()
     task = ScheduledTask(steps.scheduler, lambda: pytest.fail("must not run"), future, lambda: dropped.append(1))
@@ -209,7 +209,7 @@ def test_interrupted_before_it_begins(steps):
 
 
 def test_interrupted_while_it_begins(steps):
-    """What a story is begun with is given back also if it is interrupted before its first step."""
+    """What a coroutine is begun with is released also if it is cancelled before its first step."""
     loan = Loan()
 
     def coroutine(lent):
@@ -244,7 +244,7 @@ class _AfterBegin:
 
 
 def test_a_grant_is_given_back_when_the_job_was_interrupted(steps):
-    """A value on its way to an interrupted job is returned; one that comes later stays with the giver."""
+    """A value on its way to a cancelled task is returned; one that comes later stays with the giver."""
     gate, loan, late = Gate(), Loan(), Loan()
 
     def coroutine():
@@ -286,7 +286,7 @@ def test_interrupted_during_arm(steps, order):
 
 
 def test_deadline(steps):
-    """A deadline ends the future at once, and the job soon after; none comes after the end."""
+    """A deadline ends the future at once, and the task soon after; none comes after the end."""
     gate = Gate()
 
     def coroutine():
@@ -315,7 +315,7 @@ class Thing:
 
 
 def finished(steps):
-    """A job that has ended, hours before its deadline; references to all it dealt with."""
+    """A task that has ended, hours before its deadline; references to all it dealt with."""
 
     def coroutine(kept):
         yield Sleep(0.0)
@@ -442,7 +442,7 @@ test_races = Races.TestCase
 
 
 def take_two(gates):
-    """A story of two waits."""
+    """A coroutine of two waits."""
     for gate in gates:
         (yield gate).release()
 
@@ -465,7 +465,7 @@ def cancel_every_other(futures):
 
 
 def test_races_between_threads():
-    """A waker, a canceller and workers at once: every job ends once, every grant comes back."""
+    """A waker, a canceller and workers at once: every task ends once, every permit is released."""
     loans, ended = [], []
     all_gates = [[Gate(), Gate()] for _ in range(300)]
     futures = [ClientFuture(None) for _ in all_gates]

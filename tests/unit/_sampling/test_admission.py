@@ -42,7 +42,7 @@ class Samples:
         self.admission.offer(self.queues[queue], task, size)
         return future
 
-    def coroutine(self, name, size, slot):
+    def coroutine(self, name, size, permit):
         self.begun.append(name)
         try:
             while True:
@@ -50,12 +50,12 @@ class Samples:
                 try:
                     accepted = yield gate
                 finally:
-                    slot.release()
-                    slot.release()  # once is enough
+                    permit.release()
+                    permit.release()  # once is enough
                     del self.submitting[name]
                 if accepted:
                     break
-                slot = yield ReacquirePermit(self.admission, size)
+                permit = yield ReacquirePermit(self.admission, size)
             gate = self.answering[name] = Gate()
             try:
                 return (yield gate)
@@ -236,10 +236,10 @@ def test_cancelled_between_ticket_and_beginning():
     future = samples.offer("gone")
     original = ScheduledTask.begin
 
-    def begin(task, slot):
+    def begin(task, permit):
         ScheduledTask.begin = original
         future.cancel()
-        return original(task, slot)
+        return original(task, permit)
 
     try:
         ScheduledTask.begin = begin
@@ -373,13 +373,13 @@ class Conservation(RuleBasedStateMachine):
         super().__init__()
         self.samples = Samples(in_flight=3, queued=8, size=40)
         self.futures = {}
-        self.cancelled_in_line = set()
+        self.cancelled_in_queue = set()
 
     @rule(queue=st.integers(0, 2), size=st.integers(0, 30))
     def offer(self, queue, size):
         """Ask for a sample."""
         name = len(self.futures)
-        waiting = sum(self.in_line(name) for name in self.futures)
+        waiting = sum(self.is_queued(name) for name in self.futures)
         try:
             self.futures[name] = self.samples.offer(name, queue, size)
         except QueueFullError:
@@ -387,7 +387,7 @@ class Conservation(RuleBasedStateMachine):
         else:
             assert waiting < 8
 
-    def in_line(self, name):
+    def is_queued(self, name):
         """Whether a sample still waits to begin."""
         return name not in self.samples.begun and not self.futures[name].done()
 
@@ -423,8 +423,8 @@ class Conservation(RuleBasedStateMachine):
     def cancel(self, data):
         """Cancel one."""
         name = data.draw(st.sampled_from(sorted(self.futures)))
-        if self.in_line(name):
-            self.cancelled_in_line.add(name)
+        if self.is_queued(name):
+            self.cancelled_in_queue.add(name)
         self.futures[name].cancel()
 
     @rule(seconds=st.sampled_from([0.5, 5.0]))
@@ -450,7 +450,7 @@ class Conservation(RuleBasedStateMachine):
         admission = self.samples.admission
         assert admission.in_flight <= self.samples.limits[0]
         assert max(Counter(self.samples.begun).values(), default=1) == 1
-        assert not self.cancelled_in_line & set(self.samples.begun)
+        assert not self.cancelled_in_queue & set(self.samples.begun)
 
     def teardown(self):
         """When time has passed and all could end, all has ended."""
@@ -458,7 +458,7 @@ class Conservation(RuleBasedStateMachine):
         self.samples.finish()
         admission = self.samples.admission
         assert all(future.done() for future in self.futures.values())
-        assert set(self.samples.begun) | self.cancelled_in_line == set(self.futures)
+        assert set(self.samples.begun) | self.cancelled_in_queue == set(self.futures)
         assert (admission.in_flight, admission._submitting, admission._bytes) == (0, 0, 0)
         assert next(admission._claims) - admission._taken == 1
 
@@ -478,15 +478,15 @@ class Traffic:
         self.futures, self.begun = [], []
         self.most_in_flight = 0
 
-    def coroutine(self, number, slot):
+    def coroutine(self, number, permit):
         self.begun.append(number)
         self.most_in_flight = max(self.most_in_flight, self.admission.in_flight)
         try:
             for _ in range(number % 3):
-                slot.release()
-                slot = yield ReacquirePermit(self.admission, 100)
+                permit.release()
+                permit = yield ReacquirePermit(self.admission, 100)
         finally:
-            slot.release()
+            permit.release()
             self.admission.ended()
 
     def offer(self, queue, count=150):

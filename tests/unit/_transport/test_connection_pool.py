@@ -34,12 +34,12 @@ class Dialled:
 
 
 class Bench:
-    """A pool and jobs that lease from it; a job keeps its connection until `give`."""
+    """A pool and tasks that lease from it; a task keeps its connection until `give`."""
 
     def __init__(self, most=4, most_idle=2, busiest=3):
         self.clock = ManualClock()
         self.workers = WorkerPool(2, "test-worker")
-        self.reactor = Reactor(self.clock, "test-waiter")
+        self.reactor = Reactor(self.clock, "test-reactor")
         self.scheduler = Scheduler(self.workers, self.reactor)
         self.threads = ElasticPool(4, "test-connect")
         self.dialer = Dialled()
@@ -96,7 +96,7 @@ def test_the_last_one_back_is_the_first_one_out(bench):
 
 
 def test_no_more_than_most_are_at_work_or_idle(bench):
-    """Jobs beyond that stand in line, and surplus connections are closed when they come back."""
+    """Tasks beyond that stand in line, and surplus connections are closed when they come back."""
     leases = [bench.lease() for _ in range(6)]
     until(lambda: sum(lease.done() for lease in leases) == 3)
     bench.settle()
@@ -112,7 +112,7 @@ def test_no_more_than_most_are_at_work_or_idle(bench):
 
 
 def test_a_thread_that_cannot_be_had(bench, monkeypatch):
-    """Where no thread can be started to open a connection the job is told, and the pool keeps no count of it."""
+    """Where no thread can be started to open a connection the task is told, and the pool keeps no count of it."""
 
     def refuse(work):
         raise RuntimeError("can't start new thread")
@@ -203,7 +203,7 @@ def test_a_refused_connection_is_its_jobs_error_alone(bench):
     bench.lease().result(5).finish(reusable=True)
 
 
-def test_a_job_that_was_cancelled_in_line_is_passed_over(bench):
+def test_a_task_that_was_cancelled_in_queue_is_passed_over(bench):
     """Its turn, or the connection that was opened for it, goes to the next."""
     held = [bench.lease().result(5) for _ in range(3)]
     cancelled, waiting = bench.lease(), bench.lease()

@@ -36,9 +36,9 @@ def command(*, where: str | None, kind: str | None, limit: int | None, target: T
             info: WeightsInfo = service.weights_info(where, timeout=target.timeout)
         print_facts(*_facts(where, info), form)
         return
-    with asking(target, "checkpoints") as (service, tell):
+    with asking(target, "checkpoints") as (service, show_progress):
         listing = service.list_checkpoints(where, timeout=target.timeout)
-        found = take(_of_type(listing, kind), limit, tell, "checkpoints")
+        found = take(_of_type(listing, kind), limit, show_progress, "checkpoints")
     print_list("checkpoints", found, row, form, None if kind else listing.total)
 
 

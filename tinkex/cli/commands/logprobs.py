@@ -43,8 +43,8 @@ def command(
     known = [row.logprob for row in rows if row.logprob is not None]
     total, perplexity = sum(known), math.exp(-sum(known) / len(known)) if known else None
     if form.json:
-        told = {"model": model.model, **source.as_data(), "tokens": [_record(row) for row in rows]}
-        print_json({**told, "total": total, "perplexity": perplexity})
+        record = {"model": model.model, **source.as_data(), "tokens": [_record(row) for row in rows]}
+        print_json({**record, "total": total, "perplexity": perplexity})
         return
     if form.jsonl:
         for row in rows:
@@ -82,7 +82,7 @@ def _write_page(path: pathlib.Path, prompt: list[int], response: SampleResponse,
 
 
 def _record(row: TokenRow) -> dict[str, object]:
-    told: dict[str, object] = {"token": row.token, "text": row.text, "logprob": row.logprob}
+    record: dict[str, object] = {"token": row.token, "text": row.text, "logprob": row.logprob}
     if row.likeliest:
-        told["likeliest"] = [{"text": text, "logprob": finite_or_none(logprob)} for text, logprob in row.likeliest]
-    return told
+        record["likeliest"] = [{"text": text, "logprob": finite_or_none(logprob)} for text, logprob in row.likeliest]
+    return record

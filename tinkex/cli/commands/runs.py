@@ -30,9 +30,9 @@ def command(
     if run is not None:
         _show(run, scope, limit, target, form)
         return
-    with asking(target, "training runs") as (service, tell):
+    with asking(target, "training runs") as (service, show_progress):
         listing = service.list_training_runs(access_scope=scope, project_id=project, timeout=target.timeout)
-        found = take(listing, limit, tell, "training runs")
+        found = take(listing, limit, show_progress, "training runs")
     print_list("training_runs", found, _row, form, listing.total)
 
 

@@ -67,9 +67,9 @@ def command(*, source: PromptSource, target: Target, form: Form, num_samples: in
     with connected_models(target, tokenizer=source.needs_tokenizer) as models:
         with wrong_arguments():
             begun = [_begin(model, source, params, keywords) for model in models]
-        with working("Sampling") as tell:
-            _watch([future for future in begun if future is not None], tell)
-            samples = [_outcome(model, source, future) for model, future in zip(models, begun, strict=True)]
+        with working("Sampling") as show_progress:
+            _watch([future for future in begun if future is not None], show_progress)
+            samples = [_sampled(model, source, future) for model, future in zip(models, begun, strict=True)]
         if form.json or form.jsonl:
             print_records(samples, source, form)
         else:
@@ -86,15 +86,15 @@ def _begin(
     return begun
 
 
-def _watch(futures: Sequence[SampleFuture[SampleResponse]], tell: Callable[[str], None]) -> None:
+def _watch(futures: Sequence[SampleFuture[SampleResponse]], show_progress: Callable[[str], None]) -> None:
     """Show the progress of the samples until all have ended."""
     while left := wait(futures, _TELL_EVERY).not_done:
         states = {future.queue_state_reason or future.phase for future in futures if future in left}
         count = f"{len(futures) - len(left)} of {len(futures)} models, " if len(futures) > 1 else ""
-        tell(f"Sampling: {count}{' and '.join(sorted(states))}")
+        show_progress(f"Sampling: {count}{' and '.join(sorted(states))}")
 
 
-def _outcome(
+def _sampled(
     model: Connected | Unavailable, source: PromptSource, future: SampleFuture[SampleResponse] | None
 ) -> Sampled:
     if isinstance(model, Unavailable):

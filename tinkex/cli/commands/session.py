@@ -28,20 +28,20 @@ def command(*, session: str | None, limit: int | None, target: Target, form: For
     if session is not None:
         _show(session, limit, target, form)
         return
-    with asking(target, "sessions") as (service, tell):
+    with asking(target, "sessions") as (service, show_progress):
         listing = service.list_sessions(timeout=target.timeout)
-        found = take(listing, limit, tell, "sessions")
+        found = take(listing, limit, show_progress, "sessions")
     records = [{"session_id": session_id} for session_id in found]
     print_list("sessions", records, lambda record: {"session": record["session_id"]}, form, listing.total)
 
 
 def _show(session_id: str, limit: int | None, target: Target, form: Form) -> None:
-    with asking(target, "the session") as (service, tell):
+    with asking(target, "the session") as (service, show_progress):
         info: SessionInfo = service.get_session(session_id, timeout=target.timeout)
         names = info.sampler_ids[:limit]
         samplers = []
         for number, name in enumerate(names, 1):
-            tell(f"Fetching sampler {number} of {len(names)}")
+            show_progress(f"Fetching sampler {number} of {len(names)}")
             samplers.append(_sampler(service, name, target.timeout))
     print_facts(_facts(info), {**attrs.asdict(info), "samplers": samplers}, form)
     if samplers and not (form.json or form.jsonl):

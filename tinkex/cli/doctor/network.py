@@ -47,7 +47,7 @@ class Way:
             self._addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise Trouble(
-                f"{host}: {_words(error)}",
+                f"{host}: {_error_text(error)}",
                 "The name does not exist, or this machine cannot look up names.",
                 f"Check {self._origin()}, then the network: is there a VPN to switch on?",
             ) from None
@@ -74,7 +74,7 @@ class Way:
 
     def _refused(self, refusals: list[tuple[str, OSError]]) -> Trouble:
         host, port = self._host_and_port()
-        words = "; ".join(f"{address}: {_words(error)}" for address, error in refusals)
+        words = "; ".join(f"{address}: {_error_text(error)}" for address, error in refusals)
         error = refusals[-1][1]
         if isinstance(error, ConnectionRefusedError):
             cause, advice = f"Nothing listens on port {port} of {host}.", f"Is it running? Check {self._origin()}."
@@ -124,7 +124,7 @@ class Way:
             answer = self._head(self._socket)
         except OSError as error:
             cause, advice = "What listens there is no proxy, or a broken one.", f"Check {self._origin()}."
-            raise Trouble(f"no answer: {_words(error)}", cause, advice) from None
+            raise Trouble(f"no answer: {_error_text(error)}", cause, advice) from None
         version, _, rest = answer.partition("\r\n")[0].partition(" ")
         status, _, phrase = rest.partition(" ")
         if not version.startswith("HTTP/") or not status.isdigit():
@@ -161,7 +161,7 @@ class Way:
             raise Trouble(f"{name}: {error.reason or error}", *_no_tls(error)) from None
         except OSError as error:
             cause = "The connection was cut while shaking hands, or a file of certificates cannot be read."
-            raise Trouble(f"{name}: {_words(error)}", cause, "Check firewall, proxy and SSL_CERT_FILE.") from None
+            raise Trouble(f"{name}: {_error_text(error)}", cause, "Check firewall, proxy and SSL_CERT_FILE.") from None
         if self._config.verify is False:
             raise Trouble(says, "Certificates are not verified.", "Leave verify at True.", "warning")
         return says
@@ -216,7 +216,7 @@ def _is_address(host: str) -> bool:
     return False
 
 
-def _words(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     words = error.strerror if isinstance(error, OSError) else None

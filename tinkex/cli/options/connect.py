@@ -149,7 +149,7 @@ def connected_models(target: Target, *, tokenizer: bool = True) -> Iterator[list
                 service.create_sampling_client_async, retry_config=tinkex.RetryConfig(), timeout=target.timeout
             )
             futures = [(name, ask(**model_options(name))) for name in names]
-            clients = [(name, _outcome(future.result)) for name, future in futures]
+            clients = [(name, _result_or_error(future.result)) for name, future in futures]
         with working("Loading the tokenizer"):
             load = functools.partial(_with_tokenizer, target.tokenizer, needed=tokenizer)
             models = [load(client, name) for name, client in clients]
@@ -158,7 +158,7 @@ def connected_models(target: Target, *, tokenizer: bool = True) -> Iterator[list
         note(str(report))
 
 
-def _outcome(call: Callable[[], Any]) -> Any:
+def _result_or_error(call: Callable[[], Any]) -> Any:
     """The result of a call, or the TinkexError that it raises."""
     try:
         return call()
@@ -169,7 +169,7 @@ def _outcome(call: Callable[[], Any]) -> Any:
 def _with_tokenizer(chosen: str | None, client: Any, name: str, *, needed: bool) -> Connected | Unavailable:
     if isinstance(client, TinkexError):
         return Unavailable(client, name)
-    tokenizer = _outcome(lambda: get_tokenizer(chosen) if chosen else client.get_tokenizer())
+    tokenizer = _result_or_error(lambda: get_tokenizer(chosen) if chosen else client.get_tokenizer())
     if not isinstance(tokenizer, TinkexError):
         return Connected(client, tokenizer, name)
     if needed:

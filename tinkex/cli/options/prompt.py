@@ -73,11 +73,11 @@ def prompt_options(command: Callable[..., Any]) -> Callable[..., Any]:
         if len(given) > 1 or (given and (prompt is not None or file or chat or system is not None)):
             usage_error(f"{given[0]} stands alone: leave out the text and the other ways to give a prompt.")
         if messages is not None:
-            source = _messages(messages)
+            source = _message_source(messages)
         elif tokens is not None:
-            source = _tokens(tokens)
+            source = _token_source(tokens)
         else:
-            source = _text(_read(prompt, file), chat=chat, system=system)
+            source = _text_source(_read(prompt, file), chat=chat, system=system)
         if chat_template is not None:
             if source.messages is None:
                 usage_error("--chat-template is for messages: --chat, --system or --messages.")
@@ -90,14 +90,14 @@ def prompt_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return cast("Callable[..., Any]", decorated)
 
 
-def _text(text: str, *, chat: bool, system: str | None) -> PromptSource:
+def _text_source(text: str, *, chat: bool, system: str | None) -> PromptSource:
     if not chat and system is None:
         return PromptSource(text=text)
     first = [] if system is None else [{"role": "system", "content": system}]
     return PromptSource(messages=[*first, {"role": "user", "content": text}])
 
 
-def _messages(given: str) -> PromptSource:
+def _message_source(given: str) -> PromptSource:
     text = given if given.lstrip().startswith(("[", "{")) else _named(given, "--messages")
     try:
         value = json.loads(text)
@@ -110,7 +110,7 @@ def _messages(given: str) -> PromptSource:
     return PromptSource(messages=value, tools=tools)
 
 
-def _tokens(given: str) -> PromptSource:
+def _token_source(given: str) -> PromptSource:
     text = given if _IDS.fullmatch(given) else _named(given, "--tokens")
     if not _IDS.fullmatch(text):
         usage_error("--tokens: not a list of token ids, such as 504,3575")

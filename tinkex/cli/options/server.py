@@ -39,5 +39,5 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @contextlib.contextmanager
 def asking(target: Target, what: str) -> Iterator[tuple[Any, Callable[[str], None]]]:
     """Open a service client of the target, and a progress display to update; closed again at the end."""
-    with open_service(target) as service, working(f"Fetching {what}") as tell, wrong_arguments():
-        yield service, tell
+    with open_service(target) as service, working(f"Fetching {what}") as show_progress, wrong_arguments():
+        yield service, show_progress

@@ -62,14 +62,14 @@ def _with(parameters: Sequence[Callable[[Any], Any]], command: Any) -> Callable[
     return command  # type: ignore[no-any-return]
 
 
-def take(listing: Iterable[Any], limit: int | None, tell: Callable[[str], None], what: str) -> list[Any]:
+def take(listing: Iterable[Any], limit: int | None, show_progress: Callable[[str], None], what: str) -> list[Any]:
     """Read a list up to a limit, and show the progress."""
     items = []
     for item in itertools.islice(listing, limit):
         items.append(item)
         total = getattr(listing, "total", None)
         if len(items) % 20 == 0:
-            tell(f"Fetching {what}: {len(items)}" + (f" of {total}" if total else ""))
+            show_progress(f"Fetching {what}: {len(items)}" + (f" of {total}" if total else ""))
     return items
 
 
@@ -78,10 +78,10 @@ def print_list(
 ) -> None:
     """Print records: as JSON with all that is known of each, else the `row` of each, the first cell standing out."""
     if form.json:
-        print_json({name: [plain(record) for record in records], "total": total})
+        print_json({name: [json_value(record) for record in records], "total": total})
     elif form.jsonl:
         for record in records:
-            print_json(plain(record))
+            print_json(json_value(record))
     elif not records:
         click.echo(f"There are no {name.replace('_', ' ')}.", err=True)
     else:
@@ -93,9 +93,9 @@ def print_list(
 def print_facts(facts: Mapping[str, Cell], record: Any, form: Form) -> None:
     """Print one record; what is None is left out."""
     if form.json or form.jsonl:
-        print_json(plain(record))
+        print_json(json_value(record))
         return
-    known = {name: shown for name, value in facts.items() if (shown := _words(value))}
+    known = {name: shown for name, value in facts.items() if (shown := _cell_text(value))}
     if not sys.stdout.isatty():
         for name, words in known.items():
             print_text(f"{name}\t{words}")
@@ -111,18 +111,18 @@ def print_facts(facts: Mapping[str, Cell], record: Any, form: Form) -> None:
     console().print(drawn)
 
 
-def plain(record: Any) -> Any:
+def json_value(record: Any) -> Any:
     """Convert records, mappings and lists to JSON values; times in ISO 8601.
 
-    >>> plain([1.5, {"a": None}])
+    >>> json_value([1.5, {"a": None}])
     [1.5, {'a': None}]
     """
     if attrs.has(type(record)):
-        return {field.name: plain(getattr(record, field.name)) for field in attrs.fields(type(record))}
+        return {field.name: json_value(getattr(record, field.name)) for field in attrs.fields(type(record))}
     if isinstance(record, Mapping):
-        return {str(name): plain(value) for name, value in record.items()}
+        return {str(name): json_value(value) for name, value in record.items()}
     if isinstance(record, list | tuple):
-        return [plain(value) for value in record]
+        return [json_value(value) for value in record]
     return record.isoformat() if isinstance(record, datetime) else record
 
 
@@ -142,7 +142,7 @@ def size(count: int | None) -> str | None:
 
 
 def _print_rows(rows: Sequence[Mapping[str, Cell]]) -> None:
-    cells = [[_words(value) for value in row.values()] for row in rows]
+    cells = [[_cell_text(value) for value in row.values()] for row in rows]
     if not sys.stdout.isatty():
         for line in cells:
             print_text("\t".join(line))
@@ -184,7 +184,7 @@ def _print_blocks(names: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
             console().print(Padding(Text(", ".join(facts), style="dim"), (0, 0, 0, 2)))
 
 
-def _words(value: Cell) -> str:
+def _cell_text(value: Cell) -> str:
     """Format a cell: text on one line that neither steers a terminal nor ends a cell."""
     if value is None:
         return ""

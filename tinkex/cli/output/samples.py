@@ -60,13 +60,13 @@ def _result(sampled: Sampled) -> dict[str, Any]:
     if response is None or connected is None or sampled.prompt is None:
         error = {"type": type(sampled.error).__name__, "message": str(sampled.error)}
         return {"model": sampled.model, "sequences": [], "error": error}
-    told: dict[str, Any] = {"model": sampled.model, "prompt_tokens": sampled.prompt.to_ints()}
+    record: dict[str, Any] = {"model": sampled.model, "prompt_tokens": sampled.prompt.to_ints()}
     if response.prompt_logprobs is not None:
-        told["prompt_logprobs"] = finite(response.prompt_logprobs)
+        record["prompt_logprobs"] = finite(response.prompt_logprobs)
     if response.topk_prompt_logprobs is not None:
-        told["topk_prompt_logprobs"] = _rows(response.topk_prompt_logprobs)
+        record["topk_prompt_logprobs"] = _rows(response.topk_prompt_logprobs)
     return {
-        **told,
+        **record,
         "sequences": [_sequence(connected, sequence) for sequence in response.sequences],
         "usage": response.usage and attrs.asdict(response.usage),
         "timing": response.timing and attrs.asdict(response.timing),
@@ -76,14 +76,14 @@ def _result(sampled: Sampled) -> dict[str, Any]:
 
 
 def _sequence(model: Connected, sequence: SampledSequence) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    record: dict[str, Any] = {
         "text": None if model.tokenizer is None else model.plain_text(sequence.tokens),
         "tokens": sequence.tokens,
         "logprobs": finite(sequence.logprobs),
     }
     if sequence.topk_logprobs is not None:
-        told["topk_logprobs"] = _rows(sequence.topk_logprobs)
-    return {**told, "stop_reason": sequence.stop_reason}
+        record["topk_logprobs"] = _rows(sequence.topk_logprobs)
+    return {**record, "stop_reason": sequence.stop_reason}
 
 
 def _rows(topk: TopkLogprobs) -> list[Any]:

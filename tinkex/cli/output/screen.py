@@ -86,16 +86,16 @@ def downloading(text: str) -> Iterator[Callable[[int, int | None], None]]:
 
 
 def _announce_once(text: str) -> Callable[[int, int | None], None]:
-    said = False
+    shown = False
 
-    def tell(done: int, total: int | None) -> None:
-        nonlocal said
+    def show(done: int, total: int | None) -> None:
+        nonlocal shown
         del done
-        if not said:
+        if not shown:
             click.echo(text + (f" ({total / 1e6:.0f} MB)" if total else ""), err=True)
-        said = True
+        shown = True
 
-    return tell
+    return show
 
 
 def table(*columns: str, right: int = 0) -> Any:
