@@ -430,3 +430,35 @@ def test_reconfigured_connect_timeout(server):
         service.reconfigure(connect_timeout=0.125)
         dialer = service._lifecycle.start().dialer
         assert dialer._connect_timeout == 0.125
+
+
+def test_statistics_start_nothing_in_a_child(service, server, monkeypatch):
+    """In a forked child the statistics and the telemetry of a client are those of a service that has not begun."""
+    client = service.create_sampling_client(base_model=MODEL)
+    client.sample(PROMPT, PARAMS).result(5)
+    parents = service._lifecycle.runtime
+    monkeypatch.setattr(parents, "forked", parents.stop)  # no fork: its threads are here
+    service._lifecycle.forked()
+    assert (client.stats(), client.get_telemetry()) == (tinkex.ServiceStats(), None)
+    assert service._lifecycle.runtime is None
+
+
+def test_statistics_after_the_close(service):
+    """They can still be read: nothing is raised, and nothing started."""
+    client = service.create_sampling_client(base_model=MODEL)
+    client.sample(PROMPT, PARAMS).result(5)
+    service.close()
+    assert (client.stats().completed, client.stats().in_flight) == (1, 0)
+    assert client.get_telemetry() is service.get_telemetry()
+
+
+def test_a_parents_samples_are_not_counted_in_its_child():
+    """Samples that end because their process forked are no failures of the child's, and are not reported as such."""
+    with FakeServer(models=[MODEL], latency=3600.0) as fake, make_service(fake) as service:
+        future = service.create_sampling_client(base_model=MODEL).sample(PROMPT, PARAMS)
+        until(lambda: future.phase == "waiting")
+        runtime = service._lifecycle.runtime
+        (task,) = [task for task in runtime.scheduler.live if task.future is future]
+        task.forked()
+        assert isinstance(future.exception(0), tinkex.ForkedFutureError)
+        assert runtime.sampling.counters.failed == 0

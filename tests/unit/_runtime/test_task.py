@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from stepping import Gate, Loan, Steps, at_once, real_jobs
 
+from tinkex._runtime import task as task_module
 from tinkex._runtime.reactor import TIMED_OUT, TimedOut
 from tinkex._runtime.task import DEADLINE, FutureWait, Permit, ScheduledTask, Sleep, TaskCancelled
 from tinkex.errors import ClientClosedError, ForkedFutureError, TinkexError
@@ -193,6 +194,25 @@ def test_interrupting(steps):
     steps.run()
     assert seen == ["interrupted"]
     assert isinstance(future.exception(0), ClientClosedError)
+
+
+def test_a_cancelled_future_costs_no_error_of_the_close(steps, monkeypatch):
+    """The error of a closed client is made only where a future takes it: not for one that its caller cancelled."""
+    made = []
+    monkeypatch.setattr(task_module, "_closed", lambda: made.append(ClientClosedError("closed")) or made[-1])
+    futures = []
+    for begins in (False, True):
+        future = ClientFuture(None)
+        work = ScheduledTask(steps.scheduler, lambda: (yield Sleep(60.0)), future)
+        future.on_cancel(work.cancel)
+        steps.scheduler.launch(work)
+        if begins:
+            steps.run()
+        future.cancel()
+        steps.run()
+        futures.append(future)
+    assert all(future.cancelled() for future in futures)
+    assert made == []
 
 
 def test_interrupted_before_it_begins(steps):

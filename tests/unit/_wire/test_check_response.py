@@ -42,6 +42,16 @@ def floats(shape):
     return TensorData([-1.0] * (shape[0] * shape[1]), "float32", shape)
 
 
+def test_sequences_are_built_once(monkeypatch):
+    """Giving sequences their ids neither checks nor copies what is in them again."""
+    response = answer(SampledSequence([7, 8], logprobs=[-1.0, -2.0], stop_reason="length"))
+    monkeypatch.setattr(SampledSequence, "__attrs_post_init__", lambda self: pytest.fail("checked again"))
+    labelled = finished(response, sequence_ids=["a"]).sequences[0]
+    assert (labelled.sequence_id, labelled.tokens, labelled.logprobs) == ("a", [7, 8], [-1.0, -2.0])
+    assert labelled.stop_reason == "length"
+    assert labelled._tokens is response.sequences[0]._tokens
+
+
 def test_labels():
     """Ids, usage and timing are attached; the numbers stay."""
     response = answer(SampledSequence([7, 8]), SampledSequence([9]), prompt_cache_hit_tokens=2)
