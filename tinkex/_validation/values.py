@@ -1,16 +1,79 @@
-"""Checks of single values, with messages that name the field."""
+"""Single values from outside: what they mean in plain Python, and checks with messages that name the field."""
 
 from __future__ import annotations
 
+import enum
 import math
 import operator
 import reprlib
+from collections.abc import Mapping
 from typing import Any
 
 INT32_MAX = 2**31 - 1
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 60
+
+
+_NOT_GIVEN = ("NAType", "NaTType")  # pandas' own words for None
+_EXACT = frozenset({str, int, bool, type(None)})
+
+
+def plain(value: Any) -> Any:
+    """Return a value from outside as plain Python: the one place that says what values of other libraries mean.
+
+    NumPy scalars and arrays, tensors and Arrow arrays become numbers and lists; enums and subclasses of str, int and
+    float their values; UUIDs text; NaN and pandas' NA None, since in tables they stand for what is not given. Lists,
+    tuples and mappings are copied, and mappings get text keys, spelled as JSON does. Anything else stays as it is.
+
+    Raises:
+        TypeError: A mapping has a key that JSON has none for.
+        RecursionError: It holds itself, or is nested too deeply.
+
+    >>> plain({"n": float("nan"), 2: (True, 0.5)})
+    {'n': None, '2': [True, 0.5]}
+    """
+    kind = type(value)
+    if kind in _EXACT:
+        return value
+    if kind is float:
+        return None if value != value else value
+    if isinstance(value, list | tuple):
+        return [each if type(each) in _EXACT else plain(each) for each in value]
+    if isinstance(value, Mapping):
+        return {name if type(name) is str else _key(name): plain(each) for name, each in value.items()}
+    return _unwrapped(value, kind)
+
+
+def _key(name: Any) -> str:
+    found = plain(name)
+    if isinstance(found, str):
+        return found
+    if found is None or isinstance(found, bool):
+        return {None: "null", True: "true", False: "false"}[found]
+    if isinstance(found, int | float):
+        return repr(found)
+    raise TypeError(f"keys must be text, not {type(name).__name__}")
+
+
+def _unwrapped(value: Any, kind: type) -> Any:
+    """Return what an object of another library stands for."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, enum.Enum):
+        return plain(value.value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return plain(float.__float__(value))
+    if kind.__name__ in _NOT_GIVEN:
+        return None
+    if kind.__name__ == "UUID":
+        return str(value)
+    for convert in ("tolist", "to_pylist", "as_py"):  # NumPy, pandas, torch, array; Arrow's arrays and scalars
+        if callable(getattr(kind, convert, None)):
+            return plain(getattr(value, convert)())
+    return value
 
 
 def shown(value: object) -> str:
@@ -25,7 +88,8 @@ def shown(value: object) -> str:
 def whole(name: str, value: Any, low: int, high: int = INT32_MAX) -> int:
     """Return *value* as a plain int between *low* and *high*, both included.
 
-    NumPy integers count as whole numbers; bool, float and str do not.
+    NumPy integers count as whole numbers, and so do floats without a fraction: JSON knows no other, and tables with
+    gaps hold no other. Bool and str do not.
 
     Raises:
         TypeError: It is not a whole number.
@@ -40,12 +104,21 @@ def whole(name: str, value: Any, low: int, high: int = INT32_MAX) -> int:
 
 
 def _plain_int(name: str, value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number, got {shown(value)}")
     try:
-        if isinstance(value, bool):
-            raise TypeError
         return int(operator.index(value))
     except TypeError:
+        found = value if isinstance(value, float) else _unwrapped(value, type(value))
+        if type(found) is int or _has_no_fraction(found):
+            return int(found)
         raise TypeError(f"{name} must be a whole number, got {shown(value)}") from None
+
+
+def _has_no_fraction(value: Any) -> bool:
+    if isinstance(value, float):
+        return value.is_integer()
+    return type(value).__name__ == "Decimal" and value.is_finite() and value == value.to_integral_value()
 
 
 def real(name: str, value: Any) -> float:
@@ -67,14 +140,15 @@ def real(name: str, value: Any) -> float:
 
 
 def flag(name: str, value: Any) -> bool:
-    """Return *value* when it is True or False.
+    """Return *value* as a bool when it is True or False, NumPy's as well.
 
     Raises:
         TypeError: It is anything else.
     """
-    if type(value) is not bool:
+    found = plain(value)
+    if type(found) is not bool:
         raise TypeError(f"{name} must be True or False, got {shown(value)}")
-    return value
+    return found
 
 
 def blob(name: str, value: Any) -> bytes:

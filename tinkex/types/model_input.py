@@ -65,7 +65,7 @@ class ModelInput:
         The ids are copied, so a list may change afterwards.
 
         Raises:
-            TypeError: An item is not a whole number (bool and float are not).
+            TypeError: An item is not a whole number (bool is none, nor is a float with a fraction).
             ValueError: An id is negative or does not fit 31 bits.
         """
         return cls((checked_text(token_tuple("prompt", tokens)),))

@@ -38,7 +38,7 @@ def test_prompts_may_be_ids():
         ({"sampling_params": {"max_tokens": 4}}, "sampling_params"),
         ({"num_samples": 0}, "num_samples"),
         ({"num_samples": True}, "num_samples"),
-        ({"num_samples": 1.0}, "num_samples"),
+        ({"num_samples": 1.5}, "num_samples"),
         ({"num_samples": 2**31}, "num_samples"),
         ({"include_prompt_logprobs": 1}, "include_prompt_logprobs"),
         ({"topk_prompt_logprobs": -1}, "topk_prompt_logprobs"),

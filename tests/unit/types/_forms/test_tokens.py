@@ -27,7 +27,7 @@ def test_ids_are_kept(tokens):
 def test_first_offender_is_named(tokens, data):
     """One item that is no id is refused, and the message names the field, the index and the value."""
     index = data.draw(st.integers(0, len(tokens)))
-    wrong = data.draw(st.sampled_from([-1, 2**31, 2**40, -(2**70), True, False, 1.0, "7", None, [1], b"i"]))
+    wrong = data.draw(st.sampled_from([-1, 2**31, 2**40, -(2**70), True, False, 1.5, "7", None, [1], b"i"]))
     with pytest.raises((TypeError, ValueError)) as caught:
         token_tuple("prompt", [*tokens, wrong, -5] if not tokens else [*tokens[:index], wrong, *tokens[index:]])
     assert f"prompt[{index if tokens else 0}]" in str(caught.value)
@@ -68,14 +68,14 @@ def test_int_subclasses_become_ints():
         5,
         None,
         np.array(5),
-        np.array([1.0]),
+        np.array([1.5]),
         np.array([True]),
         np.array([[1, 2]]),
-        array("d", [1.0]),
+        array("d", [1.5]),
     ],
 )
 def test_what_is_no_sequence_of_ids(tokens):
-    """Text, bytes, sets, single numbers and arrays of floats, bools or two dimensions are type errors."""
+    """Text, bytes, sets, single numbers and arrays of fractions, bools or two dimensions are type errors."""
     with pytest.raises(TypeError, match="prompt"):
         token_tuple("prompt", tokens)
 
