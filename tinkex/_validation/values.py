@@ -145,7 +145,7 @@ def flag(name: str, value: Any) -> bool:
     Raises:
         TypeError: It is anything else.
     """
-    found = plain(value)
+    found = value if type(value) is bool else plain(value)
     if type(found) is not bool:
         raise TypeError(f"{name} must be True or False, got {shown(value)}")
     return found

@@ -11,6 +11,8 @@ from typing import Any
 
 import attrs
 
+from tinkex._validation.text import decode_text
+
 
 @attrs.frozen
 class Price:
@@ -48,8 +50,8 @@ class Prices:
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Prices:
         """Read a TOML or JSON file; ValueError names what is wrong in it."""
-        text = pathlib.Path(path).read_text(encoding="utf-8")
         try:
+            text = decode_text(pathlib.Path(path).read_bytes())
             return cls.from_dict(json.loads(text) if str(path).endswith(".json") else tomllib.loads(text))
         except (TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)}: {error}") from None

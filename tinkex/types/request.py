@@ -70,10 +70,9 @@ class SampleRequest:
             value = getattr(self, name)
             if value is not low:
                 object.__setattr__(self, name, whole(name, value, low))
-        if type(self.include_prompt_logprobs) is not bool:
-            object.__setattr__(
-                self, "include_prompt_logprobs", flag("include_prompt_logprobs", self.include_prompt_logprobs)
-            )
+        include = flag("include_prompt_logprobs", self.include_prompt_logprobs)
+        if include is not self.include_prompt_logprobs:
+            object.__setattr__(self, "include_prompt_logprobs", include)
         if self.prompt_logprobs_last_n is not None:
             self._check_last_n(length)
         if self.target_prompt_logprobs is not None:

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Final, cast
 import attrs
 import click
 
+from tinkex._validation.text import decode_text
 from tinkex.cli._app import usage_error
 from tinkex.tokenizers import Tokenizer
 from tinkex.types import ModelInput
@@ -81,7 +82,7 @@ def prompt_options(command: Callable[..., Any]) -> Callable[..., Any]:
         if chat_template is not None:
             if source.messages is None:
                 usage_error("--chat-template is for messages: --chat, --system or --messages.")
-            source = attrs.evolve(source, template=_contents(chat_template))
+            source = attrs.evolve(source, template=_contents(chat_template, cut=False))
         return command(source=source, **options)
 
     decorated: Any = with_source
@@ -148,8 +149,8 @@ def _read(prompt: str | None, file: BinaryIO | None) -> str:
     return text
 
 
-def _contents(source: BinaryIO) -> str:
+def _contents(source: BinaryIO, *, cut: bool = True) -> str:
     try:
-        return source.read().decode().removesuffix("\n")  # the end of the last line is the editor's, not the prompt's
-    except UnicodeDecodeError as error:
-        usage_error(f"The input is not UTF-8 text: {error.reason} at byte {error.start}.")
+        return decode_text(source.read(), cut=cut)
+    except ValueError as error:
+        usage_error(f"The input is {error}.")

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import attrs
 
+from tinkex._validation.text import decode_text
 from tinkex.tokenizers.errors import TokenizerError
 
 _DEFAULT = "default"
@@ -96,6 +97,6 @@ def _json(path: pathlib.Path) -> Mapping[str, Any]:
 
 def _text(path: pathlib.Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return decode_text(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise TokenizerError(f"{path} cannot be read: {error}") from error
