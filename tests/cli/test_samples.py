@@ -42,7 +42,7 @@ class Trimming(Bytes):
 def test_pieces_add_up(text):
     """The pieces of a text's tokens make up the text; tokens inside a character have none of it."""
     ids = list(text.encode())
-    pieces = _tokens.pieces(Bytes(), ids)
+    pieces = _tokens.token_texts(Bytes(), ids)
     assert ("".join(pieces), len(pieces)) == (text, len(ids))
     assert all(piece == "" or len(piece) == 1 for piece in pieces)
 
@@ -50,17 +50,17 @@ def test_pieces_add_up(text):
 @given(st.lists(st.integers(0, 255), max_size=30))
 def test_pieces_of_anything(ids):
     """Tokens that are no text at all have pieces too, one each."""
-    assert len(_tokens.pieces(Bytes(), ids)) == len(ids)
+    assert len(_tokens.token_texts(Bytes(), ids)) == len(ids)
 
 
 def test_spaces_between_tokens_are_kept():
     """A tokenizer that trims the first space of what it decodes does not swallow those in between."""
-    assert _tokens.pieces(Trimming(), list(b"a b")) == ["a", " ", "b"]
+    assert _tokens.token_texts(Trimming(), list(b"a b")) == ["a", " ", "b"]
 
 
 def test_pieces_without_a_tokenizer():
     """Without a tokenizer there is no text."""
-    assert _tokens.pieces(None, [1, 2]) == ["", ""]
+    assert _tokens.token_texts(None, [1, 2]) == ["", ""]
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -13,7 +11,7 @@ import attrs
 
 from tinkex.errors import TinkexError
 from tinkex.sampling_client import SamplingClient
-from tinkex.tokenizers import Tokenizer, get_tokenizer
+from tinkex.tokenizers import Tokenizer, get_tokenizer, text_decoder
 
 Open = Callable[[str], SamplingClient]
 _MOST_FAILURES: Final = 1000
@@ -77,16 +75,10 @@ class Model:
             return None
 
     def _find_decode(self) -> bool:
-        tokenizer: Any = self.try_tokenizer()
-        if tokenizer is None:
-            return False
-        self._decode = functools.partial(tokenizer.decode, skip_special_tokens=True)
-        with contextlib.suppress(Exception):  # one that wants at least one token
-            try:
-                self._decode([])
-            except TypeError:  # it has no such keyword
-                self._decode = tokenizer.decode
-        return True
+        tokenizer = self.try_tokenizer()
+        if tokenizer is not None:
+            self._decode = text_decoder(tokenizer)
+        return tokenizer is not None
 
     def _load(self) -> Tokenizer | Failure:
         if self._loaded is None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
 
 from tinkex.report._shown import shown
+from tinkex.tokenizers import token_runs
 
 Decode = Callable[[Sequence[int]], str]
 """Turns token ids into text."""
@@ -18,9 +19,6 @@ Alternatives = Sequence[tuple[int, float]]
 
 SHADES: Final = (0.9, 0.5, 0.2, 0.05, 0.01)
 """Where one shade ends and the next, darker one begins, as probabilities."""
-
-_INCOMPLETE: Final = "\ufffd"
-_LONGEST_CHARACTER: Final = 8  # tokens; what is not readable after so many never will be
 
 
 @attrs.frozen
@@ -90,24 +88,13 @@ def read_tokens(
 ) -> list[Token]:
     """Pair token ids with their text and log-probabilities; without `decode` the text is the number."""
     spell = decode or (lambda group: " ".join(map(str, group)))
-    pieces = _pieces(ids, decode) if decode else ((n, n + 1, f"{token} ") for n, token in enumerate(ids))
+    runs = token_runs(ids, decode) if decode else ((n, n + 1, f"{token} ") for n, token in enumerate(ids))
     tokens = []
-    for start, end, text in pieces:
+    for start, end, text in runs:
         others = alternatives[start] if alternatives and end - start == 1 and start < len(alternatives) else None
         spelled = tuple((spell([token]), logprob) for token, logprob in others or ())
         tokens.append(Token(text, tuple(ids[start:end]), _together(logprobs, start, end), spelled))
     return tokens
-
-
-def _pieces(ids: Sequence[int], decode: Decode) -> Iterator[tuple[int, int, str]]:
-    """Split ids into the shortest runs that decode to whole characters, each decoded after the run before it."""
-    before = start = 0
-    for end in range(1, len(ids) + 1):
-        text = decode(ids[before:end])
-        if text.endswith(_INCOMPLETE) and end < len(ids) and end - start < _LONGEST_CHARACTER:
-            continue
-        yield start, end, text[len(decode(ids[before:start])) :] if start > before else text
-        before, start = start, end
 
 
 def _together(logprobs: Sequence[float | None] | None, start: int, end: int) -> float | None:

@@ -7,6 +7,7 @@ nothing. Only data files are read: code that comes with a model is never run.
 from __future__ import annotations
 
 from tinkex.tokenizers._adapters import Tokenizer
+from tinkex.tokenizers._decoding import text_decoder, token_runs
 from tinkex.tokenizers._find import get_tokenizer, tokenizer_at_hand, tokenizer_repository
 from tinkex.tokenizers.errors import ChatTemplateError, TokenizerError
 
@@ -15,6 +16,8 @@ __all__ = [
     "Tokenizer",
     "TokenizerError",
     "get_tokenizer",
+    "text_decoder",
+    "token_runs",
     "tokenizer_at_hand",
     "tokenizer_repository",
 ]

@@ -16,7 +16,7 @@ import tinkex
 from tinkex.cli._app import usage_error
 from tinkex.cli.output.screen import downloading, note, working
 from tinkex.errors import TinkexError, extra
-from tinkex.tokenizers import Tokenizer, get_tokenizer
+from tinkex.tokenizers import Tokenizer, get_tokenizer, text_decoder
 
 if TYPE_CHECKING:
     from tinkex.local import SampleReport
@@ -112,10 +112,7 @@ class Connected:
         """Decode tokens for a person: without the special ones, where the tokenizer can tell; without one, the ids."""
         if self.tokenizer is None:
             return " ".join(map(str, tokens))
-        try:
-            return self.tokenizer.decode(tokens, skip_special_tokens=True)  # type: ignore[call-arg]
-        except TypeError:
-            return self.tokenizer.decode(tokens)
+        return text_decoder(self.tokenizer)(tokens)
 
 
 @attrs.frozen

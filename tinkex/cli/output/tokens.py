@@ -11,12 +11,9 @@ from typing import Any, Final
 import attrs
 
 from tinkex.cli.output.screen import console, harmless, print_text, table
-from tinkex.tokenizers import Tokenizer
+from tinkex.tokenizers import Tokenizer, token_runs
 from tinkex.types import TopkLogprobs
 
-_CONTEXT: Final = 6  # tokens whose text tells where the next one's begins
-_LONGEST: Final = 8  # most tokens that make one character
-_UNFINISHED: Final = "\ufffd"
 _BOUNDS: Final = (0.01, 0.1, 0.5, 0.9)  # probabilities at which the colour changes
 _STYLES: Final = ("white on red", "red", "yellow", "green", "bright_green")
 
@@ -44,7 +41,7 @@ def token_rows(
     """Make a row of each token."""
     known = [None] * len(tokens) if logprobs is None else [finite_or_none(value) for value in logprobs]
     others = [()] * len(tokens) if topk is None else [_likeliest(tokenizer, row) for row in topk.rows]
-    return [TokenRow(*each) for each in zip(tokens, pieces(tokenizer, tokens), known, others, strict=True)]
+    return [TokenRow(*each) for each in zip(tokens, token_texts(tokenizer, tokens), known, others, strict=True)]
 
 
 def finite_or_none(value: float | None) -> float | None:
@@ -56,20 +53,13 @@ def finite_or_none(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def pieces(tokenizer: Tokenizer | None, tokens: Sequence[int]) -> list[str]:
-    """Decode incrementally: the text that each token adds. Of tokens that make up one character, the last has it."""
-    if tokenizer is None:
-        return [""] * len(tokens)
-    found: list[str] = []
-    done = 0  # tokens whose text is known
-    for end in range(1, len(tokens) + 1):
-        start = max(0, done - _CONTEXT)
-        before, after = tokenizer.decode(list(tokens[start:done])), tokenizer.decode(list(tokens[start:end]))
-        text = after.removeprefix(before) if after.startswith(before) else tokenizer.decode(list(tokens[done:end]))
-        unfinished = text.endswith(_UNFINISHED) and end - done < _LONGEST and end < len(tokens)
-        found.append("" if unfinished else text)
-        done = done if unfinished else end
-    return found
+def token_texts(tokenizer: Tokenizer | None, tokens: Sequence[int]) -> list[str]:
+    """Decode each token. Of tokens that make up one character, the last has its text and the others have none."""
+    texts = [""] * len(tokens)
+    if tokenizer is not None:
+        for _, end, text in token_runs(tokens, tokenizer.decode):
+            texts[end - 1] = text
+    return texts
 
 
 def print_tokens(rows: Sequence[TokenRow], *, colors: bool = False) -> None:
