@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
+from tinkex.types import records
+from tinkex.types._forms import columns
 from tinkex.types.chunks import Chunk, DmelChunk, EncodedTextChunk
 from tinkex.types.images import ImageAssetPointerChunk, ImageChunk, ImageFormat
 from tinkex.types.model_input import ModelInput
@@ -51,3 +55,6 @@ __all__ = [
     "Usage",
     "WeightsInfo",
 ]
+
+for _name, _module in {"_column": columns, "service": records}.items():  # where pickles made before a move look
+    sys.modules[f"{__name__}.{_name}"] = _module
