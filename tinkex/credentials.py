@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 
 from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
+from tinkex._validation.json_values import text
 from tinkex.config import ClientConfig, is_official
 from tinkex.errors import CredentialError
 
@@ -132,10 +133,10 @@ def parse_claims(token: str) -> JwtClaims | None:
     return JwtClaims(
         expires_at=_instant(claims.get("exp")),
         issued_at=_instant(claims.get("iat")),
-        subject=_text(claims.get("sub")),
-        org_id=_text(claims.get("org_id")),
-        email=_text(claims.get("email")),
-        issuer=_text(claims.get("iss")),
+        subject=text(claims.get("sub")),
+        org_id=text(claims.get("org_id")),
+        email=text(claims.get("email")),
+        issuer=text(claims.get("iss")),
     )
 
 
@@ -178,7 +179,7 @@ def _default_key(stored: Any) -> str | None:
         return None
     keys = stored.get("keys")
     entry = keys.get(stored["default"]) if isinstance(keys, dict) else None
-    return _text(entry.get("key")) if isinstance(entry, dict) else None
+    return text(entry.get("key")) if isinstance(entry, dict) else None
 
 
 def _instant(value: object) -> float | None:
@@ -189,7 +190,3 @@ def _instant(value: object) -> float | None:
     except OverflowError:
         return None
     return instant if math.isfinite(instant) else None
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None

@@ -177,9 +177,7 @@ def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _id_in(answer: Mapping[str, Any], name: str, asked: str) -> str:
-    value = answer.get(name)
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str) or not value:
+    found = _wire.identifier(answer.get(name))
+    if found is None:
         raise APIResponseError(f"The server's answer to {asked} has no {name}.")
-    return value
+    return found

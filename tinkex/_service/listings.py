@@ -10,6 +10,7 @@ from tinkex._api.endpoints import Endpoint
 from tinkex._runtime.task import Coroutine
 from tinkex._service.lifecycle import ServiceLifecycle
 from tinkex._validation.arguments import check_choice, check_count, check_id, check_model, check_timeout
+from tinkex._validation.json_values import text
 from tinkex._wire import records
 from tinkex.errors import APIStatusError, MissingFeatureError
 from tinkex.listing import Listing
@@ -67,7 +68,7 @@ class Reads:
         """The ids of the sessions of this account, the latest first, as a lazy iterator."""
         check_choice("access_scope", access_scope, *_SCOPES)
         filters = {"access_scope": access_scope}
-        return self._listing("sessions", records.text, filters, page_size, offset, timeout)
+        return self._listing("sessions", text, filters, page_size, offset, timeout)
 
     def get_training_run(
         self, training_run_id: str, *, access_scope: str = "owned", timeout: float | None = None

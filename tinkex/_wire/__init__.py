@@ -14,6 +14,7 @@ from tinkex._wire.decode_response import (
     SubmitAnswer,
     decode_answer,
     decode_promise,
+    identifier,
     outcome_of,
 )
 from tinkex._wire.encode_request import encode_sample, estimate_bytes
@@ -38,5 +39,6 @@ __all__ = [
     "encode_sample",
     "estimate_bytes",
     "finish_response",
+    "identifier",
     "outcome_of",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tinkex._validation.json_values import count, flag, text
 from tinkex.errors import APIResponseError
 from tinkex.types import ServerCapabilities, SupportedModel
 
@@ -26,25 +27,13 @@ def _model(entry: Any) -> SupportedModel | None:
         return SupportedModel(entry) if entry else None
     if not isinstance(entry, Mapping):
         return None
-    name = _text(entry.get("model_name")) or _text(entry.get("model_id"))
+    name = text(entry.get("model_name")) or text(entry.get("model_id"))
     if name is None:
         return None
     return SupportedModel(
         name,
-        max_context_length=_count(entry.get("max_context_length")),
-        trainable=_flag(entry.get("trainable")),
-        sampleable=_flag(entry.get("sampleable")),
-        tokenizer_id=_text(entry.get("tokenizer_id")),
+        max_context_length=count(entry.get("max_context_length"), 1),
+        trainable=flag(entry.get("trainable")),
+        sampleable=flag(entry.get("sampleable")),
+        tokenizer_id=text(entry.get("tokenizer_id")),
     )
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and value > 0 else None
-
-
-def _flag(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None

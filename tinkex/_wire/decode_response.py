@@ -8,9 +8,9 @@ from typing import Any
 
 from attrs import frozen
 
+from tinkex._wire.error_message import category_of, clean, message_of
 from tinkex._wire.json_bytes import decode_json
 from tinkex._wire.protobuf import decode_protobuf
-from tinkex._wire.words import category_of, words_of
 from tinkex.errors import APIResponseError, clean_text
 from tinkex.types import SampleResponse
 
@@ -97,7 +97,7 @@ def decode_promise(body: bytes | bytearray) -> SubmitAnswer:
     value = _json(body)
     if isinstance(value, Mapping):
         for key in ("request_id", "future_id"):
-            if (request_id := _identifier(value.get(key))) is not None and "sequences" not in value:
+            if (request_id := identifier(value.get(key))) is not None and "sequences" not in value:
                 return SubmitAnswer(request_id, _identifiers(value.get("sample_sequence_ids")))
     return SubmitAnswer(None, None, _answer(value, body))
 
@@ -113,11 +113,11 @@ def outcome_of(value: Any) -> Completed | Pending | MetadataOnly | Failed:
     status, kind = value.get("status"), value.get("type")
     if kind == "try_again" or (status == "pending" and "sequences" not in value):
         state, reason = value.get("queue_state"), value.get("queue_state_reason")
-        return Pending(_short(state), _short(reason), _seconds(value.get("retry_after_ms")))
+        return Pending(clean(state), clean(reason), _seconds(value.get("retry_after_ms")))
     if status == "complete_metadata":
         return MetadataOnly(_size(value.get("response_payload_size")))
     if value.get("error") or status == "failed" or kind in ("request_failed", "RequestFailedResponse"):
-        return Failed(words_of(value) or "The server gave no reason.", category_of(value))
+        return Failed(message_of(value) or "The server gave no reason.", category_of(value))
     if status == "completed" and "result" in value:
         return Completed(value["result"])
     return Completed(value)
@@ -157,11 +157,8 @@ def _seconds(milliseconds: Any) -> float | None:
     return float(min(milliseconds, 1e12)) / 1000
 
 
-def _short(value: Any) -> str | None:
-    return clean_text(value) if isinstance(value, str) else None
-
-
-def _identifier(value: Any) -> str | None:
+def identifier(value: Any) -> str | None:
+    """Read an id: text that is not empty, or a whole number; None for anything else."""
     if type(value) is int:
         return str(value) if abs(value) < 2**64 else None
     return value if isinstance(value, str) and value else None
@@ -170,5 +167,5 @@ def _identifier(value: Any) -> str | None:
 def _identifiers(values: Any) -> tuple[str, ...] | None:
     if not isinstance(values, list):
         return None
-    made = [_identifier(value) for value in values]
+    made = [identifier(value) for value in values]
     return tuple([value for value in made if value is not None]) if None not in made else None

@@ -10,9 +10,11 @@ from typing import Any
 from attrs import field, frozen
 
 from tinkex._wire.json_bytes import decode_json
-from tinkex._wire.words import category_of, words_of
 from tinkex.errors import clean_text
+from tinkex.errors._text import known_category
 
+_MESSAGE_KEYS = ("detail", "error", "error_message", "message", "msg")
+_MOST_DETAILS = 5
 _LONGEST = 2**20
 _LONGEST_TEXT = 10_000
 _TITLE = re.compile(r"<title[^>]*>([^<]*)</title", re.IGNORECASE)
@@ -43,13 +45,13 @@ def decode_error_body(content_type: str, body: bytes | bytearray) -> ErrorBody:
         with suppress(ValueError):
             value = decode_json(body)
     if not isinstance(value, Mapping):
-        return ErrorBody(_plain_words(content_type, body))
-    words, category = words_of(value), category_of(value)
-    state, reason = (_short(value.get(key)) for key in ("queue_state", "queue_state_reason"))
-    return ErrorBody(words, words is not None, None if category == "unknown" else category, state, reason, value)
+        return ErrorBody(_text_message(content_type, body))
+    message, category = message_of(value), category_of(value)
+    state, reason = (clean(value.get(key)) for key in ("queue_state", "queue_state_reason"))
+    return ErrorBody(message, message is not None, None if category == "unknown" else category, state, reason, value)
 
 
-def _plain_words(content_type: str, body: bytes | bytearray) -> str | None:
+def _text_message(content_type: str, body: bytes | bytearray) -> str | None:
     text = body[:_LONGEST_TEXT].decode(errors="replace")
     if "html" in content_type.lower() or text.lstrip()[:1] == "<":
         import html  # its table of names is slow to import, and this answer is not from the API
@@ -59,5 +61,35 @@ def _plain_words(content_type: str, body: bytes | bytearray) -> str | None:
     return clean_text(text) or None
 
 
-def _short(value: object) -> str | None:
+def clean(value: object) -> str | None:
+    """Sanitise text; None for anything else."""
     return clean_text(value) if isinstance(value, str) else None
+
+
+def message_of(value: Any, depth: int = 3) -> str | None:
+    """Find the message in an error object, a list of complaints or a text, in each dialect of servers."""
+    if isinstance(value, str):
+        return clean_text(value) or None
+    if depth and isinstance(value, Mapping):
+        return next(filter(None, [message_of(value.get(key), depth - 1) for key in _MESSAGE_KEYS]), None)
+    if depth and isinstance(value, list):
+        complaints = [_complaint(item, depth - 1) for item in value[:_MOST_DETAILS]]
+        return clean_text("; ".join(filter(None, complaints))) or None
+    return None
+
+
+def _complaint(value: Any, depth: int) -> str | None:
+    """Read one entry of FastAPI's list, with the place it complains about."""
+    message = message_of(value, depth)
+    place = value.get("loc") if isinstance(value, Mapping) else None
+    if message is None or not isinstance(place, list):
+        return message
+    return f"{'.'.join(str(step) for step in place[:8] if isinstance(step, (str, int)))}: {message}"
+
+
+def category_of(value: Any) -> str:
+    """Read whose fault an error object says it is: "user", "server" or "unknown"."""
+    if not isinstance(value, Mapping):
+        return "unknown"
+    category = value.get("category")
+    return known_category(category) if isinstance(category, str) else category_of(value.get("error"))

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from attrs import frozen
 
+from tinkex._validation.json_values import count, flag, json_object, text
 from tinkex.errors import APIResponseError
 from tinkex.types.records import Checkpoint, SamplerInfo, SessionInfo, TrainingRun, WeightsInfo
 
@@ -37,9 +38,9 @@ def decode_page(answer: Mapping[str, Any], name: str, decode: Callable[[Any], T 
     if not isinstance(entries, list):
         raise APIResponseError(f"The server's answer holds no list of {name.replace('_', ' ')}.")
     cursor = answer.get("cursor")
-    total = cursor.get("total_count") if isinstance(cursor, Mapping) else None
+    total = count(cursor.get("total_count")) if isinstance(cursor, Mapping) else None
     items = tuple(item for item in map(decode, entries) if item is not None)
-    return Page(items, len(entries), total if type(total) is int and total >= 0 else None)
+    return Page(items, len(entries), total)
 
 
 def training_run_entry(entry: Any) -> TrainingRun | None:
@@ -55,13 +56,13 @@ def decode_training_run(answer: Mapping[str, Any], run_id: str) -> TrainingRun:
         training_run_id=run_id,
         base_model=text(answer.get("base_model")),
         model_owner=text(answer.get("model_owner")),
-        is_lora=_flag(answer.get("is_lora")),
-        lora_rank=_count(answer.get("lora_rank")),
+        is_lora=flag(answer.get("is_lora")),
+        lora_rank=count(answer.get("lora_rank")),
         corrupted=answer.get("corrupted") is True,
         last_request_time=_time(answer.get("last_request_time")),
         last_checkpoint=checkpoint_entry(answer.get("last_checkpoint")),
         last_sampler_checkpoint=checkpoint_entry(answer.get("last_sampler_checkpoint")),
-        user_metadata=_object(answer.get("user_metadata")) or {},
+        user_metadata=json_object(answer.get("user_metadata")) or {},
     )
 
 
@@ -74,10 +75,10 @@ def checkpoint_entry(entry: Any) -> Checkpoint | None:
         checkpoint_id=text(entry.get("checkpoint_id")) or "/".join(path.split("/")[-2:]),
         checkpoint_type=text(entry.get("checkpoint_type")),
         time=_time(entry.get("time")),
-        size_bytes=_count(entry.get("size_bytes")),
+        size_bytes=count(entry.get("size_bytes")),
         public=entry.get("public") is True,
         expires_at=_time(entry.get("expires_at")),
-        user_metadata=_object(entry.get("user_metadata")) or {},
+        user_metadata=json_object(entry.get("user_metadata")) or {},
     )
 
 
@@ -88,7 +89,7 @@ def decode_session(answer: Mapping[str, Any], session_id: str) -> SessionInfo:
         training_run_ids=_texts(answer.get("training_run_ids")),
         sampler_ids=_texts(answer.get("sampler_ids")),
         display_name=text(answer.get("display_name")),
-        user_metadata=_object(answer.get("user_metadata")) or {},
+        user_metadata=json_object(answer.get("user_metadata")) or {},
     )
 
 
@@ -105,34 +106,17 @@ def decode_weights_info(answer: Mapping[str, Any]) -> WeightsInfo:
     """Read what weights are."""
     return WeightsInfo(
         base_model=text(answer.get("base_model")),
-        is_lora=_flag(answer.get("is_lora")),
-        lora_rank=_count(answer.get("lora_rank")),
-        train_unembed=_flag(answer.get("train_unembed")),
-        train_mlp=_flag(answer.get("train_mlp")),
-        train_attn=_flag(answer.get("train_attn")),
-        optimizer_config=_object(answer.get("optimizer_config")),
+        is_lora=flag(answer.get("is_lora")),
+        lora_rank=count(answer.get("lora_rank")),
+        train_unembed=flag(answer.get("train_unembed")),
+        train_mlp=flag(answer.get("train_mlp")),
+        train_attn=flag(answer.get("train_attn")),
+        optimizer_config=json_object(answer.get("optimizer_config")),
     )
-
-
-def text(value: Any) -> str | None:
-    """Text that is not empty; None for anything else."""
-    return value if isinstance(value, str) and value else None
 
 
 def _texts(value: Any) -> tuple[str, ...]:
     return tuple(filter(None, map(text, value))) if isinstance(value, list) else ()
-
-
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and value >= 0 else None
-
-
-def _flag(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def _object(value: Any) -> dict[str, Any] | None:
-    return dict(value) if isinstance(value, Mapping) else None
 
 
 def _time(value: Any) -> datetime | None:

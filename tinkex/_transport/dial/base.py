@@ -61,7 +61,7 @@ class Dialer(ABC):
     def _refusal(self, error: Exception, through: str = "") -> APIConnectionError:
         host = self.url.netloc.rpartition("@")[2]
         refusal = APIConnectionError(
-            f"No connection to {host}{through}: {words_of(error)}. Nothing was sent. Check base_url, the network and"
+            f"No connection to {host}{through}: {error_line(error)}. Nothing was sent. Check base_url, the network and"
             f" the proxy and certificate settings."
         )
         refusal.hint = ""  # said already
@@ -96,6 +96,6 @@ def _is_final(error: BaseException) -> bool:
     return type(error).__name__ in ("SSLCertVerificationError", "SSLError")
 
 
-def words_of(error: Exception) -> str:
+def error_line(error: Exception) -> str:
     """The text of an error, sanitised, as one line."""
     return clean_text(str(error), 500) or type(error).__name__

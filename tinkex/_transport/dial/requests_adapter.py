@@ -13,7 +13,7 @@ import urllib3
 import urllib3.exceptions
 from urllib3.util import ssl_
 
-from tinkex._transport.dial.base import Dialer, ready, words_of
+from tinkex._transport.dial.base import Dialer, error_line, ready
 from tinkex._transport.http11 import Response
 from tinkex.config import ClientConfig
 from tinkex.errors import APIConnectionError, APIResponseError, APITimeoutError
@@ -88,7 +88,7 @@ class AdaptedDialer(Dialer):
             finally:
                 answer.close()
         except requests.exceptions.ContentDecodingError as error:
-            raise APIResponseError(f"The server sent {words_of(error)}.", may_have_run=True) from None
+            raise APIResponseError(f"The server sent {error_line(error)}.", may_have_run=True) from None
         except (requests.exceptions.RequestException, OSError, ValueError) as error:
             raise self._failure(error, timeout) from None
         return Response(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, content)
@@ -136,7 +136,7 @@ class AdaptedDialer(Dialer):
             return self._refusal(error)
         if isinstance(error, requests.exceptions.Timeout):
             return APITimeoutError(f"The server gave no answer within {timeout:g} s.", may_have_run=True)
-        return APIConnectionError(f"The connection was lost: {words_of(error)}.", may_have_run=True)
+        return APIConnectionError(f"The connection was lost: {error_line(error)}.", may_have_run=True)
 
     def _refusal(self, error: Exception, through: str = "") -> APIConnectionError:
         if self.proxy:
