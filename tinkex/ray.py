@@ -25,7 +25,7 @@ from tinkex.bulk import Batch, FlowState, Limits, Models, Task, perform
 from tinkex.bulk._input.rows import parse_row
 from tinkex.bulk._input.task import PARAMETERS, Fingerprints
 from tinkex.bulk._models import Failure
-from tinkex.bulk._output.encode import encode_line
+from tinkex.bulk._output.json_lines import encode_line
 from tinkex.sampling_client import SamplingClient
 
 if TYPE_CHECKING:

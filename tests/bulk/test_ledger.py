@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinkex.bulk._output.encode import encode_line
+from tinkex.bulk._output.json_lines import encode_line
 from tinkex.bulk._output.ledger import Ledger, Verdict
 from tinkex.bulk._output.locked_file import OutputError
 

@@ -20,6 +20,8 @@ from tinkex.bulk._models import Models
 from tinkex.bulk._output.locked_file import OutputError
 from tinkex.bulk._prices import Price, Prices
 from tinkex.bulk._progress import Progress, Summary
+from tinkex.bulk._results.read import Results, read
+from tinkex.bulk._results.result import Result, ResultSequence
 from tinkex.bulk._run import Engine, run
 
 __all__ = [
@@ -35,12 +37,16 @@ __all__ = [
     "Price",
     "Prices",
     "Progress",
+    "Result",
+    "ResultSequence",
+    "Results",
     "Row",
     "Source",
     "Summary",
     "Task",
     "estimate",
     "perform",
+    "read",
     "run",
     "tokenizer_only",
 ]

@@ -18,15 +18,16 @@ from tinkex.bulk._input.read import Rows, Source, parquet_library
 from tinkex.bulk._input.task import PARAMETERS, Task
 from tinkex.bulk._limits import Limits
 from tinkex.bulk._models import Models
-from tinkex.bulk._output.encode import encode_row
+from tinkex.bulk._output.json_lines import encode_row
 from tinkex.bulk._output.ledger import Ledger
 from tinkex.bulk._output.locked_file import OutputError
 from tinkex.bulk._output.record import OMITTABLE
 from tinkex.bulk._output.shape import FORMS
 from tinkex.bulk._output.stream import Stream
-from tinkex.bulk._output.table import SUFFIXES, rows_file, write_table
+from tinkex.bulk._output.table import write_table
 from tinkex.bulk._prices import Prices
 from tinkex.bulk._progress import Progress, Summary, Tally
+from tinkex.bulk._results.read import TABLES, rows_file
 from tinkex.sampling_client import SamplingClient
 from tinkex.types import SampleRequest
 
@@ -145,7 +146,7 @@ def _open_output(output: str | os.PathLike[str] | BinaryIO, sync_seconds: float)
 def _table_of(output: str | os.PathLike[str] | BinaryIO, form: str | None) -> pathlib.Path | None:
     """Return the path of the table to make at the end; None for an output of JSON lines."""
     path = pathlib.Path(output) if isinstance(output, str | os.PathLike) else pathlib.Path()
-    if path.suffix not in SUFFIXES:
+    if path.suffix not in TABLES:
         return None
     if form == "openai":
         raise ValueError(f"form must be native for an output like {path.name}")

@@ -7,8 +7,8 @@ import math
 import pytest
 
 from tinkex.bulk import Models, Row, Task
-from tinkex.bulk._output import encode
-from tinkex.bulk._output.encode import encode_line, encode_row
+from tinkex.bulk._output import json_lines
+from tinkex.bulk._output.json_lines import encode_line, encode_row
 
 LOOP: dict[str, object] = {}
 LOOP["me"] = LOOP
@@ -18,7 +18,7 @@ LOOP["me"] = LOOP
 def library(request, monkeypatch):
     """Either of the libraries that encode."""
     if request.param == "json":
-        monkeypatch.setattr(encode, "_orjson", None)
+        monkeypatch.setattr(json_lines, "_orjson", None)
 
 
 def deep(levels):

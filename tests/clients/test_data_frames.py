@@ -1,0 +1,162 @@
+"""Every output read by the libraries that people read data with: each finds the numbers that are in it.
+
+Needs the ``test-data`` extra. The readers are given what docs/batch.rst says they need, and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+import pathlib
+
+import pytest
+
+import tinkex
+from tinkex import bulk
+from tinkex.testing import FakeServer
+
+pytestmark = pytest.mark.clients
+
+datasets = pytest.importorskip("datasets")
+duckdb = pytest.importorskip("duckdb")
+pd = pytest.importorskip("pandas")
+pl = pytest.importorskip("polars")
+pa = pytest.importorskip("pyarrow")
+for part in ("csv", "json", "parquet"):
+    pytest.importorskip(f"pyarrow.{part}")
+
+INF = math.inf
+UNKNOWN = "unknown"  # what stands for NaN and null alike in comparisons
+IDS = ["likely", "impossible", "007", "failed", "two"]
+ROWS = [
+    {"id": "likely", "prompt": [1, 8, 9], "topic": "ä", "n": 1},
+    {"id": "impossible", "prompt": [2, 8, 9], "topic": "x, y", "n": 2},
+    {"id": "007", "prompt": [3, 8, 9], "topic": "false", "n": 3},
+    {"id": "failed", "prompt": [], "topic": None, "n": 4},
+    {"id": "two", "prompt": [1, 8], "num_samples": 2, "topic": "z", "n": 5},
+]
+PROMPTS = [[UNKNOWN, -1.0, -0.5], [UNKNOWN, -INF, -0.5], [UNKNOWN, UNKNOWN, -0.5], UNKNOWN, [UNKNOWN, -1.0]]
+SEQUENCES = [[-1.0, -0.5], [-INF, -0.5], [UNKNOWN, -0.5], [-1.0, -0.5], [-1.0, -0.5]]
+SUMS = [-1.5, -INF, UNKNOWN, UNKNOWN, -1.5, -1.5]  # one a line of a table
+NUMBERS = [1, 2, 3, UNKNOWN, 5, 5]  # a row that fails before it is sampled has no columns of its own
+LINES = ["likely", "impossible", "007", "failed", "two", "two"]
+
+
+def answers(request):
+    """The first token of a prompt says how likely the second is."""
+    one = {1: -1.0, 2: -INF, 3: math.nan}[request.prompt.to_ints()[0]]
+    sequence = tinkex.SampledSequence([5, 7], logprobs=[one, -0.5])
+    scores = [None, one, -0.5][: request.prompt.length]
+    return tinkex.SampleResponse([sequence] * request.num_samples, prompt_logprobs=scores)
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory):
+    """The outputs of one run, by their suffixes."""
+    folder = tmp_path_factory.mktemp("outputs")
+    with FakeServer(answers=answers) as server, tinkex.ServiceClient(base_url=server.url, api_key="tml-x") as service:
+        client = service.create_sampling_client(base_model="any/model")
+        for suffix in ("jsonl", "csv", "parquet"):
+            options = {"max_tokens": 2, "include_prompt_logprobs": True, "omit": ["text"]}
+            bulk.run(ROWS, folder / f"out.{suffix}", client, **options)
+    datasets.disable_progress_bars()
+    return lambda suffix: str(folder / f"out.{suffix}")
+
+
+def known(value, *, json_number=False):
+    """A value with NaN and null as one, and minus infinity for -9999.0 where the format has no other."""
+    listed = getattr(value, "tolist", None) or getattr(value, "to_list", None)  # NumPy's, Polars'
+    value = listed() if listed else value
+    if isinstance(value, list):
+        return [known(each, json_number=json_number) for each in value]
+    if value is None or value is pd.NA or value != value:
+        return UNKNOWN
+    return -INF if json_number and value == -9999.0 else value
+
+
+def columns(ids, prompts, sequences):
+    """Ids, the prompts' log-probabilities, and those of first sequences, where there are any."""
+    return list(ids), list(prompts), [each[0]["logprobs"] for each in sequences if len(each)]
+
+
+def frame_columns(frame):
+    """The same of a data frame or a data set."""
+    return columns(*(frame[name][:] for name in ("id", "prompt_logprobs", "sequences")))
+
+
+def table_columns(table):
+    """The same of an Arrow table."""
+    return columns(*(table[name].to_pylist() for name in ("id", "prompt_logprobs", "sequences")))
+
+
+def duckdb_columns(path):
+    """The same by a query of DuckDB's."""
+    return columns(*zip(*duckdb.sql(f"select id, prompt_logprobs, sequences from '{path}'").fetchall(), strict=True))
+
+
+def arrow_lines(path):
+    """Without a schema, PyArrow shifts lists that begin with null (apache/arrow issue 51305)."""
+    numbers = pa.list_(pa.float64())
+    schema = pa.schema({"prompt_logprobs": numbers, "sequences": pa.list_(pa.struct({"logprobs": numbers}))})
+    return table_columns(pa.json.read_json(path, parse_options=pa.json.ParseOptions(explicit_schema=schema)))
+
+
+def cache(path):
+    """Where datasets keeps what it makes of a file."""
+    return str(pathlib.Path(path).with_suffix(".cache"))
+
+
+READERS = {
+    "pandas jsonl": lambda path: frame_columns(pd.read_json(path, lines=True, dtype=False)),
+    "polars jsonl": lambda path: frame_columns(pl.read_ndjson(path, infer_schema_length=None)),
+    "duckdb jsonl": duckdb_columns,
+    "pyarrow jsonl": arrow_lines,
+    "datasets jsonl": lambda path: frame_columns(datasets.Dataset.from_json(path, cache_dir=cache(path))),
+    "pandas parquet": lambda path: frame_columns(pd.read_parquet(path)),
+    "polars parquet": lambda path: frame_columns(pl.read_parquet(path)),
+    "duckdb parquet": duckdb_columns,
+    "pyarrow parquet": lambda path: table_columns(pa.parquet.read_table(path)),
+    "datasets parquet": lambda path: frame_columns(datasets.Dataset.from_parquet(path, cache_dir=cache(path))),
+}
+TABLES = {
+    "pandas": pd.read_csv,
+    "polars": pl.read_csv,
+    "duckdb": lambda path: duckdb.sql(f"select * from '{path}'").df(),
+    "pyarrow": lambda path: pa.csv.read_csv(path).to_pydict(),
+    "datasets": lambda path: datasets.Dataset.from_csv(path, cache_dir=cache(path)),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_rows(output, name):
+    """Ids, and the log-probabilities of prompts and answers, are those that the server gave, in their places."""
+    suffix = name.partition(" ")[2]
+    ids, prompts, sequences = READERS[name](output(suffix))
+    assert ids == IDS
+    assert known(prompts, json_number=suffix == "jsonl") == PROMPTS
+    assert known(sequences, json_number=suffix == "jsonl") == SEQUENCES[:4]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_csv(output, name):
+    """A CSV output has numbers in its columns of sums, minus infinity included, and the caller's own columns."""
+    table = TABLES[name](output("csv"))
+    assert list(table["id"]) == LINES
+    assert known(list(table["logprob"])) == SUMS
+    assert known(list(table["n"])) == [1, 2, 3, UNKNOWN, 5, 5]
+    assert list(table["topic"])[:3] == ["ä", "x, y", "false"]
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_data_frames(output, suffix):
+    """`bulk.read` makes the same frame of each format, but for what CSV does not hold."""
+    results = bulk.read(output(suffix))
+    for frame in (results.to_pandas(), results.to_polars()):
+        assert list(frame["id"]) == LINES
+        assert known(list(frame["logprob"])) == SUMS
+        assert known(list(frame["sequence"])) == [0, 0, 0, UNKNOWN, 0, 1]
+        assert known(list(frame["topic"])) == ["ä", "x, y", "false", UNKNOWN, "z", "z"]
+        assert known(list(frame["n"])) == (NUMBERS if suffix != "csv" else [str(n) for n in NUMBERS])
+        if suffix != "csv":
+            assert [known(list(each)) for each in frame["logprobs"] if each is not None] == [
+                *SEQUENCES[:3], [-1.0, -0.5], [-1.0, -0.5],
+            ]  # fmt: skip

@@ -1,0 +1,86 @@
+"""CSV outputs: written from results and read back; a line for each sequence or choice."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, TextIO
+
+from tinkex.bulk._results.lines import (
+    LISTS,
+    OF_A_ROW,
+    OF_A_SEQUENCE,
+    OF_CHOICES,
+    RESERVED,
+    Line,
+    columns_of,
+    lines_of,
+    own_name,
+)
+from tinkex.bulk._results.result import Result, ResultSequence
+
+_READ: Final[Mapping[str, Callable[[str], Any]]] = {
+    **dict.fromkeys(("sequence", "sampled_tokens", "best", "best_by_mean", "answer"), int),
+    **dict.fromkeys(("logprob", "mean_logprob", "prompt_logprob"), float),
+    **dict.fromkeys(("correct", "correct_by_mean", "messages"), json.loads),
+}
+
+_LONGEST_CELL: Final = 2**30  # characters; Python's own limit is for a text of 128 KiB
+
+
+def write_csv(file: TextIO, results: Iterable[Result]) -> None:
+    """Write results, which are iterated over twice: the first time to find the columns."""
+    lines = itertools.chain.from_iterable(map(lines_of, results))
+    columns = [name for name in columns_of(lines) if name not in LISTS]
+    writer = csv.DictWriter(file, columns, extrasaction="ignore")
+    writer.writeheader()
+    for result in results:
+        for line in lines_of(result):
+            writer.writerow({name: _cell(value) for name, value in line.items()})
+
+
+def read_csv(file: TextIO) -> Iterator[Result]:
+    """Read what `write_csv` wrote: of log-probabilities it holds the sums, of the caller's columns the text.
+
+    ValueError for a file that was not written by it.
+    """
+    csv.field_size_limit(_LONGEST_CELL)
+    lines = csv.DictReader(file)
+    if not {"id", "model", "status", "sequence"} <= set(lines.fieldnames or ()):
+        raise ValueError("not a CSV output of a batch: columns are missing")
+    ahead: list[Line] = []
+    for cells in lines:
+        line = {name: _READ.get(name, str)(cell) for name, cell in cells.items() if cell}
+        if ahead and not line.get("sequence"):
+            yield _result(ahead)
+            ahead = []
+        ahead.append(line)
+    if ahead:
+        yield _result(ahead)
+
+
+def _result(lines: list[Line]) -> Result:
+    row = {"id": "", **lines[0]}
+    error = row.get("error")
+    kind, _, message = (error or "").partition(": ")
+    texts = [_sequence(line) for line in lines if "sequence" in line]
+    sampled = "stop_reason" in row
+    return Result(
+        **{name: row[name] for name in (*OF_A_ROW, "prompt", "messages", *OF_CHOICES) if name in row},
+        sequences=texts if sampled else (),
+        choices=() if sampled else texts,
+        error=error and {"type": kind, "message": message},
+        extra={own_name(name): cell for name, cell in row.items() if name not in RESERVED},
+    )
+
+
+def _sequence(line: Line) -> ResultSequence:
+    return ResultSequence(**{name: line.get(name) for name in OF_A_SEQUENCE}, length=line.get("sampled_tokens"))
+
+
+def _cell(value: Any) -> Any:
+    if value != value:
+        return "NaN"  # as Polars reads it, too
+    return json.dumps(value) if isinstance(value, bool) else value

@@ -1,0 +1,117 @@
+"""Results: the rows of an output as typed objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from tinkex.bulk._results.logprobs import sum_logprobs, undefined_logprobs
+from tinkex.types import Timing, Usage
+
+
+@attrs.frozen(kw_only=True)
+class ResultSequence:
+    """A sampled sequence, or a scored choice, of a row. None stands for what was left out of the output."""
+
+    text: str | None = None
+    tokens: Sequence[int] | None = None
+    logprobs: Sequence[float] | None = None
+    """Natural, one a token: minus infinity for one of probability zero, NaN for one that the server did not tell."""
+    logprob: float | None = None
+    """Their sum."""
+    mean_logprob: float | None = None
+    """Their mean; None for a sequence without tokens."""
+    length: int | None = None
+    """Number of tokens."""
+    stop_reason: str | None = None
+    """Why it ended: "stop", or "length" at `max_tokens`; None for a choice."""
+    topk_logprobs: Sequence[Sequence[tuple[int, float]] | None] | None = None
+    message: Mapping[str, Any] | None = None
+    """The answer to a conversation, to go on with: its role and content."""
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> ResultSequence:
+        """Read a sequence or a choice of a record."""
+        tokens, logprobs = record.get("tokens"), record.get("logprobs")
+        known = tokens if tokens is not None else logprobs
+        length = None if known is None else len(known)
+        total = record["logprob"] if "logprob" in record else sum_logprobs(logprobs)
+        mean = record["mean_logprob"] if "mean_logprob" in record else total / length if total and length else total
+        return cls(
+            text=record.get("text"), tokens=tokens, logprobs=logprobs, logprob=total, length=length,
+            mean_logprob=mean if length != 0 else None, stop_reason=record.get("stop_reason"),
+            topk_logprobs=record.get("topk_logprobs"), message=record.get("message"),
+        )  # fmt: skip
+
+
+@attrs.frozen(kw_only=True)
+class Result:
+    """A row of an output: what `run` wrote about a row of the input and a model. None: the file does not tell it."""
+
+    id: str | int
+    """As in the input; text in tables."""
+    model: str
+    status: str
+    """"ok" or "error"."""
+    sequences: Sequence[ResultSequence] = ()
+    """What was sampled."""
+    error: Mapping[str, Any] | None = None
+    """With "type" and "message"; None for a row that went well."""
+    prompt: str | None = None
+    """The text of the prompt, if it was text."""
+    messages: Sequence[Mapping[str, Any]] | None = None
+    """The conversation, if it was one."""
+    prompt_tokens: Sequence[int] | None = None
+    prompt_logprobs: Sequence[float | None] | None = None
+    """One a token of the prompt, None where undefined, as for the first; minus infinity for an impossible one."""
+    prompt_logprob: float | None = None
+    """Their sum, without those that are undefined by nature: the first, and those that were not asked for."""
+    topk_prompt_logprobs: Sequence[Sequence[tuple[int, float]] | None] | None = None
+    choices: Sequence[ResultSequence] = ()
+    """The continuations that the row had scored."""
+    best: int | None = None
+    """The index of the likeliest choice, by the sum of its log-probabilities."""
+    best_by_mean: int | None = None
+    """The same by their mean."""
+    answer: int | None = None
+    """The index of the right choice, if the row told it."""
+    correct: bool | None = None
+    """Whether the best choice is the right one."""
+    correct_by_mean: bool | None = None
+    extra: Mapping[str, Any] = attrs.field(factory=dict)
+    """The row's own columns."""
+    parameters: Mapping[str, Any] = attrs.field(factory=dict)
+    """What it was sampled with."""
+    fingerprint: str | None = None
+    usage: Usage | None = None
+    timing: Timing | None = None
+    request_id: str | None = None
+    started_at: float | None = None
+    """Seconds since 1970, as `finished_at`."""
+    finished_at: float | None = None
+    attempts: int | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the row went well."""
+        return self.status == "ok"
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Result:
+        """Read a record of tinkex's own format, restored by `restore_record`."""
+        usage, timing, scores = record.get("usage"), record.get("timing"), record.get("prompt_logprobs")
+        made = {
+            "sequences": [ResultSequence.from_record(each) for each in record["sequences"]],
+            "choices": [ResultSequence.from_record(each) for each in record.get("choices") or ()],
+            "prompt_logprob": None if scores is None else sum_logprobs(scores, undefined_logprobs(record)),
+            "usage": usage and Usage(**usage),
+            "timing": timing and Timing(**timing),
+            "extra": record.get("extra") or {},
+            "parameters": record.get("parameters") or {},
+        }
+        return cls(**{name: record[name] for name in _NAMES if name in record} | made)
+
+
+_NAMES = tuple(field.name for field in attrs.fields(Result))
