@@ -7,11 +7,16 @@ _ON_FULL = ("block", "raise")
 
 def check_timeout(timeout: object) -> float:
     """Check a time limit in seconds; `float("inf")` is none."""
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        raise TypeError(f"timeout must be a number of seconds, not {type(timeout).__name__}")
-    if not timeout > 0:
-        raise ValueError(f"timeout must be above 0 seconds, not {timeout}")
-    return float(timeout)
+    return check_seconds("timeout", timeout)
+
+
+def check_seconds(name: str, value: object, *, zero: bool = False) -> float:
+    """Check for a duration: a number above 0, or 0 as well with *zero*."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
+    if not (value > 0 or (zero and value == 0)):
+        raise ValueError(f"{name} must be {'at least' if zero else 'above'} 0 seconds, not {value}")
+    return float(value)
 
 
 def check_on_full(on_full: object) -> str:
@@ -26,10 +31,10 @@ def check_choice(name: str, value: object, *choices: str) -> None:
         raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, not {str(value)[:60]!r}")
 
 
-def check_count(name: str, value: object, least: int) -> None:
-    """Check for a whole number of at least `least`."""
+def check_count(name: str, value: object, least: int, kind: str = "a whole number") -> None:
+    """Check for a whole number of at least `least`; `kind` is what a message calls it."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number, not {type(value).__name__}")
+        raise TypeError(f"{name} must be {kind}, not {type(value).__name__}")
     if value < least:
         raise ValueError(f"{name} must be at least {least}, not {value}")
 

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from tinkex._validation.arguments import check_count, check_seconds
+
 Check = Callable[[Any, Any, Any], None]
 """Validator of attrs: called with the object, the field and its value."""
 
@@ -25,11 +27,8 @@ def seconds(default: float, *, zero: bool = False, infinite: bool = False) -> An
     """Make a field for a duration: a float or an int, above 0 unless *zero*, and finite unless *infinite*."""
 
     def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        if not isinstance(value, float):
-            raise TypeError(f"{attribute.name} must be a number of seconds, not {type(value).__name__}")
-        if math.isnan(value) or value < 0 or (value == 0 and not zero):
-            raise ValueError(f"{attribute.name} must be {'at least' if zero else 'above'} 0 seconds, not {value}")
-        if value > LONGEST and not (infinite and math.isinf(value)):
+        duration = check_seconds(attribute.name, value, zero=zero)
+        if duration > LONGEST and not (infinite and math.isinf(duration)):
             raise ValueError(f"{attribute.name} must be at most {LONGEST:g} seconds, not {value}")
 
     return attrs.field(default=default, converter=_float, validator=check)
@@ -39,10 +38,7 @@ def count(default: object, minimum: int = 1) -> Any:
     """Make a field for an int of at least *minimum*; bool is not an int here."""
 
     def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError(f"{attribute.name} must be an int, not {type(value).__name__}")
-        if value < minimum:
-            raise ValueError(f"{attribute.name} must be at least {minimum}, not {value}")
+        check_count(attribute.name, value, minimum, "an int")
 
     return attrs.field(default=default, validator=check)
 
