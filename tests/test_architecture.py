@@ -19,7 +19,7 @@ LAYERS = (
     ("_concurrency", "_identity", "_validation", "errors"),
     ("_logging", "config", "tokenizers", "web"),
     ("credentials", "queue_state", "telemetry", "types"),
-    ("future",),
+    ("chat", "future"),
     ("_runtime", "_wire"),
     ("_transport", "listing"),
     ("_api",),
@@ -228,7 +228,10 @@ def test_public_names_are_what_type_checkers_see():
     assert [name for name, module in seen.items() if getattr(tinkex, name) is not getattr(module, name)] == []
 
 
-@pytest.mark.parametrize("module", ["config", "credentials", "errors", "future", "queue_state", "telemetry", "types"])
+PUBLIC_MODULES = ("chat", "config", "credentials", "errors", "future", "queue_state", "telemetry", "types")
+
+
+@pytest.mark.parametrize("module", PUBLIC_MODULES)
 def test_public_modules_are_attributes(module):
     """`tinkex.types.ModelInput` works after `import tinkex` alone."""
     script = f"import tinkex; print(tinkex.{module}.__name__)"

@@ -126,11 +126,12 @@ class ModelInput:
             TypeError: Something given is not plain data, or has the wrong type; the message names it.
             ValueError: A message has no role, or a picture no place in the rendered text.
         """
-        options = {
-            "add_generation_prompt": add_generation_prompt, "tools": tools, "documents": documents,
-            "chat_template": chat_template, "continue_final_message": continue_final_message, "date": date,
-        }  # fmt: skip
-        return cls(chat_chunks(messages, tokenizer, **options, variables=template_variables))
+        chunks = chat_chunks(
+            messages, tokenizer, add_generation_prompt=add_generation_prompt, tools=tools, documents=documents,
+            chat_template=chat_template, continue_final_message=continue_final_message, date=date,
+            variables=template_variables,
+        )  # fmt: skip
+        return cls(chunks)
 
     @classmethod
     def empty(cls) -> ModelInput:

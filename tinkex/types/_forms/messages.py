@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinkex.types.chunks import Chunk, EncodedTextChunk
@@ -15,10 +15,18 @@ if TYPE_CHECKING:
 _PLACEHOLDERS = ("<|image_pad|>", "<|media_pad|>")
 
 
-def chat_chunks(messages: Any, tokenizer: object, **options: Any) -> list[Chunk]:
+def chat_chunks(
+    messages: Any,
+    tokenizer: object,
+    *,
+    before: Sequence[Mapping[str, Any]] = (),
+    kept: Callable[[list[str]], list[str]] | None = None,
+    **options: Any,
+) -> list[Chunk]:
     """Render messages and cut the text into chunks, a picture in each place that the template leaves for one.
 
-    *options* are those of `PromptOptions`.
+    *options* are those of `PromptOptions`. Messages can be rendered *before* those that error messages count, and the
+    pieces of text be changed by *kept* before they are encoded.
     """
     from tinkex.tokenizers import get_tokenizer
     from tinkex.tokenizers._adapters import adapt
@@ -26,8 +34,12 @@ def chat_chunks(messages: Any, tokenizer: object, **options: Any) -> list[Chunk]
     from tinkex.tokenizers._chat_template.prompt import PromptOptions, prompt_pieces
 
     conversation = read_conversation(messages, (ImageChunk, ImageAssetPointerChunk))
+    if before:
+        conversation.messages[:0] = read_conversation(before, ()).messages
     known = adapt(get_tokenizer(tokenizer))
     pieces = prompt_pieces(conversation, known, PromptOptions(**options))
+    if kept is not None:
+        pieces = kept(pieces)
     ids = [token for piece in pieces for token in known.encode_rendered(piece)]
     if not conversation.pictures:
         return [EncodedTextChunk(ids)]

@@ -1,0 +1,73 @@
+"""Tool calls between tags: JSON as Qwen 2.5 and 3, Hermes and SmolLM3 write it, XML as Qwen 3.5 and Nemotron 3 do."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+from tinkex.chat._marks import ControlMarks
+from tinkex.chat._syntax.base import Calls, ParsedCall, ParsedTurn, ToolSchemas, parse_json_call
+from tinkex.chat.answer import UnparsedToolCall
+
+BEGIN: Final = "<tool_call>"
+END: Final = "</tool_call>"
+_FUNCTION: Final = re.compile(r"\s*<function=([^>\n]+)>\s*(.*?)\s*</function>\s*", re.DOTALL)
+_PARAMETER: Final = re.compile(r"<parameter=([^>\n]+)>\n?(.*?)\n?</parameter>\s*", re.DOTALL)
+
+
+class TaggedCalls:
+    """Calls between ``<tool_call>`` and ``</tool_call>``, in JSON."""
+
+    control_tokens = (BEGIN, END)
+    turn_ends = ()
+
+    def parse(self, text: str, marks: ControlMarks, tools: ToolSchemas) -> ParsedTurn:
+        """Split a text with marks into content and calls."""
+        content, *blocks = text.split(marks[BEGIN])
+        calls: Calls = []
+        for block in blocks:
+            body, end, after = block.partition(marks[END])
+            inside = marks.restore(body)
+            calls.append(self._call(inside, tools) if end else UnparsedToolCall(BEGIN + inside, f"no {END}"))
+            content += after.strip() and after
+        return ParsedTurn(content, calls=calls)
+
+    def _call(self, text: str, tools: ToolSchemas) -> ParsedCall | UnparsedToolCall:
+        return parse_json_call(text.strip())
+
+
+class XmlCalls(TaggedCalls):
+    """Calls between ``<tool_call>`` and ``</tool_call>``, as ``<function=name><parameter=key>value</parameter>``."""
+
+    def _call(self, text: str, tools: ToolSchemas) -> ParsedCall | UnparsedToolCall:
+        found = _FUNCTION.fullmatch(text)
+        if not found:
+            return UnparsedToolCall(text, "not <function=name>...</function>")
+        name, body = found.groups()
+        rest = _PARAMETER.sub("", body)
+        if rest.strip():
+            return UnparsedToolCall(text, f"not a parameter: {rest.strip()[:60]}")
+        arguments = {key: _value(value, tools.types(name, key)) for key, value in _PARAMETER.findall(body)}
+        return ParsedCall(name, json.dumps(arguments, ensure_ascii=False))
+
+
+def _value(text: str, types: frozenset[str]) -> Any:
+    """Return an argument as the schema has it; without one, what JSON would write in the same letters."""
+    spelled = {"True": "true", "False": "false", "None": "null"}.get(text, text)  # templates write Python's
+    try:
+        value = json.loads(spelled)
+    except ValueError:
+        return text
+    if types:
+        return value if types & _types_of(value) else text
+    return value if json.dumps(value, ensure_ascii=False) == text and not isinstance(value, str) else text
+
+
+def _types_of(value: Any) -> frozenset[str]:
+    if isinstance(value, bool):
+        return frozenset(("boolean",))
+    if isinstance(value, int):
+        return frozenset(("integer", "number"))
+    names = {float: "number", str: "", list: "array", dict: "object", type(None): "null"}
+    return frozenset((names[type(value)],))

@@ -1,0 +1,56 @@
+"""Answer: what a sampled sequence says, and how it ended."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import attrs
+
+Ended = Literal["turn_end", "end_of_text", "stop", "cut_off"]
+
+
+@attrs.frozen
+class UnparsedToolCall:
+    """A tool call that cannot be read: its text as sampled, and what is wrong with it."""
+
+    text: str
+    reason: str
+
+
+@attrs.frozen
+class Answer:
+    """One sampled sequence as a message. Immutable; safe to share between threads.
+
+    Only what was sampled is in it: neither what the prompt has begun (see ``continue_final_message``) nor the token
+    that ended the turn.
+    """
+
+    content: str
+    """What the model says; empty where it only thinks or calls tools."""
+    ended: Ended
+    """``turn_end`` at the token that ends a turn, ``end_of_text`` at the token that ends a text, ``stop`` at a stop of
+    the caller's own, ``cut_off`` at ``max_tokens``."""
+    num_tokens: int
+    """How many of the sampled tokens are the answer, its end token included; fewer than all if nothing stopped it."""
+    reasoning_content: str | None = None
+    """What the model has thought; None where it has not."""
+    tool_calls: tuple[dict[str, Any], ...] = ()
+    """Tool calls in OpenAI's form; ``arguments`` is the JSON text as sampled where the model writes JSON."""
+    unparsed_tool_calls: tuple[UnparsedToolCall, ...] = ()
+    """Tool calls that cannot be read."""
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The answer as a message in OpenAI's form, to append to the conversation; a new mapping each time."""
+        message: dict[str, Any] = {"role": "assistant", "content": self.content}
+        if self.reasoning_content is not None:
+            message["reasoning_content"] = self.reasoning_content
+        if self.tool_calls:
+            message["content"] = self.content or None
+            message["tool_calls"] = [{**call, "function": {**call["function"]}} for call in self.tool_calls]
+        return message
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the model ended its turn itself, and every tool call in it can be read."""
+        return self.ended in ("turn_end", "end_of_text") and not self.unparsed_tool_calls
