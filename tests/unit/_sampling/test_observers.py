@@ -151,7 +151,7 @@ def test_bounded_memory(clock, threads, monkeypatch):
     for number in range(10):
         announcer.notify(f"s{number}", None, LIMITED, None, ())
     assert list(announcer._known) == ["s7", "s8", "s9"]
-    assert announcer._pending.maxlen == observers._MOST_UNTOLD
+    assert announcer._pending.maxlen == observers._MOST_PENDING
     assert len(threads.work) == 1
 
 
