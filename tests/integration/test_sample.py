@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import CancelledError, as_completed
+from urllib.parse import urlsplit
 
 import pytest
+from proxying import Gateway
 from serving import (
     KEY,
     MODEL,
@@ -326,6 +328,76 @@ def test_doubtful_400_is_polled_again(server, body):
         with pytest.raises(tinkex.APIError):
             client.sample(PROMPT, PARAMS).result(5)
         assert server.counts["retrieve_future"] == 8
+
+
+UNREADABLE = [
+    Fault("not_http"), Fault("garbage"), Fault("bad_length"), Fault("huge_length"), Fault("bad_gzip"),
+    Fault("truncated"), Fault("status", 200, {"Content-Type": "text/html"}, "<p>welcome</p>"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", UNREADABLE, ids=lambda fault: fault.kind)
+def test_an_unreadable_answer_to_a_poll_is_looked_into(server, fault):
+    """An answer that cannot be read costs no paid result: three further polls, each on a connection of its own."""
+    with sampling(server) as client:
+        server.script("retrieve_future", *[fault] * 3)
+        before = server.connections
+        assert client.sample(PROMPT, PARAMS).result(5)
+        assert server.counts["retrieve_future"] == 4
+        assert server.counts["asample"] == 1
+        assert server.connections - before >= 3
+        server.script("retrieve_future", *[fault] * 4)
+        with pytest.raises(tinkex.APIResponseError):
+            client.sample(PROMPT, PARAMS).result(5)
+        assert server.counts["retrieve_future"] == 8
+
+
+CUTS = {
+    "502": b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\n\r\n",
+    "504": b"HTTP/1.1 504 Gateway Timeout\r\nConnection: close\r\n\r\n",
+    "524": b"HTTP/1.1 524 A Timeout Occurred\r\nConnection: close\r\n\r\n",
+    "closed": b"",
+}
+
+
+@pytest.fixture
+def gateway(preemptible):
+    """A gateway in front of a server that holds its polls."""
+    preemptible.hold()
+    with Gateway(("127.0.0.1", urlsplit(preemptible.url).port)) as between:
+        yield between
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_gateway_that_cuts_long_polls(preemptible, gateway, cut):
+    """A poll that a gateway cut after it was held is asked again at once, as often as it takes: that was no failure."""
+    clock, brief = ManualClock(), RetryConfig(max_attempts=2, max_elapsed=4.0)
+    with sampling(gateway, clock=clock, poll_timeout=45.0, retry=brief) as client:
+        future = client.sample(PROMPT, PARAMS)
+        for polls in range(1, 11):
+            preemptible.wait_for("retrieve_future", polls)
+            clock.advance(4.0)
+            gateway.cut(CUTS[cut])
+        preemptible.wait_for("retrieve_future", 11)
+        assert future.last_failure is None
+        preemptible.release()
+        assert future.result(5)
+        assert future.attempts == 1
+
+
+@pytest.mark.parametrize("cut", ["502", "504", "524"])
+def test_a_poll_that_is_cut_at_once_is_a_failure(preemptible, gateway, cut):
+    """A poll that failed before it was held counts: it backs off, and ends with max_elapsed."""
+    clock, brief = ManualClock(), RetryConfig(max_attempts=2, max_elapsed=4.0, base_delay=3.0, jitter=0.0)
+    with sampling(gateway, clock=clock, poll_timeout=45.0, retry=brief) as client:
+        future = client.sample(PROMPT, PARAMS)
+        preemptible.wait_for("retrieve_future")
+        gateway.cut(CUTS[cut])
+        until(lambda: future.phase == "retrying")
+        clock.advance(3.5)
+        preemptible.wait_for("retrieve_future", 2)
+        gateway.cut(CUTS[cut])
+        assert isinstance(future.exception(5), tinkex.APIError)
 
 
 def test_unknown_promise_at_first(server):
@@ -793,7 +865,7 @@ def test_errors_never_show_the_key(server, caplog, key, endpoint, status):
 def test_garbage_never_shows_the_key(server, endpoint):
     """Nor does one that answers with something unreadable."""
     key = "a-key-of-another-server"
-    server.fail_next(endpoint, 200, f"<html>{key}</html>")
+    server.fail_next(endpoint, 200, f"<html>{key}</html>", times=4)
     with sampling(server, api_key=key) as client:
         with pytest.raises(tinkex.APIResponseError) as caught:
             client.sample(PROMPT, PARAMS).result(5)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from urllib.parse import urlsplit
 
 import pytest
+from proxying import Gateway
 from serving import PARAMS, PROMPT, advance_until, all_done, result_of, sampling, until
 
 import tinkex
@@ -110,6 +112,28 @@ def test_answers_without_news_are_spaced(server):
         server.clear()
         server.release()
         advance_until(clock, lambda: all(future.done() for future in futures), step=0.05)
+        check(futures)
+
+
+CUTS = {"504": b"HTTP/1.1 504 Gateway Timeout\r\nConnection: close\r\n\r\n", "closed": b""}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_gateway_that_cuts_long_polls(server, cut):
+    """A poll that a gateway cut after it was held is asked again at once, and is no failure."""
+    clock = ManualClock()
+    with (
+        Gateway(("127.0.0.1", urlsplit(server.url).port)) as gateway,
+        sampling(gateway, clock=clock) as client,
+    ):
+        futures = begin(client, server, 6)
+        for polls in range(1, 11):
+            server.wait_for("retrieve_futures", polls)
+            clock.advance(4.0)
+            gateway.cut(CUTS[cut])
+        server.wait_for("retrieve_futures", 11)
+        assert client._session.poller.last_failure is None
+        server.release()
         check(futures)
 
 

@@ -61,6 +61,34 @@ class Relay:
             back.join()
 
 
+class Gateway(Relay):
+    """A relay that gives up on the requests it holds when the test says so."""
+
+    def __init__(self, target):
+        super().__init__(target)
+        self._holding = set()
+        self.url = f"http://{self.address}"
+
+    def connect(self, client, target, first):
+        """The same as a relay's."""
+        with socket.create_connection(target, 5) as server:
+            server.settimeout(None)
+            self._open.add(server)
+            request, answer = (lambda: self._holding.add(client)), (lambda: self._holding.discard(client))
+            back = threading.Thread(target=_pump, args=(server, client, answer), daemon=True)
+            back.start()
+            _pump(client, server, request)
+            back.join()
+
+    def cut(self, answer=b""):
+        """Close the connections that wait for an answer, after one of the gateway's own where it has one."""
+        for client in tuple(self._holding):
+            self._holding.discard(client)
+            with contextlib.suppress(OSError):
+                client.sendall(answer)
+                client.shutdown(socket.SHUT_RDWR)
+
+
 class Proxy(Relay):
     """Forwards plain HTTP, tunnels for CONNECT, notes what it was `asked`; may want a credential, or talk nonsense."""
 
@@ -95,9 +123,10 @@ class Proxy(Relay):
                 self.connect(client, (host.strip("[]"), int(port)), data)
 
 
-def _pump(source, sink):
+def _pump(source, sink, passing=lambda: None):
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
+            passing()
             sink.sendall(data)
     for each in (source, sink):
         with contextlib.suppress(OSError):

@@ -60,9 +60,11 @@ class Api:
         retry_count: int = 0,
         extra: str = "",
         high_priority: bool = True,
+        fresh: bool = False,
     ) -> Coroutine[Response]:
         """Make one request and return its response, of any status; replayed once where the server rejects a token.
 
+        `fresh` asks for a connection that carried nothing before.
         Raises APIConnectionError, APITimeoutError, APIResponseError, CredentialError.
         """
         own = self._own_lines(endpoint, body, retry_count, extra)
@@ -82,6 +84,7 @@ class Api:
                     max_body=config.max_response_bytes,
                     pace=endpoint.pace,
                     high_priority=high_priority,
+                    fresh=fresh,
                 )
             except APIError as error:
                 raise self.cleaned(error) from None

@@ -8,7 +8,15 @@ from typing import Any, NamedTuple
 from tinkex import _wire
 from tinkex._concurrency.clock import Clock
 from tinkex._transport.http11 import Response
-from tinkex.errors import APIConnectionError, APIResponseError, APIStatusError, clean_text, status_error
+from tinkex.errors import (
+    APIConnectionError,
+    APIError,
+    APIResponseError,
+    APIStatusError,
+    APITimeoutError,
+    clean_text,
+    status_error,
+)
 from tinkex.queue_state import QueueState
 
 __all__ = [
@@ -17,6 +25,7 @@ __all__ = [
     "RequestedPause",
     "Response",
     "decode_object",
+    "ends_long_poll",
     "is_edge_rejection",
     "read_refusal",
     "redact",
@@ -26,6 +35,8 @@ __all__ = [
 
 BILLING_PAUSE = 5.0
 _MOST_RETRY_AFTER = 24 * 3600.0
+_LONG_POLL = 3.0  # seconds; what fails sooner was not held
+_GATEWAY_TIMEOUTS = frozenset({502, 504, 524})
 _SMALL_REQUEST = 131_072  # estimated bytes up to which a 429 without Retry-After means one second, above it five
 
 
@@ -86,6 +97,19 @@ def requested_pause(refusal: Refusal, size: int) -> RequestedPause:
 def is_edge_rejection(response: Response) -> bool:
     """Whether it is a 400 without a body: that comes from a proxy at the edge, not from the API."""
     return response.status == 400 and not response.body
+
+
+def ends_long_poll(error: APIError, held: float) -> bool:
+    """Whether a poll that was held for `held` seconds ended on the way, by a timeout of ours or of a gateway.
+
+    That says "not yet", as a 408 does: gateways cut what they hold with 502, 504, 524, or by closing the connection.
+    """
+    if isinstance(error, APITimeoutError):
+        return True
+    if held < _LONG_POLL:
+        return False
+    lost = isinstance(error, APIConnectionError) and error.may_have_run
+    return lost or (isinstance(error, APIStatusError) and error.status in _GATEWAY_TIMEOUTS)
 
 
 def decode_object(response: Response) -> dict[str, Any]:

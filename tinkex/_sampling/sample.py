@@ -12,7 +12,7 @@ from typing import Any
 
 from tinkex import _wire
 from tinkex._api.endpoints import ASAMPLE, RETRIEVE_FUTURE
-from tinkex._api.responses import BILLING_PAUSE, Refusal, Response, requested_pause, retry_after
+from tinkex._api.responses import BILLING_PAUSE, Refusal, Response, ends_long_poll, requested_pause, retry_after
 from tinkex._api.retry import UNSPENT, RetryBudget
 from tinkex._runtime.byte_semaphore import AcquireBytes
 from tinkex._runtime.task import Coroutine, Sleep, TaskCancelled
@@ -20,7 +20,7 @@ from tinkex._sampling.admission import ReacquirePermit, SubmitPermit
 from tinkex._sampling.promise import Expired, Polled, Promise, result_of
 from tinkex._sampling.session import SamplingSession
 from tinkex.config import ClientConfig, RetryConfig
-from tinkex.errors import APIConnectionError, APIError, APIResponseError, APIStatusError, APITimeoutError
+from tinkex.errors import APIConnectionError, APIError, APIResponseError, APIStatusError
 from tinkex.future import SampleFuture
 from tinkex.queue_state import QueueState, QueueStateObserver
 from tinkex.types import SampleRequest, SampleResponse, Timing
@@ -28,7 +28,7 @@ from tinkex.types import SampleRequest, SampleResponse, Timing
 _NO_RETRY = RetryConfig(max_attempts=1)
 _LEAST_ACQUIRED = 131_072  # so that no more than a few hundred wait for a connection, requests in hand
 _UNKNOWN_GRACE = 10.0  # a promise may be unknown for so long after it was made
-_MOST_DOUBTFUL = 3  # polls answered by something that may be a proxy
+_MOST_DOUBTFUL = 3  # polls in a row whose answer may come from a proxy, or cannot be read
 _QUICK_ANSWER = 1.0  # "not yet" sooner than this is not a long poll's
 
 
@@ -36,21 +36,9 @@ class Sample:
     """State and coroutine of one sample: what was asked for, and how far it has come."""
 
     __slots__ = (
-        "_config",
-        "_doubtful",
-        "_fetching_since",
-        "_observers",
-        "_polls",
-        "_quick",
-        "_reference",
-        "_retry",
-        "_retry_config",
-        "future",
-        "may_have_run",
-        "request",
-        "session",
-        "started_at",
-    )
+        "_config", "_doubtful", "_fetching_since", "_observers", "_polls", "_quick", "_reference", "_retry",
+        "_retry_config", "future", "may_have_run", "request", "session", "started_at",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -277,14 +265,13 @@ class Sample:
                     seconds=config.poll_timeout,
                     extra=promise.poll_headers(self._polls),
                     high_priority=whole,
+                    fresh=self._doubtful > 0,
                 )
-            except APITimeoutError:  # how some servers' long polls end
-                answer = _wire.Pending()
-            except APIConnectionError as error:
-                yield from self._back_off(error, attempt=False)
-                continue
+                answer = self._answer(response)
+            except (APIConnectionError, APIResponseError) as error:
+                answer = yield from self._poll_failed(error, asked_at)
             else:
-                answer = self._answer(response) or (yield from self._not_answered(response, promise, asks_size))
+                answer = answer or (yield from self._not_answered(response, promise, asks_size, asked_at))
                 del response
             if isinstance(answer, _wire.Pending):
                 yield from self._not_yet(answer, asked_at)
@@ -296,12 +283,36 @@ class Sample:
         self._note_answer(response)
         if not 200 <= response.status < 300:
             return None
+        answer = _wire.decode_answer(response.headers.get("content-type", ""), response.body)
+        if not isinstance(answer, _wire.Pending | _wire.MetadataOnly):
+            answer = _wire.Finished(result_of(answer))
+        self._recovered()
+        return answer
+
+    def _recovered(self) -> None:
+        """Note that a poll worked: the next failure counts as a first one."""
         self._retry.recovered()
         self._doubtful = 0
-        answer = _wire.decode_answer(response.headers.get("content-type", ""), response.body)
-        return answer if isinstance(answer, _wire.Pending | _wire.MetadataOnly) else _wire.Finished(result_of(answer))
 
-    def _not_answered(self, response: Response, promise: Promise, asked_size: bool) -> Coroutine[Polled | None]:
+    def _poll_failed(self, error: APIConnectionError | APIResponseError, asked_at: float) -> Coroutine[Polled | None]:
+        """Outcome of a poll without a readable answer, which another poll may bring at no cost; None: poll again."""
+        if isinstance(error, APIResponseError):
+            yield from self._doubt(error)
+        elif ends_long_poll(error, self.session.context.clock.monotonic() - asked_at):
+            self._recovered()
+            return _wire.Pending()
+        else:
+            yield from self._back_off(error, attempt=False)
+        return None
+
+    def _doubt(self, error: APIError) -> Coroutine[None]:
+        """Back off after an answer that another poll may contradict, or raise `error` where three have not."""
+        self._doubtful += 1
+        yield from self._back_off(error, attempt=False, retry=self._doubtful <= _MOST_DOUBTFUL)
+
+    def _not_answered(
+        self, response: Response, promise: Promise, asked_size: bool, asked_at: float
+    ) -> Coroutine[Polled | None]:
         """Outcome of a poll with a status other than 2xx; None: poll again, any pause is over."""
         context, status = self.session.context, response.status
         if asked_size and status == 422 and b"allow_metadata_only" in response.body:
@@ -309,8 +320,7 @@ class Sample:
             return None
         if status == 408:
             body = _wire.decode_error_body(response.headers.get("content-type", ""), response.body)
-            self._retry.recovered()
-            self._doubtful = 0
+            self._recovered()
             return _wire.Pending(body.queue_state, body.reason, retry_after(response.headers, context.clock))
         error, body = context.api.refusal(response, request_id=promise.request_id, phase="waiting")
         if status == 410:
@@ -319,10 +329,12 @@ class Sample:
             self._retry.paused(BILLING_PAUSE)
             yield Sleep(context.clock.monotonic() + BILLING_PAUSE)
             return None
-        recent = context.clock.monotonic() - promise.made_at < _UNKNOWN_GRACE
-        self._doubtful += (doubtful := (status == 400 and not body.is_json) or (status == 404 and recent))
-        if doubtful and self._doubtful <= _MOST_DOUBTFUL:
-            yield from self._back_off(error, attempt=False, retry=True)
+        now = context.clock.monotonic()
+        if ends_long_poll(error, now - asked_at):
+            self._recovered()
+            return _wire.Pending()
+        if (status == 400 and not body.is_json) or (status == 404 and now - promise.made_at < _UNKNOWN_GRACE):
+            yield from self._doubt(error)
         elif isinstance(error, APIStatusError) and status == 429 and error.should_retry is not False:
             yield from self._sit_out(error, self._budget().pause(error))
         elif status == 429 or status >= 500:

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 from tinkex import _wire
 from tinkex._api.client import Api
 from tinkex._api.endpoints import RETRIEVE_FUTURES
-from tinkex._api.responses import decode_object
+from tinkex._api.responses import decode_object, ends_long_poll
 from tinkex._concurrency.fork_locks import new_lock
 from tinkex._logging import about
 from tinkex._runtime.task import Coroutine, ScheduledTask, Sleep, TaskCancelled
-from tinkex.errors import APIConnectionError, APIResponseError, APIStatusError
+from tinkex.errors import APIConnectionError, APIError, APIResponseError, APIStatusError
 
 logger = logging.getLogger("tinkex")
 
@@ -131,14 +131,19 @@ class SessionPoller:
                 if not waiting and not acks:
                     self._running = False
                     return
+            asked_at = self._api.clock.monotonic()
             try:
                 if not waiting:
-                    yield Sleep(self._api.clock.monotonic() + _GATHER_SECONDS)
+                    yield Sleep(asked_at + _GATHER_SECONDS)
                 yield from self._ask(acks, wait=waiting)
                 bad_requests, self.last_failure = 0, None
             except (TaskCancelled, GeneratorExit):  # which all tasks are, together
                 raise
             except BaseException as error:  # noqa: BLE001 - after any error: no task may wait for a poller that is gone
+                held = self._api.clock.monotonic() - asked_at
+                if waiting and isinstance(error, APIError) and ends_long_poll(error, held):
+                    bad_requests, self.last_failure = 0, None
+                    continue
                 self.last_failure = self._api.masked(str(error))
                 bad_requests += isinstance(error, APIStatusError) and error.status == 400
                 pause = self._pause_after(error, bad_requests)

@@ -95,6 +95,7 @@ class Transport:
         max_body: int,
         pace: Pace,
         high_priority: bool = True,
+        fresh: bool = False,
     ) -> Coroutine[Response]:
         """Send `head`, with `own` lines that no other call has, and `body`; the answer, within `seconds` of sending.
 
@@ -109,7 +110,6 @@ class Transport:
                 threads, partial(self.dialer.call, head + own, body, seconds, max_body)
             )
             return called
-        fresh = False
         while True:
             connection: Connection = yield Lease(self.pool, high_priority=high_priority, fresh=fresh)
             connection.preemptible = not high_priority
