@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tinkex import credentials
 from tinkex.config import OFFICIAL_BASE_URL, ClientConfig
-from tinkex.credentials import JwtClaims, check_credential, parse_claims, resolve_credential, run_command
+from tinkex.credentials import JwtClaims, check_credential, parse_claims, resolve_credential
 from tinkex.errors import CredentialError
 
 LOCAL = "http://localhost:8000"
@@ -224,12 +224,3 @@ def test_payloads_that_are_no_claims(payload):
 def test_any_text_is_a_jwt_or_not(token):
     """No text makes the reader fail."""
     assert parse_claims(token) is None or isinstance(parse_claims(token), JwtClaims)
-
-
-def test_run_command():
-    """A command runs in a shell, with nothing to read, and its output comes back."""
-    assert run_command("cat; printf '%s' a | tr a b", 10) == "b"
-    with pytest.raises(subprocess.CalledProcessError):
-        run_command("exit 3", 10)
-    with pytest.raises(subprocess.TimeoutExpired):
-        run_command("exec sleep 10", 0.05)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import pickle
-import threading
 
 import pytest
 from hypothesis import given
@@ -21,6 +20,7 @@ from tinkex.queue_state import (
     Resumed,
     decide,
 )
+from tinkex.testing import ManualClock
 
 ACTIVE = QueueState.ACTIVE
 RATE = QueueState.PAUSED_RATE_LIMIT
@@ -28,23 +28,10 @@ CAPACITY = QueueState.PAUSED_CAPACITY
 UNKNOWN = QueueState.UNKNOWN
 
 
-class HandClock:
-    """A clock that is moved by hand."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def monotonic(self):
-        return self.now
-
-    def wall(self):
-        return 0.0
-
-
 @pytest.fixture
 def clock():
     """A clock that stands still until moved."""
-    return HandClock()
+    return ManualClock(1000.0)
 
 
 @pytest.fixture
@@ -54,7 +41,7 @@ def tell(clock, caplog):
     observer = QueueStateLogger(clock=clock)
 
     def tell(state, reason=None, session="s-1", at=None):
-        clock.now = clock.now if at is None else 1000.0 + at
+        clock.advance(0.0 if at is None else 1000.0 + at - clock.monotonic())
         caplog.clear()
         observer.on_queue_state_change(QueueStateChanged(state, reason, session, "req-1"))
         return [(record.levelname, record.getMessage()) for record in caplog.records]
@@ -180,25 +167,6 @@ def test_memory_is_bounded(monkeypatch, tell):
     for session in ("s-1", "s-2", "s-1", "s-3"):
         tell(RATE, session=session)
     assert list(tell.observer._sessions) == ["s-1", "s-3"]
-
-
-def test_many_threads_one_warning(caplog):
-    """Threads that tell of the same pause at once produce one warning, and no event is lost."""
-    observer = QueueStateLogger(interval=1e9, clock=HandClock())
-    start = threading.Barrier(8)
-
-    def work():
-        start.wait(10)
-        for _ in range(200):
-            observer.on_queue_state_change(QueueStateChanged(RATE, None, "s"))
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
-    assert len(caplog.records) == 1
-    assert observer._sessions["s"].unsaid == 8 * 200 - 1
 
 
 def test_observers():

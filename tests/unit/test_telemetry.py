@@ -6,7 +6,6 @@ import json
 import logging
 import math
 import re
-import threading
 import uuid
 
 import pytest
@@ -16,27 +15,17 @@ from hypothesis import strategies as st
 from tinkex import telemetry as module
 from tinkex.errors import APIConnectionError, RequestFailedError, SampleTimeoutError, TinkexError, status_error
 from tinkex.telemetry import Telemetry
+from tinkex.testing import ManualClock
 
 KEY = "tml-0123456789abcdef"
 SECRET = "hunter2-very-secret"
 
 
-class HandClock:
-    """A clock that is moved by hand."""
-
-    def __init__(self):
-        self.now = 100.0
-
-    def monotonic(self):
-        return self.now
-
-    def wall(self):
-        return 1_700_000_000.25
-
-
 def make(**options):
     """Telemetry of a session, on a clock that stands still."""
-    return Telemetry(**{"session_id": "s-1", "sdk_version": "1.2", "clock": HandClock(), **options})
+    return Telemetry(
+        **{"session_id": "s-1", "sdk_version": "1.2", "clock": ManualClock(100.0, 1_700_000_000.25), **options}
+    )
 
 
 def only_event(telemetry):
@@ -102,10 +91,10 @@ def test_the_queue_is_bounded(caplog):
 
 def test_session_start_and_end():
     """A session's end tells how long it lasted."""
-    clock = HandClock()
+    clock = ManualClock(100.0, 1_700_000_000.25)
     telemetry = make(clock=clock)
     telemetry.session_start()
-    clock.now += 62.345678
+    clock.advance(62.345678)
     telemetry.session_end()
     start, end = telemetry.take_batch()["events"]
     assert (start["event"], start["severity"]) == ("SESSION_START", "INFO")
@@ -301,24 +290,3 @@ def test_unknown_severity():
     telemetry = make()
     telemetry.log("e", severity="LOUD")
     assert only_event(telemetry)["severity"] == "INFO"
-
-
-def test_threads():
-    """Events of many threads are all kept, each with its own number."""
-    telemetry = make()
-    start = threading.Barrier(8)
-
-    def work():
-        start.wait(10)
-        for _ in range(100):
-            telemetry.log("e")
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
-    numbers = []
-    while batch := telemetry.take_batch():
-        numbers += [event["event_session_index"] for event in batch["events"]]
-    assert numbers == list(range(800))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from functools import partial
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from stepping import Gate, Steps, at_once, real_jobs
+from stepping import Gate, Steps
 
 from tinkex._runtime.byte_semaphore import AcquireBytes, ByteSemaphore
-from tinkex._runtime.task import ScheduledTask
 
 
 @pytest.fixture
@@ -152,37 +150,3 @@ class Conservation(RuleBasedStateMachine):
 
 Conservation.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
 test_conservation = Conservation.TestCase
-
-
-def test_under_threads():
-    """Many tasks on several workers, some interrupted: all end, and every byte comes back."""
-
-    def coroutine(budget, size):
-        for _ in range(5):
-            reserved = yield AcquireBytes(budget, size)
-            reserved.release()
-
-    with real_jobs(workers=3) as scheduler:
-        budget = ByteSemaphore(lambda: 20)
-        futures = [Future() for _ in range(200)]
-        made = [
-            ScheduledTask(scheduler, partial(coroutine, budget, 1 + at % 30), future)
-            for at, future in enumerate(futures)
-        ]
-
-        def launch():
-            for task in made:
-                scheduler.launch(task)
-
-        def cancel():
-            for task in made[::3]:
-                task.cancel()
-
-        at_once(launch, cancel)
-        for future in futures:
-            future.exception(10)
-        pool = scheduler.workers
-        pool.shutdown()
-        pool.join(10)
-    assert budget.out == 0
-    assert not budget._queue

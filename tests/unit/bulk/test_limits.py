@@ -161,14 +161,3 @@ def test_gate_tells_the_window_of_pauses():
     assert gate.window.limit == 64
     gate.on_queue_state_change(QueueStateChanged(QueueState.PAUSED_RATE_LIMIT, None, "s"))
     assert gate.window.limit == 32
-
-
-def test_gate_close_wakes_who_waits():
-    """Whoever waits at the gate is let go, not in, when it closes."""
-    gate, answers = Gate(Limits(max_in_flight=1, adaptive=False), Hands(), threading.Event()), []
-    assert gate.enter(1)
-    waiting = threading.Thread(target=lambda: answers.append(gate.enter(1)))
-    waiting.start()
-    gate.close()
-    waiting.join(10)
-    assert answers == [False]

@@ -95,25 +95,6 @@ def test_seed(engine):
     assert len({tuple(sequence.tokens) for sequence in first.sequences}) == 3
 
 
-def test_seed_under_load(engine):
-    """Other samples at the same time change no token, though their steps are computed together."""
-    alone = [answer(engine, seed=seed, max_tokens=8, num_samples=2) for seed in range(4)]
-    together = [None] * 4
-
-    def work(seed):
-        together[seed] = answer(engine, seed=seed, max_tokens=8, num_samples=2)
-
-    threads = [threading.Thread(target=work, args=[seed]) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for one, other in zip(together, alone, strict=True):
-        for found, expected in zip(one.sequences, other.sequences, strict=True):
-            assert found.tokens == expected.tokens
-            assert found.logprobs == pytest.approx(expected.logprobs, abs=1e-4)
-
-
 def test_steps_of_sessions_together(engine):
     """Sessions that step in one go get the rows that each gets alone."""
     runtime = engine.runtime

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 
 import pytest
 
@@ -47,14 +46,3 @@ def test_board():
     shown = console.file.getvalue()
     assert all(words in shown for words in WORDS)
     assert "\x1b" not in shown
-
-
-def test_many_updates_are_cheap(monkeypatch):
-    """However often progress comes, it is drawn by the clock: taking it is one assignment."""
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    drawn = []
-    monkeypatch.setattr(progress._Board, "__rich__", lambda self: drawn.append(1) or "")
-    with progress.shown() as show:
-        for _ in range(10_000):
-            show(PROGRESS)
-    assert len(drawn) < 50

@@ -41,25 +41,6 @@ def test_notes_are_for_people(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_notes_and_work_on_stderr(terminal):
-    """On a terminal notes and spinner go to stderr alone, words in brackets untouched by markup."""
-    screen.note("about [red]42[/red] tokens")
-    with screen.working("busy [bold]") as say:
-        say("done [bold]")
-    shown = terminal()
-    assert shown.out == ""
-    assert "about [red]42[/red] tokens" in shown.err
-    assert "[bold]" in shown.err
-
-
-def test_no_color(terminal, monkeypatch):
-    """NO_COLOR keeps the spinner without colour."""
-    monkeypatch.setenv("NO_COLOR", "1")
-    with screen.working("busy"):
-        pass
-    assert "\x1b[32m" not in terminal().err
-
-
 def test_rule_separates_results(terminal):
     """Results are separated by a line as wide as the terminal."""
     screen.rule("1 of 2")
@@ -72,13 +53,6 @@ def test_table_aligns_numbers(terminal):
     drawn.add_row("7", "a")
     screen.console().print(drawn)
     assert "    7  a" in terminal().out
-
-
-def test_download_is_shown(terminal):
-    """A download shows a bar with what has come."""
-    with screen.downloading("Downloading it") as progress:
-        progress(40_000_000, 80_000_000)
-    assert "Downloading it" in terminal().err
 
 
 def test_download_that_is_not_needed_shows_nothing(capsys):
