@@ -17,12 +17,14 @@ from tinkex.errors import CredentialError
 OFFICIAL_BASE_URL = "https://tinker.thinkingmachines.dev/services/tinker-prod"
 _OFFICIAL_DOMAIN = "thinkingmachines.dev"
 _KEY_PREFIXES = ("tml-", "eyJ")
-_ACCESS_HEADERS = {
+ACCESS_HEADERS = {
     "CF-Access-Client-Id": "CLOUDFLARE_ACCESS_CLIENT_ID",
     "CF-Access-Client-Secret": "CLOUDFLARE_ACCESS_CLIENT_SECRET",
 }
+"""Headers of Cloudflare Access, and the environment variables that hold them."""
 _ON = frozenset({"1", "true", "yes", "on"})
-_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+"""The environment variables that may name a CA bundle; the first that is set counts."""
 
 
 @attrs.frozen
@@ -225,7 +227,7 @@ def config_from_env(
     ):
         config = attrs.evolve(config, api_key=api_key)
     address = urlsplit(config.base_url)
-    if address.scheme == "http" and not _is_loopback(address.hostname or ""):
+    if address.scheme == "http" and not is_loopback(address.hostname or ""):
         warnings.warn("base_url is plain http to another machine: keys and prompts can be read", UserWarning, 3)
     return config
 
@@ -238,7 +240,7 @@ def _split(text: str) -> tuple[str, ...]:
     return tuple(tag for part in text.split(",") if (tag := part.strip()))
 
 
-_VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
+VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "api_key": ("TINKER_API_KEY", str),
     "base_url": ("TINKER_BASE_URL", str),
     "timeout": ("TINKEX_TIMEOUT", float),
@@ -247,6 +249,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "tags": ("TINKER_TAGS", _split),
     "project_id": ("TINKER_PROJECT_ID", str),
 }
+"""The environment variable of each setting that has one, and how its text is read."""
 
 
 def _from_base(base: ClientConfig | None) -> dict[str, Any]:
@@ -263,12 +266,12 @@ def _from_base(base: ClientConfig | None) -> dict[str, Any]:
 def _from_variables(environ: Mapping[str, str], chosen: Mapping[str, object]) -> dict[str, Any]:
     """Read from the environment the fields that were not given."""
     values: dict[str, Any] = {}
-    for name, (variable, parse) in _VARIABLES.items():
+    for name, (variable, parse) in VARIABLES.items():
         text = environ.get(variable, "").strip()
         if text and name not in chosen:
             values[name] = _parsed(name, variable, parse, text)
     if chosen.get("trust_env", True) and "verify" not in chosen:
-        bundles = filter(None, map(environ.get, _CA_VARIABLES))
+        bundles = filter(None, map(environ.get, CA_VARIABLES))
         values["verify"] = next(bundles, True)
     return values
 
@@ -287,7 +290,7 @@ def _parsed(name: str, variable: str, parse: Callable[[str], object], text: str)
 
 def _with_access_headers(environ: Mapping[str, str], headers: Any) -> Any:
     """Add the two headers of Cloudflare Access where both are known; the caller's own win."""
-    access = {header: environ.get(variable, "").strip() for header, variable in _ACCESS_HEADERS.items()}
+    access = {header: environ.get(variable, "").strip() for header, variable in ACCESS_HEADERS.items()}
     if not isinstance(headers, Mapping) or not all(access.values()):
         return headers
     named = {str(name).lower() for name in headers}
@@ -298,7 +301,8 @@ def _suits(api_key: str, config: ClientConfig) -> bool:
     return not is_official(config.base_url) or api_key.startswith(_KEY_PREFIXES)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine, by its name or address."""
     if host in ("localhost", "127.0.0.1", "::1") or host.endswith(".localhost"):
         return True
     import ipaddress  # slow to import, for the few names that are none of these

@@ -17,6 +17,8 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 from attrs import field, frozen
 
+from tinkex.config import is_loopback
+
 #: Signature of an aiohttp route handler.
 RouteHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 #: Builds the response to a refused request from its status and the reason.
@@ -43,7 +45,7 @@ class TrustedHosts:
     @classmethod
     def listening_on(cls, address: str, names: Iterable[str] = ()) -> Self:
         """Hosts of a server that listens on *address*: beyond the loopback interface, also by address and that name."""
-        beyond = not _is_loopback(address)
+        beyond = not is_loopback(address)
         return cls([*names, address] if beyond else names, addresses=beyond)
 
     def trust_host(self, host: str) -> bool:
@@ -57,7 +59,7 @@ class TrustedHosts:
         return name is not None and (self._lists(name) or name == _host_name(f"//{host}"))
 
     def _lists(self, name: str) -> bool:
-        return _is_loopback(name) or name in self.names
+        return is_loopback(name) or name in self.names
 
 
 def make_guard(hosts: TrustedHosts, refuse: Refuse, max_bytes: int) -> Middleware:
@@ -122,12 +124,6 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _is_loopback(name: str) -> bool:
-    if _is_address(name):
-        return ipaddress.ip_address(name).is_loopback
-    return name == "localhost" or name.endswith(".localhost")
 
 
 def _digest(key: str) -> bytes:

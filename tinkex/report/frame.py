@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from tinkex._identity import __version__
+from tinkex import __version__
 from tinkex.report._shown import shortened, shown
 from tinkex.report.spelling import amount, duration, figures
 from tinkex.report.tokens import visible

@@ -24,7 +24,7 @@ class DirectDialer(Dialer):
         self._name = unquote(self.url.hostname or "")
         # As bytes, since for text Python loads its tables of international names; those go through requests.
         self._address: tuple[Any, int] = self._name.encode("ascii"), self.url.port or (443 if secure else 80)
-        self._context = _tls_context(config) if secure else None
+        self._context = tls_context(config) if secure else None
 
     def open(self) -> socket.socket:
         """A connected, verified, non-blocking socket; raises APIConnectionError."""
@@ -46,7 +46,7 @@ class DirectDialer(Dialer):
         return context.wrap_socket(raw, server_hostname=name)
 
 
-def _tls_context(config: ClientConfig) -> ssl.SSLContext:
+def tls_context(config: ClientConfig) -> ssl.SSLContext:
     """TLS context of all connections, made once: loading the certificates takes 20 ms of CPU."""
     try:
         context = _verifying(config.verify)

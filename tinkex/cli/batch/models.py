@@ -7,8 +7,8 @@ from typing import Any
 import tinkex
 from tinkex import bulk
 from tinkex.cli._app import usage_error
+from tinkex.cli._screen import note, working
 from tinkex.cli.options.connect import Target, fetch_local_model, model_options
-from tinkex.cli.output.screen import note, working
 from tinkex.tokenizers import get_tokenizer
 
 

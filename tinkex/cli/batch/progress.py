@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from tinkex.cli.output.screen import console, harmless
+from tinkex.cli._screen import console, harmless
 
 if TYPE_CHECKING:
     from tinkex.bulk import Estimate, Progress, Summary

@@ -7,7 +7,7 @@ import pathlib
 import click
 
 from tinkex.cli._app import usage_error
-from tinkex.cli.output.screen import print_text, working
+from tinkex.cli._screen import print_text, working
 
 
 @click.command()

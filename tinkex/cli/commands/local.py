@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
+from tinkex.cli._screen import note, print_text, working
 from tinkex.cli.options.connect import fetch_local_model
-from tinkex.cli.output.screen import note, print_text, working
 from tinkex.errors import TinkexError, extra
 
 with extra("local", "The local model"):

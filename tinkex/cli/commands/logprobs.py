@@ -7,10 +7,10 @@ import pathlib
 
 import click
 
+from tinkex.cli._screen import finite, note, print_json, working
 from tinkex.cli.options.connect import Connected, Target, connected, target_options, wrong_arguments
 from tinkex.cli.options.prompt import PromptSource, prompt_options
 from tinkex.cli.output.rows import Form, form_options
-from tinkex.cli.output.screen import finite, note, print_json, working
 from tinkex.cli.output.tokens import TokenRow, finite_or_none, print_tokens, token_rows
 from tinkex.errors import extra
 from tinkex.types import SampleResponse, SamplingParams

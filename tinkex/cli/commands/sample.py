@@ -10,11 +10,11 @@ from typing import Any, Final
 import click
 
 from tinkex.cli._app import complain
+from tinkex.cli._screen import working
 from tinkex.cli.options.connect import Connected, Target, Unavailable, connected_models, target_options, wrong_arguments
 from tinkex.cli.options.prompt import PromptSource, prompt_options
 from tinkex.cli.output.rows import Form, form_options
 from tinkex.cli.output.samples import Sampled, View, print_records, print_texts
-from tinkex.cli.output.screen import working
 from tinkex.errors import TinkexError
 from tinkex.future import SampleFuture
 from tinkex.types import SampleResponse, SamplingParams

@@ -6,8 +6,8 @@ import platform
 
 import click
 
-from tinkex._identity import __version__
-from tinkex.cli.output.screen import print_json, print_text
+from tinkex import __version__
+from tinkex.cli._screen import print_json, print_text
 
 
 @click.command()

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from tinkex._identity import __version__
+from tinkex import __version__
 from tinkex.cli.doctor.finding import Trouble, unused
 from tinkex.cli.options.settings import expiry, key_source, masked
-from tinkex.config import ClientConfig, is_official
+from tinkex.config import VARIABLES, ClientConfig, is_official
 from tinkex.credentials import resolve_credential
 from tinkex.errors import CredentialError
 
@@ -22,13 +22,11 @@ _EXTRAS: Final = {
     "tokenizers": "tokenizers", "fast": "orjson", "numpy": "numpy", "chat": "jinja2", "local": "gguf", "cli": "rich",
 }  # fmt: skip
 _PATCHERS: Final = ("gevent", "eventlet")
-_VARIABLES: Final = frozenset(
-    {
-        *("TINKER_API_KEY", "TINKER_BASE_URL", "TINKER_CREDENTIAL_CMD", "TINKER_TAGS", "TINKER_PROJECT_ID"),
-        *("TINKER_TELEMETRY", "TINKER_LOG", "TINKER_FEATURE_GATES", "TINKEX_TIMEOUT", "TINKEX_WORKERS"),
-        *("TINKEX_CACHE_DIR", "TINKEX_DEBUG", "TINKEX_GGUF"),
-    }
-)
+_VARIABLES: Final = {
+    *(variable for variable, _ in VARIABLES.values()),
+    *("TINKER_CREDENTIAL_CMD", "TINKER_LOG", "TINKER_FEATURE_GATES"),
+    *("TINKEX_CACHE_DIR", "TINKEX_DEBUG", "TINKEX_GGUF"),
+}
 _FEW_FILES: Final = 1024
 _SOON: Final = timedelta(hours=1)
 _GET_A_KEY: Final = (

@@ -12,12 +12,11 @@ import time
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from tinkex import config as configuration
 from tinkex._identity import USER_AGENT
-from tinkex._transport.dial.direct import _tls_context
+from tinkex._transport.dial.direct import tls_context
 from tinkex.cli.doctor.finding import Trouble, unused
 from tinkex.cli.options.settings import proxy_of, without_password
-from tinkex.config import ClientConfig
+from tinkex.config import ClientConfig, is_loopback
 from tinkex.errors import clean_text
 
 _PORTS: Final = {"http": 80, "https": 443}
@@ -144,7 +143,7 @@ class Way:
     def tls(self) -> str:
         """Shake hands, and verify the certificate as a client does."""
         if self._url.scheme != "https":
-            if configuration._is_loopback(self._url.hostname or ""):  # noqa: SLF001 - the client's own judgement
+            if is_loopback(self._url.hostname or ""):
                 raise unused("the server is on this machine, and asked over plain http")
             cause, advice = "On the way, keys and prompts can be read.", "Use https://"
             raise Trouble("the server is asked over plain http", cause, advice, "warning")
@@ -153,7 +152,7 @@ class Way:
         assert self._socket is not None
         name = (self._url.hostname or "").rstrip(".")
         try:
-            with _tls_context(self._config).wrap_socket(self._socket, server_hostname=name) as secured:
+            with tls_context(self._config).wrap_socket(self._socket, server_hostname=name) as secured:
                 says = f"{secured.version()}, certificate of {name} verified"
         except ssl.SSLCertVerificationError as error:
             raise Trouble(f"{name}: {error.verify_message}", *_mistrust(error, name)) from None

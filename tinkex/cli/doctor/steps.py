@@ -15,12 +15,12 @@ import click
 
 from tinkex import ServiceClient
 from tinkex.cli._app import usage_error
+from tinkex.cli._screen import console, harmless, print_json, print_text, working
 from tinkex.cli.doctor import here
 from tinkex.cli.doctor.finding import FAILED, PASSED, Finding, Step, examined
 from tinkex.cli.doctor.network import Way
 from tinkex.cli.doctor.service import Visit, once
 from tinkex.cli.options.connect import fetch_local_model, wrong_arguments
-from tinkex.cli.output.screen import console, harmless, print_json, print_text, working
 from tinkex.config import ClientConfig, config_from_env
 from tinkex.credentials import COMMAND_TIMEOUT
 

@@ -14,7 +14,7 @@ import click
 
 import tinkex
 from tinkex.cli._app import usage_error
-from tinkex.cli.output.screen import downloading, note, working
+from tinkex.cli._screen import downloading, note, working
 from tinkex.errors import TinkexError, extra
 from tinkex.tokenizers import Tokenizer, get_tokenizer, text_decoder
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import click
 
+from tinkex.cli._screen import working
 from tinkex.cli.options.connect import Target, open_service, wrong_arguments
-from tinkex.cli.output.screen import working
 
 _DEFAULT_TIMEOUT: Final = 60.0
 _OPTIONS: Final = (

@@ -10,13 +10,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
-from tinkex import config as configuration
 from tinkex._transport.dial import make_dialer
-from tinkex.config import ClientConfig, config_from_env
+from tinkex.config import ACCESS_HEADERS, CA_VARIABLES, VARIABLES, ClientConfig, config_from_env
 from tinkex.credentials import parse_claims, resolve_credential
 from tinkex.errors import CredentialError
 
-_ACCESS: Final = ("CLOUDFLARE_ACCESS_CLIENT_ID", "CLOUDFLARE_ACCESS_CLIENT_SECRET")
 _PROXIES: Final = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 _COMMAND: Final = "TINKER_CREDENTIAL_CMD"
 _SHOWN: Final = 4  # last characters of a key
@@ -133,10 +131,10 @@ def _harmless(name: str, value: Any) -> Any:
 def _source(name: str, value: Any, base_url: str | None) -> str:
     if name == "base_url" and base_url:
         return "argument --base-url"
-    variable, _ = configuration._VARIABLES.get(name, ("", None))  # noqa: SLF001 - the table of what is read
+    variable, _ = VARIABLES.get(name, ("", None))
     variables = {
-        "verify": configuration._CA_VARIABLES,  # noqa: SLF001 - as above
-        "default_headers": _ACCESS if value else (),
+        "verify": CA_VARIABLES,
+        "default_headers": tuple(ACCESS_HEADERS.values()) if value else (),
     }.get(name, (variable,))
     present = [each for each in variables if os.environ.get(each, "").strip()]
     if name == "default_headers":

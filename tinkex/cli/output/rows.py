@@ -13,7 +13,7 @@ from typing import Any, Final
 import attrs
 import click
 
-from tinkex.cli.output.screen import console, print_json, print_text, table
+from tinkex.cli._screen import console, print_json, print_text, table
 from tinkex.errors import clean_text
 
 Cell = str | int | float | bool | datetime | None

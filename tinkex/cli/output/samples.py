@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import attrs
 
+from tinkex.cli._screen import console, finite, harmless, note, print_json, print_text, rule
 from tinkex.cli.options.connect import Connected
 from tinkex.cli.options.prompt import PromptSource
 from tinkex.cli.output.rows import Form
-from tinkex.cli.output.screen import console, finite, harmless, note, print_json, print_text, rule
 from tinkex.cli.output.tokens import TokenRow, coloured, finite_or_none, legend, print_tokens, token_rows
 from tinkex.errors import TinkexError
 from tinkex.types import ModelInput, SampledSequence, SampleResponse, TopkLogprobs

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import attrs
 
-from tinkex.cli.output.screen import console, harmless, print_text, table
+from tinkex.cli._screen import console, harmless, print_text, table
 from tinkex.tokenizers import Tokenizer, token_runs
 from tinkex.types import TopkLogprobs
 

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("click")
 pytest.importorskip("rich")
 
-from tinkex.cli.output import screen
+from tinkex.cli import _screen as screen
 
 
 @pytest.fixture
