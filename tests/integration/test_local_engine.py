@@ -8,7 +8,7 @@ from tiny_model import write_model
 from tinkex.local.engine import LocalEngine
 from tinkex.local.model.gguf_file import read_gguf
 from tinkex.local.model.numpy_runtime import NumpyRuntime
-from tinkex.local.vocabulary import Vocabulary
+from tinkex.local.tokenization.vocabulary import Vocabulary
 from tinkex.types import SampleRequest, SamplingParams
 
 PROMPT = [5, 80, 81, 200, 7, 7, 42]

@@ -15,7 +15,7 @@ from tinkex.local.engine import LocalEngine
 from tinkex.local.model.gguf_file import read_gguf
 from tinkex.local.model.runtime import PREFILL_CHUNK, load_runtime
 from tinkex.local.scoring.draws import log_sum_exp
-from tinkex.local.vocabulary import Vocabulary
+from tinkex.local.tokenization.vocabulary import Vocabulary
 from tinkex.types import SampleRequest, SamplingParams
 
 pytestmark = pytest.mark.slow

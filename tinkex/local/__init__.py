@@ -6,7 +6,7 @@ from tinkex.local.errors import LocalError
 from tinkex.local.fetch import MODEL_NAME, cache_dir, fetch_model, find_model
 from tinkex.local.report import SampleReport
 from tinkex.local.server import LocalServer
-from tinkex.local.tokenizer import GgufTokenizer, load_tokenizer
+from tinkex.local.tokenization.tokenizer import GgufTokenizer, load_tokenizer
 
 __all__ = [
     "MODEL_NAME",

@@ -15,7 +15,7 @@ from tinkex.local.report import SampleReport
 from tinkex.local.scoring.draws import Rows
 from tinkex.local.scoring.generation import Generation, Stops
 from tinkex.local.scoring.prompt_scores import PromptScores
-from tinkex.local.vocabulary import Vocabulary
+from tinkex.local.tokenization.vocabulary import Vocabulary
 from tinkex.types import EncodedTextChunk, SampledSequence, SampleRequest, SampleResponse, SupportedModel
 
 _MOST_AT_ONCE = 16  # sequences that share one pass through the model

@@ -21,7 +21,7 @@ from tinkex.local.errors import LocalError
 from tinkex.local.model.gguf_file import read_gguf
 from tinkex.local.model.runtime import RuntimeName, load_runtime
 from tinkex.local.report import SampleReport
-from tinkex.local.vocabulary import Vocabulary
+from tinkex.local.tokenization.vocabulary import Vocabulary
 
 _BACKLOG = 1024
 
@@ -33,6 +33,7 @@ class Ready:
     url: str
     base_model: str
     runtime: str
+    warnings: Sequence[str]
 
 
 def load_engine(
@@ -84,7 +85,7 @@ async def _serve(
     try:
         await web.SockSite(runner, listener, backlog=_BACKLOG).start()
         host, port = listener.getsockname()[:2]
-        on_ready(Ready(f"http://{host}:{port}", engine.model_name, engine.runtime.name))
+        on_ready(Ready(f"http://{host}:{port}", engine.model_name, engine.runtime.name, engine.runtime.warnings))
         await asyncio.Event().wait()
     finally:
         await runner.cleanup()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import logging
 import os
 import sys
 import threading
@@ -14,27 +12,20 @@ from typing import Self
 
 from tinkex.local.errors import LocalError
 from tinkex.local.fetch import MODEL_NAME, Progress, fetch_model
-from tinkex.local.model.runtime import RuntimeName
+from tinkex.local.log import warn_once
+from tinkex.local.model.runtime import SLOWER, RuntimeName
 from tinkex.local.report import SampleReport
 from tinkex.local.server_process import KilledError, ServerProcess
-from tinkex.local.tokenizer import GgufTokenizer, load_tokenizer
-
-_logger = logging.getLogger("tinkex.local")
-#: Warning, once a process, when the prebuilt library cannot be used.
-SLOWER = "The local model computes with NumPy, which is slower: ik-llama-cpp-python is missing or does not run here."
-
-
-@functools.cache
-def _warn_once(text: str) -> None:
-    _logger.warning(text)
+from tinkex.local.tokenization.tokenizer import GgufTokenizer, load_tokenizer
 
 
 class LocalServer:
     """A loopback Tinker server over a small real model, with no key and no network.
 
-    The model is SmolLM2-135M-Instruct, downloaded on first use (98 MB), or any GGUF file of the Llama family. The
-    server runs in a process of its own, which ends with this one, however this one ends. Safe to share between
-    threads; a child made by `os.fork` can use the server but never stops it.
+    The model is SmolLM2-135M-Instruct, downloaded on first use (98 MB), or a GGUF file of another Llama model with a
+    byte-level vocabulary: the documentation lists what is read. The server runs in a process of its own, which ends
+    with this one, however this one ends. Safe to share between threads; a child made by `os.fork` can use the server
+    but never stops it.
 
     Use it as a context manager, or call `start` and `close`::
 
@@ -100,9 +91,10 @@ class LocalServer:
             if self._runtime != "auto":
                 raise
             # The prebuilt library needs a recent processor, and dies on others.
+            warn_once(f"{SLOWER} ik-llama-cpp-python does not run here.")
             child = self._process(path, "numpy")
-        if self._runtime == "auto" and child.ready["runtime"] == "numpy":
-            _warn_once(SLOWER)
+        for text in child.ready["warnings"]:
+            warn_once(text)
         return child
 
     def _process(self, path: Path, runtime: RuntimeName) -> ServerProcess:

@@ -9,12 +9,10 @@ from tiny_model import CONTEXT, END, TOKENS, plain_logits, write_model
 
 from tinkex._server.engine import EngineError
 from tinkex.local.engine import LocalEngine
-from tinkex.local.errors import LocalError
-from tinkex.local.model import runtime as runtimes
 from tinkex.local.model.gguf_file import read_gguf
 from tinkex.local.model.numpy_runtime import NumpyRuntime
 from tinkex.local.report import SampleReport
-from tinkex.local.vocabulary import Vocabulary
+from tinkex.local.tokenization.vocabulary import Vocabulary
 from tinkex.types import ImageChunk, ModelInput, SampleRequest, SamplingParams, TensorData
 
 PROMPT = [5, 80, 81, 200, 7, 7, 42]
@@ -281,39 +279,3 @@ def test_models(engine):
     """The engine says what it serves."""
     (model,) = engine.models
     assert (model.model_name, model.max_context_length, model.sampleable) == ("tiny", CONTEXT, True)
-
-
-@pytest.mark.parametrize(
-    ("facts", "word"),
-    [
-        ({"llama.block_count": 3}, "lacks"),
-        ({"llama.block_count": 1}, "unknown"),
-        ({"llama.rope.scaling.type": "yarn"}, "positions"),
-        ({"llama.embedding_length": None}, "embedding_length"),
-    ],
-)
-def test_models_that_numpy_does_not_know(tmp_path, facts, word):
-    """A model that would be computed wrongly is refused."""
-    with pytest.raises(LocalError, match=word):
-        NumpyRuntime(read_gguf(write_model(tmp_path / "odd.gguf", **facts)))
-
-
-def test_choice_of_runtime(engine, tmp_path, monkeypatch):
-    """Without the prebuilt library NumPy computes."""
-    monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda name: None)
-    assert runtimes.load_runtime(read_gguf(write_model(tmp_path / "tiny.gguf"))).name == "numpy"
-
-
-@pytest.mark.parametrize("error", [ImportError, OSError])
-def test_prebuilt_library_that_does_not_load(tmp_path, monkeypatch, error):
-    """A library that is there and cannot be loaded is passed over, unless it was asked for by name."""
-
-    def fail(model, threads):
-        raise error("libgomp.so.1: cannot open shared object file")
-
-    monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda name: name)
-    monkeypatch.setattr(runtimes, "_load_ik", fail)
-    model = read_gguf(write_model(tmp_path / "tiny.gguf"))
-    assert runtimes.load_runtime(model).name == "numpy"
-    with pytest.raises(error):
-        runtimes.load_runtime(model, "ik")

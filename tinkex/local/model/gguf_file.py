@@ -43,17 +43,35 @@ class GgufFile:
         """The kind of model, such as "llama"."""
         return str(self.metadata.get("general.architecture", "unknown"))
 
-    def fact(self, name: str, default: Any = None) -> Any:
-        """A fact about the architecture, such as "block_count"; *default* None makes it an error to lack it."""
-        found = self.metadata.get(f"{self.architecture}.{name}", default)
-        if found is None:
-            raise LocalError(f"{self.path} does not say {self.architecture}.{name}: it is not a complete model")
+    def require(self, key: str) -> Any:
+        """A value of the metadata; LocalError names a key that is missing."""
+        if key not in self.metadata:
+            raise LocalError(f"{self.path} does not have the key {key}: it is not a complete model.")
+        return self.metadata[key]
+
+    def number(self, name: str, default: float | None = None) -> Any:
+        """A number about the architecture, such as "block_count".
+
+        Per-layer values are read where all are equal. *default* stands for a missing key; None makes that an error.
+
+        Raises:
+            LocalError: The key is missing, no number, or differs between layers.
+        """
+        key = f"{self.architecture}.{name}"
+        found = self.require(key) if default is None else self.metadata.get(key, default)
+        if isinstance(found, list) and len(set(found)) == 1:
+            found = found[0]
+        if isinstance(found, list):
+            raise LocalError(f"{self.path} has {key} {found}: layers that differ are not supported.")
+        if isinstance(found, bool) or not isinstance(found, int | float):
+            raise LocalError(f"{self.path} has {key} {found!r}, which is not a number.")
         return found
 
     @property
     def context_length(self) -> int:
-        """Most tokens of prompt and answer together."""
-        return int(self.fact("context_length"))
+        """Most tokens of prompt and answer together; no more than a sliding attention window, which is not computed."""
+        length = int(self.number("context_length"))
+        return min(length, int(self.number("attention.sliding_window", 0)) or length)
 
 
 def read_gguf(path: str | Path) -> GgufFile:

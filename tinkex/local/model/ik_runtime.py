@@ -15,12 +15,17 @@ from numpy.typing import NDArray
 
 from tinkex.local.errors import LocalError
 from tinkex.local.model.gguf_file import GgufFile
+from tinkex.local.model.hyperparameters import ROPE_FACTORS
 
 _PROMPT = 0  # the library's number for the prompt; sequence i is i + 1
 _SPARE_CELLS = 32
 # With 32 tokens or more in one call, this version computes wrong logits for Q4_1 weights; up to 31 they are the same
 # to the last bit as those of one token at a time.
 _AT_ONCE = 16
+_IGNORES_FACTORS = (
+    f"the prebuilt library computes without the tensor {ROPE_FACTORS}: log-probabilities are off, the more so the"
+    ' longer the prompt is. runtime="numpy" computes with it.'
+)
 _errors: deque[str] = deque(maxlen=4)
 
 
@@ -65,6 +70,8 @@ class IkRuntime:
 
     def __init__(self, model: GgufFile, threads: int | None = None) -> None:
         self.library = _bind()
+        ignored = ROPE_FACTORS in model.tensors
+        self.warnings: Sequence[str] = [f"{model.path}: {_IGNORES_FACTORS}"] if ignored else []
         self.threads = threads or min(8, _usable_cores())
         self.turn = threading.Lock()  # one computation at a time
         c_api.llama_backend_init()

@@ -10,18 +10,14 @@ import numpy as np
 from attrs import define
 from numpy.typing import NDArray
 
-from tinkex.local.errors import LocalError
 from tinkex.local.model.batcher import Batcher
 from tinkex.local.model.gguf_file import GgufFile
-from tinkex.local.model.weights import load_weights
+from tinkex.local.model.hyperparameters import ROPE_FACTORS, LlamaHyperparameters
+from tinkex.local.model.weights import check_tensors, load_weights
 
 if TYPE_CHECKING:
     Array = NDArray[np.float32]
 
-_LAYER_TENSORS = (
-    *("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output"),
-    *("ffn_norm", "ffn_gate", "ffn_up", "ffn_down"),
-)
 _PROMPT = -1  # sequences are numbered from 0
 _SESSIONS_TOGETHER = 16
 
@@ -50,32 +46,16 @@ class NumpyRuntime:
 
     name = "numpy"
 
-    def __init__(self, model: GgufFile) -> None:
-        if model.architecture != "llama":
-            raise LocalError(
-                f"{model.path} is a {model.architecture} model; the NumPy runtime knows the Llama family only."
-            )
+    def __init__(self, model: GgufFile, warnings: Sequence[str] = ()) -> None:
+        self.warnings = warnings
+        self.shape = LlamaHyperparameters.read(model)
         self._turn = threading.Lock()  # one computation at a time
         #: Steps of sessions, computed together where several are wanted at the same time.
         self.steps: Batcher[Sequence[Span], Array] = Batcher(self._step, _SESSIONS_TOGETHER)
-        self.layers = int(model.fact("block_count"))
-        self.heads = int(model.fact("attention.head_count"))
-        self.kv_heads = int(model.fact("attention.head_count_kv", self.heads))
-        self.head_size = int(model.fact("embedding_length")) // self.heads
-        self.epsilon = np.float32(model.fact("attention.layer_norm_rms_epsilon"))
+        check_tensors(model, self.shape)
         self.weights = load_weights(model)
-        self._check(model)
         self.output = self.weights.get("output.weight", self.weights["token_embd.weight"])
-        self._frequencies = _frequencies(model, self.head_size)
-
-    def _check(self, model: GgufFile) -> None:
-        shared = {"token_embd.weight", "output_norm.weight", "output.weight"}
-        own = {f"blk.{layer}.{name}.weight" for layer in range(self.layers) for name in _LAYER_TENSORS}
-        lacking = (own | shared - {"output.weight"}) - self.weights.keys()
-        extra = self.weights.keys() - own - shared
-        if lacking or extra:
-            names_shown = ", ".join(sorted(lacking or extra)[:3])
-            raise LocalError(f"{model.path} {'lacks' if lacking else 'has unknown'} tensors: {names_shown}.")
+        self._frequencies = _frequencies(self.shape, self.weights.get(ROPE_FACTORS))
 
     def open(self, cells: int, sequences: int) -> NumpySession:
         """Start a session."""
@@ -94,7 +74,7 @@ class NumpyRuntime:
     def norm(self, rows: Array, name: str) -> Array:
         """RMS norm: scale each row to a mean square of one, then by the weights."""
         mean: Array = np.mean(rows * rows, axis=-1, keepdims=True)
-        scaled: Array = rows / np.sqrt(mean + self.epsilon) * self.weights[name]
+        scaled: Array = rows / np.sqrt(mean + np.float32(self.shape.epsilon)) * self.weights[name]
         return scaled
 
     def _step(self, asked: Sequence[Sequence[Span]]) -> list[Array]:
@@ -107,7 +87,7 @@ class NumpyRuntime:
         with self._turn:
             positions = np.concatenate([cache.length + np.arange(len(tokens)) for cache, tokens in spans])
             rows = self.weights["token_embd.weight"][[token for _, tokens in spans for token in tokens]]
-            for layer in range(self.layers):
+            for layer in range(self.shape.layers):
                 rows = rows + self._attention(rows, layer, spans, positions)
                 rows = rows + self._feed_forward(rows, layer)
             for cache, tokens in spans:
@@ -123,7 +103,7 @@ class NumpyRuntime:
     ) -> Array:
         name = f"blk.{layer}"
         rows = self.norm(rows, f"{name}.attn_norm.weight")
-        shape = (len(rows), -1, self.head_size)
+        shape = (len(rows), -1, self.shape.head_size)
         queries, keys, values = (
             _matmul(rows, self.weights[f"{name}.attn_{part}.weight"]).reshape(shape) for part in "qkv"
         )
@@ -148,20 +128,19 @@ class NumpyRuntime:
         return _matmul(gate, weights[f"{name}.ffn_down.weight"])
 
 
-def _frequencies(model: GgufFile, head_size: int) -> NDArray[np.float32]:
-    base = float(model.fact("rope.freq_base", 10000.0))
-    turned = int(model.fact("rope.dimension_count", head_size))
-    scaling = model.metadata.get(f"{model.architecture}.rope.scaling.type", "none")
-    if turned != head_size or scaling not in ("none", ""):
-        raise LocalError(f"{model.path} stretches positions in a way that the NumPy runtime does not know.")
-    return (base ** (-np.arange(0, turned, 2, dtype=np.float64) / turned)).astype(np.float32)
+def _frequencies(shape: LlamaHyperparameters, factors: Array | None) -> NDArray[np.float32]:
+    size = shape.head_size
+    frequencies = shape.rope_base ** (-np.arange(0, size, 2, dtype=np.float64) / size) * shape.rope_scale
+    divided: NDArray[np.float64] = frequencies if factors is None else frequencies / factors
+    return divided.astype(np.float32)
 
 
 class NumpySession:
     """A prompt and the sequences that continue it, each with a KV cache of its own."""
 
     def __init__(self, runtime: NumpyRuntime, cells: int) -> None:
-        shape = (runtime.layers, cells, runtime.kv_heads, runtime.head_size)
+        model = runtime.shape
+        shape = (model.layers, cells, model.kv_heads, model.head_size)
         self._runtime = runtime
         self._caches = {_PROMPT: _KVCache(np.empty(shape, np.float32), np.empty(shape, np.float32))}
 

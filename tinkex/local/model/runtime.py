@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from tinkex.local.model.gguf_file import GgufFile
+from tinkex.local.model.hyperparameters import ROPE_FACTORS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 RuntimeName = Literal["auto", "ik", "numpy"]
 
+#: Why it matters that NumPy computes; the reason follows.
+SLOWER = "The local model computes with NumPy, which is slower:"
 #: Most tokens that go through the model in one call: a longer prompt goes in pieces, so that it can be cancelled.
 PREFILL_CHUNK = 128
 
@@ -47,12 +49,15 @@ class Runtime(Protocol):
     name: str
     """"ik" or "numpy"."""
 
+    warnings: Sequence[str]
+    """What the user should know about this choice of runtime, or about the file in it."""
+
     def open(self, cells: int, sequences: int) -> ModelSession:
         """Start a session that can remember *cells* tokens in all, in at most so many sequences."""
 
 
 def load_runtime(model: GgufFile, name: RuntimeName = "auto", threads: int | None = None) -> Runtime:
-    """Load a model; "auto" takes the faster `ik-llama-cpp-python` where it is installed and can be loaded.
+    """Load a model; "auto" takes the faster `ik-llama-cpp-python` where it can be loaded and computes the whole file.
 
     Args:
         model: The file to load.
@@ -65,12 +70,16 @@ def load_runtime(model: GgufFile, name: RuntimeName = "auto", threads: int | Non
     """
     if name == "ik":
         return _load_ik(model, threads)
-    if name == "auto" and importlib.util.find_spec("ik_llama_cpp"):
-        with suppress(ImportError, OSError):  # built for another system, or a library that it needs is missing
+    reason: tuple[str, ...] = ()
+    if name == "auto" and model.architecture == "llama" and ROPE_FACTORS in model.tensors:
+        reason = (f"{SLOWER} the prebuilt library would leave out the tensor {ROPE_FACTORS}.",)
+    elif name == "auto":
+        with suppress(ImportError, OSError):  # not installed, for another system, or a library that it needs is missing
             return _load_ik(model, threads)
+        reason = (f"{SLOWER} ik-llama-cpp-python is missing or does not run here.",)
     from tinkex.local.model.numpy_runtime import NumpyRuntime
 
-    return NumpyRuntime(model)
+    return NumpyRuntime(model, reason)
 
 
 def _load_ik(model: GgufFile, threads: int | None) -> Runtime:

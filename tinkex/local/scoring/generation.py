@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tinkex.local.scoring.draws import Rows, draw, log_sum_exp, random_stream, top_logprobs
-from tinkex.local.vocabulary import Vocabulary
+from tinkex.local.tokenization.vocabulary import Vocabulary
 from tinkex.types import SampledSequence, SampleRequest, SamplingParams, TopkLogprobs
 
 _SEQUENCES = 0  # the random streams of sequences; the prompt's scores draw from another

@@ -18,7 +18,7 @@ def test_metadata(tiny):
     model = read_gguf(tiny)
     assert (model.architecture, model.context_length) == ("llama", CONTEXT)
     assert model.metadata["tokenizer.ggml.tokens"] == TOKENS
-    assert model.fact("rope.freq_base") == 100.0
+    assert model.number("rope.freq_base") == 100.0
 
 
 def test_tensor_places(tiny):
@@ -35,7 +35,14 @@ def test_tensor_places(tiny):
 def test_missing_fact(tiny):
     """A fact that is needed and not there is an error that names it."""
     with pytest.raises(LocalError, match=r"llama\.nonsense"):
-        read_gguf(tiny).fact("nonsense")
+        read_gguf(tiny).number("nonsense")
+
+
+@pytest.mark.parametrize(("window", "length"), [(None, CONTEXT), (0, CONTEXT), (32, 32), (4 * CONTEXT, CONTEXT)])
+def test_sliding_window(tmp_path, window, length):
+    """Attention in a sliding window is not computed, so a context is no longer than the window."""
+    facts = {"llama.attention.sliding_window": window}
+    assert read_gguf(write_model(tmp_path / "tiny.gguf", **facts)).context_length == length
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.9])

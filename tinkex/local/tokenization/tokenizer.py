@@ -7,22 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tinkex.local.errors import LocalError
+from tinkex.local.log import warn_once
 from tinkex.local.model.gguf_file import GgufFile, read_gguf
-from tinkex.local.vocabulary import Vocabulary
-
-_LLAMA3 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
-    r"|\s+(?!\S)|\s+"
-)
-#: How text is cut before it is merged, by the file's name for it: an expression, or None for GPT-2's own.
-_CUTS = {
-    "gpt-2": None,
-    "default": None,
-    "smollm": None,
-    "llama-bpe": _LLAMA3,
-    "qwen2": _LLAMA3.replace("{1,3}", ""),
-}
-
+from tinkex.local.tokenization.pre_tokenizers import PRE_TOKENIZERS, PreTokenizer
+from tinkex.local.tokenization.vocabulary import Vocabulary
 
 #: Special tokens as templates name them, and as the file format does.
 _SPECIAL_NAMES = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding", "sep": "seperator", "cls": "cls"}
@@ -38,20 +26,23 @@ class GgufTokenizer:
 
     def __init__(self, model: GgufFile) -> None:
         vocabulary = Vocabulary(model)
-        self.name = str(model.metadata.get("tokenizer.ggml.pre", "default"))
+        self.name = str(model.metadata.get("tokenizer.ggml.pre") or "default")
         self.chat_template = _chat_template(model)
         self.special_tokens_map = _special_tokens(model, vocabulary)
         self.end_ids = vocabulary.end_ids
         self._file = model.path.name
-        self._first = _first_ids(model)
-        self._inner = _build(vocabulary, model, self.name)
+        rule = _pre_tokenizer(model, self.name)
+        self._first = _added_ids(model, vocabulary, "bos", default=rule.add_bos)
+        self._last = _added_ids(model, vocabulary, "eos", default=False)
+        self._inner = _build(vocabulary, model, rule)
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         """Turn text into token ids; special tokens written in the text are read as such.
 
-        *add_special_tokens* puts the token that begins a text in front, for a model that has one.
+        *add_special_tokens* adds BOS and EOS where the file asks for them, or its pre-tokenizer does by default.
         """
-        return [*(self._first if add_special_tokens else ()), *self._inner.encode(text).ids]
+        ids: list[int] = self._inner.encode(text).ids
+        return [*self._first, *ids, *self._last] if add_special_tokens else ids
 
     def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = False) -> str:
         """Turn token ids into text, special tokens included unless they are to be skipped."""
@@ -81,24 +72,43 @@ def _chat_template(model: GgufFile) -> str | Mapping[str, str] | None:
 
 
 def _special_tokens(model: GgufFile, vocabulary: Vocabulary) -> dict[str, str]:
-    ids = {name: model.metadata.get(f"tokenizer.ggml.{key}_token_id") for name, key in _SPECIAL_NAMES.items()}
+    ids = {name: vocabulary.special_id(model, key) for name, key in _SPECIAL_NAMES.items()}
     return {f"{name}_token": vocabulary.texts[token] for name, token in ids.items() if token is not None}
 
 
-def _first_ids(model: GgufFile) -> Sequence[int]:
-    metadata = model.metadata
-    return [metadata["tokenizer.ggml.bos_token_id"]] if metadata.get("tokenizer.ggml.add_bos_token") else []
+def _pre_tokenizer(model: GgufFile, name: str) -> PreTokenizer:
+    if name not in PRE_TOKENIZERS:
+        raise LocalError(f"{model.path} cuts text in the way {name!r}; known are {', '.join(sorted(PRE_TOKENIZERS))}.")
+    if not model.metadata.get("tokenizer.ggml.pre"):
+        warn_once(
+            f"{model.path} does not name its pre-tokenizer (tokenizer.ggml.pre). Text is split by llama.cpp's default,"
+            " which may not be the one that the model was trained with."
+        )
+    return PRE_TOKENIZERS[name]
 
 
-def _build(vocabulary: Vocabulary, model: GgufFile, name: str) -> Any:
-    if name not in _CUTS:
-        raise LocalError(f"{model.path} cuts text in the way {name!r}; known are {', '.join(sorted(_CUTS))}.")
+def _added_ids(model: GgufFile, vocabulary: Vocabulary, name: str, *, default: bool) -> Sequence[int]:
+    """The id of BOS or EOS where texts are to have it."""
+    if not model.metadata.get(f"tokenizer.ggml.add_{name}_token", default):
+        return ()
+    token = vocabulary.special_id(model, name)
+    if token is None:
+        raise LocalError(
+            f"{model.path} asks for a {name.upper()} token, but does not have the key tokenizer.ggml.{name}_token_id."
+        )
+    return (token,)
+
+
+def _build(vocabulary: Vocabulary, model: GgufFile, rule: PreTokenizer) -> Any:
     from tokenizers import AddedToken, Tokenizer, decoders, models
 
     ids = {text: token for token, text in enumerate(vocabulary.texts)}
-    pairs = [_pair(merge) for merge in model.metadata["tokenizer.ggml.merges"]]
-    inner = Tokenizer(models.BPE(ids, pairs, ignore_merges=name == "llama-bpe"))
-    inner.pre_tokenizer = _cutter(name)
+    pairs = [_pair(merge) for merge in model.require("tokenizer.ggml.merges")]
+    try:
+        inner = Tokenizer(models.BPE(ids, pairs, ignore_merges=rule.whole_words))
+    except Exception as error:  # the package raises plain ones
+        raise LocalError(f"{model.path} has tokenizer.ggml.merges that do not fit its tokens: {error}") from error
+    inner.pre_tokenizer = rule.build()
     inner.decoder = decoders.ByteLevel()
     for token, control in vocabulary.special.items():
         added = AddedToken(vocabulary.texts[token], normalized=False, special=control)
@@ -107,18 +117,5 @@ def _build(vocabulary: Vocabulary, model: GgufFile, name: str) -> Any:
 
 
 def _pair(merge: str) -> tuple[str, str]:
-    left, _, right = merge.partition(" ")
-    return left, right
-
-
-def _cutter(name: str) -> Any:
-    from tokenizers import Regex, pre_tokenizers
-
-    cut = _CUTS[name]
-    if cut is not None:
-        split = pre_tokenizers.Split(Regex(cut), "isolated")
-        return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    if name == "smollm":
-        return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), byte_level])
-    return byte_level
+    middle = merge.find(" ", 1)  # a piece may begin with a space
+    return merge[:middle], merge[middle + 1 :]

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tiny_model import tensors, write_model
+
+from tinkex.local.model import runtime as runtimes
+from tinkex.local.model.gguf_file import read_gguf
+
+
+class Library:
+    """Stands for the prebuilt library's runtime."""
+
+    name = "ik"
+
+    def __init__(self, model, threads):
+        self.warnings = []
+
+
+def load(path, monkeypatch, library, name="auto", **options):
+    """Choose a runtime for a file that is written first, with something in the place of the library."""
+    monkeypatch.setattr(runtimes, "_load_ik", library)
+    return runtimes.load_runtime(read_gguf(write_model(path / "tiny.gguf", **options)), name)
+
+
+@pytest.mark.parametrize("error", [ImportError, OSError])
+def test_library_that_does_not_load(tmp_path, monkeypatch, error):
+    """A library that is missing or cannot be loaded is passed over with a warning, unless it was asked for by name."""
+
+    def fail(model, threads):
+        raise error("libgomp.so.1: cannot open shared object file")
+
+    chosen = load(tmp_path, monkeypatch, fail)
+    assert chosen.name == "numpy"
+    assert "ik-llama-cpp-python is missing" in chosen.warnings[0]
+    with pytest.raises(error):
+        load(tmp_path, monkeypatch, fail, "ik")
+
+
+def test_library_first(tmp_path, monkeypatch):
+    """The prebuilt library computes where it can, and NumPy where it is asked for; neither is worth a warning."""
+    for name, expected in (("auto", "ik"), ("ik", "ik"), ("numpy", "numpy")):
+        chosen = load(tmp_path, monkeypatch, Library, name)
+        assert (chosen.name, list(chosen.warnings)) == (expected, [])
+
+
+def test_frequency_factors_that_the_library_leaves_out(tmp_path, monkeypatch):
+    """A file whose tensor the library would ignore is computed by NumPy, with a warning that names it."""
+    weights = tensors() | {"rope_freqs.weight": np.array([1.0, 8.0], np.float32)}
+    chosen = load(tmp_path, monkeypatch, Library, weights=weights)
+    assert chosen.name == "numpy"
+    assert "rope_freqs.weight" in chosen.warnings[0]
