@@ -12,8 +12,9 @@ import tinkex
 from tinkex._concurrency.clock import SYSTEM_CLOCK
 from tinkex._concurrency.elastic_pool import ElasticPool
 from tinkex._concurrency.worker_pool import WorkerPool
-from tinkex._runtime.reactor import Reactor
+from tinkex._runtime.reactor import TIMED_OUT, Reactor
 from tinkex._runtime.task import ScheduledTask, Scheduler
+from tinkex._transport import exchange
 from tinkex._transport.connection_pool import ConnectionPool
 from tinkex._transport.dial import make_dialer
 from tinkex._transport.exchange import Pace, Transport
@@ -146,6 +147,19 @@ def wait_until(condition, seconds=5.0):
     while not condition():
         assert time.monotonic() < deadline, "it did not come about"
         time.sleep(0.001)
+
+
+def test_an_answer_that_is_there_is_not_late(start, monkeypatch):
+    """Where the time is over and the answer has come all the same, as after a stop of the process, it is taken."""
+
+    def late(self, task, wait_id):
+        assert self._connection.readable_within(5000)
+        task.resume(wait_id, TIMED_OUT)
+
+    _, parts = start(lambda connection, number: (connection.recv(1000), connection.sendall(OK)))
+    with monkeypatch.context() as patch:
+        patch.setattr(exchange._Readable, "subscribe", late)
+        assert parts.ask().result(5).body == b"ok"
 
 
 def test_a_connection_is_used_again(start):

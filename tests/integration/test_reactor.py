@@ -106,7 +106,7 @@ def test_moved_clock_needs_no_real_time(reactor, clock, woken):
     """By a clock that is moved by hand the reactor sleeps until it is moved, and not after it has stopped."""
     reactor.call_at(5.0, Sleeper(woken), 1)
     clock.advance(4.9)
-    assert reactor._seconds_until(5.0) is None
+    assert reactor._pause(0.1) is None
     clock.advance(0.2)
     assert woken.get(timeout=10) == (None, 1, TIMED_OUT)
 
@@ -220,9 +220,79 @@ def test_handed_over_while_it_falls_asleep(clock, woken):
 
     reactor._collect = collect
     reactor._turn()  # would sleep for ever
-    assert looks == [False, True]
-    turn(reactor)
+    assert looks[:2] == [False, True]
     assert woken.get(timeout=0)
+    reactor._poller.close()
+
+
+def test_sockets_go_before_timers(clock, woken):
+    """An answer that has come is told before any time that is over by then."""
+    reactor = Reactor(clock, "reactor")
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        reactor.call_at(1.0, Sleeper(woken, "timer"), 1)
+        reactor.park(ours.fileno(), Sleeper(woken, "socket"), 2, write=False, known=False)
+        theirs.send(b"x")
+        clock.advance(60.0)
+        turn(reactor)
+        assert [woken.get(timeout=0) for _ in range(2)] == [("socket", 2, READY), ("timer", 1, TIMED_OUT)]
+        reactor.forget(ours.fileno())
+    reactor._poller.close()
+
+
+class StoppedPoller:
+    """A poller in whose sleep the whole process is stopped for a while."""
+
+    def __init__(self, poller, clock):
+        self.poller, self.clock = poller, clock
+        self.stop = 0.0
+        self.pauses = []
+
+    def poll(self, pause):
+        self.pauses.append(pause)
+        self.clock.seconds += (pause or 0.0) + self.stop
+        return self.poller.poll(0.0)
+
+
+class Seconds:
+    """A clock that counts, as the system's does."""
+
+    seconds = 0.0
+
+    def monotonic(self):
+        return self.seconds
+
+    def wall(self):
+        return self.seconds
+
+
+@pytest.mark.parametrize(("stop", "held"), [(0.5, 0.0), (3.0, 3.0), (3600.0, 5.0)])
+def test_after_a_stop_timers_wait_for_what_has_come(woken, stop, held):
+    """A process that was stopped beyond a time reads for as long, five seconds at most, before that time is over."""
+    clock = Seconds()
+    reactor = Reactor(clock, "reactor")
+    poller, reactor._poller = reactor._poller, StoppedPoller(reactor._poller, clock)
+    reactor.call_at(10.0, Sleeper(woken, "deadline"), 1)
+    reactor._poller.stop = stop
+    reactor._turn()
+    assert reactor._poller.pauses == [10.0]
+    reactor._poller.stop = 0.0
+    if held:
+        assert woken.empty()
+        reactor._turn()
+        assert reactor._poller.pauses == [10.0, held]
+    assert woken.get(timeout=0) == ("deadline", 1, TIMED_OUT)
+    poller.close()
+
+
+def test_a_time_that_was_over_when_it_was_set_is_no_stop(woken):
+    """A timer for a time long past fires at once."""
+    clock = Seconds()
+    clock.seconds = 1000.0
+    reactor = Reactor(clock, "reactor")
+    reactor.call_at(10.0, Sleeper(woken, "past"), 1)
+    reactor._turn()
+    assert woken.get(timeout=0)[0] == "past"
     reactor._poller.close()
 
 

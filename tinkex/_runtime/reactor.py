@@ -25,6 +25,8 @@ _AWAKE = float("-inf")
 _FOREVER = float("inf")
 _COMPACT_EVERY = 1024  # lapsed timers at least; more where more are kept than twice that
 _LONGEST_SLEEP = 3600.0
+_STOPPED_SECONDS = 1.0  # that the thread sleeps too long, where its process was stopped
+_MOST_HELD_SECONDS = 5.0  # that timers wait after that
 
 
 class Resumable(Protocol):
@@ -61,6 +63,9 @@ class Reactor:
     before the one it sleeps until. It publishes `_sleeps_until` before it takes from the deque a last time, and
     callers append before they look at `_sleeps_until`: one of the two sees the other.
     By a clock that is moved by hand it sleeps until that is moved.
+
+    Sockets go before timers: an answer that is there is not late. Where the process was stopped (SIGSTOP, a frozen
+    machine) many times pass at once: then timers wait some seconds more, for what has come to be read first.
     """
 
     def __init__(self, clock: Clock, name: str) -> None:
@@ -72,7 +77,7 @@ class Reactor:
         self._heap: list[Timer] = []
         self.lapsed = 0  # waits that ended since lapsed timers were last thrown out, about: counted unlocked
         self._numbers = itertools.count()
-        self._sleeps_until = _AWAKE
+        self._sleeps_until = self._held_until = _AWAKE
         self._stopping = False
         self._wakeup_out, self._wakeup_in = os.pipe()
         os.set_blocking(self._wakeup_in, False)
@@ -127,27 +132,29 @@ class Reactor:
         self._poller.close()
 
     def _turn(self) -> None:
-        self._sleeps_until = _AWAKE
-        now = self._clock.monotonic()  # read before the times are collected: they fire in order, however late they came
         self._collect()
-        self._fire(now)
-        self._sleeps_until = at = self._heap[0][0] if self._heap else _FOREVER
-        if self._collect() or self._stopping:
-            return
-        for fileno in self._poller.poll(self._seconds_until(at)):
+        self._sleeps_until = at = max(self._heap[0][0], self._held_until) if self._heap else _FOREVER
+        began = self._clock.monotonic()
+        for fileno in self._poller.poll(0.0 if self._collect() or self._stopping else self._pause(at - began)):
             parked = self._parked.pop(fileno, None)
             if parked is not None:
                 _guarded(parked[0].resume, parked[1], READY)
             elif fileno == self._wakeup_out:
                 os.read(self._wakeup_out, 4096)
+        self._sleeps_until = _AWAKE
+        now = self._clock.monotonic()  # read before the times are collected: they fire in order, however late they came
+        self._collect()
+        late = now - max(at, began)
+        if late > _STOPPED_SECONDS and self._moved is None:
+            self._held_until = now + min(late, _MOST_HELD_SECONDS)
+        if now >= self._held_until:
+            self._fire(now)
 
-    def _seconds_until(self, at: float) -> float | None:
-        if at == _FOREVER:
+    def _pause(self, seconds: float) -> float | None:
+        """How long to wait for a socket where the next timer is due in so many seconds; None: until one is ready."""
+        if seconds == _FOREVER or (self._moved is not None and seconds > 0.0):
             return None
-        seconds = max(0.0, at - self._clock.monotonic())
-        if self._moved is not None:
-            return None if seconds else 0.0
-        return min(seconds, _LONGEST_SLEEP)
+        return min(max(seconds, 0.0), _LONGEST_SLEEP)
 
     def _collect(self) -> bool:
         """Take over what `call_at` handed over; whether there was anything."""

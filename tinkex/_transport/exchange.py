@@ -120,9 +120,11 @@ class Transport:
                 whole = yield from self._send(connection, memoryview(b"".join((head, own, b"\r\n", body))), until)
                 sent = True
                 sent_at = self._clock.monotonic()
+                late = False
                 while reader is None or not connection.receive(reader):
-                    if (yield _Readable(connection, pace, self._backlog, until)) is TIMED_OUT:
+                    if late:  # and nothing more had come by then
                         raise APITimeoutError("The server gave no answer in time.", may_have_run=True)
+                    late = (yield _Readable(connection, pace, self._backlog, until)) is TIMED_OUT
                     connection.unpark()
                     reader = reader or ResponseReader(max_body)
                 pace.quick = self._clock.monotonic() - sent_at < _QUICK_SECONDS
