@@ -15,5 +15,6 @@ from __future__ import annotations
 
 from tinkex.chat.answer import Answer, UnparsedToolCall
 from tinkex.chat.format import ChatFormat
+from tinkex.chat.variables import unread_variables
 
-__all__ = ["Answer", "ChatFormat", "UnparsedToolCall"]
+__all__ = ["Answer", "ChatFormat", "UnparsedToolCall", "unread_variables"]

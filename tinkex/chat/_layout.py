@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from tinkex.chat._syntax.base import Syntax
 from tinkex.tokenizers import ChatTemplateError
 from tinkex.tokenizers._adapters import CONTROL_TOKEN
 from tinkex.tokenizers._chat_template.conversation import RenderOptions, render_conversation
-from tinkex.tokenizers._chat_template.messages import read_conversation
+from tinkex.tokenizers._chat_template.messages import read_conversation, read_tools
 from tinkex.tokenizers._chat_template.render import ChatTemplate
 from tinkex.tokenizers._chat_template.role_colon import ROLE_COLON_STOP
 from tinkex.tokenizers._chat_template.traits import CALL_ID, call_message
@@ -20,6 +21,7 @@ from tinkex.tokenizers._chat_template.traits import CALL_ID, call_message
 ASKS: Final = "tinkexasks"
 THINKS: Final = "tinkexthinks"
 SAYS: Final = "tinkexsays"
+_TOOL: Final = {"type": "function", "function": {"name": "f", "description": "", "parameters": {"type": "object"}}}
 _THINKING_TAGS: Final = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))
 _ENDS_OF_TEXT: Final = ("<|endoftext|>", "<|end_of_text|>", "<｜end▁of▁sentence｜>", "<eos>")
 """What ends a text in the families, also where the tokenizer names what ends a turn instead."""
@@ -129,10 +131,13 @@ class LayoutProbe:
 
     def _after(self, mark: str, messages: list[dict[str, Any]], *, header: bool = False) -> str:
         """Return what stands behind a text in a conversation; nothing where the template refuses that."""
-        options = RenderOptions(variables=self._variables, add_generation_prompt=header)
-        try:
-            text = render_conversation(self._template, read_conversation(messages, ()).messages, options)
-        except ChatTemplateError:
+        plain = read_conversation(messages, ()).messages
+        for tools in (None, read_tools([_TOOL])):  # some templates are for conversations with tools only
+            options = RenderOptions(tools=tools, variables=self._variables, add_generation_prompt=header)
+            with contextlib.suppress(ChatTemplateError):
+                text = render_conversation(self._template, plain, options)
+                break
+        else:
             return ""
         if mark == SAYS or not header:
             return text.partition(mark)[2]
@@ -150,7 +155,9 @@ class LayoutProbe:
         return next(iter(self._controls(text)), None)
 
     def _last(self, text: str) -> str | None:
-        return next(reversed(self._controls(text)), None)
+        """Return the last control token that is not the end of something begun inside the turn."""
+        ends = [name for name in self._controls(text) if name == "</s>" or not name.startswith("</")]
+        return next(reversed(ends), None)
 
 
 def role_colon_layout(eos: str | None) -> TurnLayout:

@@ -21,7 +21,20 @@ _COUNTS = (
 
 
 def _prompt(value: ModelInput | Iterable[int]) -> ModelInput:
-    return value if isinstance(value, ModelInput) else ModelInput.from_ints(value)
+    if isinstance(value, ModelInput):
+        return value
+    if _is_of_the_sdk(value, "ModelInput"):
+        raise TypeError(
+            "prompt must be a ModelInput of tinkex, got one of the tinker SDK:"
+            " pass tinkex.ModelInput.from_ints(prompt.to_ints())"
+        )
+    return ModelInput.from_ints(value)
+
+
+def _is_of_the_sdk(value: object, name: str) -> bool:
+    """Whether a value is of the class that the official SDK has under the same name."""
+    kind = type(value)
+    return kind.__name__ == name and kind.__module__.partition(".")[0] == "tinker"
 
 
 @frozen
@@ -62,6 +75,11 @@ class SampleRequest:
         if length == 0:
             raise ValueError("prompt must not be empty")
         params = self.sampling_params
+        if _is_of_the_sdk(params, "SamplingParams"):
+            raise TypeError(
+                "sampling_params must be SamplingParams of tinkex, got those of the tinker SDK:"
+                " pass tinkex.SamplingParams(**sampling_params.model_dump())"
+            )
         if not isinstance(params, SamplingParams):
             raise TypeError(f"sampling_params must be SamplingParams, got {shown(params)}")
         if params.max_tokens is None:

@@ -89,3 +89,18 @@ def test_unknown_options_are_refused():
     """A misspelt option is a TypeError that names it."""
     with pytest.raises(TypeError, match="num_sample'"):
         request(num_sample=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("ModelInput", r"tinkex\.ModelInput\.from_ints\(prompt\.to_ints\(\)\)"),
+        ("SamplingParams", r"tinkex\.SamplingParams\(\*\*sampling_params\.model_dump\(\)\)"),
+    ],
+)
+def test_types_of_the_sdk(name, words):
+    """An object of the official SDK's class of the same name is told how to be converted."""
+    value = type(name, (), {"__module__": "tinker"})()
+    prompt, params = (value, SamplingParams(max_tokens=1)) if name == "ModelInput" else ([1], value)
+    with pytest.raises(TypeError, match=words):
+        SampleRequest(prompt, params)

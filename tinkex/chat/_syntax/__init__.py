@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from tinkex.chat._marks import ControlMarks
 from tinkex.chat._syntax.bare_json import PYTHON_TAG, TOOL_CALLS, LlamaCalls, MistralCalls
 from tinkex.chat._syntax.base import ParsedTurn, Syntax, ToolSchemas
 from tinkex.chat._syntax.harmony import CHANNEL, MESSAGE, Harmony
 from tinkex.chat._syntax.sections import DEEPSEEK, KIMI
-from tinkex.chat._syntax.tagged import BEGIN, TaggedCalls, XmlCalls
-
-_ARGUMENTS_IN_TAGS: Final = "<arg_key>"  # of GLM, which is not known here
+from tinkex.chat._syntax.tagged import BEGIN, GlmCalls, TaggedCalls, XmlCalls
 
 
 class NoCalls:
@@ -34,8 +30,8 @@ def syntax_of(template: str) -> Syntax:
             return section
     if TOOL_CALLS in template:
         return MistralCalls()
-    if BEGIN in template and _ARGUMENTS_IN_TAGS not in template:
-        return XmlCalls() if "<function=" in template else TaggedCalls()
+    if BEGIN in template:
+        return GlmCalls() if "<arg_key>" in template else XmlCalls() if "<function=" in template else TaggedCalls()
     if PYTHON_TAG in template or ("<|start_header_id|>" in template and '"parameters": ' in template):
         return LlamaCalls()
     return NoCalls()

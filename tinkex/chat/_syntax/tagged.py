@@ -1,4 +1,4 @@
-"""Tool calls between tags: JSON as Qwen 2.5 and 3, Hermes and SmolLM3 write it, XML as Qwen 3.5 and Nemotron 3 do."""
+"""Tool calls between tags: in JSON (Qwen 2.5 and 3, Hermes) or in XML (Qwen 3.5, Nemotron 3, GLM)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ BEGIN: Final = "<tool_call>"
 END: Final = "</tool_call>"
 _FUNCTION: Final = re.compile(r"\s*<function=([^>\n]+)>\s*(.*?)\s*</function>\s*", re.DOTALL)
 _PARAMETER: Final = re.compile(r"<parameter=([^>\n]+)>\n?(.*?)\n?</parameter>\s*", re.DOTALL)
+
+_KEY_AND_VALUE: Final = re.compile(r"<arg_key>([^<]*)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
 
 
 class TaggedCalls:
@@ -49,6 +51,19 @@ class XmlCalls(TaggedCalls):
         if rest.strip():
             return UnparsedToolCall(text, f"not a parameter: {rest.strip()[:60]}")
         arguments = {key: _value(value, tools.types(name, key)) for key, value in _PARAMETER.findall(body)}
+        return ParsedCall(name, json.dumps(arguments, ensure_ascii=False))
+
+
+class GlmCalls(TaggedCalls):
+    """GLM: between ``<tool_call>`` and ``</tool_call>`` the name, and ``<arg_key>`` and ``<arg_value>`` by turns."""
+
+    def _call(self, text: str, tools: ToolSchemas) -> ParsedCall | UnparsedToolCall:
+        name, _, _ = text.partition("<arg_key>")
+        rest = _KEY_AND_VALUE.sub("", text[len(name) :])
+        if not name.strip() or rest.strip():
+            return UnparsedToolCall(text, "not a name and <arg_key>...</arg_key> <arg_value>...</arg_value>")
+        name = name.strip()
+        arguments = {key: _value(value, tools.types(name, key)) for key, value in _KEY_AND_VALUE.findall(text)}
         return ParsedCall(name, json.dumps(arguments, ensure_ascii=False))
 
 
