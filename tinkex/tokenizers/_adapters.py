@@ -101,7 +101,7 @@ class AdaptedTokenizer:
         Raises:
             TokenizerError: The original has such a token, but reads its name as ordinary text.
         """
-        if _takes(self._inner.encode, "allowed_special"):  # tiktoken and openai-harmony refuse them otherwise
+        if _names(self._inner.encode, "allowed_special"):  # tiktoken and openai-harmony refuse them otherwise
             return self.encode(text, allowed_special="all")
         self._check_reads_control_tokens(text)
         return self.encode(text, add_special_tokens=False)
@@ -164,11 +164,20 @@ def _id_of(tokenizer: Any, name: str) -> int | None:
 
 
 def _takes(function: Any, option: str) -> bool:
-    try:
-        parameters = inspect.signature(function).parameters
-    except ValueError:  # a function in C that does not tell
-        return False
+    parameters = _parameters(function)
     return option in parameters or any(known.kind is known.VAR_KEYWORD for known in parameters.values())
+
+
+def _names(function: Any, option: str) -> bool:
+    """Return whether a function has an option by this name: not one that takes any and ignores it, as transformers'."""
+    return option in _parameters(function)
+
+
+def _parameters(function: Any) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(function).parameters
+    except ValueError:  # a function in C that does not tell
+        return {}
 
 
 def adapt(candidate: object) -> LoadedTokenizer | AdaptedTokenizer:

@@ -181,6 +181,18 @@ def test_special_tokens_are_not_added_by_objects():
     assert text_of(Own(), HELLO, Own()) == "hello"
 
 
+def test_keywords_that_a_tokenizer_ignores():
+    """A tokenizer that takes any keyword, as those of transformers do, is told not to add special tokens."""
+
+    class Own(Letters):
+        chat_template = "<s>{{ messages[0].content }}"
+
+        def encode(self, text, add_special_tokens=True, **others):
+            return [*([0] if add_special_tokens else []), *super().encode(text)]
+
+    assert ModelInput.from_messages([{"role": "user", "content": "a"}], Own()).to_ints() == Letters().encode("<s>a")
+
+
 def test_jinja_as_chat_templates_need_it():
     """Block tags leave no line breaks, JSON is not escaped for HTML, loops can be left, reasoning has all its names."""
     assert rendered("  {% if true %}\nx\n  {% endif %}\ny") == "x\ny"
