@@ -23,11 +23,11 @@ class Chat:
     def __init__(self, inner):
         self.backend_tokenizer = inner
 
-    def encode(self, text, **options):
-        return self.backend_tokenizer.encode(text, **options).ids
+    def encode(self, text, *, add_special_tokens=True):
+        return self.backend_tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
 
-    def decode(self, ids, **options):
-        return self.backend_tokenizer.decode(ids, **options)
+    def decode(self, ids, *, skip_special_tokens=False):
+        return self.backend_tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
 
 
 def line(kind, name="x", **body):

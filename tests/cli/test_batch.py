@@ -118,7 +118,7 @@ def test_openai_lines(run):
     assert [row.get("custom_id", row["id"]) for row in found] == ["x", "y", "z", "chat"]
     body = found[0]["response"]["body"]
     assert body["choices"][0]["text"] == "two three"
-    assert body["choices"][0]["logprobs"]["tokens"] == ["two", "three"]
+    assert body["choices"][0]["logprobs"]["tokens"] == ["two", " three"]
     assert body["usage"]["completion_tokens"] == 2
     assert "logit_bias" in found[1]["error"]["message"]
     assert "/v1/embeddings" in found[2]["error"]["message"]

@@ -11,7 +11,7 @@ import attrs
 
 from tinkex.errors import TinkexError
 from tinkex.sampling_client import SamplingClient
-from tinkex.tokenizers import Tokenizer, get_tokenizer, text_decoder
+from tinkex.tokenizers import Tokenizer, TokenPieces, get_tokenizer, text_decoder
 
 Open = Callable[[str], SamplingClient]
 _MOST_FAILURES: Final = 1000
@@ -49,6 +49,7 @@ class Model:
         self._loading = threading.Lock()  # guards _loaded
         self._loaded: Tokenizer | Failure | None = None
         self._decode: Callable[[list[int]], str] | None = None
+        self._pieces: TokenPieces | None = None
 
     def tokenizer(self) -> Tokenizer:
         """Return the tokenizer; raises an error like the first one where it could not be loaded."""
@@ -73,6 +74,13 @@ class Model:
             return self._decode(tokens)  # type: ignore[misc]  # it was found
         except Exception:  # noqa: BLE001 - the row keeps its token ids
             return None
+
+    def pieces(self) -> TokenPieces | None:
+        """Return the pieces of the tokenizer's vocabulary; None where it could not be loaded."""
+        tokenizer = self.try_tokenizer()
+        if self._pieces is None and tokenizer is not None:
+            self._pieces = TokenPieces(tokenizer)
+        return self._pieces
 
     def _find_decode(self) -> bool:
         tokenizer = self.try_tokenizer()

@@ -21,8 +21,8 @@ from tinkex.bulk._models import Models
 from tinkex.bulk._output.json_lines import encode_row
 from tinkex.bulk._output.ledger import Ledger
 from tinkex.bulk._output.locked_file import OutputError
+from tinkex.bulk._output.openai_format import FORMS
 from tinkex.bulk._output.record import OMITTABLE
-from tinkex.bulk._output.shape import FORMS
 from tinkex.bulk._output.stream import Stream
 from tinkex.bulk._output.table import write_table
 from tinkex.bulk._prices import Prices

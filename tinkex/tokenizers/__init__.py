@@ -9,10 +9,12 @@ from __future__ import annotations
 from tinkex.tokenizers._adapters import Tokenizer
 from tinkex.tokenizers._decoding import text_decoder, token_runs
 from tinkex.tokenizers._find import get_tokenizer, tokenizer_at_hand, tokenizer_repository
+from tinkex.tokenizers._pieces import TokenPieces
 from tinkex.tokenizers.errors import ChatTemplateError, TokenizerError
 
 __all__ = [
     "ChatTemplateError",
+    "TokenPieces",
     "Tokenizer",
     "TokenizerError",
     "get_tokenizer",

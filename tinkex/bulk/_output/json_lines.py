@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from tinkex.bulk._input.task import InvalidRowError, Task
 from tinkex.bulk._models import Models
+from tinkex.bulk._output.openai_format import shaped
 from tinkex.bulk._output.record import Record, error_record
-from tinkex.bulk._output.shape import shaped
 
 _FROM_CALLER: Final = ("extra", "messages", "parameters", "prompt")
 _INFINITY: Final = 9999.0  # as in log-probabilities, see `SampleResponse.to_dict`

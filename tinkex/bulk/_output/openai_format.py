@@ -1,0 +1,172 @@
+"""Output records in the format of OpenAI's Batch API, for rows that came in it and for `form="openai"`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import attrs
+
+from tinkex.bulk._input.task import Task
+from tinkex.bulk._models import Model, Models
+from tinkex.bulk._output.record import Record
+from tinkex.tokenizers import TokenPieces
+
+FORMS: Final = ("native", "openai")
+
+
+def shaped(task: Task, record: Record, form: str | None, models: Models) -> Record:
+    """Convert a record to the format it is written in: `form`, or if that is None that of its input row."""
+    native = task.row.shape == "native"
+    if form == "native" or (form is None and native):
+        return record
+    shape = ("completion" if isinstance(task.row.prompt, str) else "chat") if native else task.row.shape
+    error = record["error"]
+    refused = error is not None and error["status"] is not None
+    return {
+        "id": f"batch_req_{record['fingerprint']}",
+        "custom_id": record["id"],
+        "model": record["model"],
+        "fingerprint": record["fingerprint"],
+        "status": record["status"],
+        "response": _response(task, record, shape, models) if error is None or refused else None,
+        "error": {"code": error["type"], "message": error["message"]} if error is not None and not refused else None,
+        **({"extra": record["extra"]} if native and "extra" in record else {}),
+    }
+
+
+def _response(task: Task, record: Record, shape: str, models: Models) -> Record:
+    error = record["error"]
+    if error is None:
+        body = _body(task, record, models.get(task.model), chat=shape == "chat")
+    else:
+        body = {"error": {"message": error["message"], "type": error["type"], "code": error["status"]}}
+    status = 200 if error is None else error["status"]
+    return {"status_code": status, "request_id": record["request_id"], "body": body}
+
+
+def _body(task: Task, record: Record, model: Model, *, chat: bool) -> Record:
+    choices = [_choice(task, each, model, chat=chat) for each in record["sequences"]]
+    prompt: Record = {name: record[name] for name in ("prompt_logprobs", "topk_prompt_logprobs") if name in record}
+    return {
+        "id": record["request_id"],
+        "object": "chat.completion" if chat else "text_completion",
+        "created": int(record["finished_at"]),
+        "model": record["model"],
+        "choices": [{"index": index, **choice} for index, choice in enumerate(choices)],
+        "usage": _usage(record["usage"]),
+        **prompt,
+    }
+
+
+def _choice(task: Task, sequence: Record, model: Model, *, chat: bool) -> Record:
+    text, stopped = _before_stop(sequence, task.parameters.get("stop"), model)
+    logprobs = None
+    if task.row.extra.get("logprobs") or "topk_sample_logprobs" in task.parameters:
+        pieces = model.pieces()
+        if pieces is not None and sequence["tokens"] is not None and sequence["logprobs"] is not None:
+            tokens = list(_tokens(sequence, pieces, text if stopped else None))
+            logprobs = _chat_logprobs(tokens) if chat else _completion_logprobs(tokens)
+    return {
+        "logprobs": logprobs,
+        "finish_reason": "stop" if stopped else sequence["stop_reason"],
+        **({"message": {"role": "assistant", "content": text}} if chat else {"text": text}),
+    }
+
+
+def _before_stop(sequence: Record, stop: Any, model: Model) -> tuple[str | None, bool]:
+    """Return the text in front of the first stop text or token, which OpenAI's answers end before, and if one came."""
+    text, tokens = sequence["text"], sequence["tokens"]
+    if text is None:
+        return None, False
+    stops = [stop] if isinstance(stop, str) else stop or ()
+    places = [place for each in stops if isinstance(each, str) and (place := text.find(each)) >= 0]
+    if places:
+        return text[: min(places)], True
+    if tokens and tokens[-1] in stops:
+        return model.decode(tokens[:-1]), True
+    return text, False
+
+
+def _usage(usage: Mapping[str, int] | None) -> Record | None:
+    return (
+        None
+        if usage is None
+        else {
+            "prompt_tokens": usage["prompt_tokens"],
+            "completion_tokens": usage["sampled_tokens"],
+            "total_tokens": usage["prompt_tokens"] + usage["sampled_tokens"],
+            "prompt_tokens_details": {"cached_tokens": usage["prompt_cache_hit_tokens"]},
+        }
+    )
+
+
+@attrs.frozen
+class _SpelledToken:
+    """A token as OpenAI's format has it; `piece` is None where its bytes are not known."""
+
+    id: int
+    logprob: float | None
+    text: str
+    piece: bytes | None
+    alternatives: tuple[_SpelledToken, ...] | None = None
+    """The likeliest tokens in its place; None where they were not asked for."""
+
+    @property
+    def unique_text(self) -> str:
+        """The text, or the bytes of a part of a character, as the older of the two formats marks them."""
+        return f"bytes:{self.text}" if self.piece and self.piece.decode(errors="ignore") != self.text else self.text
+
+
+def _tokens(sequence: Record, pieces: TokenPieces, text: str | None) -> Iterator[_SpelledToken]:
+    """Spell the tokens of a sequence; with a `text` those of it only, and not the ones of the stop text behind it."""
+    rows = sequence.get("topk_logprobs") or [None] * len(sequence["tokens"])
+    place, end = 0, None if text is None else len(text.encode("utf-8", "replace"))
+    for token, logprob, row in zip(sequence["tokens"], sequence["logprobs"], rows, strict=True):
+        if end is not None and place >= end:
+            return
+        first = place == 0
+        others = tuple(_spelled(pieces, *cell, first=first) for cell in row or ())
+        spelled = _spelled(pieces, token, logprob, first=first)
+        yield attrs.evolve(spelled, alternatives=others if "topk_logprobs" in sequence else None)
+        place += len(spelled.text.encode("utf-8", "replace") if spelled.piece is None else spelled.piece)
+
+
+def _spelled(pieces: TokenPieces, token: int, logprob: float | None, *, first: bool) -> _SpelledToken:
+    try:
+        return _SpelledToken(token, logprob, pieces.text_of(token, first=first), pieces.bytes_of(token, first=first))
+    except Exception:  # noqa: BLE001 - a token that this tokenizer does not have
+        return _SpelledToken(token, logprob, _by_id(token), None)
+
+
+def _by_id(token: int) -> str:
+    return f"token_id:{token}"
+
+
+def _chat_logprobs(tokens: list[_SpelledToken]) -> Record:
+    content = [
+        {**_scored(each), "top_logprobs": [_scored(other) for other in each.alternatives or ()]} for each in tokens
+    ]
+    return {"content": content}
+
+
+def _scored(token: _SpelledToken) -> Record:
+    return {"token": token.text, "logprob": token.logprob, "bytes": None if token.piece is None else list(token.piece)}
+
+
+def _completion_logprobs(tokens: list[_SpelledToken]) -> Record:
+    asked = any(each.alternatives is not None for each in tokens)
+    return {
+        "tokens": [each.unique_text for each in tokens],
+        "token_logprobs": [each.logprob for each in tokens],
+        "top_logprobs": [_by_text(each) for each in tokens] if asked else None,
+    }
+
+
+def _by_text(token: _SpelledToken) -> dict[str, float | None]:
+    """Return the likeliest tokens by their texts, the sampled one among them; of equal texts the likeliest has it."""
+    found: dict[str, float | None] = {}
+    ids = {each.id for each in token.alternatives or ()}
+    for each in [*(token.alternatives or ()), *([] if token.id in ids else [token])]:
+        found[each.unique_text if each.unique_text not in found else _by_id(each.id)] = each.logprob
+    return found
