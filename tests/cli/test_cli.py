@@ -307,15 +307,23 @@ def test_logprobs_as_lines(fake):
 
 
 def test_logprobs_json(fake):
-    """--json prints tokens with their log-probabilities, the total and the perplexity; infinity becomes null."""
+    """--json prints tokens with their log-probabilities, the total and the perplexity; minus infinity is -9999.0."""
     fake.answer = scored(None, -1.0, float("-inf"))
     data = json.loads(run("logprobs", "abc", "--local", "--json").stdout)
     assert data["tokens"][:2] == [
         {"token": 97, "text": "a", "logprob": None},
         {"token": 98, "text": "b", "logprob": -1},
     ]
-    assert data["tokens"][2]["logprob"] is None
-    assert (data["total"], data["perplexity"]) == (-1.0, pytest.approx(2.718, abs=1e-3))
+    assert data["tokens"][2]["logprob"] == -9999.0
+    assert (data["total"], data["perplexity"]) == (-10_000.0, None)
+    printed = run("logprobs", "abc", "--local")
+    assert printed.stdout.endswith("99\t-inf\t'c'\n")
+    fake.answer = scored(None, -1.0, -0.5)
+    data = json.loads(run("logprobs", "abc", "--local", "--json").stdout)
+    assert (data["total"], data["perplexity"]) == (-1.5, pytest.approx(2.117, abs=1e-3))
+    fake.answer = scored(None, -1.0, None)
+    data = json.loads(run("logprobs", "abc", "--local", "--json").stdout)
+    assert (data["total"], data["perplexity"]) == (None, None)
 
 
 def test_logprobs_jsonl(fake):

@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 import click
@@ -23,15 +23,15 @@ def print_text(text: str) -> None:
     sys.stdout.flush()
 
 
-def finite(numbers: Sequence[float | None] | None) -> list[float | None] | None:
-    """Replace what JSON has no number for by None.
+def json_number(number: float | None) -> float | None:
+    """Return a log-probability as JSON can hold it: -9999.0 for minus infinity, None for NaN.
 
-    >>> finite([None, -1.5, float("-inf")])
-    [None, -1.5, None]
+    >>> [json_number(number) for number in (-1.5, float("-inf"), float("nan"))]
+    [-1.5, -9999.0, None]
     """
-    if numbers is None:
+    if number is None or number != number:
         return None
-    return [number if number is not None and math.isfinite(number) else None for number in numbers]
+    return number if math.isfinite(number) else math.copysign(9999.0, number)
 
 
 def note(text: str) -> None:

@@ -7,11 +7,11 @@ import pathlib
 
 import click
 
-from tinkex.cli._screen import finite, note, print_json, working
+from tinkex.cli._screen import json_number, note, print_json, working
 from tinkex.cli.options.connect import Connected, Target, connected, target_options, wrong_arguments
 from tinkex.cli.options.prompt import PromptSource, prompt_options
 from tinkex.cli.output.rows import Form, form_options
-from tinkex.cli.output.tokens import TokenRow, finite_or_none, print_tokens, token_rows
+from tinkex.cli.output.tokens import TokenRow, print_tokens, token_rows
 from tinkex.errors import extra
 from tinkex.types import SampleResponse, SamplingParams
 
@@ -40,11 +40,13 @@ def command(
         rows = token_rows(model.tokenizer, prompt, response.prompt_logprobs, response.topk_prompt_logprobs)
         if html is not None:
             _write_page(html, prompt, response, model)
-    known = [row.logprob for row in rows if row.logprob is not None]
-    total, perplexity = sum(known), math.exp(-sum(known) / len(known)) if known else None
+    scored = [math.nan if row.logprob is None else row.logprob for row in rows[1:]]
+    total = sum(scored)
+    perplexity = math.exp(min(-total / len(scored), 700.0)) if scored and math.isfinite(total) else None
     if form.json:
         record = {"model": model.model, **source.as_data(), "tokens": [_record(row) for row in rows]}
-        print_json({**record, "total": total, "perplexity": perplexity})
+        told = None if math.isnan(total) else sum(json_number(logprob) or 0.0 for logprob in scored)
+        print_json({**record, "total": told, "perplexity": perplexity})
         return
     if form.jsonl:
         for row in rows:
@@ -52,7 +54,8 @@ def command(
         return
     print_tokens(rows, colors=colors)
     note(
-        f"{len(rows)} tokens, log-probability {total:.4f} in all" + (f", perplexity {perplexity:.2f}" if known else "")
+        f"{len(rows)} tokens, log-probability {total:.4f} in all"
+        + ("" if perplexity is None else f", perplexity {perplexity:.2f}")
     )
 
 
@@ -75,14 +78,14 @@ def _write_page(path: pathlib.Path, prompt: list[int], response: SampleResponse,
         from tinkex.report import logprobs_report
 
     page = logprobs_report(
-        prompt, finite(response.prompt_logprobs), model.tokenizer, alternatives=response.topk_prompt_logprobs,
+        prompt, response.prompt_logprobs, model.tokenizer, alternatives=response.topk_prompt_logprobs,
         model=model.model,
     )  # fmt: skip
     path.write_text(page, encoding="utf-8")
 
 
 def _record(row: TokenRow) -> dict[str, object]:
-    record: dict[str, object] = {"token": row.token, "text": row.text, "logprob": row.logprob}
+    record: dict[str, object] = {"token": row.token, "text": row.text, "logprob": json_number(row.logprob)}
     if row.likeliest:
-        record["likeliest"] = [{"text": text, "logprob": finite_or_none(logprob)} for text, logprob in row.likeliest]
+        record["likeliest"] = [{"text": text, "logprob": json_number(logprob)} for text, logprob in row.likeliest]
     return record

@@ -9,13 +9,13 @@ from typing import Any, Final
 
 import attrs
 
-from tinkex.cli._screen import console, finite, harmless, note, print_json, print_text, rule
+from tinkex.cli._screen import console, harmless, note, print_json, print_text, rule
 from tinkex.cli.options.connect import Connected
 from tinkex.cli.options.prompt import PromptSource
 from tinkex.cli.output.rows import Form
-from tinkex.cli.output.tokens import TokenRow, coloured, finite_or_none, legend, print_tokens, token_rows
+from tinkex.cli.output.tokens import TokenRow, coloured, legend, print_tokens, token_rows
 from tinkex.errors import TinkexError
-from tinkex.types import ModelInput, SampledSequence, SampleResponse, TopkLogprobs
+from tinkex.types import ModelInput, SampledSequence, SampleResponse
 
 _NARROWEST: Final = 36  # characters of a column in which text can be read
 
@@ -60,13 +60,11 @@ def _result(sampled: Sampled) -> dict[str, Any]:
     if response is None or connected is None or sampled.prompt is None:
         error = {"type": type(sampled.error).__name__, "message": str(sampled.error)}
         return {"model": sampled.model, "sequences": [], "error": error}
-    record: dict[str, Any] = {"model": sampled.model, "prompt_tokens": sampled.prompt.to_ints()}
-    if response.prompt_logprobs is not None:
-        record["prompt_logprobs"] = finite(response.prompt_logprobs)
-    if response.topk_prompt_logprobs is not None:
-        record["topk_prompt_logprobs"] = _rows(response.topk_prompt_logprobs)
+    plain = response.to_dict()
     return {
-        **record,
+        "model": sampled.model,
+        "prompt_tokens": sampled.prompt.to_ints(),
+        **{name: plain[name] for name in ("prompt_logprobs", "topk_prompt_logprobs") if name in plain},
         "sequences": [_sequence(connected, sequence) for sequence in response.sequences],
         "usage": response.usage and attrs.asdict(response.usage),
         "timing": response.timing and attrs.asdict(response.timing),
@@ -76,18 +74,14 @@ def _result(sampled: Sampled) -> dict[str, Any]:
 
 
 def _sequence(model: Connected, sequence: SampledSequence) -> dict[str, Any]:
-    record: dict[str, Any] = {
+    plain = sequence.to_dict()
+    return {
         "text": None if model.tokenizer is None else model.plain_text(sequence.tokens),
         "tokens": sequence.tokens,
-        "logprobs": finite(sequence.logprobs),
+        "logprobs": plain.get("logprobs"),
+        **{name: plain[name] for name in ("topk_logprobs",) if name in plain},
+        "stop_reason": sequence.stop_reason,
     }
-    if sequence.topk_logprobs is not None:
-        record["topk_logprobs"] = _rows(sequence.topk_logprobs)
-    return {**record, "stop_reason": sequence.stop_reason}
-
-
-def _rows(topk: TopkLogprobs) -> list[Any]:
-    return [row and [[token, finite_or_none(logprob)] for token, logprob in row] for row in topk.rows]
 
 
 def print_texts(samples: Sequence[Sampled], view: View) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 
 from tinkex.cli._screen import console, harmless, print_text, table
-from tinkex.tokenizers import Tokenizer, token_runs
+from tinkex.tokenizers import Tokenizer, TokenPieces, token_runs
 from tinkex.types import TopkLogprobs
 
 _BOUNDS: Final = (0.01, 0.1, 0.5, 0.9)  # probabilities at which the colour changes
@@ -39,18 +39,11 @@ def token_rows(
     topk: TopkLogprobs | None = None,
 ) -> list[TokenRow]:  # fmt: skip
     """Make a row of each token."""
-    known = [None] * len(tokens) if logprobs is None else [finite_or_none(value) for value in logprobs]
-    others = [()] * len(tokens) if topk is None else [_likeliest(tokenizer, row) for row in topk.rows]
+    known = [None if value != value else value for value in logprobs or [None] * len(tokens)]
+    pieces = None if tokenizer is None or topk is None else TokenPieces(tokenizer)
+    rows = [None] * len(tokens) if topk is None else topk.rows
+    others = [_likeliest(pieces, row, first=place == 0) for place, row in enumerate(rows)]
     return [TokenRow(*each) for each in zip(tokens, token_texts(tokenizer, tokens), known, others, strict=True)]
-
-
-def finite_or_none(value: float | None) -> float | None:
-    """A number that JSON has; None for the others.
-
-    >>> finite_or_none(float("-inf")) is None
-    True
-    """
-    return value if value is not None and math.isfinite(value) else None
 
 
 def token_texts(tokenizer: Tokenizer | None, tokens: Sequence[int]) -> list[str]:
@@ -105,8 +98,10 @@ def _style(logprob: float) -> str:
     return _STYLES[bisect.bisect_right(_BOUNDS, math.exp(min(logprob, 0.0)))]
 
 
-def _likeliest(tokenizer: Tokenizer | None, row: Sequence[tuple[int, float]] | None) -> tuple[tuple[str, float], ...]:
+def _likeliest(
+    pieces: TokenPieces | None, row: Sequence[tuple[int, float]] | None, *, first: bool
+) -> tuple[tuple[str, float], ...]:
     def text(token: int) -> str:
-        return str(token) if tokenizer is None else tokenizer.decode([token])
+        return str(token) if pieces is None else pieces.text_of(token, first=first)
 
     return tuple((text(token), logprob) for token, logprob in row or ())
