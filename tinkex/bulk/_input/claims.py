@@ -28,6 +28,10 @@ def key_of(id: RowId, model: str) -> int:
 class Claims(Protocol):
     """Interface of an output that knows which tasks earlier runs have finished: see `Ledger`."""
 
+    @property
+    def date(self) -> str | None:
+        """The date that prompts of the output were made with; None where none was."""
+
     def claim(self, id: RowId, model: str, fingerprint: str) -> Verdict:
         """Register a task, and tell its state before that."""
 
@@ -37,6 +41,8 @@ class Claims(Protocol):
 
 class NoOutput:
     """Claims on an output that was empty: finds duplicates only."""
+
+    date: str | None = None
 
     def __init__(self) -> None:
         self._keys: set[int] = set()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 
+from tinkex._concurrency.clock import SYSTEM_CLOCK
 from tinkex.bulk._input.claims import Claims, Verdict
 from tinkex.bulk._input.task import Fingerprints, Row, Task
 from tinkex.bulk._progress import Tally
@@ -37,12 +39,13 @@ class TaskPlan:
         ChangedError for a row made with other parameters, if `changed` is "stop".
         """
         fingerprints = Fingerprints()
+        date = claims.date or dt.date.fromtimestamp(SYSTEM_CLOCK.wall()).isoformat()  # noqa: DTZ012 - the user's
         for row in self.rows:
             self.read += 1
             parameters = {**self.parameters, **row.parameters} if row.parameters else self.parameters
             fingerprint = fingerprints.of(row.prompt, parameters)
             for model in [row.model] if row.model else self.models or [""]:
-                task = Task(self.claimed, row, model, parameters, fingerprint)
+                task = Task(self.claimed, row, model, parameters, fingerprint, date)
                 if not model and row.problem is None:
                     task = _spoiled(task, "The row names no model, and neither does the run.")
                 verdict = claims.claim(row.id, model, fingerprint)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import attrs
 
 from tinkex.bulk._input.task import OPTIONS, PARAMS, InvalidRowError, Prompt, Task
 from tinkex.bulk._models import Model, Models
+from tinkex.chat import unread_variables
 from tinkex.types import ModelInput, SamplingParams
+
+_NOT_VARIABLES: Final = frozenset({"tools", "add_generation_prompt", "chat_template", "continue_final_message"})
+"""What `ModelInput.from_messages` takes besides variables of the template."""
 
 
 @attrs.frozen
@@ -32,6 +36,8 @@ class Prepared:
     model: Model
     prompt: ModelInput
     wanted: Wanted
+    date: str | None = None
+    """The date that the prompt was made with; None where its chat template writes none, or the row pins it."""
 
     @property
     def most_tokens(self) -> int:
@@ -54,7 +60,24 @@ class Preparer:
             self._last = (task.parameters, check_parameters(task.parameters))
         wanted = self._last[1]
         model = self._models.get(task.model)
-        return Prepared(model, model_input(task.row.prompt, model, wanted.chat), wanted)
+        if not is_chat(task.row.prompt):
+            return Prepared(model, _model_input(task.row.prompt, model), wanted)
+        chat, tokenizer = self._read_by(model, wanted.chat), model.tokenizer()
+        date = None if "date" in chat or unread_variables(["date"], tokenizer) else task.date
+        if date is not None:
+            chat["date"] = date
+        messages = cast("Sequence[Mapping[str, Any]]", task.row.prompt)
+        return Prepared(model, ModelInput.from_messages(messages, tokenizer, **chat), wanted, date)
+
+    def _read_by(self, model: Model, chat: Mapping[str, Any]) -> dict[str, Any]:
+        """Leave out the template variables that other models of the run read, and this one does not."""
+        names = [name for name in chat if name not in _NOT_VARIABLES]
+        unread = unread_variables(names, model.tokenizer())
+        if unread:
+            others = [self._models.get(name).try_tokenizer() for name in self._models.names]
+            unread_by_all = unread_variables(unread, *filter(None, others))
+            unread = [name for name in unread if name not in unread_by_all]
+        return {name: value for name, value in chat.items() if name not in unread}
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> Wanted:
@@ -81,12 +104,12 @@ def _chat(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"tools": given.get("tools"), **variables}
 
 
-def model_input(prompt: Prompt, model: Model, chat: Mapping[str, Any]) -> ModelInput:
-    """Tokenise a prompt; text and messages need the model's tokenizer."""
+def is_chat(prompt: Prompt) -> bool:
+    """Whether a prompt is a conversation."""
+    return bool(prompt and not isinstance(prompt, str) and isinstance(prompt[0], Mapping))
+
+
+def _model_input(prompt: Prompt, model: Model) -> ModelInput:
     if isinstance(prompt, str):
         return ModelInput.from_text(prompt, model.tokenizer())
-    assert prompt is not None  # else the row has a problem
-    if isinstance(prompt[0], Mapping):
-        messages = cast("Sequence[Mapping[str, Any]]", prompt)
-        return ModelInput.from_messages(messages, model.tokenizer(), **chat)
     return ModelInput.from_ints(cast("Sequence[int]", prompt))

@@ -58,6 +58,9 @@ class Task:
     parameters: Mapping[str, Any]
     """What it is sampled with: the run's, and the row's on top."""
     fingerprint: str
+    date: str | None = None
+    """What chat templates that write today's date are given, as 2026-11-29: that of the run's first part; None for
+    today. No part of the fingerprint."""
 
 
 class Fingerprints:

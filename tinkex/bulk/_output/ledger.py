@@ -40,6 +40,8 @@ class Ledger:
         self.path = pathlib.Path(os.path.realpath(path))
         self.notes: list[str] = []
         """Repairs made when the file was opened, as sentences for the summary."""
+        self.date: str | None = None
+        """The date that prompts of rows in the file were made with; None where none was."""
         self._sync_seconds = sync_seconds
         self._clock = clock
         self._synced_at = clock.monotonic()
@@ -146,6 +148,7 @@ class Ledger:
                 number = self._known.get(key)
                 number = self._add(key, size, mark) if number is None else number
                 self._offsets[number], self._fingerprints[number] = size, mark
+                self.date = self.date or head["date"]
             size += len(line)
             if not line.endswith(b"\n"):
                 self._file.append(b"\n", size)
@@ -203,7 +206,8 @@ def _head(line: bytes) -> dict[str, Any] | None:
     try:
         head = json.loads(line[:cut] + b"}") if line.endswith(b"\n") else json.loads(line)
         int(head["fingerprint"], 16)
-        return {"id": head.get("custom_id", head["id"]), **{name: head[name] for name in _NAMES}}
+        found = {"id": head.get("custom_id", head["id"]), **{name: head[name] for name in _NAMES}}
+        return {**found, "date": head.get("date")}
     except (ValueError, KeyError, TypeError):
         return None
 

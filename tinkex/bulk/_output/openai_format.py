@@ -29,6 +29,7 @@ def shaped(task: Task, record: Record, form: str | None, models: Models) -> Reco
         "model": record["model"],
         "fingerprint": record["fingerprint"],
         "status": record["status"],
+        **({"date": record["date"]} if "date" in record else {}),
         "response": _response(task, record, shape, models) if error is None or refused else None,
         "error": {"code": error["type"], "message": error["message"]} if error is not None and not refused else None,
         **({"extra": record["extra"]} if native and "extra" in record else {}),

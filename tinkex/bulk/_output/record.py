@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
-from tinkex.bulk._input.prepare import Prepared
+from tinkex.bulk._input.prepare import Prepared, is_chat
 from tinkex.bulk._input.task import Prompt, Task
 from tinkex.future import SampleFuture
 from tinkex.types import ModelInput, SampledSequence, SampleResponse
@@ -29,8 +29,10 @@ def made_record(
         "model": task.model,
         "fingerprint": task.fingerprint,
         "status": "ok" if error is None else "error",
-        "parameters": task.parameters,
     }
+    if prepared is not None and prepared.date is not None:
+        record["date"] = prepared.date
+    record["parameters"] = task.parameters
     if task.row.extra:
         record["extra"] = task.row.extra
     if "prompt" not in omit:
@@ -70,20 +72,16 @@ def _tokens(prompt: ModelInput) -> list[int] | None:
         return None
 
 
-def _is_chat(prompt: Prompt) -> bool:
-    return bool(prompt and not isinstance(prompt, str) and isinstance(prompt[0], Mapping))
-
-
 def _prompt_column(prompt: Prompt) -> Record:
     """Return the column of a prompt that was text or messages; token ids have one of their own."""
     if isinstance(prompt, str):
         return {"prompt": prompt}
-    return {"messages": prompt} if _is_chat(prompt) else {}
+    return {"messages": prompt} if is_chat(prompt) else {}
 
 
 def _sequences(task: Task, plain: Record, prepared: Prepared | None, omit: Collection[str]) -> list[Record]:
     decode = None if "text" in omit or prepared is None else prepared.model.decode
-    return [_sequence(each, decode, omit, chat=_is_chat(task.row.prompt)) for each in plain.get("sequences", ())]
+    return [_sequence(each, decode, omit, chat=is_chat(task.row.prompt)) for each in plain.get("sequences", ())]
 
 
 def _sequence(
