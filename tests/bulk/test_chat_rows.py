@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import tinkex
+from tinkex import bulk
+from tinkex.testing import FakeServer
+
+pytest.importorskip("jinja2")
+
+DATED = "{{ strftime_now('%d %b %Y') }} {{ messages[0].content }}"
+PLAIN = "{{ messages[0].content }}"
+ROWS = [{"id": number, "messages": [{"role": "user", "content": "hi"}]} for number in (1, 2)]
+
+
+class Letters:
+    """A tokenizer with a token for each character."""
+
+    def __init__(self, chat_template):
+        self.chat_template = chat_template
+
+    def encode(self, text):
+        return [ord(letter) for letter in text]
+
+    def decode(self, ids):
+        return "".join(map(chr, ids))
+
+
+@pytest.fixture
+def service():
+    """A service on a fake server."""
+    with FakeServer() as server, tinkex.ServiceClient(base_url=server.url, api_key="tml-x") as service:
+        yield service
+
+
+@pytest.fixture
+def run(service, tmp_path):
+    """Samples rows and returns the output's lines, in order."""
+
+    def sample(rows, template, name="out.jsonl", **options):
+        client = service.create_sampling_client(base_model="any/model")
+        bulk.run(rows, tmp_path / name, client, tokenizer=Letters(template), max_tokens=1, **options)
+        return [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+
+    return sample
+
+
+def prompt(row):
+    """The prompt of a row's result as text."""
+    return "".join(map(chr, row["prompt_tokens"]))
+
+
+def set_date(monkeypatch, seconds):
+    """Make it another day."""
+    monkeypatch.setattr("tinkex.bulk._input.plan.SYSTEM_CLOCK", type("Clock", (), {"wall": lambda: seconds}))
+
+
+@pytest.mark.parametrize("form", ["native", "openai"])
+def test_a_run_keeps_its_date(run, monkeypatch, form):
+    """A run that goes on another day gives the template the date it began with, so that its prompts are all alike."""
+    set_date(monkeypatch, 86_400 * 100.5)
+    (first,) = run(ROWS[:1], DATED, form=form)
+    set_date(monkeypatch, 86_400 * 200.5)
+    _, second = run(ROWS, DATED, form=form)
+    assert first["date"] == second["date"] == "1970-04-11"
+    if form == "native":
+        assert prompt(first) == prompt(second) == "11 Apr 1970 hi"
+
+
+def test_a_template_without_a_date(run):
+    """A row whose template writes no date has none, and the output of an earlier version is gone on with."""
+    (row,) = run(ROWS[:1], PLAIN)
+    assert "date" not in row
+    assert row["fingerprint"] == run(ROWS[:1], DATED, "other.jsonl")[0]["fingerprint"]
+
+
+def test_a_pinned_date(run):
+    """A date among the template's variables goes before the run's, and is a parameter like any other."""
+    (row,) = run(ROWS[:1], DATED, template_variables={"date": "2026-11-29"})
+    assert prompt(row) == "29 Nov 2026 hi"
+    assert "date" not in row
+    with pytest.raises(bulk.ChangedError):
+        run(ROWS[:1], DATED, template_variables={"date": "2026-11-30"})
+
+
+def test_variables_that_some_models_read(service, tmp_path):
+    """A variable that one model of the run reads reaches that model, and is no mistake for the others."""
+    templates = {"a/a": "{{ mood }} {{ messages[0].content }}", "b/b": PLAIN}
+    clients = {name: service.create_sampling_client(base_model=name) for name in templates}
+    for name, client in clients.items():
+        client.get_tokenizer = lambda template=templates[name]: Letters(template)
+    bulk.run(ROWS[:1], tmp_path / "out.jsonl", clients, max_tokens=1, template_variables={"mood": "good"})
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert {row["model"]: prompt(row) for row in rows} == {"a/a": "good hi", "b/b": "hi"}
+
+
+def test_variables_that_no_model_reads(run):
+    """A variable that no model reads makes an error of the row, which names it."""
+    (row,) = run(ROWS[:1], PLAIN, template_variables={"moood": "good"})
+    assert "moood" in row["error"]["message"]
