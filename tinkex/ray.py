@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from tinkex.bulk import Batch, FlowState, Limits, Models, Task, perform
-from tinkex.bulk._input.rows import parse_row
+from tinkex.bulk._input import fields
+from tinkex.bulk._input.parquet_file import dicts, parse_arrow
 from tinkex.bulk._input.task import PARAMETERS, Fingerprints
 from tinkex.bulk._models import Failure
 from tinkex.bulk._output.json_lines import encode_line
@@ -131,6 +132,7 @@ def map_batches(
     for name in parameters:
         if name not in PARAMETERS:
             raise TypeError(f"map_batches() got an unexpected argument {name!r}")
+    parameters = fields.parameters(parameters)
     limits = limits or Limits()
     actors = _useful(actors, limits)
     shipped = (Models.of(models, tokenizer), limits.share(actors), tuple(omit), timeout, parameters)
@@ -266,7 +268,8 @@ class _Rows:
     def __call__(self, table: pa.Table) -> pa.Table:
         import pyarrow as pa
 
-        tasks = [task for number, row in enumerate(table.to_pylist()) for task in self._tasks_of(number, row)]
+        rows = itertools.chain.from_iterable(map(dicts, table.to_batches()))
+        tasks = [task for number, row in enumerate(rows) for task in self._tasks_of(number, row)]
         records = self._sampling.sample(tasks)
         columns = {
             "status": pa.array([record["status"] for record in records], pa.string()),
@@ -282,9 +285,9 @@ class _Rows:
             kept = kept.append_column(name, column)
         return kept
 
-    def _tasks_of(self, number: int, data: Mapping[str, Any]) -> Iterator[Task]:
-        row = parse_row(number, data)
+    def _tasks_of(self, number: int, data: dict[str, Any] | str) -> Iterator[Task]:
+        row = parse_arrow(number, data)
         parameters = {**self._parameters, **row.parameters}
-        fingerprint = Fingerprints().of(row.prompt, parameters)
+        fingerprint = Fingerprints().of(row, parameters)
         for model in [row.model] if row.model else self._names:
             yield Task(number, row, model, parameters, fingerprint)

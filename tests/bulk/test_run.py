@@ -83,7 +83,7 @@ def test_rows_become_results(go):
         {"id": "a", "prompt": "hi", "label": 1}, {"prompt": [5, 6], "num_samples": 2, "temperature": 0.5},
         {"custom_id": "c", "prompt_tokens": [7], "score": True},
     ])  # fmt: skip
-    assert [row["id"] for row in rows] == ["a", 2, "c"]
+    assert [row["id"] for row in rows] == ["a", "line 2", "c"]
     assert [sequence["text"] for sequence in rows[0]["sequences"]] == ["hi"]
     assert rows[0]["extra"] == {"label": 1}
     assert [sequence["tokens"] for sequence in rows[1]["sequences"]] == [[5, 6, 0]] * 2
@@ -106,7 +106,7 @@ def test_a_finished_run_again(go, server, tmp_path):
 
 def keys_of(row):
     """The columns of a row that every row has."""
-    return tuple(key for key in row if key not in ("extra", "prompt", "prompt_logprobs"))
+    return tuple(key for key in row if key not in ("extra", "line", "prompt", "prompt_logprobs"))
 
 
 BAD = (
@@ -153,9 +153,9 @@ def test_bad_rows_become_error_rows(go):
 
 def test_long_lines(go, monkeypatch):
     """A line longer than any row is an error row, and takes no memory of its length."""
-    from tinkex.bulk._input import read
+    from tinkex.bulk._input import json_file
 
-    monkeypatch.setattr(read, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(json_file, "LONGEST_LINE", 1000)
     _, rows = go(b'{"id": 1, "prompt": [1]}\n{"prompt": "' + b"x" * 5000 + b'"}\n{"id": "c", "prompt": [1]}\n')
     assert [(row["id"], row["status"]) for row in rows] == [(1, "ok"), ("line 2", "error"), ("c", "ok")]
 
@@ -279,7 +279,7 @@ def test_halt_lets_rows_end(go, server):
     assert summary.interrupted
     assert summary.done == len(found) == 5
     summary, found = go(({"prompt": [number]} for number in range(1, 11)), limits=limits)
-    assert (summary.skipped, summary.done, [row["id"] for row in found]) == (5, 5, list(range(1, 11)))
+    assert (summary.skipped, summary.done, [row["line"] for row in found]) == (5, 5, list(range(1, 11)))
 
 
 def test_a_broken_input_ends_the_run(go):

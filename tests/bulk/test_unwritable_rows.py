@@ -22,4 +22,4 @@ def test_neighbours_are_written(column, tmp_path):
     written = [json.loads(line) for line in (tmp_path / "out.jsonl").read_bytes().splitlines()]
     assert [(row["id"], row["status"]) for row in written] == [*((n, "ok") for n in range(20)), ("x", "error")]
     assert (summary.done, summary.failed) == (20, 1)
-    assert "cannot be written as JSON" in summary.errors[0][0]
+    assert "cannot be read" in summary.errors[0][0]

@@ -14,7 +14,7 @@ from tinkex.bulk._engine import Batch, FlowState, perform
 from tinkex.bulk._estimate import Estimate, estimate, tokenizer_only
 from tinkex.bulk._input.plan import ChangedError
 from tinkex.bulk._input.read import Source
-from tinkex.bulk._input.task import InvalidRowError, Row, Task
+from tinkex.bulk._input.task import InputError, InvalidRowError, Row, Task
 from tinkex.bulk._limits import Limits
 from tinkex.bulk._models import Models
 from tinkex.bulk._output.locked_file import OutputError
@@ -30,6 +30,7 @@ __all__ = [
     "Engine",
     "Estimate",
     "FlowState",
+    "InputError",
     "InvalidRowError",
     "Limits",
     "Models",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import attrs
@@ -18,10 +18,11 @@ from tinkex.bulk._input.prepare import Prepared, Preparer
 from tinkex.bulk._input.task import Task
 from tinkex.bulk._limits import Gate, Limits
 from tinkex.bulk._models import Models
+from tinkex.bulk._output.choices import Best, scored_record
 from tinkex.bulk._output.record import Record, made_record
 from tinkex.errors import QueueFullError, SampleTimeoutError
 from tinkex.future import SampleFuture
-from tinkex.types import SampleResponse
+from tinkex.types import ModelInput, SampleResponse
 
 Batch = list[tuple[Task, Record]]
 _MOST_AT_ONCE: Final = 256
@@ -48,11 +49,39 @@ class _Sent:
     started_at: float
 
 
+class _Scored:
+    """The samples that score the choices of one row, as one result: it ends when the last of them has."""
+
+    def __init__(self, futures: Sequence[SampleFuture[SampleResponse]]) -> None:
+        self.futures = futures
+        self._left = itertools.count(len(futures) - 1, -1)  # `next` is atomic
+        self._ended: queue.SimpleQueue[Any] | None = None
+
+    def report_to(self, ended: queue.SimpleQueue[Any]) -> None:
+        """Put this on `ended` when the last sample ends."""
+        self._ended = ended
+        for future in self.futures:
+            future.report_to(self)  # type: ignore[arg-type]  # of a queue, `put` is used
+
+    def put(self, future: Any) -> None:
+        """Take note that one sample has ended."""
+        if next(self._left) == 0 and self._ended is not None:
+            self._ended.put(self)
+
+    def cancel(self) -> None:
+        """Cancel what has not ended."""
+        cancel_all(self.futures)
+
+
 @attrs.frozen
 class _Fed:
     """End marker of the feeder: no more tasks will be submitted."""
 
     error: BaseException | None
+
+
+_Ending = SampleFuture[SampleResponse] | _Scored
+"""What ends when a row does."""
 
 
 class Flow:
@@ -75,8 +104,8 @@ class Flow:
         self._halt = halt or threading.Event()
         self._gate = Gate(limits, clock, self._halt)
         self._preparer = Preparer(models)
-        self._sent: dict[Future[SampleResponse], _Sent] = {}  # the feeder adds, before the future is told to report
-        self._ended: queue.SimpleQueue[Future[SampleResponse] | _Fed] = queue.SimpleQueue()
+        self._sent: dict[_Ending, _Sent] = {}  # the feeder adds, before the future is told to report
+        self._ended: queue.SimpleQueue[_Ending | _Fed] = queue.SimpleQueue()
 
     def batches(self) -> Iterator[Batch]:
         """Yield finished tasks in lists: several where they end fast, none when a tenth of a second brought none."""
@@ -95,10 +124,11 @@ class Flow:
                 raise fed.error
         finally:
             self._gate.close()
-            cancel_all(list(self._sent))
+            for ending in list(self._sent):
+                ending.cancel()
 
-    def _take(self) -> list[Future[SampleResponse] | _Fed]:
-        items: list[Future[SampleResponse] | _Fed] = []
+    def _take(self) -> list[_Ending | _Fed]:
+        items: list[_Ending | _Fed] = []
         with contextlib.suppress(queue.Empty):
             items.append(self._ended.get(timeout=_TICK))
             if len(self._sent) > _MANY and self._ended.qsize() < _MANY:
@@ -112,13 +142,22 @@ class Flow:
         batch, unused, now = [], 0, self._clock.wall()
         for future in futures:
             sent = self._sent.pop(future)
-            record = made_record(sent.task, sent.prepared, future, sent.started_at, now, self._omit)
+            record = self._record(sent, future, now)
             if sent.prepared is not None:
                 unused += sent.prepared.most_tokens - _used(record)
             batch.append((sent.task, record))
         if batch:
             self._gate.leave(len(batch), unused)
         return batch
+
+    def _record(self, sent: _Sent, ending: _Ending, now: float) -> Record:
+        task, prepared = sent.task, sent.prepared
+        if isinstance(ending, _Scored):
+            assert prepared is not None
+            return scored_record(task, prepared, ending.futures, sent.started_at, now, self._omit)
+        if prepared is not None and prepared.wanted.kept is not None:
+            return made_record(task, prepared, Best(ending, prepared.wanted), sent.started_at, now, self._omit)
+        return made_record(task, prepared, ending, sent.started_at, now, self._omit)
 
     def _feed(self) -> None:
         """Prepare and submit every task; runs in the feeder thread."""
@@ -139,18 +178,24 @@ class Flow:
                 prepared.model.try_tokenizer()  # here, where loading it does not delay the results
         except Exception as error:  # noqa: BLE001 - any fault of a row becomes its error row
             return self._gate.enter(None) and self._report(task, None, failed(error))
-        return self._gate.enter(prepared.most_tokens) and self._report(task, prepared, self._begin(prepared))
+        samples = len(prepared.continuations) or 1
+        return self._gate.enter(prepared.most_tokens, samples) and self._report(task, prepared, self._begin(prepared))
 
-    def _begin(self, prepared: Prepared) -> SampleFuture[SampleResponse]:
+    def _begin(self, prepared: Prepared) -> _Ending:
+        if prepared.continuations:
+            return _Scored([self._begin_one(prepared, each.prompt) for each in prepared.continuations])
+        return self._begin_one(prepared, prepared.prompt)
+
+    def _begin_one(self, prepared: Prepared, prompt: ModelInput) -> SampleFuture[SampleResponse]:
         wanted = prepared.wanted
         try:
             return prepared.model.client.sample(
-                prepared.prompt, wanted.params, timeout=self._timeout, queue_state_observer=self._gate, **wanted.options
+                prompt, wanted.params, timeout=self._timeout, queue_state_observer=self._gate, **wanted.options
             )
         except (TypeError, ValueError, QueueFullError, SampleTimeoutError) as error:
             return failed(error)
 
-    def _report(self, task: Task, prepared: Prepared | None, future: SampleFuture[SampleResponse]) -> bool:
+    def _report(self, task: Task, prepared: Prepared | None, future: _Ending) -> bool:
         self._sent[future] = _Sent(task, prepared, self._clock.wall())
         future.report_to(self._ended)  # type: ignore[arg-type]  # a queue that takes more
         if self._gate.closed:  # since this task entered: it may have come too late to be cancelled with the others

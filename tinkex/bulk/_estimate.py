@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import attrs
 
+from tinkex.bulk._input import fields
 from tinkex.bulk._input.claims import NoOutput
 from tinkex.bulk._input.plan import TaskPlan
 from tinkex.bulk._input.prepare import Prepared, Preparer
@@ -63,7 +64,7 @@ def estimate(
     table's `context`. Made for `Models` whose clients need no server, such as `Models(names, tokenizer_only)`.
     """
     tally, found = Tally(prices), _Findings(prices, context_window)
-    plan = TaskPlan(Source(rows, input_format), models.names, parameters, "redo", tally)
+    plan = TaskPlan(Source(rows, input_format), models.names, fields.parameters(parameters), "redo", tally)
     preparer = Preparer(models)
     for task in plan.tasks(ReadOnlyLedger(pathlib.Path(output)) if output else NoOutput()):
         try:

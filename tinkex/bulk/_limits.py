@@ -160,10 +160,10 @@ class Gate:
         self.in_flight = 0
         self.closed = False
 
-    def enter(self, tokens: int | None) -> bool:
+    def enter(self, tokens: int | None, samples: int = 1) -> bool:
         """Wait until one more row may go; False if none may any more.
 
-        It may use so many tokens; None for a row that asks nothing of the server.
+        It may use so many tokens, in so many samples; None for a row that asks nothing of the server.
         """
         with self._changed:
             while not (self.closed or self._halt.is_set()):
@@ -174,7 +174,7 @@ class Gate:
                     delay = _LOOK_AGAIN
                 if delay <= 0:
                     if tokens is not None:
-                        self._requests.spend(1, now)
+                        self._requests.spend(samples, now)
                         self._tokens.spend(tokens, now)
                     self.in_flight += 1
                     return True

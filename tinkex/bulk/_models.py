@@ -82,6 +82,15 @@ class Model:
             self._pieces = TokenPieces(tokenizer)
         return self._pieces
 
+    def encode_plain(self, text: str) -> list[int]:
+        """Turn text into token ids without the special tokens that begin or end a prompt, where it can be told so."""
+        tokenizer: Any = self.tokenizer()
+        try:
+            encoded = tokenizer.encode(text, add_special_tokens=False)
+        except TypeError:  # it has no such keyword
+            encoded = tokenizer.encode(text)
+        return [int(token) for token in getattr(encoded, "ids", encoded)]
+
     def _find_decode(self) -> bool:
         tokenizer = self.try_tokenizer()
         if tokenizer is not None:

@@ -12,9 +12,11 @@ import attrs
 
 from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
 from tinkex.bulk._engine import Batch, FlowState, perform
+from tinkex.bulk._input import fields
+from tinkex.bulk._input.parquet_file import parquet_library
 from tinkex.bulk._input.plan import TaskPlan
 from tinkex.bulk._input.prepare import check_parameters
-from tinkex.bulk._input.read import Rows, Source, parquet_library
+from tinkex.bulk._input.read import Rows, Source
 from tinkex.bulk._input.task import PARAMETERS, Task
 from tinkex.bulk._limits import Limits
 from tinkex.bulk._models import Models
@@ -108,6 +110,7 @@ def run(
     Ctrl-C cancels what is in flight and keeps what is written; the same call again goes on.
     """
     _check(parameters, changed, omit, form)
+    given = fields.parameters(parameters)
     table = _table_of(output, form)
     if table is not None:
         output, form = rows_file(table), "native"
@@ -116,7 +119,10 @@ def run(
         tally=Tally(prices), halt=halt or threading.Event(), form=form, max_failures=max_failures,
         on_progress=on_progress,
     )  # fmt: skip
-    plan = TaskPlan(job.source, job.models.names, parameters, changed, job.tally)
+    here = job.models if engine is perform else None  # the actors of others may have what this process lacks
+    plan = TaskPlan(job.source, job.models.names, given, changed, job.tally, here)
+    if job.source.is_at_hand:  # else it is found out when the first rows have come
+        plan.refuse_hopeless()
     with _open_output(output, sync_seconds) as sink:
         batches = engine(
             plan.tasks(sink), job.models, job.limits, halt=job.halt, omit=omit, timeout=timeout, tell=job.hear
@@ -166,9 +172,8 @@ def _check(parameters: Mapping[str, Any], changed: str, omit: Collection[str], f
     ):  # fmt: skip
         if not value <= set(known):
             raise ValueError(f"{name} must be of {', '.join(known)}, not {', '.join(map(repr, value - set(known)))}")
-    wanted = check_parameters(
-        {"max_tokens": 1, **parameters}
-    )  # rows may bring their own; these are wrong for all others
+    # rows may bring their own; what is wrong here is wrong for all others
+    wanted = check_parameters({"max_tokens": 1, **fields.parameters(parameters)})
     SampleRequest([0] * 2**16, wanted.params, **wanted.options)
 
 

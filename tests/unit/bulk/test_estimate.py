@@ -29,7 +29,7 @@ def test_estimate():
     assert (found.prompt_tokens, found.most_sampled_tokens) == (5 + 5 + 15, 10 + 10 + 20)
     assert found.cost == pytest.approx((5 * 1 + 10 * 10 + (5 + 15) * 2) / 1e6)
     assert found.seconds == 5
-    assert found.longest == (25, 2)
+    assert found.longest == (25, "line 2")
 
 
 def test_limits_take_time():

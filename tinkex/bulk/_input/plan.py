@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from tinkex._concurrency.clock import SYSTEM_CLOCK
 from tinkex.bulk._input.claims import Claims, Verdict
-from tinkex.bulk._input.task import Fingerprints, Row, Task
+from tinkex.bulk._input.prepare import find_obstacle
+from tinkex.bulk._input.task import Fingerprints, LineId, Row, Task
+from tinkex.bulk._models import Models
 from tinkex.bulk._progress import Tally
 from tinkex.errors import TinkexError
+
+_PEEKED: Final = 50
 
 
 class ChangedError(TinkexError):
@@ -28,22 +34,56 @@ class TaskPlan:
     parameters: Mapping[str, Any]
     changed: str
     tally: Tally
+    opened: Models | None = None
+    """For a look at the first rows, before anything is sampled: see `refuse_hopeless`. None for no look."""
     read: int = 0
     """Rows read so far."""
     claimed: int = 0
     """Tasks claimed so far."""
+
+    def refuse_hopeless(self) -> None:
+        """Raise what must fail every row, before anything is sampled: see `find_obstacle`.
+
+        Reads rows until one can be tried, at most fifty; once.
+        """
+        if self.opened is None:
+            return
+        rows, head, obstacle = iter(self.rows), [], None
+        for row in itertools.islice(rows, _PEEKED):
+            head.append(row)
+            found, can_be_tried = self._obstacle(row, self.opened)
+            obstacle = obstacle or found
+            if can_be_tried:
+                break
+        else:
+            if obstacle is not None:
+                raise obstacle
+        self.opened = None
+        self.rows = itertools.chain(head, rows)
+
+    def _obstacle(self, row: Row, models: Models) -> tuple[Exception | None, bool]:
+        """Return what keeps a row and others from being sampled, and whether it can be tried with one of its models."""
+        obstacle = None
+        for model in [row.model] if row.model else self.models:
+            with contextlib.suppress(Exception):  # what is wrong with this row alone says nothing of others
+                found = find_obstacle(row, {**self.parameters, **row.parameters}, model, models)
+                if found is None:
+                    return None, True
+                obstacle = obstacle or found
+        return obstacle, False
 
     def tasks(self, claims: Claims) -> Iterator[Task]:
         """Yield the tasks that have no result yet.
 
         ChangedError for a row made with other parameters, if `changed` is "stop".
         """
+        self.refuse_hopeless()
         fingerprints = Fingerprints()
         date = claims.date or dt.date.fromtimestamp(SYSTEM_CLOCK.wall()).isoformat()  # noqa: DTZ012 - the user's
-        for row in self.rows:
+        for read in self.rows:
             self.read += 1
-            parameters = {**self.parameters, **row.parameters} if row.parameters else self.parameters
-            fingerprint = fingerprints.of(row.prompt, parameters)
+            parameters = {**self.parameters, **read.parameters} if read.parameters else self.parameters
+            row, fingerprint = _fingerprinted(_as_wanted(read, parameters), parameters, fingerprints)
             for model in [row.model] if row.model else self.models or [""]:
                 task = Task(self.claimed, row, model, parameters, fingerprint, date)
                 if not model and row.problem is None:
@@ -67,6 +107,20 @@ class TaskPlan:
         return False
 
 
+def _as_wanted(row: Row, parameters: Mapping[str, Any]) -> Row:
+    """Return a row whose choices are only carried along where it is not to be scored."""
+    return attrs.evolve(row, choices=(), answer=None) if row.choices and parameters.get("score") is False else row
+
+
+def _fingerprinted(row: Row, parameters: Mapping[str, Any], fingerprints: Fingerprints) -> tuple[Row, str]:
+    """Return a row with its fingerprint; what has none is the row's own error."""
+    try:
+        return row, fingerprints.of(row, parameters)
+    except Exception as error:  # noqa: BLE001 - an object of the caller's may do anything when it is looked at
+        problem = row.problem or f"The row cannot be read: {type(error).__name__}: {error}."
+        return attrs.evolve(row, prompt=None, choices=(), extra={}, problem=problem), "0" * 16
+
+
 def _spoiled(task: Task, problem: str) -> Task:
     return attrs.evolve(task, row=attrs.evolve(task.row, problem=problem))
 
@@ -74,9 +128,9 @@ def _spoiled(task: Task, problem: str) -> Task:
 def _renamed(task: Task, claims: Claims) -> Task:
     """A task whose id is taken goes by its line, as an error; not by a number, which may be the id of a later row."""
     spoiled = _spoiled(task, f"The id {task.row.id!r} is that of an earlier row.")
-    free = f"line {task.row.number}"
+    free = LineId(f"line {task.row.number}")
     while claims.claim(free, task.model, task.fingerprint) is Verdict.TWICE:
-        free += " again"
+        free = LineId(f"{free} again")
     return attrs.evolve(spoiled, row=attrs.evolve(spoiled.row, id=free))
 
 

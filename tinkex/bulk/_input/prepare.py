@@ -7,13 +7,21 @@ from typing import Any, Final, cast
 
 import attrs
 
-from tinkex.bulk._input.task import OPTIONS, PARAMS, InvalidRowError, Prompt, Task
+from tinkex._validation.values import whole
+from tinkex.bulk._input.task import OPTIONS, PARAMS, InputError, InvalidRowError, Row, Task
 from tinkex.bulk._models import Model, Models
 from tinkex.chat import unread_variables
-from tinkex.types import ModelInput, SamplingParams
+from tinkex.types import EncodedTextChunk, ModelInput, SamplingParams
+
+PICKS: Final = ("mean_logprob", "logprob")
+"""By what the best of several answers is picked: its mean log-probability a token, or their sum."""
 
 _NOT_VARIABLES: Final = frozenset({"tools", "add_generation_prompt", "chat_template", "continue_final_message"})
 """What `ModelInput.from_messages` takes besides variables of the template."""
+
+
+class MissingMaxTokensError(InvalidRowError):
+    """Neither the row nor the run says how many tokens may be sampled."""
 
 
 @attrs.frozen
@@ -27,6 +35,19 @@ class Wanted:
     """Keywords of `ModelInput.from_messages`, where the prompt is a conversation."""
     most_tokens: int
     """Most tokens that may be sampled for one row."""
+    kept: int | None = None
+    """How many of the sequences are kept, the best first; None for all, as they come."""
+    pick: str = PICKS[0]
+    """One of `PICKS`."""
+
+
+@attrs.frozen
+class Continuation:
+    """A choice to be scored: its text, if it was given as one, its tokens, and the prompt with them at its end."""
+
+    text: str | None
+    tokens: Sequence[int]
+    prompt: ModelInput
 
 
 @attrs.frozen
@@ -38,10 +59,14 @@ class Prepared:
     wanted: Wanted
     date: str | None = None
     """The date that the prompt was made with; None where its chat template writes none, or the row pins it."""
+    continuations: Sequence[Continuation] = ()
+    """What is to be scored instead of the prompt being sampled."""
 
     @property
     def most_tokens(self) -> int:
         """Most tokens that it may use, those of the prompt included."""
+        if self.continuations:
+            return sum((each.prompt.known_length or 0) + 1 for each in self.continuations)
         return (self.prompt.known_length or 0) + self.wanted.most_tokens
 
 
@@ -50,24 +75,37 @@ class Preparer:
 
     def __init__(self, models: Models) -> None:
         self._models = models
-        self._last: tuple[Mapping[str, Any], Wanted] | None = None
+        self._last: tuple[Mapping[str, Any], bool, Wanted] | None = None
 
     def prepare(self, task: Task) -> Prepared:
         """Make a task ready; any exception is the row's own fault, and says what is wrong with it."""
-        if task.row.problem is not None:
-            raise InvalidRowError(task.row.problem)
-        if self._last is None or self._last[0] is not task.parameters:
-            self._last = (task.parameters, check_parameters(task.parameters))
-        wanted = self._last[1]
+        row = task.row
+        if row.problem is not None:
+            raise InvalidRowError(row.problem)
+        scored = bool(row.choices)
+        if self._last is None or self._last[0] is not task.parameters or self._last[1] is not scored:
+            parameters = {**task.parameters, "score": True} if scored else task.parameters
+            self._last = (task.parameters, scored, check_parameters(parameters))
+        wanted = self._last[2]
         model = self._models.get(task.model)
-        if not is_chat(task.row.prompt):
-            return Prepared(model, _model_input(task.row.prompt, model), wanted)
-        chat, tokenizer = self._read_by(model, wanted.chat), model.tokenizer()
+        prompt, date = self._model_input(task, model, wanted.chat)
+        continuations = [_continuation(prompt, choice, model) for choice in row.choices]
+        return Prepared(model, prompt, wanted, date, continuations)
+
+    def _model_input(self, task: Task, model: Model, variables: Mapping[str, Any]) -> tuple[ModelInput, str | None]:
+        """Tokenise the prompt of a task; text and messages need the model's tokenizer. The date is as in `Prepared`."""
+        prompt, messages = task.row.prompt, task.row.messages
+        if isinstance(prompt, ModelInput):
+            return prompt, None
+        if isinstance(prompt, str):
+            return ModelInput.from_text(prompt, model.tokenizer()), None
+        if messages is None:
+            return ModelInput.from_ints(cast("Sequence[int]", prompt)), None
+        chat, tokenizer = self._read_by(model, variables), model.tokenizer()
         date = None if "date" in chat or unread_variables(["date"], tokenizer) else task.date
         if date is not None:
             chat["date"] = date
-        messages = cast("Sequence[Mapping[str, Any]]", task.row.prompt)
-        return Prepared(model, ModelInput.from_messages(messages, tokenizer, **chat), wanted, date)
+        return ModelInput.from_messages(messages, tokenizer, **chat), date
 
     def _read_by(self, model: Model, chat: Mapping[str, Any]) -> dict[str, Any]:
         """Leave out the template variables that other models of the run read, and this one does not."""
@@ -87,14 +125,29 @@ def check_parameters(parameters: Mapping[str, Any]) -> Wanted:
     if not isinstance(score, bool):
         raise InvalidRowError(f"score must be true or false, not {score!r}.")
     if score:
-        given |= {"max_tokens": 1, "num_samples": 1, "include_prompt_logprobs": True}
+        given |= {"max_tokens": 1, "num_samples": 1, "best_of": None, "include_prompt_logprobs": True}
     if given.get("max_tokens") is None:
-        raise InvalidRowError("max_tokens is missing: give it in the row or for the whole run.")
+        raise MissingMaxTokensError("max_tokens is missing: give it in the row or for the whole run.")
+    kept = _kept(given)
     params = SamplingParams(**{name: given[name] for name in PARAMS if name in given})
     options: dict[str, Any] = {name: given[name] for name in OPTIONS if name in given}
     count = options.get("num_samples", 1)
     most = (params.max_tokens or 0) * (count if isinstance(count, int) else 1)
-    return Wanted(params, options, _chat(given), most)
+    return Wanted(params, options, _chat(given), most, kept, given.get("best_of_by", PICKS[0]))
+
+
+def _kept(given: dict[str, Any]) -> int | None:
+    """Return how many sequences are kept, and have as many sampled as the best are picked from; None for all."""
+    pick = given.get("best_of_by", PICKS[0])
+    if pick not in PICKS:
+        raise InvalidRowError(f"best_of_by must be {' or '.join(PICKS)}, not {pick!r}.")
+    if given.get("best_of") is None:
+        return None
+    kept = whole("num_samples", given.get("num_samples", 1), 1)
+    given["num_samples"] = whole("best_of", given["best_of"], 1)
+    if given["num_samples"] < kept:
+        raise InvalidRowError(f"best_of must be at least num_samples, which is {kept}, not {given['num_samples']}.")
+    return kept
 
 
 def _chat(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,12 +157,38 @@ def _chat(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"tools": given.get("tools"), **variables}
 
 
-def is_chat(prompt: Prompt) -> bool:
-    """Whether a prompt is a conversation."""
-    return bool(prompt and not isinstance(prompt, str) and isinstance(prompt[0], Mapping))
+def _continuation(prompt: ModelInput, choice: str | Sequence[int], model: Model) -> Continuation:
+    """Put the tokens of a choice behind those of the prompt: the boundary is where the row has it."""
+    text = choice if isinstance(choice, str) else None
+    tokens = model.encode_plain(choice) if isinstance(choice, str) else choice
+    if not tokens:
+        raise InvalidRowError(f"The choice {choice!r:.60} has no tokens.")
+    try:
+        return Continuation(text, tokens, ModelInput.from_ints([*prompt.to_ints(), *tokens]))
+    except ValueError:  # pictures
+        return Continuation(text, tokens, prompt.append(EncodedTextChunk(tokens)))
 
 
-def _model_input(prompt: Prompt, model: Model) -> ModelInput:
-    if isinstance(prompt, str):
-        return ModelInput.from_text(prompt, model.tokenizer())
-    return ModelInput.from_ints(cast("Sequence[int]", prompt))
+def find_obstacle(row: Row, parameters: Mapping[str, Any], model: str, models: Models) -> Exception | None:
+    """Return what keeps a row, and every one like it, from being sampled; None where it can be tried.
+
+    That is a missing `max_tokens`, a model of the run that cannot be opened, and a tokenizer that is not there. Raises
+    what is wrong with this row alone.
+    """
+    if row.problem is not None:
+        raise InvalidRowError(row.problem)
+    if not row.choices:
+        try:
+            check_parameters(parameters)
+        except MissingMaxTokensError as error:
+            return InputError(error.message)
+    try:
+        opened = models.get(model)
+        texts = isinstance(row.prompt, str) or any(isinstance(each, str) for each in row.choices)
+        if texts or row.messages is not None:
+            opened.tokenizer()
+    except Exception as error:
+        if row.model is not None:
+            raise
+        return error
+    return None

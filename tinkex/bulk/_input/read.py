@@ -1,38 +1,55 @@
-"""Input readers: JSON lines, CSV, Parquet and iterables of mappings, streamed; broken input becomes error rows."""
+"""Input sources: files of any format, standard input, tables and iterables as streams of rows."""
 
 from __future__ import annotations
 
-import codecs
-import csv
+import bz2
+import gzip
 import io
 import itertools
-import json
+import lzma
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, BinaryIO, Final
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, cast
 
-import attrs
-
+from tinkex.bulk._input.csv_file import csv_rows
+from tinkex.bulk._input.json_file import json_array, json_lines
+from tinkex.bulk._input.parquet_file import check_once, dicts, parquet_rows, parse_arrow
 from tinkex.bulk._input.rows import parse_row
-from tinkex.bulk._input.task import PARAMETERS, Row
+from tinkex.bulk._input.task import InputError, Row
 
 Rows = str | os.PathLike[str] | Iterable[Mapping[str, Any]]
-FORMATS: Final = ("jsonl", "csv", "parquet")
-LONGEST_LINE: Final = 64 * 2**20
-"""Bytes; a longer line is no row."""
-_JSON_CELLS: Final = PARAMETERS | {"prompt_tokens", "messages"}
+FORMATS: Final = ("jsonl", "csv", "tsv", "parquet")
+_SUFFIXES: Final = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".parquet": "parquet", ".pq": "parquet"}
+_BUFFER: Final = 2**18
+_PACKED: Final[Mapping[bytes, Callable[..., Any]]] = {
+    b"\x1f\x8b": lambda raw: gzip.GzipFile(fileobj=raw), b"BZh": bz2.BZ2File, b"\xfd7zXZ\0": lzma.LZMAFile,
+}  # fmt: skip
+_PACKED_SUFFIXES: Final = (".gz", ".bz2", ".xz")
+_OTHERS: Final[Mapping[bytes, str]] = {
+    b"PAR1": "a Parquet file: say input_format='parquet'", b"\x28\xb5\x2f\xfd": "packed with Zstandard: unpack it",
+    b"PK\x03\x04": "a ZIP archive or a spreadsheet: save it as CSV or JSON lines", b"ARROW1": "an Arrow file",
+    b"\xff\xfe": "UTF-16: save it as UTF-8", b"\xfe\xff": "UTF-16: save it as UTF-8", b"%PDF": "a PDF",
+}  # fmt: skip
+
+
+_ARRAY: Final = re.compile(rb"\[\s*([{\]]|\Z)")  # of objects; a line may hold another one, by mistake
 
 
 class Source:
-    """The rows of a file, of standard input ("-") or of an iterable; iterate over it once.
+    """The rows of a file, of standard input ("-"), of a table or of an iterable of mappings; iterate over it once.
 
-    `format` is "jsonl", "csv" or "parquet"; None goes by the file's name, and is "jsonl" where that tells nothing.
+    `format` is "jsonl", "csv", "tsv" or "parquet"; None goes by the file's name, and is "jsonl" where that tells
+    nothing. A JSON array is read as such, and a file packed with gzip, bzip2 or xz is unpacked.
     """
 
     def __init__(self, rows: Rows, format: str | None = None) -> None:
         if format is not None and format not in FORMATS:
             raise ValueError(f"format must be one of {', '.join(FORMATS)}, not {format!r}")
+        kinds: Any = (str, os.PathLike, Iterable)
+        if isinstance(rows, Mapping | bytes) or not (isinstance(rows, kinds) or hasattr(rows, "to_batches")):
+            raise TypeError(f"rows must be a path or an iterable of mappings, not {type(rows).__name__}")
         self._rows = rows
         self._format = format or _format_of(rows)
         self._read = 0.0  # of the file, in bytes or rows
@@ -43,122 +60,97 @@ class Source:
         """How much of it has been read, from 0 to 1; None where its size is not known."""
         return min(1.0, self._read / self._all) if self._all else None
 
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether its first rows can be had at once, as those of a file or a list."""
+        rows = self._rows
+        if isinstance(rows, str | os.PathLike):
+            path = pathlib.Path(rows)
+            return rows != "-" and (path.is_file() or not path.exists())
+        return isinstance(rows, Sequence) or hasattr(rows, "columns")
+
     def __iter__(self) -> Iterator[Row]:
         if not isinstance(self._rows, str | os.PathLike):
-            return (parse_row(number, data) for number, data in enumerate(self._rows, 1))
+            if hasattr(self._rows, "to_batches"):  # Arrow's tables
+                batches = self._rows.to_batches(64)
+                return itertools.starmap(parse_arrow, enumerate(itertools.chain.from_iterable(map(dicts, batches)), 1))
+            return itertools.starmap(parse_row, enumerate(_mappings(self._rows), 1))
         if self._format == "parquet":
-            return self._parquet(self._rows)
+            return parquet_rows(self._rows, self._tell_rows)
         return self._bytes(self._rows)
 
     def _bytes(self, path: str | os.PathLike[str]) -> Iterator[Row]:
-        with _open(path) as file:
-            self._all = os.fstat(file.fileno()).st_size if path != "-" else 0
-            yield from (self._csv(file) if self._format == "csv" else self._jsonl(file))
+        with _open(path) as raw:
+            self._all = os.fstat(raw.fileno()).st_size if path != "-" else 0
+            file = _unpacked(raw)
+            try:
+                yield from self._rows_of(file, path, raw)
+            except (EOFError, gzip.BadGzipFile, lzma.LZMAError) as error:
+                raise InputError(f"{os.fspath(path)} cannot be unpacked: {error}") from None
 
-    def _jsonl(self, file: BinaryIO) -> Iterator[Row]:
-        shape = "native"
-        for row in self._lines(file):
-            if row.problem is None or row.shape != "native":
-                shape = row.shape
-            # what cannot be read is meant to be like the line before
-            yield row if row.shape == shape else attrs.evolve(row, shape=shape)
+    def _rows_of(self, file: io.BufferedReader, path: str | os.PathLike[str], raw: io.BufferedReader) -> Iterator[Row]:
+        def tell(count: int = 0) -> None:
+            if self._all:
+                self._read = self._read + count if count and file is raw else raw.tell()
 
-    def _lines(self, file: BinaryIO) -> Iterator[Row]:
-        number = 0
-        while line := file.readline(LONGEST_LINE + 1):
-            number += 1
-            self._read += len(line)
-            if number == 1:
-                line = line.removeprefix(codecs.BOM_UTF8)
-            if len(line) > LONGEST_LINE and not line.endswith(b"\n"):
-                self._read += _skip_line(file)
-                yield Row(number, f"line {number}", problem=f"The line is longer than {LONGEST_LINE // 2**20} MiB.")
-            elif not line.isspace() and line:
-                yield _parse_line(number, line)
+        head = file.peek(_BUFFER)
+        name = "The input" if path == "-" else os.fspath(path)
+        _check_text(head, name)
+        if self._format in ("csv", "tsv"):
+            return csv_rows(file, tell, "\t" if self._format == "tsv" else ",")
+        text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+        if _ARRAY.match(text):
+            return json_array(file, tell)
+        if path != "-":
+            _check_json(text, name)
+        return json_lines(file, tell)
 
-    def _csv(self, file: BinaryIO) -> Iterator[Row]:
-        csv.field_size_limit(LONGEST_LINE)
-        with io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="") as text:
-            reader = csv.DictReader(text)
-            for number in itertools.count(1):
-                try:
-                    cells = next(reader, None)
-                except csv.Error as error:
-                    yield Row(number, f"line {number}", problem=f"This is no CSV: {error}.")
-                    continue
-                if cells is None:
-                    return
-                self._read = file.tell() if self._all else 0
-                yield _parse_cells(number, cells)
-
-    def _parquet(self, path: str | os.PathLike[str]) -> Iterator[Row]:
-        with parquet_library().ParquetFile(path) as file:
-            self._all = file.metadata.num_rows
-            for batch in file.iter_batches(batch_size=64):
-                for data in batch.to_pylist():
-                    self._read += 1
-                    yield parse_row(int(self._read), _cells_from_json(data))
+    def _tell_rows(self, read: int, every: int) -> None:
+        self._read, self._all = read, every
 
 
-def parquet_library() -> Any:
-    """Return pyarrow's Parquet module; ModuleNotFoundError says what to install."""
-    try:
-        import pyarrow.parquet
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError("Parquet files need pyarrow. Run: pip install 'tinkex[parquet]'") from None
-    return pyarrow.parquet
+def _mappings(rows: Any) -> Iterable[Any]:
+    """Iterate over the rows of a table of pandas or polars, or over any iterable."""
+    if hasattr(rows, "iter_rows"):  # polars
+        return cast("Iterable[Any]", rows.iter_rows(named=True))
+    if hasattr(rows, "itertuples") and hasattr(rows, "columns"):  # pandas
+        names = list(rows.columns)
+        check_once(names)
+        return (dict(zip(names, cells, strict=True)) for cells in rows.itertuples(index=False, name=None))
+    return cast("Iterable[Any]", rows)
 
 
 def _format_of(rows: Rows) -> str:
-    suffix = pathlib.Path(rows).suffix.lower() if isinstance(rows, str | os.PathLike) else ""
-    return {".csv": "csv", ".parquet": "parquet"}.get(suffix, "jsonl")
+    path = pathlib.Path(rows) if isinstance(rows, str | os.PathLike) else pathlib.Path()
+    if path.suffix.lower() in _PACKED_SUFFIXES:
+        path = path.with_suffix("")
+    return _SUFFIXES.get(path.suffix.lower(), "jsonl")
 
 
-def _open(path: str | os.PathLike[str]) -> BinaryIO:
+def _open(path: str | os.PathLike[str]) -> Any:
     """Open a file; standard input through a reader of its own, which a thread may be in when the program ends."""
-    return open(0 if path == "-" else path, "rb", buffering=2**18, closefd=path != "-")
+    return open(0 if path == "-" else path, "rb", buffering=_BUFFER, closefd=path != "-")
 
 
-def _skip_line(file: BinaryIO) -> int:
-    skipped = 0
-    while piece := file.readline(2**20):
-        skipped += len(piece)
-        if piece.endswith(b"\n"):
-            break
-    return skipped
+def _unpacked(raw: io.BufferedReader) -> io.BufferedReader:
+    head = raw.peek(8)
+    unpack = next((unpack for mark, unpack in _PACKED.items() if head.startswith(mark)), None)
+    return raw if unpack is None else io.BufferedReader(unpack(raw), _BUFFER)
 
 
-def _parse_line(number: int, line: bytes) -> Row:
-    try:
-        return parse_row(number, json.loads(line.decode()))
-    except UnicodeDecodeError as error:
-        problem = f"The line is not UTF-8: {error.reason} at byte {error.start}."
-    except json.JSONDecodeError as error:
-        problem = f"The line is not JSON: {error.msg} at column {error.colno}."
-    except (ValueError, RecursionError) as error:  # a number of 5,000 digits; brackets in brackets
-        problem = f"The line cannot be read as JSON: {error}."
-    return Row(number, f"line {number}", problem=problem)
+def _check_text(head: bytes, name: str) -> None:
+    other = next((what for mark, what in _OTHERS.items() if head.startswith(mark)), None)
+    if other is not None:
+        raise InputError(f"{name} holds no text of rows; it is {other}.")
+    if b"\0" in head[:64]:
+        raise InputError(f"{name} holds no text of rows; it is a binary file.")
 
 
-def _parse_cells(number: int, cells: dict[Any, Any]) -> Row:
-    if None in cells or None in cells.values():
-        return Row(number, f"line {number}", problem="The row has more or fewer cells than the first line has names.")
-    try:
-        "".join(cells.values()).encode()
-    except UnicodeEncodeError:
-        return Row(number, f"line {number}", problem="The row is not UTF-8.")
-    return parse_row(number, _cells_from_json({name: value for name, value in cells.items() if value != ""}))
-
-
-def _cells_from_json(cells: Mapping[str, Any]) -> dict[str, Any]:
-    """Parse the text of cells as JSON in the columns of parameters, token ids and messages."""
-    return {name: _from_json(value) if name in _JSON_CELLS else value for name, value in cells.items()}
-
-
-def _from_json(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value  # such as a stop text
+def _check_json(head: bytes, name: str) -> None:
+    """Refuse a file that cannot be JSON lines: of the lines seen, none begins as an object does."""
+    lines = [line.strip() for line in head.split(b"\n")]
+    if lines[0] == b"{":
+        raise InputError(f"{name} holds an object over several lines. Give JSON lines, or a JSON array of objects.")
+    if any(lines) and not any(line.startswith((b"{", b"\xef\xbb\xbf{")) for line in lines):
+        first = lines[0][:60].decode("utf-8", "replace")
+        raise InputError(f"{name} holds no JSON lines; it begins with {first!r}. Is it CSV? Then say so: input_format.")

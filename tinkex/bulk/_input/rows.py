@@ -2,107 +2,178 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from tinkex.bulk._input.task import PARAMETERS, InvalidRowError, Prompt, Row, RowId
+from tinkex.bulk._input import fields
+from tinkex.bulk._input.task import PARAMETERS, InvalidRowError, LineId, Prompt, Row, RowId
+from tinkex.types import ModelInput
 
-_OWN: Final = frozenset({"id", "custom_id", "prompt", "prompt_tokens", "messages", "model"})
-_SHAPES: Final = {"/v1/chat/completions": "chat", "/v1/completions": "completion"}
-_SAME: Final = ("max_tokens", "seed", "stop", "temperature", "top_p", "top_k", "tools")
-_HARMLESS: Final = frozenset(
-    {"model", "messages", "prompt", "user", "metadata", "store", "service_tier", "stream_options"}
-)
-_NEUTRAL: Final[Mapping[str, Any]] = {
-    "stream": False, "echo": False, "best_of": 1, "presence_penalty": 0, "frequency_penalty": 0, "logit_bias": {},
-    "response_format": {"type": "text"}, "tool_choice": "auto", "suffix": "",
+PROMPTS: Final = ("prompt", "prompt_tokens", "messages")
+"""The columns of which a row needs one."""
+_OWN: Final = frozenset({"id", "custom_id", "model", *PROMPTS})
+_CHOICES: Final = ("completion", "choices")
+_SHAPES: Final = {
+    "/v1/chat/completions": "chat", "/v1/completions": "completion", "/chat/completions": "chat",
+    "/completions": "completion",
 }  # fmt: skip
+_SAME: Final = ("max_tokens", "seed", "stop", "temperature", "top_p", "top_k", "tools", "best_of")
+_HARMLESS: Final = frozenset({
+    "model", "messages", "prompt", "user", "metadata", "store", "service_tier", "stream_options", "safety_identifier",
+    "prompt_cache_key",
+})  # fmt: skip
+_NEUTRAL: Final[Mapping[str, Sequence[Any]]] = {
+    "stream": (False,), "echo": (False,), "presence_penalty": (0,), "frequency_penalty": (0,), "logit_bias": ({},),
+    "response_format": ({"type": "text"},), "tool_choice": ("auto", "none"), "suffix": ("",), "min_p": (0,),
+    "repetition_penalty": (1,), "parallel_tool_calls": (True,), "modalities": (["text"],), "min_tokens": (0,),
+    "chat_template_kwargs": ({},),
+}  # fmt: skip
+_READ: Final = frozenset(
+    {*_SAME, *_HARMLESS, "max_completion_tokens", "n", "logprobs", "top_logprobs", "chat_template_kwargs"}
+)
 
 
 def parse_row(number: int, data: object) -> Row:
     """Parse one row; what is wrong with it is noted in the row."""
+    line = LineId(f"line {number}")
     if not isinstance(data, Mapping):
-        return Row(number, f"line {number}", problem=f"A row must be a JSON object, not {type(data).__name__}.")
-    identity = data.get("custom_id")
-    if identity is None:
-        identity = data.get("id")
-    if identity is None:
-        identity = number
-    elif isinstance(identity, bool) or not isinstance(identity, str | int):
-        return Row(
-            number, f"line {number}", problem=f"id must be text or a whole number, not {type(identity).__name__}."
-        )
+        return Row(number, line, problem=f"A row must be a JSON object, not {type(data).__name__}.")
+    try:
+        identity = fields.identity(data.get("custom_id"))
+        identity = fields.identity(data.get("id")) if identity is None else identity
+    except InvalidRowError as error:
+        return Row(number, line, problem=error.message)
+    identity = line if identity is None else identity
     try:
         return _openai(number, identity, data) if "body" in data else _native(number, identity, data)
     except InvalidRowError as error:
-        return Row(
-            number, identity, problem=error.message, shape=_shape(data) or "chat" if "body" in data else "native"
-        )
+        shape = _shape(data) or "chat" if "body" in data else "native"
+        return Row(number, identity, problem=error.message, shape=shape)
 
 
 def _native(number: int, identity: RowId, data: Mapping[str, Any]) -> Row:
     parameters, extra = {}, {}
     for name, value in data.items():
         if name in PARAMETERS:
-            if value is not None:
-                parameters[name] = value
+            found = fields.parameter(name, value)
+            if found is not None:
+                parameters[name] = found
         elif name not in _OWN:
-            extra[name] = value
-    return Row(number, identity, _prompt(data), parameters, _model(data.get("model")), extra)
+            extra[str(name)] = fields.carried(name, value)
+    prompt, model = _prompt(data), _model(data.get("model"))
+    choices = _choices(extra) if parameters.get("score") is not False else ()
+    return Row(
+        number, identity, prompt, parameters, model, extra, choices=choices,
+        answer=_answer(extra, choices) if len(choices) > 1 else None,
+    )  # fmt: skip
 
 
 def _prompt(data: Mapping[str, Any]) -> Prompt:
-    given = [(name, data[name]) for name in ("prompt", "prompt_tokens", "messages") if data.get(name) is not None]
+    given = [(name, data[name]) for name in PROMPTS if name in data and fields.is_given(data[name])]
     if len(given) != 1:
         found = " and ".join(name for name, _ in given) or "none of them"
         raise InvalidRowError(f"A row needs one of prompt, prompt_tokens and messages; this one has {found}.")
     ((name, prompt),) = given
     if isinstance(prompt, str) and name == "prompt":
+        return str(prompt)
+    if isinstance(prompt, ModelInput):
         return prompt
-    if not isinstance(prompt, list | tuple):
-        raise InvalidRowError(
-            f"{name} must be {'text or ' if name == 'prompt' else ''}a list, not {type(prompt).__name__}."
-        )
-    kind = Mapping if name == "messages" else int
-    if not prompt or not isinstance(prompt[0], kind):
+    items = fields.token_ids(name, prompt)
+    kinds = Mapping if name == "messages" else int if name == "prompt_tokens" else int | Mapping
+    if not items or not isinstance(items[0], kinds):
         wanted = "messages" if name == "messages" else "token ids"
         raise InvalidRowError(
-            f"{name} must be a list of {wanted}; this one {'holds something else' if prompt else 'is empty'}."
+            f"{name} must be a list of {wanted}; this one {'holds something else' if items else 'is empty'}."
         )
-    return prompt
+    return items
 
 
-def _model(value: object) -> str | None:
-    if value is not None and (not isinstance(value, str) or not value):
-        raise InvalidRowError(f"model must be a name or a tinker:// path, not {value!r}.")
-    return value
+def _choices(row: Mapping[str, Any]) -> Sequence[str | Sequence[int]]:
+    """Return the continuations that a row wants scored; none for a row to be sampled."""
+    given = [name for name in _CHOICES if row.get(name) is not None]
+    if not given:
+        return ()
+    if len(given) > 1:
+        raise InvalidRowError("A row needs completion or choices to be scored; this one has both.")
+    (name,) = given
+    choices = [row[name]] if name == "completion" else row[name]
+    if not isinstance(choices, list) or not choices:
+        raise InvalidRowError(f"choices must be a list of texts or of lists of token ids, not {choices!r:.60}.")
+    return [_choice(name if name == "completion" else f"choices[{at}]", each) for at, each in enumerate(choices)]
+
+
+def _choice(name: str, value: Any) -> str | Sequence[int]:
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, list) and value:
+        found = fields.token_ids(name, value)
+        if all(type(each) is int for each in found):
+            return found
+    raise InvalidRowError(
+        f"{name} must be a text or token ids, and not empty; this one is {value!r:.60}."
+        " To sample the row and carry it along, say score: false."
+    )
+
+
+def _answer(row: Mapping[str, Any], choices: Sequence[Any]) -> int | None:
+    """Return the index of the right choice: a whole number, or a text that equals a choice or is made of digits."""
+    for name in ("answer", "label"):
+        value = row.get(name)
+        if isinstance(value, str) and choices.count(value) == 1:
+            return choices.index(value)
+        if isinstance(value, str) and value.isascii() and value.isdecimal():
+            value = int(value[:9])
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if type(value) is int:
+            if value == -1:  # data sets' word for a label that is kept secret
+                continue
+            if not 0 <= value < len(choices):
+                raise InvalidRowError(f"{name} must be the index of one of {len(choices)} choices, not {value}.")
+            return value
+    return None
+
+
+def _model(value: Any) -> str | None:
+    found = fields.carried("model", value)
+    if found is not None and (not isinstance(found, str) or not found):
+        raise InvalidRowError(f"model must be a name or a tinker:// path, not {found!r}.")
+    return found
 
 
 def _shape(data: Mapping[str, Any]) -> str | None:
-    url = data.get("url")
+    url, body = data.get("url"), data.get("body")
+    if url is None and isinstance(body, Mapping):  # Mistral's and others' lines leave it out
+        return "chat" if body.get("messages") is not None else "completion"
     return _SHAPES.get(url) if isinstance(url, str) else None
 
 
 def _openai(number: int, identity: RowId, data: Mapping[str, Any]) -> Row:
     """Parse a request line of an OpenAI batch; refuses, and never ignores, what its body asks for in vain."""
     shape, body = _shape(data), data["body"]
-    if shape is None:
-        raise InvalidRowError(f"url must be {' or '.join(_SHAPES)}, not {data.get('url')!r}.")
     if not isinstance(body, Mapping):
         raise InvalidRowError(f"body must be a JSON object, not {type(body).__name__}.")
-    parameters = {name: body[name] for name in _SAME if body.get(name) is not None}
-    known = {*_SAME, *_HARMLESS, "max_completion_tokens", "n", "logprobs", "top_logprobs"}
+    if shape is None:
+        raise InvalidRowError(f"url must be {' or '.join(list(_SHAPES)[:2])}, not {data.get('url')!r}.")
     for name, value in body.items():
-        if name not in known and value is not None and (name not in _NEUTRAL or value != _NEUTRAL[name]):
+        if name not in _READ and value is not None and value not in _NEUTRAL.get(name, ()):
             raise InvalidRowError(f"body asks for {name}, which tinkex does not offer.")
-    if body.get("max_completion_tokens") is not None:
-        parameters["max_tokens"] = body["max_completion_tokens"]
-    if body.get("n") is not None:
-        parameters["num_samples"] = body["n"]
-    most_likely = body.get("top_logprobs") if shape == "chat" else body.get("logprobs")
-    if most_likely:
-        parameters["topk_sample_logprobs"] = most_likely
     prompt = _prompt({"messages": body.get("messages")} if shape == "chat" else {"prompt": body.get("prompt")})
     logprobs = body.get("logprobs")  # a switch in a chat, a number that may be 0 in a completion
     extra = {} if logprobs is None or logprobs is False else {"logprobs": True}
-    return Row(number, identity, prompt, parameters, _model(body.get("model")), extra, shape)
+    return Row(number, identity, prompt, _asked(body, shape), _model(body.get("model")), extra, shape)
+
+
+def _asked(body: Mapping[str, Any], shape: str) -> dict[str, Any]:
+    """Return the parameters that the body of a request line comes to."""
+    given = {name: body.get(name) for name in _SAME}
+    if body.get("max_completion_tokens") is not None:
+        given["max_tokens"] = body["max_completion_tokens"]
+    given["num_samples"] = body.get("n")
+    given["topk_sample_logprobs"] = (body.get("top_logprobs") if shape == "chat" else body.get("logprobs")) or None
+    given["template_variables"] = body.get("chat_template_kwargs") or None
+    if body.get("tool_choice") == "none":
+        del given["tools"]
+    if given["best_of"] == (body.get("n") or 1):
+        del given["best_of"]  # no more than are wanted
+    return fields.parameters(given)

@@ -6,25 +6,36 @@ import array
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import attrs
 
 from tinkex.errors import TinkexError
+from tinkex.types import ModelInput
 
 RowId = str | int
-Prompt = str | Sequence[int] | Sequence[Mapping[str, Any]] | None
+Prompt = str | Sequence[int] | Sequence[Mapping[str, Any]] | ModelInput | None
 
 PARAMS: Final = ("max_tokens", "seed", "stop", "temperature", "top_k", "top_p")
 OPTIONS: Final = (
     "num_samples", "include_prompt_logprobs", "topk_prompt_logprobs", "topk_sample_logprobs", "prompt_logprobs_last_n",
 )  # fmt: skip
-PARAMETERS: Final = frozenset({*PARAMS, *OPTIONS, "score", "tools", "template_variables"})
-"""What a row may set for itself: the arguments of `SamplingParams` and `sample()`, and three of this package's own."""
+PARAMETERS: Final = frozenset({*PARAMS, *OPTIONS, "best_of", "best_of_by", "score", "tools", "template_variables"})
+"""What a row may set for itself: the arguments of `SamplingParams` and `sample()`, and some of this package's own."""
+
+
+class InputError(TinkexError, ValueError):
+    """The input is not what was said, or nothing in it can be sampled: the run ends before anything is."""
 
 
 class InvalidRowError(TinkexError, ValueError):
     """A row of the input cannot be sampled as it is; the text says what is wrong with it."""
+
+
+class LineId(str):
+    """Id of a row that brings none: its line. Of a type of its own, so that it is never the id that a row brings."""
+
+    __slots__ = ()
 
 
 @attrs.frozen
@@ -45,6 +56,18 @@ class Row:
     """The form of the answer: "native", "chat" or "completion", the last two as OpenAI's batches have them."""
     problem: str | None = None
     """What is wrong with it; None if it can be tried."""
+    choices: Sequence[str | Sequence[int]] = ()
+    """Continuations of the prompt, text or token ids, to be scored; empty for a row to be sampled."""
+    answer: int | None = None
+    """The index of the right choice; None where the row does not tell it."""
+
+    @property
+    def messages(self) -> Sequence[Mapping[str, Any]] | None:
+        """The prompt, where it is a conversation."""
+        prompt = self.prompt
+        if isinstance(prompt, str | ModelInput) or not prompt or not isinstance(prompt[0], Mapping):
+            return None
+        return cast("Sequence[Mapping[str, Any]]", prompt)
 
 
 @attrs.frozen
@@ -64,23 +87,28 @@ class Task:
 
 
 class Fingerprints:
-    """Hashes prompts and parameters: sixteen hexadecimal digits that change when either does."""
+    """Hashes rows and parameters: sixteen hexadecimal digits, others for another prompt, choice or parameter."""
 
     def __init__(self) -> None:
         self._last: tuple[Mapping[str, Any] | None, bytes] = (None, b"")
 
-    def of(self, prompt: Prompt, parameters: Mapping[str, Any]) -> str:
-        """Return the fingerprint of a prompt sampled with these parameters."""
+    def of(self, row: Row, parameters: Mapping[str, Any]) -> str:
+        """Return the fingerprint of a row sampled with these parameters."""
         if self._last[0] is not parameters:
             self._last = (parameters, _canonical(parameters))
         digest = hashlib.blake2b(self._last[1], digest_size=8)
-        digest.update(_prompt_bytes(prompt))
+        digest.update(_prompt_bytes(row.prompt))
+        for choice in row.choices:
+            part = _prompt_bytes(choice)
+            digest.update(b"c%d:" % len(part) + part)
         return digest.hexdigest()
 
 
 def _prompt_bytes(prompt: Prompt) -> bytes:
     if isinstance(prompt, str):
         return b"s" + prompt.encode("utf-8", "surrogatepass")
+    if isinstance(prompt, ModelInput):
+        return b"m" + _canonical(attrs.asdict(prompt))
     try:
         return b"i" + array.array("q", prompt).tobytes()  # type: ignore[arg-type,type-var]  # messages raise
     except (TypeError, OverflowError):

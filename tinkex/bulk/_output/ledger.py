@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 
 from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
 from tinkex.bulk._input.claims import NoOutput, Verdict, key_of
-from tinkex.bulk._input.task import RowId
+from tinkex.bulk._input.task import LineId, RowId
 from tinkex.bulk._output.locked_file import LockedFile, OutputError
 
 _NOWHERE: Final = -1
@@ -206,7 +206,10 @@ def _head(line: bytes) -> dict[str, Any] | None:
     try:
         head = json.loads(line[:cut] + b"}") if line.endswith(b"\n") else json.loads(line)
         int(head["fingerprint"], 16)
-        found = {"id": head.get("custom_id", head["id"]), **{name: head[name] for name in _NAMES}}
+        identity = head.get("custom_id", head["id"])
+        found = {
+            "id": LineId(identity) if "line" in head else identity, **{name: head[name] for name in _NAMES}
+        }  # fmt: skip
         return {**found, "date": head.get("date")}
     except (ValueError, KeyError, TypeError):
         return None

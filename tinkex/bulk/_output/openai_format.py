@@ -16,9 +16,12 @@ FORMS: Final = ("native", "openai")
 
 
 def shaped(task: Task, record: Record, form: str | None, models: Models) -> Record:
-    """Convert a record to the format it is written in: `form`, or if that is None that of its input row."""
+    """Convert a record to the format it is written in: `form`, or if that is None that of its input row.
+
+    Scored choices have no place in OpenAI's format and stay in tinkex's own.
+    """
     native = task.row.shape == "native"
-    if form == "native" or (form is None and native):
+    if form == "native" or (form is None and native) or task.row.choices:
         return record
     shape = ("completion" if isinstance(task.row.prompt, str) else "chat") if native else task.row.shape
     error = record["error"]
@@ -26,6 +29,7 @@ def shaped(task: Task, record: Record, form: str | None, models: Models) -> Reco
     return {
         "id": f"batch_req_{record['fingerprint']}",
         "custom_id": record["id"],
+        **({"line": record["line"]} if "line" in record else {}),
         "model": record["model"],
         "fingerprint": record["fingerprint"],
         "status": record["status"],

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from tinkex.bulk._input.prepare import Prepared, is_chat
-from tinkex.bulk._input.task import Prompt, Task
-from tinkex.future import SampleFuture
+from tinkex.bulk._input.prepare import Prepared
+from tinkex.bulk._input.task import LineId, Row, Task
 from tinkex.types import ModelInput, SampledSequence, SampleResponse
 
 Record = dict[str, Any]
@@ -16,8 +15,26 @@ OMITTABLE: Final = ("text", "tokens", "logprobs", "prompt", "prompt_tokens")
 """Columns that may be left out of the output, to keep it small: null, or absent like the text of a prompt."""
 
 
+class Ended(Protocol):
+    """What a record is made of: a sample's future that has ended, or something like it."""
+
+    @property
+    def request_id(self) -> str | None:
+        """The server's id of the request."""
+
+    @property
+    def attempts(self) -> int:
+        """How often it was sent."""
+
+    def exception(self) -> BaseException | None:
+        """Return the error that it ended with; None where there is a result."""
+
+    def result(self) -> SampleResponse:
+        """Return the result."""
+
+
 def made_record(
-    task: Task, prepared: Prepared | None, future: SampleFuture[SampleResponse], started_at: float, finished_at: float,
+    task: Task, prepared: Prepared | None, future: Ended, started_at: float, finished_at: float,
     omit: Collection[str] = (),
 ) -> Record:  # fmt: skip
     """Build the output record of a task whose future has ended; its numbers are those that JSON has."""
@@ -26,6 +43,7 @@ def made_record(
     plain = {} if response is None else response.to_dict()
     record: Record = {
         "id": task.row.id,
+        **({"line": task.row.number} if isinstance(task.row.id, LineId) else {}),
         "model": task.model,
         "fingerprint": task.fingerprint,
         "status": "ok" if error is None else "error",
@@ -36,7 +54,7 @@ def made_record(
     if task.row.extra:
         record["extra"] = task.row.extra
     if "prompt" not in omit:
-        record |= _prompt_column(task.row.prompt)
+        record |= _prompt_column(task.row)
     record["prompt_tokens"] = None if prepared is None or "prompt_tokens" in omit else _tokens(prepared.prompt)
     record |= {name: plain[name] for name in ("prompt_logprobs", "topk_prompt_logprobs") if name in plain}
     record |= {
@@ -72,16 +90,17 @@ def _tokens(prompt: ModelInput) -> list[int] | None:
         return None
 
 
-def _prompt_column(prompt: Prompt) -> Record:
+def _prompt_column(row: Row) -> Record:
     """Return the column of a prompt that was text or messages; token ids have one of their own."""
-    if isinstance(prompt, str):
-        return {"prompt": prompt}
-    return {"messages": prompt} if is_chat(prompt) else {}
+    if isinstance(row.prompt, str):
+        return {"prompt": row.prompt}
+    return {} if row.messages is None else {"messages": row.messages}
 
 
 def _sequences(task: Task, plain: Record, prepared: Prepared | None, omit: Collection[str]) -> list[Record]:
     decode = None if "text" in omit or prepared is None else prepared.model.decode
-    return [_sequence(each, decode, omit, chat=is_chat(task.row.prompt)) for each in plain.get("sequences", ())]
+    chat = task.row.messages is not None
+    return [_sequence(each, decode, omit, chat=chat) for each in plain.get("sequences", ())]
 
 
 def _sequence(

@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, Final
 
-from tinkex.bulk._input.read import parquet_library
+from tinkex.bulk._input.parquet_file import parquet_library
 from tinkex.bulk._results.lines import to_json
 from tinkex.bulk._results.logprobs import restore_record
 from tinkex.bulk._results.records import Record

@@ -1,0 +1,95 @@
+"""Rows of Parquet files and of tables in memory."""
+
+from __future__ import annotations
+
+import pytest
+
+from tinkex.bulk import InputError
+from tinkex.bulk._input.read import Source
+
+pa = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+
+@pytest.fixture(params=["file", "table"])
+def read(request, tmp_path):
+    """Reads a table, from a file or as it is."""
+
+    def rows(table):
+        if request.param == "table":
+            return list(Source(table))
+        parquet.write_table(table, tmp_path / "in.parquet")
+        return list(Source(tmp_path / "in.parquet"))
+
+    return rows
+
+
+def test_maps(read):
+    """A column of maps is read as mappings; a map that has a key twice spoils its own row alone."""
+    kind = pa.map_(pa.string(), pa.bool_())
+    table = pa.table({
+        "prompt": ["a", "b", "c"],
+        "template_variables": pa.array([[("thinking", False)], [("x", True), ("x", False)], None], kind),
+    })  # fmt: skip
+    first, second, third = read(table)
+    assert first.parameters == {"template_variables": {"thinking": False}}
+    assert second.problem.startswith("The row cannot be read: ")
+    assert (third.prompt, third.parameters) == ("c", {})
+
+
+def test_fields_that_other_rows_have(read):
+    """In a column of structs, what only other rows have is not in a row; the content of a message may be null."""
+    call = {"function": {"name": "f", "arguments": {"city": "Oslo"}}}
+    rows = [
+        {"id": "t", "messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]},
+        {"id": "p", "messages": [{"role": "user", "content": [{"type": "image", "image": "cat.png"}]}]},
+        {"id": "c", "messages": [{"role": "assistant", "content": None, "tool_calls": [call]}]},
+    ]
+    text, picture, calls = read(pa.Table.from_pylist(rows))
+    assert text.messages == [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]
+    assert picture.messages == [{"role": "user", "content": [{"type": "image", "image": "cat.png"}]}]
+    assert calls.messages == [{"role": "assistant", "content": None, "tool_calls": [call]}]
+
+
+def test_gaps(read):
+    """Columns with gaps, as pandas writes them, hold floats; they are read as what they were."""
+    table = pa.table({
+        "id": [1.0, 2.0], "prompt_tokens": pa.array([[1, 2], [3]], pa.list_(pa.int32())),
+        "max_tokens": [16.0, float("nan")], "score": [None, True],
+    })  # fmt: skip
+    first, second = read(table)
+    assert (first.id, first.prompt, first.parameters) == (1, [1, 2], {"max_tokens": 16})
+    assert (second.id, second.prompt, second.parameters) == (2, [3], {"score": True})
+
+
+def test_tables_that_hold_no_prompts(tmp_path):
+    """A file without a prompt's column, and one with a column twice, end the run."""
+    parquet.write_table(pa.table({"text": ["a"]}), tmp_path / "in.parquet")
+    with pytest.raises(InputError, match=r"No column is called prompt.*there are text"):
+        list(Source(tmp_path / "in.parquet"))
+    twice = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["prompt", "prompt"])
+    parquet.write_table(twice, tmp_path / "in.parquet")
+    with pytest.raises(InputError, match="'prompt' comes twice"):
+        list(Source(tmp_path / "in.parquet"))
+    (tmp_path / "in.parquet").write_text("no")
+    with pytest.raises(InputError, match=r"in\.parquet is not a Parquet file"):
+        list(Source(tmp_path / "in.parquet"))
+
+
+def test_data_frames():
+    """Data frames are read row by row, with what pandas has in place of a missing value not given."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame([{"id": 1, "prompt": "a", "max_tokens": 4, "model": "m"}, {"id": 2, "prompt": "b"}])
+    for rows in (frame, frame.to_dict("records"), frame.convert_dtypes()):
+        first, second = Source(rows)
+        assert (first.id, first.prompt, first.parameters, first.model) == (1, "a", {"max_tokens": 4}, "m")
+        assert (second.id, second.prompt, second.parameters, second.model) == (2, "b", {}, None)
+    with pytest.raises(InputError, match="'prompt' comes twice"):
+        list(Source(pandas.DataFrame([["a", "b"]], columns=["prompt", "prompt"])))
+
+
+def test_data_frames_of_polars():
+    """So are those of polars."""
+    polars = pytest.importorskip("polars")
+    (only,) = Source(polars.DataFrame({"id": [1], "prompt_tokens": [[1, 2]]}))
+    assert (only.id, only.prompt) == (1, [1, 2])
