@@ -20,11 +20,13 @@ from tinkex.bulk._models import Models
 from tinkex.bulk._output.locked_file import OutputError
 from tinkex.bulk._prices import Price, Prices
 from tinkex.bulk._progress import Progress, Summary
+from tinkex.bulk._results.accuracy import Accuracy
 from tinkex.bulk._results.read import Results, read
 from tinkex.bulk._results.result import Result, ResultSequence
 from tinkex.bulk._run import Engine, run
 
 __all__ = [
+    "Accuracy",
     "Batch",
     "ChangedError",
     "Engine",

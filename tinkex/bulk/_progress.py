@@ -12,6 +12,7 @@ import attrs
 from tinkex.bulk._engine import FlowState
 from tinkex.bulk._input.task import Task
 from tinkex.bulk._prices import Prices
+from tinkex.bulk._results.accuracy import Accuracy
 
 _MOST_KINDS: Final = 1000
 _MOST_TEXT: Final = 300
@@ -72,6 +73,8 @@ class Summary:
     """The commonest errors and how often each came."""
     notes: tuple[str, ...] = ()
     """What else is worth knowing."""
+    accuracy: Accuracy | None = None
+    """Of this run's rows that score choices; None if none of them tells which choice is right."""
 
 
 class Tally:
@@ -82,6 +85,7 @@ class Tally:
         self.done = self.failed = self.skipped = self.kept = 0
         self.prompt_tokens = self.sampled_tokens = 0
         self.cost = 0.0
+        self.accuracy = Accuracy()
         self._errors: Counter[str] = Counter()
         self._examples: dict[str, str] = {}
 
@@ -93,6 +97,7 @@ class Tally:
             self._count_error(f"{error['type']}: {error['message']}", error["type"])
             return
         self.done += 1
+        self.accuracy.add(record)
         if usage is not None:
             self.prompt_tokens += usage["prompt_tokens"]
             self.sampled_tokens += usage["sampled_tokens"]

@@ -231,6 +231,7 @@ class _Run:
             prompt_tokens=tally.prompt_tokens, sampled_tokens=tally.sampled_tokens,
             cost=None if tally.prices is None else tally.cost, errors=tally.commonest(),
             notes=(*sink.notes, *self.notes),
+            accuracy=tally.accuracy if tally.accuracy.rows + tally.accuracy.undecided else None,
         )  # fmt: skip
 
     def _tell(self, plan: TaskPlan) -> None:

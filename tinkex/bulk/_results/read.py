@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Final, cast
 
+from tinkex.bulk._results.accuracy import Accuracy
 from tinkex.bulk._results.csv_table import read_csv
 from tinkex.bulk._results.frames import arrow_table
 from tinkex.bulk._results.parquet_table import read_parquet
@@ -71,6 +72,13 @@ class Results:
                     yield from read_csv(text)
             else:
                 yield from map(Result.from_record, json_records(file, str(self._path)))
+
+    def accuracy(self) -> Accuracy:
+        """Return the accuracy over all rows that score choices."""
+        counted = Accuracy()
+        for result in self:
+            counted.add({name: getattr(result, name) for name in ("answer", "correct", "correct_by_mean")})
+        return counted
 
     def to_arrow(self) -> Any:
         """Return a ``pyarrow.Table``: a line for each sequence or choice, and one for a row without any.

@@ -15,7 +15,7 @@ import click
 from tinkex.cli._screen import console, harmless
 
 if TYPE_CHECKING:
-    from tinkex.bulk import Estimate, Progress, Summary
+    from tinkex.bulk import Accuracy, Estimate, Progress, Summary
 
 _PLAIN_SECONDS: Final = 10.0
 
@@ -128,13 +128,20 @@ def tell_summary(summary: Summary) -> None:
     parts.append(f"{tokens:,} tokens in {duration(summary.seconds)}")
     if summary.cost is not None:
         parts.append(f"about {summary.cost:,.4f} by the price table")
-    lines = [", ".join(parts), *summary.notes]
+    lines = [", ".join(parts), *_accuracy(summary.accuracy), *summary.notes]
     if summary.kept:
         lines.append(f"{summary.kept:,} rows were made with other parameters and are kept (--changed keep)")
     for number, (error, count) in enumerate(summary.errors):
         lines.append(f"{'commonest error' if number == 0 else 'also'}, {count:,} times: {error}")
     for line in lines:
         click.echo("tinkex: " + harmless(line).replace("\n", " "), err=True)
+
+
+def _accuracy(found: Accuracy | None) -> Iterator[str]:
+    if found is not None and found.rows:
+        yield f"accuracy {found.accuracy:.1%}, by the mean a token {found.accuracy_by_mean:.1%}, of {found.rows:,} rows"
+    if found is not None and found.undecided:
+        yield f"{found.undecided:,} rows count neither as right nor as wrong: a log-probability is not known"
 
 
 def tell_estimate(estimate: Estimate) -> None:

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from tinkex.bulk import FlowState, Progress
+from tinkex.bulk import Accuracy, FlowState, Progress, Summary
 
 pytest.importorskip("click")
 Console = pytest.importorskip("rich.console").Console
@@ -46,3 +46,16 @@ def test_board():
     shown = console.file.getvalue()
     assert all(words in shown for words in WORDS)
     assert "\x1b" not in shown
+
+
+def test_accuracy(capsys):
+    """The summary of a run that scored choices tells its accuracy, by either way, and what could not be decided."""
+    accuracy = Accuracy(rows=3, correct=2, correct_by_mean=1, undecided=1)
+    progress.tell_summary(Summary(
+        done=4, failed=0, skipped=0, kept=0, interrupted=False, seconds=1.0, prompt_tokens=1, sampled_tokens=1,
+        cost=None, accuracy=accuracy,
+    ))  # fmt: skip
+    assert capsys.readouterr().err.splitlines()[1:3] == [
+        "tinkex: accuracy 66.7%, by the mean a token 33.3%, of 3 rows",
+        "tinkex: 1 rows count neither as right nor as wrong: a log-probability is not known",
+    ]
