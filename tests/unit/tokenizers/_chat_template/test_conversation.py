@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, strategies
+from letters import prompt_text
+
+from tinkex.tokenizers import ChatTemplateError
+from tinkex.types import ImageChunk
+
+pytest.importorskip("jinja2")
+
+TOOLS = [{"type": "function", "function": {"name": "rain", "parameters": {"properties": {"city": {"type": "string"}}}}}]
+CONTENTS = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+PARTS = "{% for m in messages %}<{{ m.role }}>{% for p in m.content %}{{ p.text }}{% endfor %}{% endfor %}"
+CALLS = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content or '' }}"
+    "{% for c in m.tool_calls or [] %}{{ c.function.name }}%ARGUMENTS%{% endfor %}{% endfor %}"
+)
+AS_JSON = CALLS.replace("%ARGUMENTS%", "{{ c.function.arguments | tojson }}")
+AS_ITEMS = CALLS.replace("%ARGUMENTS%", "{% for k, v in c.function.arguments | items %}({{ k }}={{ v }}){% endfor %}")
+AS_TEXT = CALLS.replace("%ARGUMENTS%", "{{ c.function.arguments }}")
+EITHER = CALLS.replace(
+    "%ARGUMENTS%", "{{ c.function.arguments if c.function.arguments is string else c.function.arguments | tojson }}"
+)
+FIRST_ONLY = CALLS.replace("m.tool_calls or []", "(m.tool_calls or [])[:1]").replace("%ARGUMENTS%", "")
+
+
+def user(content, **more):
+    """A message of the user's."""
+    return {"role": "user", "content": content, **more}
+
+
+def call(arguments, content="", name="rain", **more):
+    """A message that calls a tool."""
+    tool_call = {"id": "call_1", "type": "function", "function": {"name": name, "arguments": arguments}, **more}
+    return {"role": "assistant", "content": content, "tool_calls": [tool_call]}
+
+
+@pytest.mark.parametrize("template", [CONTENTS, PARTS, CONTENTS.replace("m.content", "'' + m.content")])
+def test_text_parts_where_text_is_taken(template):
+    """Texts in parts are the same prompt for templates that take text only as for those that go over parts."""
+    messages = [user([{"type": "text", "text": "Name "}, {"type": "text", "text": "a river."}])]
+    assert prompt_text(messages, template) == "<user>Name a river."
+
+
+def test_text_parts_that_a_template_drops():
+    """A template that looks at text only does not lose the question."""
+    template = "{% for m in messages %}<{{ m.role }}>{{ m.content if m.content is string }}{% endfor %}"
+    assert prompt_text([user([{"type": "text", "text": "Name a river."}])], template) == "<user>Name a river."
+
+
+def test_parts_of_one_role_only():
+    """Which form a template takes may differ by role."""
+    template = (
+        "{% for m in messages %}<{{ m.role }}>"
+        "{{ m.content if m.role == 'system' else m.content | map(attribute='text') | join }}{% endfor %}"
+    )
+    messages = [{"role": "system", "content": [{"type": "text", "text": "S"}]}, user([{"type": "text", "text": "U"}])]
+    assert prompt_text(messages, template) == "<system>S<user>U"
+
+
+@pytest.mark.parametrize(
+    ("message", "template", "complaint"),
+    [
+        (user([{"type": "audio"}]), CONTENTS, r"messages\[0\]\.content\[0\] is not text, and .* takes text only"),
+        (user([{"type": "audio"}]), PARTS, r"messages\[0\]\.content\[0\]: .* leaves it out"),
+        (user("x", extra={"a": 1}), "{{ messages[0].extra }}", r"messages\[0\]\.extra is a mapping, which"),
+        (user("x", extra=[1]), "{{ 'x' ~ messages[0].extra }}", r"messages\[0\]\.extra is a list, which"),
+        (user("x", extra=[1]), "{{ messages[0].extra | string }}", r"messages\[0\]\.extra is a list, which"),
+        (user("x", extra=[{"b": 1}]), "{{ messages[0].extra | join }}", r"messages\[0\]\.extra\[0\] is a mapping"),
+        (user("x", extra=[1]), "{{ '%s' % messages[0].extra }}", r"messages\[0\]\.extra is a list"),
+        (user("x"), "{{ messages }}", r"messages\[0\] is a mapping"),
+    ],
+)
+def test_what_would_be_lost_or_spelled_as_python(message, template, complaint):
+    """A part that the template leaves out, and a list or mapping that it would write as Python does, are refused."""
+    with pytest.raises(ChatTemplateError, match=complaint):
+        prompt_text([message], template)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [({"a": 1}, "got a mapping"), (5, "got 5"), (True, "got True")],
+)
+def test_content_of_another_kind(content, complaint):
+    """Content that is neither text nor parts is a TypeError that names it."""
+    with pytest.raises(TypeError, match=rf"messages\[0\]\.content must be text or a list of parts, {complaint}"):
+        prompt_text([user(content)], CONTENTS)
+
+
+@pytest.mark.parametrize(
+    ("part", "complaint"),
+    [("text", r"content\[0\] must be a mapping"), ({"type": "text", "text": 3}, r"content\[0\]\.text must be text")],
+)
+def test_parts_of_another_kind(part, complaint):
+    """A part is a mapping, and its text a text."""
+    with pytest.raises(TypeError, match=complaint):
+        prompt_text([user([part])], CONTENTS)
+
+
+def test_results_of_tools_may_be_data():
+    """A template that writes a tool's result as JSON takes a mapping; one that would leave it out is refused."""
+    result = {"role": "tool", "content": {"sky": "blue"}}
+    assert prompt_text([result], "{{ messages[0].content | tojson }}") == '{"sky": "blue"}'
+    with pytest.raises(ChatTemplateError, match=r"messages\[0\]\.content: .* leaves it out"):
+        prompt_text([result], "{{ messages[0].content if messages[0].content is string }}")
+
+
+def test_null_fields_of_parts():
+    """A field of a part that is null is absent: a file of columns gives each part the fields of all."""
+    template = "{% for p in messages[0].content %}{{ '<picture>' if 'image' in p else p.text }}{% endfor %}"
+    assert prompt_text([user([{"type": "text", "text": "hi", "image": None}])], template) == "hi"
+    picture = ImageChunk(b"\x89PNG\r\n\x1a\n", "png")
+    assert "image" not in prompt_text([user([{"type": "text", "text": "hi", "image": None}])], PARTS)
+    with pytest.raises(ValueError, match=r"messages\[0\]\.content\[0\] is a picture"):
+        prompt_text([user([{"type": "image", "image": picture, "text": None}])], template)
+
+
+def test_null_fields_of_tools():
+    """In the schema of a tool null counts as absent, but where a schema says something with it."""
+    tool = {"name": "f", "parameters": {"properties": {"a": {"default": None}, "of another tool": None}}}
+    assert prompt_text([user("x")], "{{ tools | tojson }}", tools=[tool]) == json.dumps(
+        [{"name": "f", "parameters": {"properties": {"a": {"default": None}}}}]
+    )
+
+
+NULL_IS_TOLD = "{% for m in messages %}{{ 'null' if m.content is none else m.content }}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        (NULL_IS_TOLD, "null"),
+        ("{{ 'content' in messages[0] }}", "True"),
+        ("{{ messages[0] | tojson }}", '{"role": "assistant", "content": null}'),
+        ("{{ '<' + messages[0].content + '>' }}", "<>"),
+        ("<{{ messages[0].content }}>", "<>"),
+        ("<{{ messages[0].content | trim }}>", "<>"),
+        ("<{{ 'yes' if 'x' in messages[0].content }}>", "<>"),
+        ("{{ messages[0].content.nothing }}", ""),
+    ],
+)
+def test_null_content(template, text):
+    """Content that is null stays so where the template can tell, and is an empty text where it is not taken."""
+    assert prompt_text([{"role": "assistant", "content": None}], template) == text
+
+
+def test_absent_content():
+    """Content that is not there is not null either."""
+    assert prompt_text([{"role": "assistant"}], "{{ messages[0].content is defined }}") == "False"
+
+
+@pytest.mark.parametrize("arguments", [{"city": "Oslo"}, '{"city": "Oslo"}'])
+@pytest.mark.parametrize(
+    ("template", "written"),
+    [
+        (AS_JSON, '{"city": "Oslo"}'),
+        (AS_ITEMS, "(city=Oslo)"),
+        (AS_TEXT, '{"city": "Oslo"}'),
+        (EITHER, '{"city": "Oslo"}'),
+    ],
+)
+def test_arguments_in_the_form_that_is_taken(template, written, arguments):
+    """Arguments of a call, given as JSON text or as a mapping, reach the template in the form that it takes."""
+    assert prompt_text([user("Rain?"), call(arguments)], template) == f"<user>Rain?<assistant>rain{written}"
+
+
+def test_arguments_to_the_letter():
+    """Where a template takes text, the arguments are those that were sampled, spaces and all."""
+    assert prompt_text([user("Rain?"), call('{"city":  "Oslo"}')], EITHER).endswith('{"city":  "Oslo"}')
+
+
+@pytest.mark.parametrize("arguments", ["not JSON", "[1]", '{"a": }'])
+def test_arguments_that_are_no_json_object(arguments):
+    """Text that is no JSON object is refused by name where the template takes a mapping."""
+    with pytest.raises(ChatTemplateError, match=r"messages\[1\]\.tool_calls\[0\]\.function\.arguments is not"):
+        prompt_text([user("Rain?"), call(arguments)], AS_JSON)
+    assert prompt_text([user("Rain?"), call(arguments)], AS_TEXT).endswith(arguments)
+
+
+def test_calls_without_a_function():
+    """A call may stand in its list directly."""
+    message = {"role": "assistant", "content": "", "tool_calls": [{"name": "rain", "arguments": {"city": "Oslo"}}]}
+    template = "{% for c in messages[0].tool_calls %}{{ c.name }}{{ c.arguments | tojson }}{% endfor %}"
+    assert prompt_text([message], template) == 'rain{"city": "Oslo"}'
+
+
+def test_calls_that_are_none():
+    """Tool calls are a list of mappings."""
+    with pytest.raises(TypeError, match=r"messages\[0\]\.tool_calls must be a list of mappings"):
+        prompt_text([{"role": "assistant", "content": "", "tool_calls": "rain"}], AS_JSON)
+
+
+def test_calls_that_are_left_out():
+    """A template without tool calls, or with the first of several only, does not lose them silently."""
+    with pytest.raises(ChatTemplateError, match=r"messages\[1\]\.tool_calls\[0\]: .* leaves it out"):
+        prompt_text([user("Rain?"), call({})], CONTENTS)
+    two = call({})
+    two["tool_calls"].append({"id": "call_2", "function": {"name": "rain", "arguments": {}}})
+    with pytest.raises(ChatTemplateError, match=r"messages\[1\]\.tool_calls\[1\]: .* leaves it out"):
+        prompt_text([user("Rain?"), two], FIRST_ONLY)
+
+
+@pytest.mark.parametrize("template", [CONTENTS, "{% if false %}{{ tools }}{% endif %}{{ messages[0].content }}"])
+def test_tools_that_are_left_out(template):
+    """Tools that leave the prompt as it is without them are refused, read or not."""
+    with pytest.raises(ChatTemplateError, match=r"tools: the chat template of .* leaves them out"):
+        prompt_text([user("Rain?")], template, tools=TOOLS)
+
+
+def test_empty_tools():
+    """An empty list of tools is no tools."""
+    assert prompt_text([user("Rain?")], "{{ tools is none }}", tools=[]) == "True"
+
+
+THINKING = {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "Yes"}]}
+
+
+def test_thinking_as_a_part():
+    """Thinking that stands as a part of the content is the message's reasoning."""
+    template = "{% for m in messages %}{{ m.reasoning_content }}|{{ m.thinking }}|{{ m.content }}{% endfor %}"
+    assert prompt_text([THINKING], template) == "Hm.|Hm.|Yes"
+
+
+@given(
+    strategies.lists(
+        strategies.tuples(
+            strategies.sampled_from(["system", "user", "assistant"]), strategies.text("ab{}'\"\n", max_size=9)
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_plain_messages_are_written_as_they_are(conversation):
+    """Checks and probes change nothing of a conversation of texts."""
+    messages = [{"role": role, "content": content} for role, content in conversation]
+    assert prompt_text(messages, CONTENTS) == "".join(f"<{role}>{content}" for role, content in conversation)
