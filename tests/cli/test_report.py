@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import html.parser
 import json
 import math
@@ -12,11 +13,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from report_rows import BEGAN, FIRST_ID, Words, failed_row, many_rows, row, write
+from small_tokenizers import sentencepiece
 
 pytest.importorskip("altair")
 
 from click.testing import CliRunner
 
+from tinkex.bulk._output.record import choice_columns
 from tinkex.cli._app import app
 from tinkex.report import batch_report, logprobs_report
 from tinkex.report._shown import shown
@@ -34,7 +37,7 @@ class Page(html.parser.HTMLParser):
         super().__init__()
         self.elements, self.words, self._style = [], [], False
         self.feed(text)
-        self.text = "".join(self.words)
+        self.text = "".join(self.words).replace("\N{MINUS SIGN}", "-")
 
     def handle_starttag(self, tag, attributes):
         self.elements.append((tag, dict(attributes)))
@@ -146,7 +149,8 @@ values = st.recursive(
 )
 
 
-some_fields = st.dictionaries(st.sampled_from(sorted(row())), values)
+further = ["choices", "best", "answer", "correct", "correct_by_mean", "prompt_logprobs", "topk_prompt_logprobs"]
+some_fields = st.dictionaries(st.sampled_from(sorted([*row(), *further])), values)
 some_columns = st.dictionaries(st.sampled_from(["tokens", "logprobs", "topk_logprobs", "text", "stop_reason"]), values)
 
 
@@ -187,6 +191,86 @@ def test_openai_rows(tmp_path):
     assert "slow down" in page.text
     assert "tell no times" in page.text
     assert any("60.7 %" in tip and "␣ho" in tip for tip in page.tips())
+
+
+def test_impossible_texts_count(undrawn, tmp_path):
+    """A text with a token of probability zero is infinitely perplexing: it counts, in quantiles, too."""
+    rows = [row(n, logprobs=(-0.5, -0.5, -0.5)) for n in range(3)]
+    rows += [row(n, logprobs=(-0.5, -9999.0, -0.5)) for n in range(3, 8)]
+    page = page_of(tmp_path, rows, tokenizer=Words())
+    assert "impossible texts5have a token of probability zero, of 8" in page.text
+    assert "median perplexity∞" in page.text
+    assert "log p -∞" in page.text
+    assert any("0.0 %" in tip and "log p \N{MINUS SIGN}∞" in tip for tip in page.tips())
+    scan = Scan()
+    scan.read(json.dumps(each).encode() for each in rows)
+    assert (scan.perplexity.count, scan.perplexity.infinite, scan.impossible) == (3, 5, 5)
+    assert all(each.number > 3 for each in scan.picked() if "least likely" in each.remarks)
+
+
+def test_unknown_numbers_do_not_count(undrawn, tmp_path):
+    """A text with a log-probability that is not known has no perplexity, and the page says so."""
+    page = page_of(tmp_path, [row(1), row(2, logprobs=(-0.1, None, -0.1))])
+    assert "texts not scored1a log-probability is not known" in page.text
+    scan = Scan()
+    scan.read([json.dumps(row(2, logprobs=(-0.1, None, -0.1))).encode()])
+    assert (scan.perplexity.count, scan.unknown) == (0, 1)
+
+
+def score_row(number, *logprobs, **fields):
+    """A row of which only the prompt was scored."""
+    usage = {"prompt_tokens": 1 + len(logprobs), "sampled_tokens": 1, "prompt_cache_hit_tokens": 0}
+    ids = [FIRST_ID] * (1 + len(logprobs))
+    scored = {"prompt_tokens": ids, "prompt_logprobs": [None, *logprobs], "sequences": [], "usage": usage}
+    return row(number, parameters={"score": True}, **scored, **fields)
+
+
+def test_scores(undrawn, tmp_path):
+    """Of rows that were only scored the page tells the log-probability and the tokens that were read, not a sample."""
+    page = page_of(tmp_path, [score_row(1, -1.0, -2.0), score_row(2, -0.5)], tokenizer=Words())
+    assert "tokens read5none sampled" in page.text
+    assert "prompt, log p -3.000, -1.500 a token" in page.text
+    assert "3 tokens" in page.text
+    assert "1 token" not in page.text
+    scan = Scan()
+    scan.read([json.dumps(score_row(1, None, -0.5, prompt_logprobs_last_n=None)).encode()])
+    assert scan.unknown == 1  # only the first token of a prompt has no log-probability by nature
+    last = score_row(1, None, -0.5)
+    last["parameters"]["prompt_logprobs_last_n"] = 1
+    scan.read([json.dumps(last).encode()])
+    assert (scan.unknown, scan.perplexity.count) == (1, 1)
+
+
+def test_choices(undrawn, tmp_path):
+    """Scored choices stand below their prompt, with what they sum to; the page tells the accuracy."""
+    rows = [
+        row(n, sequences=[], **choice_columns([(" a", [101], [-1.0]), (" b", [102, 103], [-0.75, -0.75])], answer))
+        for n, answer in enumerate([0, 0, 1, None])
+    ]
+    page = page_of(tmp_path, rows, tokenizer=Words())
+    assert "accuracy66.7 %33.3 % by the mean a token, of 3 rows" in page.text
+    assert "choice 1 of 2, likeliest, right, log p -1.000" in page.text
+    assert "choice 2 of 2, right, log p -1.500, -0.750 a token" in page.text
+
+
+def test_rows_of_several_models_name_theirs(undrawn, tmp_path):
+    """Where rows are of several models, each says of which."""
+    page = page_of(tmp_path, [row(1, model="a/one"), row(1, model="a/two")])
+    assert sum("a/one · 3 tokens" in text for text in page.text.split("row-1")) == 1
+    assert "a/one · 3" not in page_of(tmp_path, [row(1, model="a/one")]).text
+
+
+@pytest.mark.parametrize("name", ["out.jsonl.gz", "out.csv", "out.parquet"])
+def test_other_files(undrawn, tmp_path, name):
+    """A compressed output is read, and in the place of a table the rows beside it."""
+    data = json.dumps(row(1)).encode() + b"\n"
+    path = tmp_path / name
+    if name.endswith(".gz"):
+        path.write_bytes(gzip.compress(data))
+    else:
+        path.write_bytes(b"a table")
+        path.with_name(name + ".jsonl").write_bytes(data)
+    assert "1 rows" in batch_report(path)
 
 
 def test_errors_are_counted_by_kind(undrawn, tmp_path):
@@ -319,6 +403,24 @@ def test_logprobs_page():
     assert len(found) == 1
     assert "␣brown" in found[0]
     assert "token 101" in found[0]
+
+
+def test_alternatives_keep_their_space():
+    """An alternative is spelled as what it would add where it stands, its space included."""
+    inner = sentencepiece()
+    true, yes = inner.token_to_id("▁true"), inner.token_to_id("▁yes")
+    tokens = read_tokens([true, true], [-0.5, -0.5], inner.decode, [[(yes, -1.0)], [(yes, -1.0)]])
+    assert [[text for text, _ in token.alternatives] for token in tokens] == [["yes"], [" yes"]]
+
+
+def test_logprobs_page_of_an_impossible_text():
+    """Minus infinity is told as it is; where a number is not known there is no sum of the others."""
+    page = Page(logprobs_report([100, 101, 106], [None, -math.inf, -0.5], Words()))
+    assert "log-probability-∞of the whole text" in page.text
+    assert "perplexity∞0.0 % a token" in page.text
+    page = Page(logprobs_report([100, 101, 106], [None, math.nan, -0.5], Words()))
+    assert "log-probability?that of a token is not known" in page.text
+    assert "perplexity" not in page.text
 
 
 def test_no_tokenizer_is_fetched(undrawn, tmp_path, monkeypatch):

@@ -7,14 +7,18 @@ A page is complete in itself: it holds no script and asks the network for nothin
 from __future__ import annotations
 
 import functools
+import gzip
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import IO, Final, cast
 
 from tinkex.report.tokens import Alternatives, Decode
 from tinkex.tokenizers import get_tokenizer, tokenizer_at_hand
 
 __all__ = ["batch_report", "logprobs_report"]
+
+_TABLES: Final = (".csv", ".parquet")
 
 
 def batch_report(
@@ -23,7 +27,8 @@ def batch_report(
     """Return a page about the output of a batch, finished or not; it is read as a stream, in bounded memory.
 
     Args:
-        output: The JSON lines that ``tinkex batch run`` wrote, in either form. Lines that are no rows are counted.
+        output: The JSON lines that ``tinkex batch run`` wrote, in either format, also compressed (``.gz``); or a table,
+            beside which they stand. Lines that are no rows are counted.
         tokenizer: What shows tokens as text: a name, a path or an object with `encode` and `decode`. None: each model's
             own if this machine has it already; else the tokens are shown as numbers, beside the text.
         samples: How many rows to show, drawn at random; the longest, the slowest and the like are shown as well.
@@ -35,8 +40,9 @@ def batch_report(
     from tinkex.report.data.scan import Scan
 
     path = pathlib.Path(output)
+    rows = path.with_name(path.name + ".jsonl")
     scan = Scan(samples)
-    with path.open("rb") as lines:
+    with _open(rows if path.suffix in _TABLES and rows.exists() else path) as lines:
         scan.read(lines)
     return batch_page(scan, title or path.name, functools.cache(lambda model: _decoder(tokenizer, model)))
 
@@ -66,6 +72,10 @@ def logprobs_report(
     from tinkex.report.tokens_page import tokens_page
 
     return tokens_page(read_tokens(ids, logprobs, get_tokenizer(tokenizer).decode, alternatives), title, model)
+
+
+def _open(path: pathlib.Path) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
 
 
 def _decoder(tokenizer: object, model: str) -> Decode | None:

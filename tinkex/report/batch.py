@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -12,12 +13,12 @@ import attrs
 from tinkex.report import charts
 from tinkex.report._shown import shortened
 from tinkex.report.data.idle import IdleStretch, find_idle
-from tinkex.report.data.row import ReportRow, read_row
+from tinkex.report.data.row import ReportRow, ReportSequence, log_probability, read_row
 from tinkex.report.data.scan import Picked, Scan
 from tinkex.report.data.timeline import Point
 from tinkex.report.frame import fill
 from tinkex.report.spelling import amount, duration, figures, percent
-from tinkex.report.tokens import Decode, Token, read_tokens
+from tinkex.report.tokens import Decode, Token, minus, read_tokens
 
 _ERRORS: Final = 12
 _MODELS: Final = 30
@@ -25,6 +26,7 @@ _PAUSES: Final = 10
 _TOKENS: Final = 400  # of a prompt or a sequence
 _CHARACTERS: Final = 3000
 _SEQUENCES: Final = 4
+_CHOICES: Final = 12
 _GOOD: Final = {"stop": "finished by itself", "length": "cut at max_tokens"}
 
 
@@ -59,7 +61,7 @@ def batch_page(scan: Scan, name: str, find_decoder: Callable[[str], Decode | Non
     """
     points = scan.timeline.points()
     pauses = find_idle(points, scan.timeline.width, scan.phases["wait"])
-    samples = [_sample(one, find_decoder) for one in scan.picked()]
+    samples = [_sample(one, find_decoder, several=len(scan.models) > 1) for one in scan.picked()]
     errors = sorted(scan.errors.values(), key=lambda kind: -kind.count)
     most = errors[0].count if errors else 1
     return fill(
@@ -146,18 +148,30 @@ def _tiles(scan: Scan, points: Sequence[Point]) -> Iterator[tuple[str, str, str]
             f"{figures(scan.rows / working)} rows/s{runs}",
         )
     rate = f"{amount(scan.sampled_tokens / working)} a second, " if points else ""
-    yield "tokens sampled", amount(scan.sampled_tokens), f"{rate}{amount(scan.prompt_tokens)} read"
+    if scan.sampled_tokens or not scan.prompt_tokens:
+        yield "tokens sampled", amount(scan.sampled_tokens), f"{rate}{amount(scan.prompt_tokens)} read"
+    else:
+        yield "tokens read", amount(scan.prompt_tokens), "none sampled"
     if scan.latency.count:
         tail = f"95 % in {duration(scan.latency.quantile(0.95))}"
         yield "median time of a row", duration(scan.latency.quantile(0.5)), tail
-    if scan.perplexity.count:
-        yield (
-            "median perplexity",
-            figures(scan.perplexity.quantile(0.5)),
-            f"95 % under {figures(scan.perplexity.quantile(0.95))}",
-        )
+    yield from _likelihood_tiles(scan)
     if scan.retried:
         yield "sent more than once", f"{scan.retried:,}", f"{percent(scan.retried, scan.rows)} of the rows"
+
+
+def _likelihood_tiles(scan: Scan) -> Iterator[tuple[str, str, str]]:
+    texts = scan.perplexity.count + scan.perplexity.infinite
+    if texts:
+        tail = f"95 % within {figures(scan.perplexity.quantile(0.95))}"
+        yield "median perplexity", figures(scan.perplexity.quantile(0.5)), tail
+    if scan.impossible:
+        yield "impossible texts", f"{scan.impossible:,}", f"have a token of probability zero, of {texts:,}"
+    if scan.unknown:
+        yield "texts not scored", f"{scan.unknown:,}", "a log-probability is not known"
+    if scan.judged:
+        tail = f"{percent(scan.correct_by_mean, scan.judged)} by the mean a token, of {scan.judged:,} rows"
+        yield "accuracy", percent(scan.correct, scan.judged), tail
 
 
 def _charts(scan: Scan, points: Sequence[Point], pauses: Sequence[IdleStretch]) -> Iterator[Chart]:
@@ -179,9 +193,8 @@ def _charts(scan: Scan, points: Sequence[Point], pauses: Sequence[IdleStretch]) 
                 f"{name} {unit.spell(histogram.quantile(part))}"
                 for part, name in ((0.5, "median"), (0.95, "95 %"), (0.99, "99 %"))
             )
-            yield Chart(
-                title, f"{says}, most {unit.spell(histogram.most)}", charts.distribution(histogram, unit, counts=counts)
-            )
+            says += f", most {unit.spell(math.inf if histogram.infinite else histogram.most)}"
+            yield Chart(title, says, charts.distribution(histogram, unit, counts=counts))
     spent = [(name, part) for name, part in scan.phases.items() if part.count]
     if spent:
         yield Chart("Where the time went", "Median solid, 95 % pale.", charts.phases(spent))
@@ -216,13 +229,15 @@ def _samples_say(scan: Scan, shown: int) -> str:
     return f"{shown:,} of {scan.rows:,} rows: drawn at random, and the most remarkable ones."
 
 
-def _sample(picked: Picked, find_decoder: Callable[[str], Decode | None]) -> dict[str, Any]:
+def _sample(picked: Picked, find_decoder: Callable[[str], Decode | None], *, several: bool = False) -> dict[str, Any]:
     row = read_row(picked.line)
     try:
         parts = list(_parts(row, find_decoder(row.model)))
     except Exception:  # noqa: BLE001 - another model's tokenizer: the ids are not in its vocabulary
         parts = list(_parts(row, None))
-    says = [f"{row.sampled_length:,} tokens"] if row.sampled_length else []
+    length = row.prompt_length if row.only_scores else row.sampled_length
+    says = [row.model] if several else []
+    says += [_tokens(length)] if length else []
     says += [duration(row.seconds)] if row.seconds is not None else []
     says += [f"{row.attempts} attempts"] if row.attempts > 1 else []
     return {"id": row.id, "failure": row.failure, "remarks": picked.remarks, "says": " · ".join(says), "parts": parts}
@@ -232,17 +247,40 @@ def _parts(row: ReportRow, decode: Decode | None) -> Iterator[Part]:
     ids = row.prompt_ids
     if row.prompt_logprobs:
         tokens = read_tokens(ids[:_TOKENS], row.prompt_logprobs, decode, row.prompt_alternatives)
-        yield Part("prompt", tokens, "", len(ids[_TOKENS:]), prompt=True)
+        says = "prompt" + _likelihood(row.prompt_logprobs[row.prompt_undefined :])
+        yield Part(says, tokens, "", len(ids[_TOKENS:]), prompt=True)
     elif ids and decode:
         yield Part("prompt", (), shortened(decode(ids), _CHARACTERS), 0, prompt=True)
     for number, one in enumerate(row.sequences[:_SEQUENCES], 1):
         says = f"sequence {number} of {len(row.sequences)}" if len(row.sequences) > 1 else "answer"
         if one.stop_reason == "length":
             says += ", cut at max_tokens"
-        tokens = list(one.tokens[:_TOKENS])
-        if one.logprobs and not tokens:
-            tokens = read_tokens(one.ids[:_TOKENS], one.logprobs, decode, one.alternatives)
-        if one.text and not (tokens and (decode or one.tokens)):  # numbers alone say little
-            yield Part(says, (), shortened(one.text, _CHARACTERS), 0)
-        if tokens:
-            yield Part(says, tokens, "", max(0, one.length - _TOKENS))
+        yield from _sequence_parts(one, says, decode)
+    for number, one in enumerate(row.choices[:_CHOICES]):
+        says = f"choice {number + 1} of {len(row.choices)}"
+        says += ", likeliest" * (number == row.best) + ", right" * (number == row.answer)
+        yield from _sequence_parts(one, says, decode)
+
+
+def _sequence_parts(one: ReportSequence, says: str, decode: Decode | None) -> Iterator[Part]:
+    says += _likelihood(one.logprobs)
+    tokens = list(one.tokens[:_TOKENS])
+    if one.logprobs and not tokens:
+        tokens = read_tokens(one.ids[:_TOKENS], one.logprobs, decode, one.alternatives)
+    if one.text and not (tokens and (decode or one.tokens)):  # numbers alone say little
+        yield Part(says, (), shortened(one.text, _CHARACTERS), 0)
+    if tokens:
+        yield Part(says, tokens, "", max(0, one.length - _TOKENS))
+
+
+def _likelihood(logprobs: Sequence[float | None] | None) -> str:
+    """Say the log-probability of a text, and its mean where the text has several tokens."""
+    total = log_probability(logprobs)
+    if total is None or not logprobs:
+        return ""
+    mean = f", {minus(total / len(logprobs))} a token" if len(logprobs) > 1 and total > -math.inf else ""
+    return f", log p {minus(total)}{mean}"
+
+
+def _tokens(count: int) -> str:
+    return "1 token" if count == 1 else f"{count:,} tokens"

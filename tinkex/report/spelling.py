@@ -29,7 +29,7 @@ def figures(number: float) -> str:
     ['0', '0.0123', '1', '12.3', '1,234']
     """
     if number == 0 or not math.isfinite(number):
-        return "0" if number == 0 else str(number)
+        return "0" if number == 0 else "∞" if number == math.inf else str(number)
     digits = max(0, 2 - math.floor(math.log10(abs(number))))
     text = f"{number:,.{min(digits, 9)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

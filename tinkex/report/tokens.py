@@ -68,7 +68,7 @@ def chance(logprob: float) -> str:
 
 def minus(number: float) -> str:
     """Format a number with three decimals and a typographic minus sign."""
-    return f"{number:.3f}".replace("-", "\N{MINUS SIGN}")
+    return f"{number:.3f}".replace("inf", "∞").replace("-", "\N{MINUS SIGN}")
 
 
 def visible(text: str) -> str:
@@ -87,14 +87,22 @@ def read_tokens(
     alternatives: Sequence[Alternatives | None] | None = None,
 ) -> list[Token]:
     """Pair token ids with their text and log-probabilities; without `decode` the text is the number."""
-    spell = decode or (lambda group: " ".join(map(str, group)))
     runs = token_runs(ids, decode) if decode else ((n, n + 1, f"{token} ") for n, token in enumerate(ids))
     tokens = []
     for start, end, text in runs:
         others = alternatives[start] if alternatives and end - start == 1 and start < len(alternatives) else None
-        spelled = tuple((spell([token]), logprob) for token, logprob in others or ())
+        before = ids[max(0, start - 1) : start]
+        spelled = tuple((_alternative(token, before, decode), logprob) for token, logprob in others or ())
         tokens.append(Token(text, tuple(ids[start:end]), _together(logprobs, start, end), spelled))
     return tokens
+
+
+def _alternative(token: int, before: Sequence[int], decode: Decode | None) -> str:
+    """Decode a token after the one before it, at the beginning of a text alone, since it may bring a space."""
+    if decode is None:
+        return str(token)
+    known, text = decode(before) if before else "", decode([*before, token])
+    return text.removeprefix(known) if text.startswith(known) else decode([token])
 
 
 def _together(logprobs: Sequence[float | None] | None, start: int, end: int) -> float | None:

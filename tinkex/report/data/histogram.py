@@ -33,13 +33,18 @@ class Histogram:
 
     def __init__(self) -> None:
         self.count = 0
+        """Finite numbers."""
+        self.infinite = 0
+        """Infinite ones, which are above all others."""
         self.total = 0.0
         self.least = math.inf
         self.most = 0.0
         self._buckets: dict[int, int] = {}
 
     def add(self, number: float) -> None:
-        """Count one number; what is negative, infinite or no number is left out."""
+        """Count one number; what is negative or no number is left out."""
+        if number == math.inf:
+            self.infinite += 1
         if not 0 <= number < math.inf:
             return
         self.count += 1
@@ -55,8 +60,13 @@ class Histogram:
         return self.total / self.count if self.count else 0.0
 
     def quantile(self, part: float) -> float:
-        """Return the quantile for a part from 0 to 1; 0 without numbers."""
-        wanted = part * self.count
+        """Return the quantile for a part from 0 to 1, infinite numbers included; 0 without numbers."""
+        wanted = part * (self.count + self.infinite)
+        if wanted > self.count:
+            return math.inf
+        return self._finite_quantile(wanted)
+
+    def _finite_quantile(self, wanted: float) -> float:
         reached = 0
         for value, count in self._sorted():
             reached += count
@@ -67,11 +77,11 @@ class Histogram:
     def bars(self, most: int = 36, *, step: float = 0.0) -> list[Bar]:
         """Return at most so many bars of equal width, a multiple of `step`.
 
-        What lies beyond 99 % of the numbers, and far from them, is left out.
+        What lies beyond 99 % of the finite numbers, and far from them, is left out.
         """
         if not self.count:
             return []
-        usual = self.quantile(0.99)
+        usual = self._finite_quantile(0.99 * self.count)
         last = self.most if self.most < 1.5 * usual else usual
         width = max(_round_step((last - self.least) / most), step) or max(self.least, 1.0) / 10
         low = math.floor(self.least / width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -15,11 +16,15 @@ PHASES: Final = ("queued", "submit", "wait", "fetch")
 
 _LONGEST_NAME: Final = 200
 _ABSURD: Final = 1e12  # neither seconds since 1970 nor tokens reach it
+_MINUS_INFINITY: Final = -9999.0  # see `SampleResponse.to_dict`
 
 
 @attrs.frozen
 class ReportSequence:
-    """One sampled sequence of a row: `tokens` where the format spells them, else `ids`."""
+    """A sampled sequence or a scored choice of a row: `tokens` where the format spells them, else `ids`.
+
+    A log-probability is None where the server did not tell it.
+    """
 
     text: str
     ids: Sequence[int]
@@ -60,6 +65,27 @@ class ReportRow:
     prompt_ids: Sequence[int] = ()
     prompt_logprobs: Sequence[float | None] | None = None
     prompt_alternatives: Sequence[Alternatives] | None = None
+    prompt_undefined: int = 1
+    """How many tokens of the prompt have no log-probability by nature: the first, and those that were not asked for."""
+    choices: Sequence[ReportSequence] = ()
+    best: int | None = None
+    answer: int | None = None
+    correct: bool | None = None
+    correct_by_mean: bool | None = None
+
+    @property
+    def only_scores(self) -> bool:
+        """Whether nothing was sampled but the one token that a server wants to sample when it scores."""
+        return self.failure is None and not self.sequences and (bool(self.choices) or self.prompt_logprobs is not None)
+
+    @property
+    def scored(self) -> Sequence[Sequence[float | None]]:
+        """The log-probabilities of each text that has them: of the sequences, or of a prompt that was only scored."""
+        if self.only_scores and not self.choices and self.prompt_logprobs is not None:
+            found = [self.prompt_logprobs[self.prompt_undefined :]]
+        else:
+            found = [sequence.logprobs for sequence in self.sequences if sequence.logprobs is not None]
+        return [logprobs for logprobs in found if logprobs]
 
     @property
     def seconds(self) -> float | None:
@@ -81,7 +107,9 @@ def read_row(line: bytes) -> ReportRow:
     prompt_length = _number(usage.get("prompt_tokens"))
     sampled_length = _number(usage.get("sampled_tokens", usage.get("completion_tokens")))
     timing = _mapping(fields.get("timing"))
-    return ReportRow(
+    prompt_logprobs = _logprobs(fields.get("prompt_logprobs", body.get("prompt_logprobs")))
+    last_n = _mapping(fields.get("parameters")).get("prompt_logprobs_last_n")
+    row = ReportRow(
         id=_name(fields.get("custom_id", fields.get("id"))),
         model=_name(fields.get("model")),
         failure=_failure(_mapping(fields.get("error"))) if fields["status"] == "error" else None,
@@ -93,9 +121,22 @@ def read_row(line: bytes) -> ReportRow:
         prompt_length=int(prompt_length) if prompt_length is not None else len(prompt_ids) or None,
         sampled_length=int(sampled_length) if sampled_length is not None else sum(one.length for one in sequences),
         prompt_ids=prompt_ids,
-        prompt_logprobs=_logprobs(fields.get("prompt_logprobs")),
+        prompt_logprobs=prompt_logprobs,
         prompt_alternatives=_alternatives(fields.get("topk_prompt_logprobs")),
+        prompt_undefined=max(1, len(prompt_logprobs or ()) - last_n) if type(last_n) is int else 1,
+        choices=[_sequence(_mapping(one)) for one in _list(fields.get("choices"))],
+        best=_index(fields.get("best")),
+        answer=_index(fields.get("answer")),
+        correct=_flag(fields.get("correct")),
+        correct_by_mean=_flag(fields.get("correct_by_mean")),
     )
+    return attrs.evolve(row, sampled_length=0) if row.only_scores else row
+
+
+def log_probability(logprobs: Sequence[float | None] | None) -> float | None:
+    """Sum the log-probabilities of a text; None where that of a token is not known."""
+    known = [logprob for logprob in logprobs or () if logprob is not None]
+    return sum(known) if logprobs and len(known) == len(logprobs) else None
 
 
 def _sequence(fields: Mapping[str, Any]) -> ReportSequence:
@@ -113,7 +154,7 @@ def _choice(fields: Mapping[str, Any]) -> ReportSequence:
     told = _mapping(fields.get("logprobs"))
     tokens = [_spelled(_mapping(one)) for one in _list(told.get("content"))]
     pairs = zip(_list(told.get("tokens")), _list(told.get("token_logprobs")), strict=False)
-    tokens += [Token(_text(text), (), _number(logprob)) for text, logprob in pairs]
+    tokens += [Token(_text(text), (), _logprob(logprob)) for text, logprob in pairs]
     text = _text(fields.get("text") or _mapping(fields.get("message")).get("content"))
     logprobs = [token.logprob for token in tokens] or None
     return ReportSequence(text, (), logprobs, _name(fields.get("finish_reason")), tokens=tokens)
@@ -121,9 +162,9 @@ def _choice(fields: Mapping[str, Any]) -> ReportSequence:
 
 def _spelled(fields: Mapping[str, Any]) -> Token:
     others = [_mapping(other) for other in _list(fields.get("top_logprobs"))]
-    known = [(_text(other.get("token")), _number(other.get("logprob"))) for other in others]
+    known = [(_text(other.get("token")), _logprob(other.get("logprob"))) for other in others]
     alternatives = tuple((text, logprob) for text, logprob in known if logprob is not None)
-    return Token(_text(fields.get("token")), (), _number(fields.get("logprob")), alternatives)
+    return Token(_text(fields.get("token")), (), _logprob(fields.get("logprob")), alternatives)
 
 
 def _failure(fields: Mapping[str, Any]) -> Failure:
@@ -158,21 +199,31 @@ def _number(value: object) -> float | None:
     return float(value) if abs(value) < _ABSURD else None
 
 
+def _index(value: object) -> int | None:
+    return value if type(value) is int else None
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
 def _ids(value: object) -> list[int]:
     ids = _list(value)
     return ids if all(type(token) is int and token >= 0 for token in ids) else []
 
 
 def _logprobs(value: object) -> list[float | None] | None:
-    if not isinstance(value, list) or not value:
-        return None
-    return value if all(one is None or type(one) is float for one in value) else [_number(one) for one in value]
+    return [_logprob(one) for one in value] if isinstance(value, list) and value else None
+
+
+def _logprob(value: object) -> float | None:
+    return -math.inf if value == _MINUS_INFINITY else _number(value)
 
 
 def _alternatives(value: object) -> list[Alternatives] | None:
     """Parse the top-k alternatives of each position; what is no pair of a token and a number is left out."""
     places = [[pair for pair in _list(place) if isinstance(pair, list) and len(pair) == 2] for place in _list(value)]
     return [
-        [(token, logprob) for token, known in place if type(token) is int and (logprob := _number(known)) is not None]
+        [(token, logprob) for token, known in place if type(token) is int and (logprob := _logprob(known)) is not None]
         for place in places
     ] or None

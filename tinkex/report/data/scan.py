@@ -7,13 +7,13 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import attrs
 
 from tinkex.report.data.histogram import Histogram
-from tinkex.report.data.row import PHASES, Failure, ReportRow, read_row
+from tinkex.report.data.row import PHASES, Failure, ReportRow, log_probability, read_row
 from tinkex.report.data.timeline import Timeline
 
 _KINDS: Final = 200  # of errors, of models, of reasons to stop: what comes later is counted together
@@ -74,6 +74,11 @@ class Scan:
         self.prompt_lengths = Histogram()
         self.sampled_lengths = Histogram()
         self.perplexity = Histogram()
+        self.impossible = 0
+        """Texts with a token of probability zero: their perplexity is infinite."""
+        self.unknown = 0
+        """Texts with a log-probability that the server did not tell: they count in no perplexity."""
+        self.judged = self.correct = self.correct_by_mean = 0
         self._wanted = samples
         self._random = random.Random(0)  # the same file gives the same page
         self._drawn: list[Picked] = []
@@ -132,18 +137,29 @@ class Scan:
             self.sampled_lengths.add(sequence.length or (row.sampled_length if len(row.sequences) == 1 else 0))
             ending = sequence.stop_reason or "unknown"
             self.endings[ending if ending in self.endings or len(self.endings) < _KINDS else _OTHER] += 1
-        scored = [sequence.logprobs for sequence in row.sequences] or [row.prompt_logprobs]
-        for logprobs in filter(None, scored):
-            known = [logprob for logprob in logprobs if logprob is not None]
-            if known:
-                perplexity = math.exp(min(-sum(known) / len(known), 100.0))
-                self.perplexity.add(perplexity)
-                model.perplexity.add(perplexity)
-                self._consider("least likely", perplexity, line)
-        if row.sampled_length:
-            self._consider("longest", row.sampled_length, line)
+        for logprobs in row.scored:
+            self._add_scored(logprobs, model, line)
+        if row.answer is not None and row.correct is not None:
+            self.judged += 1
+            self.correct += row.correct
+            self.correct_by_mean += bool(row.correct_by_mean)
+        length = row.prompt_length if row.only_scores else row.sampled_length
+        if length:
+            self._consider("longest", length, line)
         successes = self.rows - self.failed
         _draw(self._drawn, Picked(self.rows, line), successes, self._wanted, self._random)
+
+    def _add_scored(self, logprobs: Sequence[float | None], model: ModelUse, line: bytes) -> None:
+        total = log_probability(logprobs)
+        if total is None:
+            self.unknown += 1
+            return
+        self.impossible += total == -math.inf
+        mean = total / len(logprobs)
+        perplexity = math.exp(min(-mean, 100.0)) if mean > -math.inf else math.inf
+        self.perplexity.add(perplexity)
+        model.perplexity.add(perplexity)
+        self._consider("least likely", perplexity, line)
 
     def _consider(self, reason: str, value: float, line: bytes) -> None:
         kept = self._extremes.setdefault(reason, [])
