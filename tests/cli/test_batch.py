@@ -20,10 +20,10 @@ WORDS = {"zero": 0, "one": 1, "two": 2, "three": 3}
 @pytest.fixture
 def server(monkeypatch):
     """A server that says "two three" to everything, and the way to it in the environment."""
-    answer = SampleResponse([SampledSequence([2, 3], [-0.5, -1.0])])
+    answer = SampledSequence([2, 3], [-0.5, -1.0])
     monkeypatch.setenv("TINKER_API_KEY", "tml-test")
     monkeypatch.setenv("TINKER_TELEMETRY", "0")
-    with testing.FakeServer(answers=lambda _: answer) as running:
+    with testing.FakeServer(answers=lambda request: SampleResponse([answer] * request.num_samples)) as running:
         monkeypatch.setenv("TINKER_BASE_URL", running.url)
         yield running
 
@@ -93,6 +93,55 @@ def test_weights_of_a_base_model(run, server):
     assert [(each["base_model"], each["model_path"]) for each in asked] == [
         ("fake/a", "tinker://run/weights/1"), ("fake/b", "tinker://run/weights/2"),
     ]  # fmt: skip
+
+
+def test_the_best_of_several(run, server):
+    """--best-of samples so many answers and keeps as many as are wanted; --best-by says what the best is."""
+    result, rows = run([{"id": "a", "prompt": "one"}], "--best-of", "4", "--best-by", "logprob", "-n", "2")
+    assert result.exit_code == 0
+    assert server.requests_to("asample")[-1].json["num_samples"] == 4
+    assert rows[0]["parameters"] == {"max_tokens": 4, "num_samples": 2, "best_of": 4, "best_of_by": "logprob"}
+    assert run([{"id": "a", "prompt": "one"}], "--best-by", "length")[0].exit_code == 2
+
+
+def test_choices_or_not(run):
+    """Rows with a completion have it scored, unless --no-score says that they are to be sampled."""
+    result, rows = run([{"id": "a", "prompt": "one", "completion": "two three"}])
+    assert "MissingFeatureError" in result.stderr, "this server scores nothing"
+    result, rows = run([{"id": "a", "prompt": "one", "completion": "two three"}], "--no-score")
+    assert (result.exit_code, rows[0]["extra"]) == (0, {"completion": "two three"})
+    assert [sequence["text"] for sequence in rows[0]["sequences"]] == ["two three"]
+
+
+def test_a_hopeless_run(server, tmp_path):
+    """What must fail every row is one line on stderr, and no output is made."""
+    (tmp_path / "in.jsonl").write_text('{"id": 1, "prompt": [1]}\n')
+    (tmp_path / "in.txt").write_text("id,prompt\n1,a\n")
+    for name, words in (("in.jsonl", "max_tokens is missing"), ("in.txt", "Is it CSV?")):
+        command = ["batch", "run", str(tmp_path / name), "-o", str(tmp_path / "out.jsonl"), "--base-model", "m"]
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 1
+        assert words in result.stderr.splitlines()[-1]
+    assert not (tmp_path / "out.jsonl").exists()
+    assert not server.counts["asample"]
+
+
+def test_models_without_a_price(run, tmp_path):
+    """What the price table does not know is named, and is no zero."""
+    prices = tmp_path / "prices.toml"
+    prices.write_text('["fake/a"]\nprompt = 1000000.0\nsampled = 0.0\n')
+    rows = [{"id": "a", "prompt": "one"}]
+    options = ["--prices", str(prices), "--base-model", "fake/A"]
+    told = run(rows, *options, "--dry-run")[0].stdout
+    assert "no price for fake/A" in told
+    assert "0.0000" not in told
+    told = run(rows, *options, "--base-model", "fake/a", "--dry-run")[0].stdout
+    assert "at most about 1.0000 by the price table, without fake/A, for which there is no price" in told
+    assert "no price for fake/A" in run(rows, *options)[0].stderr
+    path = ["--base-model", "fake/a", "--model-path", "tinker://run/weights/1"]
+    assert (
+        "at most about 1.0000 by the price table\n" in run(rows, "--prices", str(prices), *path, "--dry-run")[0].stdout
+    )
 
 
 def test_changed_parameters(run):

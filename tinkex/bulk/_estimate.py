@@ -18,7 +18,7 @@ from tinkex.bulk._limits import Limits
 from tinkex.bulk._models import Models
 from tinkex.bulk._output.ledger import ReadOnlyLedger
 from tinkex.bulk._output.record import error_record
-from tinkex.bulk._prices import Prices
+from tinkex.bulk._prices import Bill, Prices
 from tinkex.bulk._progress import Tally
 from tinkex.sampling_client import SamplingClient
 from tinkex.tokenizers import Tokenizer, get_tokenizer
@@ -45,7 +45,10 @@ class Estimate:
     longest: tuple[int, RowId] | None
     """The most tokens of prompt and answer, and the row that needs them."""
     cost: float | None
-    """The most it may cost by the price table; None without one."""
+    """The most it may cost by the price table, without what is `unpriced`; None without a table, or without any price.
+    """
+    unpriced: tuple[str, ...]
+    """Models whose tokens are not in the cost, since the price table does not know them."""
     seconds: float | None
     """What it takes by the limits and the speed in the price table, if all answers are as long as they may be; None
     where there is neither."""
@@ -88,15 +91,17 @@ class _Findings:
         self._window_known = True
         self.invalid = self._too_long = self._sent = 0
         self._prompt_tokens = self._sampled_tokens = 0
-        self._cost = self._seconds = 0.0
+        self._bill, self._seconds = Bill(prices), 0.0
         self._longest: tuple[int, RowId] | None = None
 
     def add(self, task: Task, prepared: Prepared) -> None:
         """Count a task; raises what is wrong with it."""
         wanted = prepared.wanted
-        SampleRequest(prepared.prompt, wanted.params, **wanted.options)
-        length = prepared.prompt.known_length or 0
-        one = length + (wanted.params.max_tokens or 0)
+        prompts = [each.prompt for each in prepared.continuations] or [prepared.prompt]
+        for prompt in prompts:
+            SampleRequest(prompt, wanted.params, **wanted.options)
+        lengths = [prompt.known_length or 0 for prompt in prompts]
+        one = max(lengths) + (wanted.params.max_tokens or 0)
         if self._longest is None or one > self._longest[0]:
             self._longest = (one, task.row.id)
         price = self._prices and self._prices.of(task.model)
@@ -104,14 +109,16 @@ class _Findings:
         self._window_known &= window is not None
         if window is not None and one > window:
             self._too_long += 1
-            raise TooLongRowError(f"A prompt of {length} tokens and max_tokens exceed the context of {window} tokens.")
-        self._sent += 1
-        self._prompt_tokens += length
-        self._sampled_tokens += wanted.most_tokens
-        if self._prices is not None:
-            self._cost += self._prices.cost(task.model, prompt_tokens=length, sampled_tokens=wanted.most_tokens)
+            raise TooLongRowError(
+                f"A prompt of {max(lengths)} tokens and max_tokens exceed the context of {window} tokens."
+            )
+        sampled = wanted.most_tokens * len(prompts)
+        self._sent += len(prompts)
+        self._prompt_tokens += sum(lengths)
+        self._sampled_tokens += sampled
+        self._bill.add(task.model, {"prompt_tokens": sum(lengths), "sampled_tokens": sampled})
         if price and price.tokens_per_second:
-            self._seconds += wanted.most_tokens / price.tokens_per_second
+            self._seconds += sampled / price.tokens_per_second
 
     def estimate(self, rows: int, tasks: int, limits: Limits, tally: Tally) -> Estimate:
         """Return the totals as an `Estimate`."""
@@ -122,7 +129,7 @@ class _Findings:
             rows=rows, tasks=tasks, skipped=tally.skipped, invalid=self.invalid, too_long=self._too_long,
             window_known=self._window_known,
             prompt_tokens=self._prompt_tokens, most_sampled_tokens=self._sampled_tokens, longest=self._longest,
-            cost=None if self._prices is None else self._cost, seconds=seconds or None,
+            cost=self._bill.cost, unpriced=self._bill.unpriced, seconds=seconds or None,
             problems=tally.commonest(),
         )  # fmt: skip
 

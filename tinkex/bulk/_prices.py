@@ -7,11 +7,13 @@ import os
 import pathlib
 import tomllib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from tinkex._validation.text import decode_text
+
+_MOST_UNPRICED: Final = 100
 
 
 @attrs.frozen
@@ -32,6 +34,9 @@ class Price:
 @attrs.frozen
 class Prices:
     """A price table: model names to prices; the name "*" stands for all others.
+
+    The price of weights that are named with their base model, as NAME+PATH, is that of the weights, or else that of the
+    base model.
 
     >>> prices = Prices.from_dict({"Qwen/Qwen3-8B": {"prompt": 0.1, "sampled": 0.4}})
     >>> prices.cost("Qwen/Qwen3-8B", prompt_tokens=1_000_000, sampled_tokens=500_000)
@@ -58,16 +63,52 @@ class Prices:
 
     def of(self, model: str) -> Price | None:
         """The price of a model; None where the table has none."""
-        return self.by_model.get(model) or self.by_model.get("*")
+        base, _, path = model.partition("+tinker://")
+        names = (model, f"tinker://{path}", base, "*") if path else (model, "*")
+        return next((self.by_model[name] for name in names if name in self.by_model), None)
 
-    def cost(self, model: str, *, prompt_tokens: int, sampled_tokens: int, prompt_cache_hit_tokens: int = 0) -> float:
-        """What so many tokens cost; 0 for a model that the table does not know."""
+    def cost(
+        self, model: str, *, prompt_tokens: int, sampled_tokens: int, prompt_cache_hit_tokens: int = 0
+    ) -> float | None:
+        """What so many tokens cost; None for a model that the table has no price for.
+
+        Of a prompt no more tokens are cached than it has, though servers count them once for each of its samples.
+        """
         price = self.of(model)
         if price is None:
-            return 0.0
+            return None
+        hits = min(prompt_cache_hit_tokens, prompt_tokens)
         cached = price.prompt if price.cached is None else price.cached
-        fresh = prompt_tokens - prompt_cache_hit_tokens
-        return (fresh * price.prompt + prompt_cache_hit_tokens * cached + sampled_tokens * price.sampled) / 1e6
+        return ((prompt_tokens - hits) * price.prompt + hits * cached + sampled_tokens * price.sampled) / 1e6
+
+
+@attrs.define
+class Bill:
+    """Sum of costs by a price table, and the models that it has no price for: what is unknown is not free."""
+
+    prices: Prices | None
+    _sum: float | None = None
+    _unpriced: dict[str, None] = attrs.field(factory=dict)
+
+    def add(self, model: str, usage: Mapping[str, int]) -> None:
+        """Add what so many tokens of a model cost."""
+        if self.prices is None:
+            return
+        cost = self.prices.cost(model, **usage)
+        if cost is not None:
+            self._sum = (self._sum or 0.0) + cost
+        elif len(self._unpriced) < _MOST_UNPRICED:
+            self._unpriced[model] = None
+
+    @property
+    def cost(self) -> float | None:
+        """The sum, without models that have no price; None without a table, and where no model had a price."""
+        return self._sum if self._sum is not None or self.prices is None or self._unpriced else 0.0
+
+    @property
+    def unpriced(self) -> tuple[str, ...]:
+        """The models whose tokens are not in it, since the table has no price for them."""
+        return tuple(self._unpriced)
 
 
 def _price(name: str, row: Any) -> Price:

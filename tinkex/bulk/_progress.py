@@ -11,7 +11,7 @@ import attrs
 
 from tinkex.bulk._engine import FlowState
 from tinkex.bulk._input.task import Task
-from tinkex.bulk._prices import Prices
+from tinkex.bulk._prices import Bill, Prices
 from tinkex.bulk._results.accuracy import Accuracy
 
 _MOST_KINDS: Final = 1000
@@ -37,7 +37,9 @@ class Progress:
     prompt_tokens: int = 0
     sampled_tokens: int = 0
     cost: float | None = None
-    """By the price table; None without one."""
+    """By the price table, without what is `unpriced`; None without a table, or without any price."""
+    unpriced: tuple[str, ...] = ()
+    """Models whose tokens are not in the cost, since the price table does not know them."""
     flow: FlowState = attrs.field(factory=FlowState)
     retrying: int = 0
     """Samples that wait to try again."""
@@ -68,7 +70,9 @@ class Summary:
     prompt_tokens: int
     sampled_tokens: int
     cost: float | None
-    """By the price table, an estimate; None without one."""
+    """By the price table, an estimate without what is `unpriced`; None without a table, or without any price."""
+    unpriced: tuple[str, ...] = ()
+    """Models whose tokens are not in the cost, since the price table does not know them."""
     errors: tuple[tuple[str, int], ...] = ()
     """The commonest errors and how often each came."""
     notes: tuple[str, ...] = ()
@@ -81,10 +85,9 @@ class Tally:
     """Counters of a run; used by one thread, but for `skipped` and `kept`, which the feeder thread counts."""
 
     def __init__(self, prices: Prices | None) -> None:
-        self.prices = prices
+        self.bill = Bill(prices)
         self.done = self.failed = self.skipped = self.kept = 0
         self.prompt_tokens = self.sampled_tokens = 0
-        self.cost = 0.0
         self.accuracy = Accuracy()
         self._errors: Counter[str] = Counter()
         self._examples: dict[str, str] = {}
@@ -101,8 +104,7 @@ class Tally:
         if usage is not None:
             self.prompt_tokens += usage["prompt_tokens"]
             self.sampled_tokens += usage["sampled_tokens"]
-            if self.prices is not None:
-                self.cost += self.prices.cost(task.model, **usage)
+            self.bill.add(task.model, usage)
 
     def commonest(self, count: int = 10) -> tuple[tuple[str, int], ...]:
         """The commonest errors, each in the words of its first; numbers do not tell them apart."""

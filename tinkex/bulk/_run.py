@@ -76,7 +76,7 @@ def run(
     A row that cannot be sampled becomes an error row. Rows that failed in an earlier run are tried again.
 
     Args:
-        rows: A path, "-" for standard input, or an iterable of mappings.
+        rows: A path, "-" for standard input, an iterable of mappings, or a table of pandas, polars or Arrow.
         output: A path, which a later run goes on with; or a binary file, to which rows are written as they come. For
             a path that ends with .csv or .parquet, rows go to the same with .jsonl behind it, and become a table at the
             end.
@@ -86,7 +86,7 @@ def run(
         changed: What to do when the output has a row made with other parameters: "stop" with ChangedError,
             "redo" it, or "keep" it.
         max_failures: Stop when more rows than this have failed; None for never.
-        input_format: "jsonl", "csv" or "parquet"; None goes by the name.
+        input_format: "jsonl", "csv", "tsv" or "parquet"; None goes by the name.
         form: Of the output: "native" or "openai"; None for what each row was in.
         omit: What to leave out of the output: "text", "tokens", "logprobs", "prompt" (its text or messages),
             "prompt_tokens".
@@ -99,12 +99,15 @@ def run(
         engine: What samples the tasks; by default this process.
         **parameters: For rows that bring none: those of `SamplingParams`, `num_samples`, `include_prompt_logprobs`,
             `topk_prompt_logprobs`, `topk_sample_logprobs`, `prompt_logprobs_last_n`, `tools`, `template_variables`
-            (further keywords of `ModelInput.from_messages`), and `score`: only the prompt's log-probabilities.
+            (further keywords of `ModelInput.from_messages`), `score`: only the prompt's log-probabilities, and
+            `best_of`: sample so many answers and keep the best `num_samples`, by `best_of_by` ("mean_logprob", the
+            default, or "logprob").
 
     Raises:
         TypeError, ValueError: An argument is wrong.
         OutputError: The output cannot be used: another process writes it, it is something else, the disk is full.
         ChangedError: See `changed`.
+        InputError: The input is not of its format, or not one of its rows can be sampled: nothing was.
         OSError: The input cannot be read.
 
     Ctrl-C cancels what is in flight and keeps what is written; the same call again goes on.
@@ -229,7 +232,7 @@ class _Run:
             done=tally.done, failed=tally.failed, skipped=tally.skipped, kept=tally.kept,
             interrupted=self.halt.is_set(), seconds=self.clock.monotonic() - self.began,
             prompt_tokens=tally.prompt_tokens, sampled_tokens=tally.sampled_tokens,
-            cost=None if tally.prices is None else tally.cost, errors=tally.commonest(),
+            cost=tally.bill.cost, unpriced=tally.bill.unpriced, errors=tally.commonest(),
             notes=(*sink.notes, *self.notes),
             accuracy=tally.accuracy if tally.accuracy.rows + tally.accuracy.undecided else None,
         )  # fmt: skip
@@ -247,7 +250,7 @@ class _Run:
         self.on_progress(Progress(
             done=tally.done, failed=tally.failed, skipped=tally.skipped, fraction=fraction, seconds=now - self.began,
             remaining=self._remaining(now, fraction), prompt_tokens=tally.prompt_tokens,
-            sampled_tokens=tally.sampled_tokens, cost=None if tally.prices is None else tally.cost, flow=self._flow,
+            sampled_tokens=tally.sampled_tokens, cost=tally.bill.cost, unpriced=tally.bill.unpriced, flow=self._flow,
             retrying=max((each.retrying for each in stats), default=0),
             paused_for=paused.paused_for if paused else 0.0, paused_reason=paused.paused_reason if paused else None,
         ))  # fmt: skip

@@ -47,7 +47,7 @@ def test_cached_tokens_have_a_price_of_their_own():
     tokens = {"prompt_tokens": 10, "sampled_tokens": 0, "prompt_cache_hit_tokens": 5}
     assert prices.cost("a", **tokens) == pytest.approx(5.5e-6)
     assert prices.cost("b", **tokens) == pytest.approx(1e-5)
-    assert prices.cost("unknown", **tokens) == 0
+    assert prices.cost("unknown", **tokens) is None
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import datetime as dt
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -77,7 +77,7 @@ def counts(progress: Progress) -> list[str]:
     if progress.remaining is not None:
         parts.append(f"{duration(progress.remaining)} left")
     if progress.cost is not None:
-        parts.append(f"about {progress.cost:,.4f} so far")
+        parts.append(f"about {progress.cost:,.4f} so far{_without(progress.unpriced)}")
     return parts
 
 
@@ -126,8 +126,7 @@ def tell_summary(summary: Summary) -> None:
         parts.append(f"{summary.skipped:,} there before")
     tokens = summary.prompt_tokens + summary.sampled_tokens
     parts.append(f"{tokens:,} tokens in {duration(summary.seconds)}")
-    if summary.cost is not None:
-        parts.append(f"about {summary.cost:,.4f} by the price table")
+    parts += _money("about", summary.cost, summary.unpriced)
     lines = [", ".join(parts), *_accuracy(summary.accuracy), *summary.notes]
     if summary.kept:
         lines.append(f"{summary.kept:,} rows were made with other parameters and are kept (--changed keep)")
@@ -144,6 +143,22 @@ def _accuracy(found: Accuracy | None) -> Iterator[str]:
         yield f"{found.undecided:,} rows count neither as right nor as wrong: a log-probability is not known"
 
 
+def _money(about: str, cost: float | None, unpriced: Sequence[str]) -> list[str]:
+    """What is said of costs: nothing without a table, and no sum where no model had a price."""
+    if cost is None:
+        return [f"no price for {_listed(unpriced)}"] if unpriced else []
+    return [f"{about} {cost:,.4f} by the price table{_without(unpriced)}"]
+
+
+def _without(unpriced: Sequence[str]) -> str:
+    return f", without {_listed(unpriced)}, for which there is no price" if unpriced else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
 def tell_estimate(estimate: Estimate) -> None:
     """Say on stdout what a run would be like."""
     lines = [
@@ -158,8 +173,7 @@ def tell_estimate(estimate: Estimate) -> None:
         lines.append(f"{estimate.too_long:,} over the context window")
     else:
         lines.append("not checked against the context window: say --context-window, or context in the price table")
-    if estimate.cost is not None:
-        lines.append(f"at most about {estimate.cost:,.4f} by the price table")
+    lines += _money("at most about", estimate.cost, estimate.unpriced)
     if estimate.seconds is not None:
         lines.append(f"about {duration(estimate.seconds)}, if all answers are as long as they may be")
     else:

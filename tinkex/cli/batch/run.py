@@ -17,7 +17,7 @@ from tinkex.cli.batch.models import offline_models, online_models
 from tinkex.cli.batch.progress import shown, tell_estimate, tell_summary
 from tinkex.cli.options.connect import Target, open_service, target_options, wrong_arguments
 
-_FORMATS = click.Choice(["jsonl", "csv", "parquet"])
+_FORMATS = click.Choice(["jsonl", "csv", "tsv", "parquet"])
 
 
 @click.command()
@@ -30,7 +30,15 @@ _FORMATS = click.Choice(["jsonl", "csv", "parquet"])
 @click.option("--top-k", type=int, help="Choose among the likeliest K tokens. Default: all.")
 @click.option("--top-p", type=float, help="Choose among the likeliest share P. Default: all.")
 @click.option("--stop", multiple=True, metavar="TEXT", help="Stop at this text; may be given several times.")
-@click.option("--score", is_flag=True, help="Only find out how likely each token of the prompts is.")
+@click.option("--best-of", type=int, metavar="N", help="Sample N answers to each row, and keep the best of them.")
+@click.option("--best-by", "best_of_by", type=click.Choice(["mean_logprob", "logprob"]),
+              help="What the best is picked by. Default: mean_logprob, the log-probability a token.")  # fmt: skip
+@click.option(
+    "--score/--no-score",
+    default=None,
+    help="Only find out how likely each token of the prompts \
+is; or sample rows with choices, too.",
+)
 @click.option("--prompt-logprobs", is_flag=True, help="Find that out as well.")
 @click.option("--topk-logprobs", type=int, metavar="K", help="Name the likeliest K at each place of an answer.")
 @click.option("--topk-prompt-logprobs", type=int, metavar="K", help="The same for the prompt.")
@@ -60,9 +68,9 @@ def command(
 ) -> int:
     """Sample every row of a file, and go on where an earlier run stopped.
 
-    INPUT holds JSON lines, CSV or Parquet: rows with a prompt, prompt_tokens or messages, an id, and parameters of
-    their own where they need any; or lines of an OpenAI batch. Every row goes to each model given, or to the one it
-    names.
+    INPUT holds JSON lines, a JSON array, CSV, TSV or Parquet, packed or not: rows with a prompt, prompt_tokens or
+    messages, an id, and parameters of their own where they need any; or lines of an OpenAI batch. Rows with choices or
+    a completion have these scored. Every row goes to each model given, or to the one it names.
 
     \b
       tinkex batch run prompts.jsonl -o answers.jsonl --local --max-tokens 64
@@ -125,12 +133,11 @@ def _engine(name: str, actors: int) -> Any:
 
 def _settings(options: dict[str, Any]) -> dict[str, Any]:
     """Take the parameters of the rows out of the options: those that were given."""
-    names = ("max_tokens", "temperature", "num_samples", "seed", "top_k", "top_p")
+    names = ("max_tokens", "temperature", "num_samples", "seed", "top_k", "top_p", "best_of", "best_of_by", "score")
     settings = {name: options.pop(name) for name in names}
     settings["topk_sample_logprobs"] = options.pop("topk_logprobs")
     settings["topk_prompt_logprobs"] = options.pop("topk_prompt_logprobs")
     settings["include_prompt_logprobs"] = options.pop("prompt_logprobs") or None
-    settings["score"] = options.pop("score") or None
     settings["stop"] = list(options.pop("stop")) or None
     return {name: value for name, value in settings.items() if value is not None}
 
