@@ -10,6 +10,7 @@ from serving import MODEL, PARAMS, PROMPT, advance_until, make_service, sampling
 
 import tinkex
 from tinkex.testing import FakeServer, Fault, ManualClock, expected_tokens
+from tinkex.testing._faults.kinds import KINDS
 
 HTML = {"Content-Type": "text/html"}
 PHASES = {"asample": "submitting", "retrieve_future": "waiting"}
@@ -20,7 +21,8 @@ SETTINGS = {
 
 LOST, LATE, UNREADABLE = tinkex.APIConnectionError, tinkex.APITimeoutError, tinkex.APIResponseError
 DEADLINE, STATUS = tinkex.SampleTimeoutError, tinkex.APIStatusError
-# A fault that goes on; what it ends in, submitting and polling; a piece of the server's, or the network's, last word.
+# A fault that goes on; what it ends in, submitting and polling (None: in the result); a piece of the last word
+# of the server, or of the network.
 FAULTS = {
     "reset before the answer": (Fault("reset"), LOST, LOST, "reset"),
     "reset before the request was taken": (Fault("reset_early"), LOST, LOST, "The connection was lost"),
@@ -38,6 +40,15 @@ FAULTS = {
     "a length that is none": (Fault("bad_length"), UNREADABLE, UNREADABLE, "'many'"),
     "an endless header": (Fault("huge_header"), UNREADABLE, UNREADABLE, "head of more than"),
     "no HTTP": (Fault("not_http"), UNREADABLE, UNREADABLE, "what is this?"),
+    "another type than it is": (Fault("wrong_type"), None, UNREADABLE, None),
+    "no type": (Fault("no_type"), None, UNREADABLE, None),
+    "an answer in chunks": (Fault("chunked"), None, None, None),
+    "a compressed answer": (Fault("gzip"), None, None, None),
+    "an interim answer first": (Fault("interim"), None, None, None),
+    "closed after it was acted on": (Fault("close_after"), LOST, LOST, "closed the connection"),
+    "a connection that is gone at its next use": (Fault("stale"), None, None, None),
+    "a server that takes its time": (Fault("delay", seconds=0.01), None, None, None),
+    "an answer that takes its time": (Fault("late", seconds=0.01), None, None, None),
     "broken JSON": (Fault("garbage"), UNREADABLE, UNREADABLE, 'It begins: {"request_id'),
     "half of the content": (Fault("truncated"), UNREADABLE, UNREADABLE, "server's"),
     "a page of HTML with 200": (Fault("status", 200, HTML, "<p>welcome</p>"), UNREADABLE, UNREADABLE, "welcome"),
@@ -85,6 +96,9 @@ def test_a_fault_that_goes_on(name, endpoint):
         soon = LOST in kinds or tinkex.InternalServerError in kinds  # what fails late may be a gateway's timeout
         advance_until(clock, future.done, step=0.2 if soon else 2.0)
         error = future.exception()
+        if kinds[endpoint != "asample"] is None:
+            assert future.result().sequences[0].tokens == expected_tokens(PROMPT, max_tokens=4)
+            return
         if endpoint == "retrieve_future" and fault.status == 408 and fault.kind == "status":
             notification = None  # "not yet" is no failure
         told(error, notification)
@@ -98,6 +112,11 @@ def test_a_fault_that_goes_on(name, endpoint):
         stats = client.service.stats()
         assert (stats.in_flight, stats.failed) == (0, 1)
         assert server.counts[endpoint] <= 300
+
+
+def test_every_fault_is_in_the_table():
+    """A kind of fault that the server learns gets its row."""
+    assert {fault.kind for fault, *_ in FAULTS.values()} == {*KINDS}
 
 
 SESSION_POLLS = {

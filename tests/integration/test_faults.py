@@ -59,22 +59,6 @@ def test_a_fault_that_comes_once(server, client, endpoint, kind):
     assert caught.value.phase == "submitting"
 
 
-@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"status"}))
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_a_fault_that_stays(server, client, endpoint, kind):
-    """Retries end, with the attempts or with the deadline, in an error of ours that knows the request."""
-    server.fault(endpoint, kind, times=None, **options(kind))
-    future = client.sample([1, 2, 3], PARAMS, timeout=0.4)
-    error = future.exception(3)
-    if error is None:
-        assert len(future.result().sequences[0].tokens) == 4
-        return
-    assert isinstance(error, tinkex.APIError | tinkex.SampleTimeoutError)
-    assert str(error)
-    assert error.may_have_run or kind == "reset_early"
-    assert (error.request_id is not None) == (endpoint == "retrieve_future")
-
-
 @pytest.mark.parametrize("kind", ["reset", "close"])
 def test_connections_that_are_refused_once(server, kind):
     """A connection that ends as soon as it is made costs an attempt, no more."""
