@@ -1,4 +1,4 @@
-"""The rules of the package's shape, read from its source."""
+"""The shape of the package, read from its source; `unit/test_architecture_rules.py` shows that each rule can fail."""
 
 from __future__ import annotations
 
@@ -10,14 +10,45 @@ import subprocess
 import sys
 
 import pytest
+from architecture import (
+    SourceTree,
+    clock_readers,
+    foreign_imports,
+    full_folders,
+    importers,
+    inside_violations,
+    long_functions,
+    long_modules,
+    module_cycles,
+    package_cycles,
+    roles_without_a_name,
+    shared_class_names,
+    too_many_entries,
+    undescribed_packages,
+    upward_imports,
+    vague_names,
+)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PACKAGE = ROOT / "tinkex"
+LATER = ("chat", "serve", "compat", "lm_eval", "plugins", "otel", "prometheus")  # not counted among the entries
+PROGRAMS = (
+    "bulk",
+    "cli",
+    "report",
+    "local",
+    "testing",
+    "ray",
+    "web",
+    *LATER[1:],
+    "__main__",
+    "_pytest_plugin",
+    "_server",
+)
 
 # From the bottom up: a package imports only what stands in a lower line, or itself.
 LAYERS = (
     ("_concurrency", "_identity", "_validation", "errors"),
-    ("_logging", "config", "tokenizers", "web"),
+    ("_logging", "config", "tokenizers"),
     ("credentials", "queue_state", "telemetry", "types"),
     ("chat", "future"),
     ("_runtime", "_wire"),
@@ -28,172 +59,91 @@ LAYERS = (
     ("_handle", "sampling_client"),
     ("service_client",),
 )
-OUTSIDE_THE_CORE = ("tinkex._pytest_plugin", "tinkex._server", "tinkex.testing", "tinkex.local", "tinkex.cli")
-OUTSIDE_THE_CORE += ("tinkex.bulk", "tinkex.ray", "tinkex.report")
-OUTSIDE_THE_CORE += ("tinkex.__main__",)
-OPTIONAL = {("tinkex.service_client", "tinkex.local")}  # `ServiceClient.local()`, where its extra is installed
-LONGEST_MODULE = 400
-LONGEST_FUNCTION = 50
-DATES = {"date", "datetime", "datetime.date", "datetime.datetime"}
-HEAVY = {
-    "PIL",
-    "aiohttp",
-    "altair",
-    "click",
-    "jinja2",
-    "numpy",
-    "orjson",
-    "requests",
-    "rich",
-    "tenacity",
-    "tokenizers",
-    "urllib3",
+UPWARD = {("tinkex.service_client", "tinkex.local")}  # `ServiceClient.local()`, where its extra is installed
+
+# What programs use of the client's inside: the module or package that does, what it uses, and why.
+ALLOWED_INSIDE = {
+    ("tinkex.bulk", "tinkex._concurrency.clock"): "tests move a run's time by hand, as they do the client's",
+    ("tinkex.bulk._engine", "tinkex._sampling.stream"): "a run begins and ends its samples as sample_many() does",
+    ("tinkex.bulk._prices", "tinkex._validation.text"): "text files are read in one way everywhere",
+    ("tinkex.cli.options.prompt", "tinkex._validation.text"): "text files are read in one way everywhere",
+    ("tinkex.cli.options.settings", "tinkex._transport.dial"): "the proxy shown is the one that a client would take",
+    ("tinkex.cli.doctor.network", "tinkex._identity"): "a proxy is asked in the client's name, by which it may decide",
+    ("tinkex.cli.doctor.network", "tinkex._transport.dial"): "certificates are verified exactly as a client does",
+    ("tinkex.cli.doctor.service", "tinkex._api"): "the doctor calls endpoints one by one that clients call in one go",
+    ("tinkex.cli.doctor.service", "tinkex._identity"): "which say which version asks them",
+    ("tinkex.cli.doctor.service", "tinkex._runtime"): "and are called in coroutines",
+    ("tinkex.cli.doctor.service", "tinkex._service"): "on the runtime of a client",
+    ("tinkex.cli.doctor.service", "._lifecycle"): "which the client has",
+    ("tinkex.local", "tinkex._server"): "the local model and the fake server share the protocol's other side",
+    ("tinkex.testing", "tinkex._server"): "the local model and the fake server share the protocol's other side",
+    ("tinkex.local.model.ik_runtime", "._lib"): "the bindings of llama.cpp offer some of its functions nowhere else",
+    ("tinkex.ray", "tinkex.bulk"): "the engine on Ray is one of bulk's, and rebuilds its rows in other processes",
+    (
+        "tinkex.report.data.row",
+        "tinkex._wire.json_bytes",
+    ): "outputs of gigabytes are read with orjson where it is there",
 }
-HEAVY |= {"asyncio", "attrs", "email", "hashlib", "html", "http", "inspect", "ipaddress", "json", "logging", "pathlib"}
-HEAVY |= {"platform", "socket", "ssl", "subprocess", "threading", "urllib", "uuid"}
 
-
-def module_name(path):
-    """The dotted name of a source file."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-@functools.cache
-def sources():
-    """Every module of the package: its name, its path and its tree."""
-    return {module_name(path): (path, ast.parse(path.read_text())) for path in sorted(PACKAGE.rglob("*.py"))}
-
-
-def imported_names(tree):
-    """Every dotted name that the tree imports anywhere, also under TYPE_CHECKING and inside functions."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+HEAVY = {
+    *("PIL", "aiohttp", "altair", "click", "jinja2", "numpy", "orjson", "requests", "rich", "tenacity", "tokenizers"),
+    *("asyncio", "attrs", "email", "hashlib", "html", "http", "inspect", "ipaddress", "json", "logging", "pathlib"),
+    *("platform", "socket", "ssl", "subprocess", "threading", "urllib", "urllib3", "uuid"),
+}
 
 
 @functools.cache
-def graph():
-    """Which modules of the package each module imports."""
-    known = sources()
-    edges = {}
-    for name, (_, tree) in known.items():
-        targets = set()
-        for imported in imported_names(tree):
-            target = imported if imported in known else imported.rpartition(".")[0]
-            if target in known and target != name:
-                targets.add(target)
-        edges[name] = targets
-    return edges
+def tree():
+    """The package's own source."""
+    return SourceTree(ROOT)
 
 
-def is_within(name, package):
-    """Whether the module is the package or stands inside it."""
-    return name == package or name.startswith(package + ".")
-
-
-def lifecycle():
-    """The modules of the client itself."""
-    return [name for name in sources() if not any(is_within(name, package) for package in OUTSIDE_THE_CORE)]
-
-
-def rank(name):
-    """The layer of a module, counted from the bottom; None for one that no layer lists."""
-    for height, layer in enumerate(LAYERS):
-        if any(is_within(name, f"tinkex.{member}") for member in layer):
-            return height
-    return None
-
-
-def test_no_cycles():
-    """No module imports itself through others, not even lazily or for its types."""
-    remaining = {name: set(targets) for name, targets in graph().items()}
-    while free := [name for name, targets in remaining.items() if not targets & remaining.keys()]:
-        for name in free:
-            del remaining[name]
-    assert sorted(remaining) == []
-
-
-def test_every_core_module_has_a_layer():
-    """A new module of the core is given a place in the order."""
-    assert [name for name in lifecycle() if name != "tinkex" and rank(name) is None] == []
+@pytest.mark.parametrize(
+    "rule",
+    [
+        module_cycles, package_cycles, long_modules, long_functions, full_folders, shared_class_names, vague_names,
+        roles_without_a_name,
+    ],
+)  # fmt: skip
+def test_shape(rule):
+    """Neither modules nor packages import in circles; all are small; names and words say something."""
+    assert rule(tree()) == []
 
 
 def test_imports_point_down():
-    """A module imports only lower layers, or modules of its own package."""
-    upward = [
-        f"{name} -> {target}"
-        for name in lifecycle()
-        for target in graph()[name]
-        if rank(name) is not None
-        and name.split(".")[:2] != target.split(".")[:2]
-        and (rank(target) is None or rank(target) >= rank(name))
-        and (name, target) not in OPTIONAL
-    ]
-    assert upward == []
+    """Every entry has its layer, and imports only lower ones."""
+    assert upward_imports(tree(), LAYERS, PROGRAMS, UPWARD) == []
 
 
-def importers(*packages):
-    """The core modules that import one of the packages."""
-    return [
-        name
-        for name in lifecycle()
-        if any(is_within(imported, package) for imported in imported_names(sources()[name][1]) for package in packages)
-    ]
+def test_programs_use_public_names():
+    """What stands on top uses public names, but for a list in which each entry has its reason."""
+    assert inside_violations(tree(), PROGRAMS, ALLOWED_INSIDE) == []
+
+
+def test_few_entries():
+    """The package's own folder can be taken in at a glance."""
+    assert too_many_entries(tree(), LATER) == []
+
+
+def test_what_a_sample_is_made_of():
+    """The coroutine of a sample knows the API, the runtime, the wire format and its own package, and nothing else."""
+    assert foreign_imports(tree(), "tinkex._sampling.sample", ("_api", "_runtime", "_wire", "_sampling")) == []
+
+
+def test_every_private_package_is_described():
+    """The page on the internals says of every private package what it knows."""
+    assert undescribed_packages(tree(), (ROOT / "docs" / "internals.rst").read_text()) == []
 
 
 @pytest.mark.parametrize("package", ["requests", "tenacity"])
 def test_one_importer(package):
-    """One module of the core imports requests, and one imports tenacity."""
-    assert len(importers(package)) == 1
-
-
-def reads_a_clock(tree):
-    """Whether a module imports `time`, or asks datetime what time it is."""
-    asks = any(
-        isinstance(node, ast.Attribute) and node.attr in ("now", "utcnow", "today") and ast.unparse(node.value) in DATES
-        for node in ast.walk(tree)
-    )
-    return asks or any(is_within(imported, "time") for imported in imported_names(tree))
+    """One module of the client imports requests, and one imports tenacity."""
+    assert len(importers(tree(), package, PROGRAMS)) == 1
 
 
 def test_one_reader_of_clocks():
     """Only `_concurrency.clock` reads a clock: everything else is given one."""
-    assert [name for name in lifecycle() if reads_a_clock(sources()[name][1])] == ["tinkex._concurrency.clock"]
-
-
-def test_module_lengths():
-    """A module fits in a few screens."""
-    lengths = {name: len(path.read_text().splitlines()) for name, (path, _) in sources().items()}
-    assert {name: length for name, length in lengths.items() if length > LONGEST_MODULE} == {}
-
-
-def code_length(function):
-    """The lines of a function without its docstring."""
-    lines = function.end_lineno - function.lineno + 1
-    if ast.get_docstring(function) is not None:
-        lines -= function.body[0].end_lineno - function.body[0].lineno + 1
-    return lines
-
-
-def test_function_lengths():
-    """A function fits on a screen."""
-    long = {
-        f"{name}.{node.name}": code_length(node)
-        for name, (_, tree) in sources().items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and code_length(node) > LONGEST_FUNCTION
-    }
-    assert long == {}
-
-
-def test_names_say_something():
-    """No module has a name that could mean anything."""
-    vague = {"utils", "helpers", "common", "manager", "handler", "holder", "misc"}
-    assert [name for name in sources() if name.rpartition(".")[2].lstrip("_") in vague] == []
+    assert clock_readers(tree(), PROGRAMS) == ["tinkex._concurrency.clock"]
 
 
 def test_import_is_light():
@@ -220,7 +170,7 @@ def test_public_names_are_what_type_checkers_see():
 
     seen = {
         alias.name: importlib.import_module(node.module)
-        for node in ast.walk(sources()["tinkex"][1])
+        for node in ast.walk(tree().trees["tinkex"])
         if isinstance(node, ast.ImportFrom) and node.module.startswith("tinkex.")
         for alias in node.names
     }

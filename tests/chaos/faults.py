@@ -7,7 +7,7 @@ from collections import Counter
 
 from tinkex._server.service import SERVICE
 from tinkex.testing import FakeServer
-from tinkex.testing._rules.journal import RecordedRequest
+from tinkex.testing._journal import RecordedRequest
 
 RATE = 0.08
 BODIES = ["reset", "close", "half", "gzip", "chunked", "interim", "stale"]

@@ -12,7 +12,7 @@ from calling import KEY, Caller
 
 from tinkex._server.service import SERVICE
 from tinkex.testing import FakeServer, FakeServerProcess
-from tinkex.testing._remote import CONTROL, CONTROL_KEY
+from tinkex.testing._rules.remote import CONTROL, CONTROL_KEY
 
 MIB = 2**20
 PNG = "iVBORw0KGgo="

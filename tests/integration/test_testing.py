@@ -29,7 +29,7 @@ from tinkex.testing import (
     expected_tokens,
 )
 from tinkex.testing._faults.kinds import KINDS
-from tinkex.testing._remote import COMMANDS
+from tinkex.testing._rules.remote import COMMANDS
 from tinkex.types import ModelInput, SampledSequence, SampleRequest, SampleResponse, SamplingParams, TensorData
 
 LOST = requests.exceptions.ConnectionError

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from tinkex.bulk._engine import Batch, FlowState, perform
 from tinkex.bulk._estimate import Estimate, estimate, tokenizer_only
-from tinkex.bulk._input.plan import ChangedError
 from tinkex.bulk._input.read import Source
 from tinkex.bulk._input.task import InputError, InvalidRowError, Row, Task
 from tinkex.bulk._limits import Limits
 from tinkex.bulk._models import Models
 from tinkex.bulk._output.locked_file import OutputError
+from tinkex.bulk._plan import ChangedError
 from tinkex.bulk._prices import Price, Prices
 from tinkex.bulk._progress import Progress, Summary
 from tinkex.bulk._results.accuracy import Accuracy

@@ -10,7 +10,6 @@ import attrs
 
 from tinkex.bulk._input import fields
 from tinkex.bulk._input.claims import NoOutput
-from tinkex.bulk._input.plan import TaskPlan
 from tinkex.bulk._input.prepare import Prepared, Preparer
 from tinkex.bulk._input.read import Rows, Source
 from tinkex.bulk._input.task import InvalidRowError, RowId, Task
@@ -18,6 +17,7 @@ from tinkex.bulk._limits import Limits
 from tinkex.bulk._models import Models
 from tinkex.bulk._output.ledger import ReadOnlyLedger
 from tinkex.bulk._output.record import error_record
+from tinkex.bulk._plan import TaskPlan
 from tinkex.bulk._prices import Bill, Prices
 from tinkex.bulk._progress import Tally
 from tinkex.sampling_client import SamplingClient

@@ -14,7 +14,6 @@ from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
 from tinkex.bulk._engine import Batch, FlowState, perform
 from tinkex.bulk._input import fields
 from tinkex.bulk._input.parquet_file import parquet_library
-from tinkex.bulk._input.plan import TaskPlan
 from tinkex.bulk._input.prepare import check_parameters
 from tinkex.bulk._input.read import Rows, Source
 from tinkex.bulk._input.task import PARAMETERS, Task
@@ -27,6 +26,7 @@ from tinkex.bulk._output.openai_format import FORMS
 from tinkex.bulk._output.record import OMITTABLE
 from tinkex.bulk._output.stream import Stream
 from tinkex.bulk._output.table import write_table
+from tinkex.bulk._plan import TaskPlan
 from tinkex.bulk._prices import Prices
 from tinkex.bulk._progress import Progress, Summary, Tally
 from tinkex.bulk._results.read import TABLES, rows_file

@@ -23,7 +23,7 @@ from tinkex.tokenizers._chat_template.prompt import PromptOptions, choose_templa
 from tinkex.tokenizers._chat_template.role_colon import ROLE_COLON
 from tinkex.tokenizers._chat_template.variables import check_variables, template_variables
 from tinkex.types import Chunk, EncodedTextChunk, ModelInput, SampledSequence, SamplingParams
-from tinkex.types._forms.messages import chat_chunks
+from tinkex.types.chunks import chat_chunks
 
 _ID_LENGTH = 9  # letters and digits, as Mistral's templates want them
 _PROMPT_OPTIONS = frozenset(field.name for field in attrs.fields(PromptOptions))

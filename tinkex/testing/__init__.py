@@ -13,8 +13,8 @@ with extra("test", "tinkex.testing"):
     from tinkex.testing._clock import ManualClock
     from tinkex.testing._fake import FakeServer
     from tinkex.testing._faults.plan import Fault, Plan
+    from tinkex.testing._journal import RecordedRequest
     from tinkex.testing._process import FakeServerProcess
-    from tinkex.testing._rules.journal import RecordedRequest
     from tinkex.testing._rules.rules import Violation
 
 __all__ = [

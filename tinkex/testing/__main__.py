@@ -13,7 +13,7 @@ from typing import Any
 
 from tinkex._server import PRESETS
 from tinkex.testing._fake import FakeServer
-from tinkex.testing._remote import CONTROL_KEY_VARIABLE
+from tinkex.testing._rules.remote import CONTROL_KEY_VARIABLE
 
 
 def main(arguments: list[str] | None = None) -> None:

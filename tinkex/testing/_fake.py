@@ -15,10 +15,10 @@ from tinkex._server.service import SERVICE
 from tinkex.testing._answers import default_answer
 from tinkex.testing._engine import Answers, Latency, ScriptedEngine
 from tinkex.testing._faults.planner import FaultPlanner, known_endpoint
+from tinkex.testing._journal import Journal, RecordedRequest
 from tinkex.testing._records import example_records
-from tinkex.testing._remote import control
 from tinkex.testing._rules.interceptor import make_interceptor
-from tinkex.testing._rules.journal import Journal, RecordedRequest
+from tinkex.testing._rules.remote import control
 from tinkex.testing._rules.rules import Rules, Violation
 from tinkex.testing._server_thread import ServerThread
 from tinkex.testing._tls import make_certificates

@@ -12,8 +12,8 @@ import urllib.request
 from collections import Counter
 from typing import Any, Self
 
-from tinkex.testing._remote import COMMANDS, CONTROL, CONTROL_KEY, CONTROL_KEY_VARIABLE
-from tinkex.testing._rules.journal import RecordedRequest
+from tinkex.testing._journal import RecordedRequest
+from tinkex.testing._rules.remote import COMMANDS, CONTROL, CONTROL_KEY, CONTROL_KEY_VARIABLE
 
 
 class FakeServerProcess:

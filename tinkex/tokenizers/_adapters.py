@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 import attrs
 
-from tinkex.tokenizers._chat_template.files import ChatFiles, FileSource, named_templates, read_chat_files
+from tinkex.tokenizers._chat_files import ChatFiles, FileSource, named_templates, read_chat_files
 from tinkex.tokenizers.errors import TokenizerError
 
 _LONG: Final = (

@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 from tinkex.tokenizers._adapters import Tokenizer, adapt
-from tinkex.tokenizers._chat_template.files import ModelDirectory
+from tinkex.tokenizers._chat_files import ModelDirectory
 from tinkex.tokenizers._hub import HubFiles
 from tinkex.tokenizers._loading_cache import LoadingCache
 from tinkex.tokenizers._tokenizer_json import load_json

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 
 from tinkex.tokenizers._adapters import LoadedTokenizer
-from tinkex.tokenizers._chat_template.files import FileSource
+from tinkex.tokenizers._chat_files import FileSource
 from tinkex.tokenizers.errors import TokenizerError
 
 

@@ -11,9 +11,8 @@ from typing import Any, Protocol
 from attrs import field, frozen
 
 from tinkex._validation.values import shown, whole
-from tinkex.types._forms.messages import chat_chunks
 from tinkex.types._forms.tokens import token_tuple
-from tinkex.types.chunks import Chunk, DmelChunk, EncodedTextChunk, checked_text
+from tinkex.types.chunks import Chunk, DmelChunk, EncodedTextChunk, chat_chunks, checked_text
 from tinkex.types.images import ImageAssetPointerChunk, ImageChunk
 
 _CHUNK_TYPES = (EncodedTextChunk, ImageChunk, ImageAssetPointerChunk, DmelChunk)

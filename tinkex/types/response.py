@@ -9,8 +9,8 @@ from attrs import asdict, field, frozen
 
 from tinkex._validation.values import shown, whole
 from tinkex.types._forms.columns import Column, OptionalColumn, float_column
-from tinkex.types._forms.json_form import mapping, present, table, word
-from tinkex.types._forms.json_numbers import json_numbers, json_rows, read_numbers, read_rows
+from tinkex.types._json.form import mapping, present, table, word
+from tinkex.types._json.numbers import json_numbers, json_rows, read_numbers, read_rows
 from tinkex.types.sequence import SampledSequence
 from tinkex.types.tensor import TensorData
 from tinkex.types.topk import TopkLogprobs

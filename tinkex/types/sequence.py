@@ -8,8 +8,8 @@ from attrs import field, frozen
 
 from tinkex._validation.values import shown
 from tinkex.types._forms.columns import Column, float_column, int_column
-from tinkex.types._forms.json_form import mapping, present, table, word
-from tinkex.types._forms.json_numbers import json_numbers, json_rows, read_numbers, read_rows
+from tinkex.types._json.form import mapping, present, table, word
+from tinkex.types._json.numbers import json_numbers, json_rows, read_numbers, read_rows
 from tinkex.types.topk import TopkLogprobs
 
 

@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from tinkex._validation.values import shown, whole
 from tinkex.types._forms.columns import Column, float_column
-from tinkex.types._forms.json_numbers import json_numbers, read_numbers
+from tinkex.types._json.numbers import json_numbers, read_numbers
 
 TensorDtype = Literal["int64", "float32"]
 

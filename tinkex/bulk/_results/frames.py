@@ -34,10 +34,10 @@ def _array(pa: Any, lines: list[Line], name: str, type: Any) -> Any:
     try:
         made = pa.array(values, type)
     except (pa.ArrowException, OverflowError, UnicodeEncodeError):
-        return pa.array([None if value is None else _text(value) for value in values], pa.string())
+        return pa.array([None if value is None else _cell_string(value) for value in values], pa.string())
     return made.cast(pa.string()) if made.type == pa.null() else made
 
 
-def _text(value: Any) -> str:
+def _cell_string(value: Any) -> str:
     text = value if isinstance(value, str) else to_json(value)
     return text.encode("utf-8", "backslashreplace").decode()  # lone surrogates

@@ -27,7 +27,7 @@ def shown(*, results_here: bool = False) -> Iterator[Callable[[Progress], object
     With `results_here` the results go to standard output, which a terminal shows in the same place.
     """
     if not sys.stderr.isatty() or (results_here and sys.stdout.isatty()):
-        yield _plain()
+        yield _plain_progress()
         return
     from rich.live import Live
 
@@ -95,7 +95,7 @@ def _pause(progress: Progress) -> str:
     return f"paused for {progress.paused_for:.0f} s: {progress.paused_reason or 'the server asked for it'}"
 
 
-def _plain() -> Callable[[Progress], object]:
+def _plain_progress() -> Callable[[Progress], object]:
     """A line every ten seconds."""
     last = time.monotonic()
 

@@ -40,7 +40,7 @@ class ReportSequence:
 
 
 @attrs.frozen
-class Failure:
+class ReportFailure:
     """The error of a row that failed."""
 
     kind: str
@@ -54,7 +54,7 @@ class ReportRow:
 
     id: str
     model: str
-    failure: Failure | None
+    failure: ReportFailure | None
     sequences: Sequence[ReportSequence]
     began: float | None
     ended: float | None
@@ -141,7 +141,7 @@ def log_probability(logprobs: Sequence[float | None] | None) -> float | None:
 
 def _sequence(fields: Mapping[str, Any]) -> ReportSequence:
     return ReportSequence(
-        _text(fields.get("text")),
+        _text_or_empty(fields.get("text")),
         _ids(fields.get("tokens")),
         _logprobs(fields.get("logprobs")),
         _name(fields.get("stop_reason")),
@@ -154,24 +154,24 @@ def _choice(fields: Mapping[str, Any]) -> ReportSequence:
     told = _mapping(fields.get("logprobs"))
     tokens = [_spelled(_mapping(one)) for one in _list(told.get("content"))]
     pairs = zip(_list(told.get("tokens")), _list(told.get("token_logprobs")), strict=False)
-    tokens += [Token(_text(text), (), _logprob(logprob)) for text, logprob in pairs]
-    text = _text(fields.get("text") or _mapping(fields.get("message")).get("content"))
+    tokens += [Token(_text_or_empty(text), (), _logprob(logprob)) for text, logprob in pairs]
+    text = _text_or_empty(fields.get("text") or _mapping(fields.get("message")).get("content"))
     logprobs = [token.logprob for token in tokens] or None
     return ReportSequence(text, (), logprobs, _name(fields.get("finish_reason")), tokens=tokens)
 
 
 def _spelled(fields: Mapping[str, Any]) -> Token:
     others = [_mapping(other) for other in _list(fields.get("top_logprobs"))]
-    known = [(_text(other.get("token")), _logprob(other.get("logprob"))) for other in others]
+    known = [(_text_or_empty(other.get("token")), _logprob(other.get("logprob"))) for other in others]
     alternatives = tuple((text, logprob) for text, logprob in known if logprob is not None)
-    return Token(_text(fields.get("token")), (), _logprob(fields.get("logprob")), alternatives)
+    return Token(_text_or_empty(fields.get("token")), (), _logprob(fields.get("logprob")), alternatives)
 
 
-def _failure(fields: Mapping[str, Any]) -> Failure:
+def _failure(fields: Mapping[str, Any]) -> ReportFailure:
     status = _number(fields.get("status"))
-    return Failure(
+    return ReportFailure(
         _name(fields.get("type") or fields.get("code") or "unknown"),
-        _text(fields.get("message")),
+        _text_or_empty(fields.get("message")),
         None if status is None else int(status),
     )
 
@@ -184,7 +184,7 @@ def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _text(value: object) -> str:
+def _text_or_empty(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 

@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 
 from tinkex.report.data.histogram import Histogram
-from tinkex.report.data.row import PHASES, Failure, ReportRow, log_probability, read_row
+from tinkex.report.data.row import PHASES, ReportFailure, ReportRow, log_probability, read_row
 from tinkex.report.data.timeline import Timeline
 
 _KINDS: Final = 200  # of errors, of models, of reasons to stop: what comes later is counted together
@@ -26,7 +26,7 @@ _EXTREMES: Final = 2
 class ErrorKind:
     """Errors that differ in numbers and ids only, with the first as the example."""
 
-    example: Failure
+    example: ReportFailure
     row: str
     count: int = 0
 
@@ -116,11 +116,11 @@ class Scan:
         else:
             self._add_success(row, model, line)
 
-    def _add_failure(self, row: ReportRow, failure: Failure, line: bytes) -> None:
+    def _add_failure(self, row: ReportRow, failure: ReportFailure, line: bytes) -> None:
         self.failed += 1
         key = f"{failure.kind} {failure.status} {_VARIABLE.sub('#', failure.message[:500])}"
         if key not in self.errors and len(self.errors) >= _KINDS:
-            key, failure = _OTHER, Failure(_OTHER, "")
+            key, failure = _OTHER, ReportFailure(_OTHER, "")
         self.errors.setdefault(key, ErrorKind(failure, row.id)).count += 1
         _draw(self._failures, Picked(self.rows, line), self.failed, _EXTREMES, self._random)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from tinkex.testing._rules.journal import RecordedRequest
+from tinkex.testing._journal import RecordedRequest
 
 
 @frozen

@@ -10,7 +10,7 @@ import tinkex.testing._faults.connection  # noqa: F401  # they register themselv
 from tinkex._server import ROUTES
 from tinkex.testing._faults.kinds import KINDS
 from tinkex.testing._faults.plan import Fault, FaultScript, Plan
-from tinkex.testing._rules.journal import RecordedRequest
+from tinkex.testing._journal import RecordedRequest
 
 _CONNECT = ("reset", "close", "hang")
 

@@ -1,3 +1,3 @@
-"""Request recording and protocol checks of the fake server."""
+"""Protocol checks of the fake server, and its control from another process."""
 
 from __future__ import annotations

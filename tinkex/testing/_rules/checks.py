@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tinkex._server.bodies import SAMPLE_FIELDS
-from tinkex.testing._rules.journal import RecordedRequest
+from tinkex.testing._journal import RecordedRequest
 
 #: The broken rules of a request, each with a message.
 Found = Iterator[tuple[str, str]]

@@ -11,8 +11,8 @@ from tinkex._server.app import endpoint_name
 from tinkex._server.guard import RouteHandler
 from tinkex.testing._faults.kinds import GONE, KINDS
 from tinkex.testing._faults.plan import Fault, FaultScript
-from tinkex.testing._remote import CONTROL
-from tinkex.testing._rules.journal import Journal, RecordedRequest
+from tinkex.testing._journal import Journal, RecordedRequest
+from tinkex.testing._rules.remote import CONTROL
 from tinkex.testing._rules.rules import Rules
 
 

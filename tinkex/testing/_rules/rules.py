@@ -13,8 +13,8 @@ from tinkex._server.bodies import PARAMS_FIELDS
 from tinkex._server.retention import ENTRY
 from tinkex._server.service import digest
 from tinkex._server.state import CLONE_BLOCK
+from tinkex.testing._journal import RecordedRequest, request_bytes
 from tinkex.testing._rules.checks import DEFAULTS, FIELDS, Found, header_faults, nulls
-from tinkex.testing._rules.journal import RecordedRequest, request_bytes
 
 _TOLERANCE = 0.1
 _QUICK_POLL = 1.0

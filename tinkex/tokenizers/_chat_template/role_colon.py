@@ -26,12 +26,12 @@ def role_colon_pieces(
     for index, message in enumerate(messages):
         yield f"{message['role'].capitalize()}:"
         end = "" if continue_final_message and index == len(messages) - 1 else "\n\n"
-        yield f" {_text(message)}{end}"
+        yield f" {_content_text(message)}{end}"
     if add_generation_prompt:
         yield "Assistant:"
 
 
-def _text(message: PlainMapping) -> str:
+def _content_text(message: PlainMapping) -> str:
     place = place_of(message)
     if message.get("tool_calls"):
         raise ChatTemplateError(f"{place}.tool_calls: {ROLE_COLON} has no form for them")

@@ -1,3 +1,3 @@
-"""Representations of values: number columns, JSON, conversations."""
+"""Number columns and token ids: the representations that results and prompts share."""
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import pytest
 
 from tinkex.bulk import Prices
 from tinkex.cli.options.prompt import prompt_options
-from tinkex.tokenizers._chat_template.files import ModelDirectory, read_chat_files
+from tinkex.tokenizers._chat_files import ModelDirectory, read_chat_files
 
 CliRunner = pytest.importorskip("click.testing").CliRunner
 MARK = b"\xef\xbb\xbf"

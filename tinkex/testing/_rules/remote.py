@@ -10,7 +10,7 @@ from aiohttp import web
 from tinkex._server.answers import answer_json
 from tinkex._server.bodies import RequestRefusedError, parse_object
 from tinkex._server.guard import key_is_known
-from tinkex.testing._rules.journal import RecordedRequest
+from tinkex.testing._journal import RecordedRequest
 from tinkex.testing._rules.rules import Violation
 
 #: Path of the control endpoint, which is not part of the protocol.

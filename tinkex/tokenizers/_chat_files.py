@@ -62,7 +62,7 @@ def read_chat_files(source: FileSource) -> ChatFiles:
         own = None
     if own is not None:
         further = sorted(own.parent.glob("additional_chat_templates/*.jinja"))
-        templates = {_DEFAULT: _text(own)} | {path.stem: _text(path) for path in further}
+        templates = {_DEFAULT: _read_text(own)} | {path.stem: _read_text(path) for path in further}
     return ChatFiles(templates, _special_tokens(config))
 
 
@@ -87,7 +87,7 @@ def _special_tokens(config: Mapping[str, Any]) -> dict[str, str]:
 
 def _json(path: pathlib.Path) -> Mapping[str, Any]:
     try:
-        content = json.loads(_text(path))
+        content = json.loads(_read_text(path))
     except ValueError as error:
         raise TokenizerError(f"{path} is not JSON: {error}") from error
     if not isinstance(content, Mapping):
@@ -95,7 +95,7 @@ def _json(path: pathlib.Path) -> Mapping[str, Any]:
     return content
 
 
-def _text(path: pathlib.Path) -> str:
+def _read_text(path: pathlib.Path) -> str:
     try:
         return decode_text(path.read_bytes())
     except (OSError, ValueError) as error:
