@@ -54,7 +54,7 @@ def prompt(row):
 
 def set_date(monkeypatch, seconds):
     """Make it another day."""
-    monkeypatch.setattr("tinkex.bulk._input.plan.SYSTEM_CLOCK", type("Clock", (), {"wall": lambda: seconds}))
+    monkeypatch.setattr("tinkex.bulk._plan.SYSTEM_CLOCK", type("Clock", (), {"wall": lambda: seconds}))
 
 
 @pytest.mark.parametrize("form", ["native", "openai"])

@@ -155,10 +155,9 @@ def test_what_no_row_can_hold(columns, words):
 
 def test_objects_that_fail_when_looked_at():
     """An object of the caller's that raises when it is looked at spoils its own row alone."""
-    from tinkex.bulk._input.plan import TaskPlan
-
     from tinkex.bulk import Models
     from tinkex.bulk._input.claims import NoOutput
+    from tinkex.bulk._plan import TaskPlan
     from tinkex.bulk._progress import Tally
 
     class Grumpy:
