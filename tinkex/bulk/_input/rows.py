@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -13,10 +14,6 @@ PROMPTS: Final = ("prompt", "prompt_tokens", "messages")
 """The columns of which a row needs one."""
 _OWN: Final = frozenset({"id", "custom_id", "model", *PROMPTS})
 _CHOICES: Final = ("completion", "choices")
-_SHAPES: Final = {
-    "/v1/chat/completions": "chat", "/v1/completions": "completion", "/chat/completions": "chat",
-    "/completions": "completion",
-}  # fmt: skip
 _SAME: Final = ("max_tokens", "seed", "stop", "temperature", "top_p", "top_k", "tools", "best_of")
 _HARMLESS: Final = frozenset({
     "model", "messages", "prompt", "user", "metadata", "store", "service_tier", "stream_options", "safety_identifier",
@@ -26,8 +23,12 @@ _NEUTRAL: Final[Mapping[str, Sequence[Any]]] = {
     "stream": (False,), "echo": (False,), "presence_penalty": (0,), "frequency_penalty": (0,), "logit_bias": ({},),
     "response_format": ({"type": "text"},), "tool_choice": ("auto", "none"), "suffix": ("",), "min_p": (0,),
     "repetition_penalty": (1,), "parallel_tool_calls": (True,), "modalities": (["text"],), "min_tokens": (0,),
-    "chat_template_kwargs": ({},),
+    "functions": ([],), "function_call": ("auto", "none"), "verbosity": ("medium",), "length_penalty": (1,),
+    "use_beam_search": (False,), "ignore_eos": (False,), "stop_token_ids": ([],), "typical_p": (1,),
+    "skip_special_tokens": (True,), "spaces_between_special_tokens": (True,), "include_stop_str_in_output": (False,),
+    "add_generation_prompt": (True,), "continue_final_message": (False,), "add_special_tokens": (True,),
 }  # fmt: skip
+"""What changes nothing: defaults of OpenAI's API and of the servers that speak it, which clients write out."""
 _READ: Final = frozenset(
     {*_SAME, *_HARMLESS, "max_completion_tokens", "n", "logprobs", "top_logprobs", "chat_template_kwargs"}
 )
@@ -47,8 +48,19 @@ def parse_row(number: int, data: object) -> Row:
     try:
         return _openai(number, identity, data) if "body" in data else _native(number, identity, data)
     except InvalidRowError as error:
-        shape = _shape(data) or "chat" if "body" in data else "native"
-        return Row(number, identity, problem=error.message, shape=shape)
+        if "body" in data:
+            return Row(number, identity, problem=error.message, shape=_shape(data) or "chat")
+        return Row(number, identity, problem=error.message, extra=_own_columns(data))
+
+
+def _own_columns(data: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return what a row that cannot be sampled carries along, as far as that can be read."""
+    found = {}
+    for name, value in data.items():
+        if name not in PARAMETERS and name not in _OWN:
+            with contextlib.suppress(InvalidRowError):
+                found[str(name)] = fields.carried(name, value)
+    return found
 
 
 def _native(number: int, identity: RowId, data: Mapping[str, Any]) -> Row:
@@ -145,7 +157,10 @@ def _shape(data: Mapping[str, Any]) -> str | None:
     url, body = data.get("url"), data.get("body")
     if url is None and isinstance(body, Mapping):  # Mistral's and others' lines leave it out
         return "chat" if body.get("messages") is not None else "completion"
-    return _SHAPES.get(url) if isinstance(url, str) else None
+    path = url.rstrip("/") if isinstance(url, str) else ""  # with or without the version, the host or Azure's prefix
+    if path.endswith("/chat/completions"):
+        return "chat"
+    return "completion" if path.endswith("/completions") else None
 
 
 def _openai(number: int, identity: RowId, data: Mapping[str, Any]) -> Row:
@@ -154,14 +169,24 @@ def _openai(number: int, identity: RowId, data: Mapping[str, Any]) -> Row:
     if not isinstance(body, Mapping):
         raise InvalidRowError(f"body must be a JSON object, not {type(body).__name__}.")
     if shape is None:
-        raise InvalidRowError(f"url must be {' or '.join(list(_SHAPES)[:2])}, not {data.get('url')!r}.")
+        raise InvalidRowError(f"url must be /v1/chat/completions or /v1/completions, not {data.get('url')!r}.")
     for name, value in body.items():
         if name not in _READ and value is not None and value not in _NEUTRAL.get(name, ()):
             raise InvalidRowError(f"body asks for {name}, which tinkex does not offer.")
-    prompt = _prompt({"messages": body.get("messages")} if shape == "chat" else {"prompt": body.get("prompt")})
+    chat = shape == "chat"
+    prompt = _prompt({"messages": body.get("messages")} if chat else {"prompt": _only_prompt(body.get("prompt"))})
     logprobs = body.get("logprobs")  # a switch in a chat, a number that may be 0 in a completion
     extra = {} if logprobs is None or logprobs is False else {"logprobs": True}
     return Row(number, identity, prompt, _asked(body, shape), _model(body.get("model")), extra, shape)
+
+
+def _only_prompt(prompt: Any) -> Any:
+    """Return the prompt of a completion that lists prompts: the only one."""
+    if not isinstance(prompt, list) or not prompt or not isinstance(prompt[0], str | list):
+        return prompt
+    if len(prompt) > 1:
+        raise InvalidRowError(f"prompt lists {len(prompt)} prompts: write a line for each.")
+    return prompt[0]
 
 
 def _asked(body: Mapping[str, Any], shape: str) -> dict[str, Any]:
@@ -169,6 +194,8 @@ def _asked(body: Mapping[str, Any], shape: str) -> dict[str, Any]:
     given = {name: body.get(name) for name in _SAME}
     if body.get("max_completion_tokens") is not None:
         given["max_tokens"] = body["max_completion_tokens"]
+    given["stop"] = body.get("stop") or None  # [] is none in OpenAI's API, and not even the end token in Tinker's
+    given["top_k"] = None if body.get("top_k") in {0, -1} else body.get("top_k")
     given["num_samples"] = body.get("n")
     given["topk_sample_logprobs"] = (body.get("top_logprobs") if shape == "chat" else body.get("logprobs")) or None
     given["template_variables"] = body.get("chat_template_kwargs") or None

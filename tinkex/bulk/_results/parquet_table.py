@@ -86,8 +86,8 @@ def _schema(pa: Any) -> Any:
         "retryable": flag, "may_have_run": flag,
     }  # fmt: skip
     columns = {
-        "id": text, "model": text, "fingerprint": text, "status": text, "parameters": text, "extra": text,
-        "prompt": text, "messages": text,
+        "id": text, "line": whole, "model": text, "fingerprint": text, "status": text, "parameters": text,
+        "extra": text, "prompt": text, "messages": text,
         "prompt_tokens": pa.list_(whole), "prompt_logprobs": pa.list_(real), "topk_prompt_logprobs": text,
         "sequences": pa.list_(pa.struct(list(sequence.items()))), "choices": pa.list_(pa.struct(list(choice.items()))),
         "best": whole, "best_by_mean": whole, "answer": whole, "correct": flag, "correct_by_mean": flag,

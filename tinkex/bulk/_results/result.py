@@ -53,6 +53,8 @@ class Result:
     id: str | int
     """As in the input; text in tables."""
     model: str
+    line: int | None = None
+    """Of a row without an id, its line."""
     status: str
     """"ok" or "error"."""
     sequences: Sequence[ResultSequence] = ()

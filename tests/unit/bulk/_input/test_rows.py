@@ -194,7 +194,8 @@ def openai(url="/v1/chat/completions", **body):
     [
         {"parallel_tool_calls": True}, {"min_p": 0}, {"repetition_penalty": 1.0}, {"modalities": ["text"]},
         {"tool_choice": "none"}, {"frequency_penalty": 0.0}, {"min_tokens": 0}, {"best_of": 1}, {"tools": []},
-        {"chat_template_kwargs": {}}, {"prompt_cache_key": "k"},
+        {"chat_template_kwargs": {}}, {"prompt_cache_key": "k"}, {"stop": []}, {"top_k": -1}, {"top_k": 0},
+        {"ignore_eos": False}, {"skip_special_tokens": True}, {"function_call": "none", "functions": []},
     ],
 )  # fmt: skip
 def test_neutral_values(body):
@@ -222,10 +223,29 @@ def test_what_bodies_of_others_ask_for():
 
 @pytest.mark.parametrize(("url", "shape"), [
     ("/v1/chat/completions", "chat"), ("/v1/completions", "completion"), ("/chat/completions", "chat"), (None, "chat"),
+    ("https://api.example.com/v1/chat/completions/", "chat"), ("/openai/deployments/x/completions", "completion"),
 ])  # fmt: skip
 def test_where_lines_go(url, shape):
     """Azure's addresses, and lines without any, are understood."""
     assert (openai(url).shape, openai(url).problem) == (shape, None)
+
+
+@pytest.mark.parametrize(("prompt", "found"), [(["hi"], "hi"), ([[1, 2]], [1, 2]), ([1, 2], [1, 2]), ("hi", "hi")])
+def test_a_list_of_one_prompt(prompt, found):
+    """A completion may list its prompts: one is taken, several are an error that says what to do."""
+    line = {"url": "/v1/completions", "body": {"prompt": prompt, "max_tokens": 1}}
+    assert (parse_row(1, line).prompt, parse_row(1, line).problem) == (found, None)
+    line["body"]["prompt"] = [prompt, prompt] if isinstance(prompt, str) else ["a", "b"]
+    assert parse_row(1, line).problem == "prompt lists 2 prompts: write a line for each."
+
+
+def test_a_bad_row_keeps_its_columns():
+    """What a row carries along stays with it when it cannot be sampled, as far as that can be read."""
+    loop = []
+    loop.append(loop)
+    found = parse_row(1, {"id": "x", "prompt": [], "topic": "t", "loop": loop, "max_tokens": 3})
+    assert (found.extra, found.id) == ({"topic": "t"}, "x")
+    assert "loop cannot be read" in found.problem
 
 
 def test_addresses_of_other_services():
