@@ -232,6 +232,26 @@ def config_from_env(
     return config
 
 
+def direct_config(
+    base_url: str,
+    config: ClientConfig | None = None,
+    api_key: str = "tml-local",
+    environ: Mapping[str, str] = os.environ,
+) -> ClientConfig:
+    """Put a configuration together for a server on this machine that the program itself has started.
+
+    What `config` and the environment say of another server is left out: its address, key, headers, proxies and netrc
+    entry. The rest is as for any other.
+    """
+    known = {name: environ[name] for name, _ in VARIABLES.values() if name in environ}
+    for name in _OF_A_SERVER:
+        known.pop(name, None)
+    base = attrs.evolve(
+        config or ClientConfig(), base_url=base_url, api_key=api_key, default_headers={}, proxies=None, trust_env=False
+    )  # fmt: skip
+    return config_from_env(known, base=base)
+
+
 def _is_on(text: str) -> bool:
     return text.strip().lower() in _ON
 
@@ -249,6 +269,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "tags": ("TINKER_TAGS", _split),
     "project_id": ("TINKER_PROJECT_ID", str),
 }
+_OF_A_SERVER = ("TINKER_API_KEY", "TINKER_BASE_URL", "TINKER_PROJECT_ID")
 """The environment variable of each setting that has one, and how its text is read."""
 
 

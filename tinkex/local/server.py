@@ -30,7 +30,7 @@ class LocalServer:
     Use it as a context manager, or call `start` and `close`::
 
         with LocalServer() as server:
-            service = tinkex.ServiceClient(base_url=server.url)
+            service = tinkex.ServiceClient.direct(server.url)
 
     Args:
         gguf: A model file; None means the one `TINKEX_GGUF` names, or the fetched one.

@@ -51,7 +51,7 @@ class FakeServer(FaultPlanner):
 
         with FakeServer(latency=0.1) as server:
             server.fail_next("asample", status=429, headers={"Retry-After": "0.1"})
-            service = tinkex.ServiceClient(base_url=server.url, api_key="tml-test")
+            service = tinkex.ServiceClient.direct(server.url)
             ...
             assert server.counts["asample"] == 2
     """

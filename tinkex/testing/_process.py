@@ -29,7 +29,7 @@ class FakeServerProcess:
 
         with FakeServerProcess(latency=0.1) as server:
             server.do("fail_next", "asample", status=429)
-            service = tinkex.ServiceClient(base_url=server.url, api_key="tml-test")
+            service = tinkex.ServiceClient.direct(server.url)
     """
 
     def __init__(self, like: str = "tinker", **options: Any) -> None:

@@ -72,7 +72,7 @@ def _examination(local: bool, seconds: float, where: dict[str, str | None]) -> I
         model_server = _local_service() if local else None
         if model_server is not None:
             opened.callback(model_server.close, 0.0, cancel_pending=True)
-        config, problem = _configured(model_server.config.base_url if model_server else where["base_url"])
+        config, problem = (model_server.config, None) if model_server else _configured(where["base_url"])
         model = {name: value for name in ("base_model", "model_path") if (value := where[name])}
         visit = Visit(lambda: model_server or ServiceClient(config=once(config, seconds)), model, seconds, _PATIENCE)
         opened.callback(visit.close)
