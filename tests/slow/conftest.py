@@ -11,6 +11,7 @@ import subprocess
 
 import attrs
 import pytest
+from chat_families import make as make_families
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SKYRL_KIT = pathlib.Path(os.environ.get("TINKEX_SHARED", ROOT.parent / "shared")) / "servers" / "skyrl"
@@ -97,3 +98,9 @@ def official_python():
 def transformers_python():
     """The interpreter of a virtual environment that has transformers, without a library to compute with."""
     return environment_of(TRANSFORMERS.replace("==", "-"), TRANSFORMERS, "jinja2")
+
+
+@pytest.fixture(scope="session")
+def families():
+    """The folder with real tokenizers and chat templates, a directory for each family of models."""
+    return installed("chat-families", make_families)
