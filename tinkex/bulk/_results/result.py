@@ -70,6 +70,8 @@ class Result:
     """One a token of the prompt, None where undefined, as for the first; minus infinity for an impossible one."""
     prompt_logprob: float | None = None
     """Their sum, without those that are undefined by nature: the first, and those that were not asked for."""
+    mean_prompt_logprob: float | None = None
+    """Their mean; None in CSV."""
     topk_prompt_logprobs: Sequence[Sequence[tuple[int, float]] | None] | None = None
     choices: Sequence[ResultSequence] = ()
     """The continuations that the row had scored."""
@@ -100,14 +102,31 @@ class Result:
         """Whether the row went well."""
         return self.status == "ok"
 
+    def likeliest(self, by: str = "mean_logprob") -> ResultSequence | None:
+        """Return the likeliest sequence, by "mean_logprob" or "logprob"; None without any.
+
+        One whose log-probability is not known is returned only where there is no other.
+        """
+        if by not in {"mean_logprob", "logprob"}:
+            raise ValueError(f"by must be mean_logprob or logprob, not {by!r}")
+
+        def rank(sequence: ResultSequence) -> tuple[bool, float]:
+            value = getattr(sequence, by)
+            return (True, value) if value is not None and value == value else (False, 0.0)
+
+        return max(self.sequences, key=rank, default=None)
+
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Result:
         """Read a record of tinkex's own format, restored by `restore_record`."""
         usage, timing, scores = record.get("usage"), record.get("timing"), record.get("prompt_logprobs")
+        undefined = 0 if scores is None else undefined_logprobs(record)
+        prompt_logprob = sum_logprobs(scores, undefined)
         made = {
             "sequences": [ResultSequence.from_record(each) for each in record["sequences"]],
             "choices": [ResultSequence.from_record(each) for each in record.get("choices") or ()],
-            "prompt_logprob": None if scores is None else sum_logprobs(scores, undefined_logprobs(record)),
+            "prompt_logprob": prompt_logprob,
+            "mean_prompt_logprob": prompt_logprob and prompt_logprob / (len(scores or ()) - undefined),
             "usage": usage and Usage(**usage),
             "timing": timing and Timing(**timing),
             "extra": record.get("extra") or {},

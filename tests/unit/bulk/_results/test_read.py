@@ -4,10 +4,12 @@ import gzip
 import math
 
 import pytest
-from hypothesis import given
+from attrs import evolve
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinkex import bulk
+from tinkex.bulk import Result, ResultSequence
 from tinkex.bulk._output.json_lines import encode_line
 from tinkex.bulk._output.record import choice_columns
 from tinkex.bulk._output.table import write_table
@@ -79,6 +81,7 @@ IN_LINES = (
 )  # fmt: skip
 
 
+@settings(max_examples=40)
 @given(rows=st.lists(records(), min_size=1, max_size=4))
 def test_formats_agree(folder, rows):
     """A row reads the same from JSON lines, compressed or not, and Parquet; from CSV as far as it goes."""
@@ -106,6 +109,18 @@ def test_sums(numbers, front):
         assert math.isnan(total)
     else:
         assert total == sum(numbers)
+
+
+def test_the_likeliest():
+    """The likeliest sequence has a log-probability that is known: by its mean, or by the sum."""
+    one, two = ResultSequence(logprob=-3.0, mean_logprob=-1.0), ResultSequence(logprob=-2.0, mean_logprob=-2.0)
+    unknown, impossible, none = (ResultSequence(logprob=x, mean_logprob=x) for x in (math.nan, -INF, None))
+    result = Result(id=1, model="m", status="ok", sequences=[unknown, impossible, one, none, two])
+    assert (result.likeliest(), result.likeliest(by="logprob")) == (one, two)
+    assert evolve(result, sequences=[unknown, impossible]).likeliest() is impossible
+    assert evolve(result, sequences=()).likeliest() is None
+    with pytest.raises(ValueError, match="by must be"):
+        result.likeliest(by="length")
 
 
 def test_a_torn_end(tmp_path):
