@@ -13,6 +13,7 @@ import math
 import os
 import pickle
 import queue
+import secrets
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -141,9 +142,15 @@ def map_batches(
 
 
 def start() -> None:
-    """Connect to Ray, if that has not happened: to ``RAY_ADDRESS``, or to a new one that only this machine reaches."""
+    """Connect to Ray, if that has not happened: to ``RAY_ADDRESS``, or to a new one that only this machine reaches.
+
+    A new one takes commands from those who know its token, which is made here and kept in the environment of this
+    process, unless ``RAY_AUTH_MODE`` or a token of yours says otherwise: nothing is written to the home folder.
+    """
     if "ray" not in sys.modules and "RAY_ADDRESS" not in os.environ:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # read at import: 0 keeps Ray on the loopback
+        if not any(name in os.environ for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
+            os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 

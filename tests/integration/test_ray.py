@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import concurrent.futures
+import json
+import os
 import pickle
+import sys
 import threading
+import types
 
 import pytest
 from serving import KEY, MODEL, sampling
 
 from tinkex import bulk
 from tinkex.bulk import Limits, Models, Row, Task
-from tinkex.ray import RayEngine, Sampling, _opened, _useful, map_batches
+from tinkex.ray import RayEngine, Sampling, _opened, _Rows, _useful, map_batches, start
 from tinkex.testing import FakeServer, expected_tokens
 
 
@@ -127,3 +131,46 @@ def test_arguments(models):
     with pytest.raises(ValueError, match="actors"):
         RayEngine(actors=0)
     assert bulk.Limits(max_in_flight=10).share(4).max_in_flight == 2
+
+
+@pytest.mark.parametrize("given", [{}, {"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "mine"}, {"RAY_ADDRESS": "x"}])
+def test_a_new_cluster_has_a_token_of_its_own(monkeypatch, given):
+    """Ray on this machine obeys this job alone and writes nothing to the home folder, unless it is told otherwise."""
+    names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS")
+    environ = {**{name: value for name, value in os.environ.items() if name not in names}, **given}
+    monkeypatch.setattr(os, "environ", environ)
+    module = types.ModuleType("ray")
+    module.is_initialized = lambda: True
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    real = __import__
+
+    def imported(name, *rest):
+        return module if name == "ray" else real(name, *rest)
+
+    monkeypatch.setattr("builtins.__import__", imported)
+    start()
+    found = {name: environ[name] for name in names if name in environ}
+    if given:
+        assert found == given
+    else:
+        assert found["RAY_AUTH_MODE"] == "token"
+        assert len(found["RAY_AUTH_TOKEN"]) == 64
+
+
+def test_tables_of_numpy(models):
+    """A table that a step before made of NumPy arrays is read as a file is; every row keeps its own columns."""
+    np = pytest.importorskip("numpy")
+    pa = pytest.importorskip("pyarrow")
+    kind = pa.fixed_shape_tensor(pa.int64(), [2])
+    tokens = pa.ExtensionArray.from_storage(kind, pa.array([[1, 2], [3, 4]], pa.list_(pa.int64(), 2)))
+    table = pa.table({
+        "id": pa.array(np.array([1.0, 2.0])), "prompt_tokens": tokens, "max_tokens": pa.array(np.array([3.0, np.nan])),
+        "template_variables": pa.array([[("a", 1)], []], pa.map_(pa.string(), pa.int64())), "topic": ["x", "y"],
+    })  # fmt: skip
+    actor = _Rows(models, Limits(), ["text"], None, {"max_tokens": 2})
+    found = actor(table).to_pylist()
+    records = [json.loads(row["record"]) for row in found]
+    assert [(row["status"], row["topic"]) for row in found] == [("ok", "x"), ("ok", "y")]
+    assert [(record["id"], record["prompt_tokens"], record["parameters"]["max_tokens"]) for record in records] == [
+        (1, [1, 2], 3), (2, [3, 4], 2),
+    ]  # fmt: skip

@@ -8,6 +8,8 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -181,3 +183,20 @@ def test_command(ray, server, tmp_path, monkeypatch):
     assert result.exit_code == 0, result.stderr
     check(read(path), 60)
     assert {request.key for request in server.requests_to("asample")} == {WORKER}
+
+
+def test_a_home_that_cannot_be_written(server, tmp_path):
+    """Where the home folder cannot be written, Ray on this machine works all the same, and says nothing of it."""
+    source, path = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows(10)))
+    names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_ADDRESS")
+    environ = {name: value for name, value in os.environ.items() if name not in names}
+    command = [sys.executable, "-m", "tinkex", "batch", "run", str(source), "-o", str(path), "--base-url", server.url]
+    done = subprocess.run(
+        [*command, "--base-model", "fake/model", "--max-tokens", "4", "--engine", "ray", "--actors", "1"],
+        env={**environ, "HOME": "/proc/nope", "TINKER_API_KEY": DRIVER}, capture_output=True, text=True, timeout=200,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "oken authentication" not in done.stderr
+    check(read(path), 10)
