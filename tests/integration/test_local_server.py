@@ -19,7 +19,7 @@ import tinkex
 from tinkex.local import LocalServer
 from tinkex.local.errors import LocalError
 from tinkex.local.log import warn_once
-from tinkex.local.model.runtime import SLOWER
+from tinkex.local.model.load_runtime import SLOWER
 
 pytestmark = pytest.mark.slow
 ROOT = pathlib.Path(__file__).parents[2]

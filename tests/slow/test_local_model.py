@@ -13,7 +13,8 @@ import pytest
 from tinkex.local import MODEL_NAME, fetch_model, load_tokenizer
 from tinkex.local.engine import LocalEngine
 from tinkex.local.model.gguf_file import read_gguf
-from tinkex.local.model.runtime import PREFILL_CHUNK, load_runtime
+from tinkex.local.model.load_runtime import load_runtime
+from tinkex.local.model.runtime import PREFILL_CHUNK
 from tinkex.local.scoring.draws import log_sum_exp
 from tinkex.local.tokenization.vocabulary import Vocabulary
 from tinkex.types import SampleRequest, SamplingParams
@@ -112,9 +113,9 @@ def test_runtimes_agree(model, tokenizer):
 @pytest.mark.skipif("ik" not in RUNTIMES, reason="the prebuilt library is not installed")
 def test_tokenizer_agrees(model, tokenizer):
     """The tokenizer cuts any text as the library's own does."""
-    from tinkex.local.model.ik_runtime import c_api
+    from tinkex.local.model.ik_library import c_api
 
-    loaded = load_runtime(model, "ik").model
+    loaded = load_runtime(model, "ik").model.handle
 
     def reference(text):
         data = text.encode()

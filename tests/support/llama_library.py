@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 
-from tinkex.local.model.ik_runtime import c_api
+from tinkex.local.model.ik_library import c_api
 
 PROMPT = [5, 80, 81, 200, 7, 7, 42] * 9
 WIDTH = 64  # its kernels need heads of at least eight numbers

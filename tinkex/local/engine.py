@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 
-from attrs import frozen
+from attrs import field, frozen
 
 from tinkex._server.engine import EngineError
-from tinkex.local.model.runtime import PREFILL_CHUNK, ModelSession, Runtime
+from tinkex.local.model.runtime import MOST_SEQUENCES, PREFILL_CHUNK, ModelSession, Runtime
+from tinkex.local.prompt_cache import PrefixHit, PromptCache
 from tinkex.local.report import SampleReport
 from tinkex.local.scoring.draws import Rows
 from tinkex.local.scoring.generation import Generation, Stops
@@ -18,7 +20,8 @@ from tinkex.local.scoring.prompt_scores import PromptScores
 from tinkex.local.tokenization.vocabulary import Vocabulary
 from tinkex.types import EncodedTextChunk, SampledSequence, SampleRequest, SampleResponse, SupportedModel
 
-_MOST_AT_ONCE = 16  # sequences that share one pass through the model
+CACHE_BYTES = 64 * 2**20
+"""Memory for the prefix cache, unless the user chooses otherwise."""
 
 
 @frozen(eq=False)
@@ -26,8 +29,8 @@ class LocalEngine:
     """Blocking engine over one model; safe to share between threads.
 
     The same request with the same seed gets the same tokens, however many others are computed at the same time.
-    Samples of one request share the prefill and are decoded as one batch. Requests take turns, token by token; where
-    the runtime can, those that wait for a turn are batched. *on_sample* is called with the timing of each sample.
+    Samples of one request share the prefill and are decoded as one batch. Requests that begin with the same tokens
+    share their computation through *prompts*. *on_sample* is called with the timing of each sample.
     """
 
     runtime: Runtime
@@ -35,6 +38,7 @@ class LocalEngine:
     model_name: str
     context_length: int
     on_sample: Callable[[SampleReport], None] | None = None
+    prompts: PromptCache = field(factory=lambda: PromptCache(CACHE_BYTES))
 
     @property
     def models(self) -> Sequence[SupportedModel]:
@@ -54,11 +58,16 @@ class LocalEngine:
         scores = PromptScores(request, tokens)
         width = self._width(request, len(tokens))
         cells = len(tokens) + width * (request.sampling_params.max_tokens or 0)
+        check = functools.partial(_check_cancelled, cancelled)
         started = time.perf_counter()
-        with closing(self.runtime.open(cells, width)) as session:
-            last = _prefill(session, tokens, scores, cancelled)
+        with contextlib.ExitStack() as stack:
+            with self.prompts.computing(scores.tokens, scores.expected, scores.reusable, check) as hit:
+                saved = 0 if hit.prompt is None else len(hit.prompt.tokens)
+                session = stack.enter_context(contextlib.closing(self.runtime.open(max(cells, saved), width, check)))
+                last = _prefill(session, tokens, scores, hit, check)
+                self.prompts.add(scores.tokens, scores.known, hit, session.save)
             first = time.perf_counter() - started
-            sequences = list(self._sequences(session, request, width, last, cancelled))
+            sequences = list(self._sequences(session, request, width, last, check))
         if self.on_sample is not None:
             sampled = sum(sequence.length for sequence in sequences)
             self.on_sample(SampleReport(len(tokens), sampled, first, time.perf_counter() - started - first))
@@ -68,6 +77,7 @@ class LocalEngine:
             topk_prompt_logprobs=scores.topk,
             target_prompt_logprobs=scores.targets,
             prompt_alt_tokens=scores.alternatives,
+            prompt_cache_hit_tokens=hit.length,
         )
 
     def _prompt(self, request: SampleRequest) -> tuple[int, ...]:
@@ -100,38 +110,43 @@ class LocalEngine:
     def _width(self, request: SampleRequest, prompt: int) -> int:
         """Batch size of a request: as many sequences as one context length of KV cache holds."""
         fitting = (self.context_length - prompt) // (request.sampling_params.max_tokens or 1)
-        return max(1, min(request.num_samples, fitting, _MOST_AT_ONCE))
+        return max(1, min(request.num_samples, fitting, MOST_SEQUENCES))
 
     def _sequences(
-        self, session: ModelSession, request: SampleRequest, width: int, last: Rows, cancelled: threading.Event
+        self, session: ModelSession, request: SampleRequest, width: int, last: Rows, check: Callable[[], None]
     ) -> Iterator[SampledSequence]:
         stops = Stops(request.sampling_params, self.vocabulary)
         for first in range(0, request.num_samples, width):
             indices = range(first, min(first + width, request.num_samples))
             generations = [Generation(request, index, stops, self.vocabulary) for index in indices]
             session.branch(len(generations))
-            _generate(session, generations, last, cancelled)
+            _generate(session, generations, last, check)
             yield from (generation.sequence() for generation in generations)
 
 
-def _prefill(session: ModelSession, tokens: Sequence[int], scores: PromptScores, cancelled: threading.Event) -> Rows:
-    """Run the prompt through the model in chunks, score it, and return the logits after its last token."""
-    for start in range(0, len(tokens), PREFILL_CHUNK):
-        _check_cancelled(cancelled)
-        piece = tokens[start : start + PREFILL_CHUNK]
-        first = min(max(scores.first_row - start, 0), len(piece))
-        rows = session.prefill(piece, first)
+def _prefill(
+    session: ModelSession, tokens: Sequence[int], scores: PromptScores, hit: PrefixHit, check: Callable[[], None]
+) -> Rows:
+    """Run what the cache lacks of a prompt through the model, score it, and return the logits after its last token."""
+    if hit.prompt is not None:
+        session.restore(hit.prompt.state, hit.length)
+        scores.take(hit.prompt.tokens, hit.prompt.logprobs, hit.length)
+    for start in range(hit.length, len(tokens), PREFILL_CHUNK):
+        check()
+        chunk = tokens[start : start + PREFILL_CHUNK]
+        first = min(max(scores.first_row - start, 0), len(chunk))
+        rows = session.prefill(chunk, first)
         scores.add(start + first, rows)
     last: Rows = rows[-1]
     return last
 
 
-def _generate(session: ModelSession, generations: Sequence[Generation], last: Rows, cancelled: threading.Event) -> None:
+def _generate(session: ModelSession, generations: Sequence[Generation], last: Rows, check: Callable[[], None]) -> None:
     """Decode a batch of sequences until each has met its stop condition."""
     for generation in generations:
         generation.extend(last)
     while going := {i: each.tokens[-1] for i, each in enumerate(generations) if each.stop_reason is None}:
-        _check_cancelled(cancelled)
+        check()
         for index, row in zip(going, session.step(going), strict=True):
             generations[index].extend(row)
 

@@ -16,14 +16,16 @@ from aiohttp import web
 from attrs import asdict, frozen
 
 from tinkex._server import ServerOptions, make_app
-from tinkex.local.engine import LocalEngine
+from tinkex.local.engine import CACHE_BYTES, LocalEngine
 from tinkex.local.errors import LocalError
 from tinkex.local.model.gguf_file import read_gguf
-from tinkex.local.model.runtime import RuntimeName, load_runtime
+from tinkex.local.model.load_runtime import RuntimeName, load_runtime
+from tinkex.local.prompt_cache import PromptCache
 from tinkex.local.report import SampleReport
 from tinkex.local.tokenization.vocabulary import Vocabulary
 
 _BACKLOG = 1024
+_ENGINE_THREADS = 32  # requests that are computed, or wait for one with the same prefix
 
 
 @frozen
@@ -42,6 +44,7 @@ def load_engine(
     runtime: RuntimeName = "auto",
     threads: int | None = None,
     on_sample: Callable[[SampleReport], None] | None = None,
+    cache_bytes: int = CACHE_BYTES,
 ) -> LocalEngine:
     """Load a GGUF file into an engine.
 
@@ -50,14 +53,16 @@ def load_engine(
         model_name: What clients call the model; None means the file's name without its ending.
         runtime: "ik", "numpy" or "auto".
         threads: Threads to compute with; None leaves it to the runtime.
-        on_sample: Told how fast each sample was, on the thread that computed it.
+        on_sample: Called with the timing of each sample, on the thread that computed it.
+        cache_bytes: Most memory for the prefix cache; 0 for none.
 
     Raises:
         LocalError: The file cannot be read or run.
     """
     model = read_gguf(gguf)
     loaded = load_runtime(model, runtime, threads)
-    return LocalEngine(loaded, Vocabulary(model), model_name or model.path.stem, model.context_length, on_sample)
+    name, prompts = model_name or model.path.stem, PromptCache(cache_bytes)
+    return LocalEngine(loaded, Vocabulary(model), name, model.context_length, on_sample, prompts)
 
 
 def serve(engine: LocalEngine, on_ready: Callable[[Ready], None], *, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -79,7 +84,7 @@ def serve(engine: LocalEngine, on_ready: Callable[[Ready], None], *, host: str =
 async def _serve(
     engine: LocalEngine, listener: socket.socket, on_ready: Callable[[Ready], None], listens_on: str
 ) -> None:
-    options = ServerOptions(dynamic_config={"sample_cancel_enabled": True})
+    options = ServerOptions(dynamic_config={"sample_cancel_enabled": True}, engine_threads=_ENGINE_THREADS)
     runner = web.AppRunner(make_app(engine, options, listens_on=listens_on), access_log=None, shutdown_timeout=0.0)
     await runner.setup()
     try:
@@ -108,6 +113,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model-name", help="what clients call it")
     parser.add_argument("--runtime", choices=("auto", "ik", "numpy"), default="auto")
     parser.add_argument("--threads", type=int, help="threads to compute with")
+    parser.add_argument("--cache-bytes", type=int, default=CACHE_BYTES, help="most memory for the prefix cache")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--report", action="store_true", help="print a line of JSON for each sample")
     parser.add_argument("--owned", action="store_true", help="end when standard input does")
@@ -126,7 +132,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _exit_with_owner()
     try:
         on_sample = _print_line if options.report else None
-        engine = load_engine(options.gguf, options.model_name, options.runtime, options.threads, on_sample)
+        engine = load_engine(
+            options.gguf, options.model_name, options.runtime, options.threads, on_sample, options.cache_bytes
+        )
         serve(engine, _print_line, port=options.port)
     except (LocalError, ImportError, OSError) as error:
         sys.exit(str(error))

@@ -13,7 +13,7 @@ from typing import Self
 from tinkex.local.errors import LocalError
 from tinkex.local.fetch import MODEL_NAME, Progress, fetch_model
 from tinkex.local.log import warn_once
-from tinkex.local.model.runtime import SLOWER, RuntimeName
+from tinkex.local.model.load_runtime import SLOWER, RuntimeName
 from tinkex.local.report import SampleReport
 from tinkex.local.server_process import KilledError, ServerProcess
 from tinkex.local.tokenization.tokenizer import GgufTokenizer, load_tokenizer
@@ -40,6 +40,7 @@ class LocalServer:
         startup_timeout: Most seconds from the start of the process until it answers; the download does not count.
         progress: Called with the bytes that are here and in all while the model is downloaded.
         on_sample: Called with the timing of each sample, one at a time, on a thread of the server's.
+        cache_bytes: Most memory for prompts that later ones may begin with; None means 64 MiB, 0 keeps none.
     """
 
     def __init__(
@@ -52,7 +53,10 @@ class LocalServer:
         startup_timeout: float = 60.0,
         progress: Progress | None = None,
         on_sample: Callable[[SampleReport], None] | None = None,
+        cache_bytes: int | None = None,
     ) -> None:
+        if cache_bytes is not None and cache_bytes < 0:
+            raise ValueError(f"cache_bytes must not be negative, got {cache_bytes}")
         self._gguf = gguf
         self._runtime = runtime
         self._threads = threads
@@ -60,6 +64,7 @@ class LocalServer:
         self._startup_timeout = startup_timeout
         self._progress = progress
         self._on_sample = on_sample
+        self._cache_bytes = cache_bytes
         self._lock = threading.RLock()  # guards what follows, also while starting: others wait for the one start
         self._child: ServerProcess | None = None
         self._tokenizer: GgufTokenizer | None = None
@@ -108,6 +113,8 @@ class LocalServer:
             command += ["--model-name", MODEL_NAME]
         if self._threads is not None:
             command += ["--threads", str(self._threads)]
+        if self._cache_bytes is not None:
+            command += ["--cache-bytes", str(self._cache_bytes)]
         if self._on_sample is not None:
             command.append("--report")
         return [*command, "--port", str(self._port)]

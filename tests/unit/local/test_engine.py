@@ -11,6 +11,7 @@ from tinkex._server.engine import EngineError
 from tinkex.local.engine import LocalEngine
 from tinkex.local.model.gguf_file import read_gguf
 from tinkex.local.model.numpy_runtime import NumpyRuntime
+from tinkex.local.prompt_cache import PromptCache
 from tinkex.local.report import SampleReport
 from tinkex.local.tokenization.vocabulary import Vocabulary
 from tinkex.types import ImageChunk, ModelInput, SampleRequest, SamplingParams, TensorData
@@ -254,7 +255,7 @@ def test_cancel_between_tokens(engine, monkeypatch):
 
 
 def test_report(engine):
-    """Whoever asks is told how much was sampled, and how long the first token and the rest took."""
+    """A report tells how much was sampled, and how long the first token and the rest took."""
     reports = []
     answer(attrs.evolve(engine, on_sample=reports.append), num_samples=2, max_tokens=5, stop=[])
     (report,) = reports
@@ -279,3 +280,39 @@ def test_models(engine):
     """The engine says what it serves."""
     (model,) = engine.models
     assert (model.model_name, model.max_context_length, model.sampleable) == ("tiny", CONTEXT, True)
+
+
+LONG = [*PROMPT, *range(10, 50)]
+
+
+def test_shared_prefix(engine):
+    """A prompt that begins like an earlier one has the same scores and tokens, and says how much was not computed."""
+    fresh = attrs.evolve(engine, prompts=PromptCache(0))
+    options = {"include_prompt_logprobs": True, "temperature": 0, "max_tokens": 6, "stop": []}
+    cached = attrs.evolve(engine, prompts=PromptCache(10**7))
+    answer(cached, LONG, **options)
+    for prompt, hits in (([*LONG[:40], 3, 4], 39), (LONG, 46), ([*LONG, 9], 46), (LONG[:30], 29)):
+        found, expected = answer(cached, prompt, **options), answer(fresh, prompt, **options)
+        assert (found.prompt_cache_hit_tokens, expected.prompt_cache_hit_tokens) == (hits, 0)
+        assert found.sequences[0].tokens == expected.sequences[0].tokens
+        assert found.prompt_logprobs[1:] == pytest.approx(expected.prompt_logprobs[1:], abs=1e-4)
+        plain = plain_logprobs(prompt)[range(len(prompt) - 1), prompt[1:]]
+        assert found.prompt_logprobs[1:] == pytest.approx(plain, abs=1e-4)
+
+
+def test_scores_that_are_not_in_the_cache(engine):
+    """A prompt that was sampled, not scored, is computed again to be scored; the next one then shares that."""
+    cached = attrs.evolve(engine, prompts=PromptCache(10**7))
+    answers = [answer(cached, LONG, include_prompt_logprobs=scored) for scored in (False, False, True, True)]
+    assert [each.prompt_cache_hit_tokens for each in answers] == [0, 46, 0, 46]
+    expected = plain_logprobs(LONG)[range(len(LONG) - 1), LONG[1:]]
+    assert answers[-1].prompt_logprobs[1:] == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_failed_prompt_is_not_kept(engine):
+    """A request that ends while its prompt is computed leaves nothing behind, and keeps no other from going on."""
+    cached, cancelled = attrs.evolve(engine, prompts=PromptCache(10**7)), threading.Event()
+    cancelled.set()
+    with pytest.raises(EngineError, match="cancelled"):
+        answer(cached, LONG, cancelled=cancelled)
+    assert answer(cached, LONG).prompt_cache_hit_tokens == 0

@@ -1,110 +1,106 @@
-"""Runtime over ik-llama-cpp-python, a prebuilt llama.cpp library called through its C interface."""
+"""Runtime over ik-llama-cpp-python, a prebuilt llama.cpp library."""
 
 from __future__ import annotations
 
-import ctypes
-import os
 import threading
-from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from ik_llama_cpp import _ctypes_api as c_api
 from numpy.typing import NDArray
 
-from tinkex.local.errors import LocalError
+from tinkex.local.model.cores import CoreBudget, usable_cores
 from tinkex.local.model.gguf_file import GgufFile
 from tinkex.local.model.hyperparameters import ROPE_FACTORS
+from tinkex.local.model.ik_library import BATCH, LibraryContext, LibraryModel
+from tinkex.local.model.runtime import MOST_SEQUENCES
 
 _PROMPT = 0  # the library's number for the prompt; sequence i is i + 1
 _SPARE_CELLS = 32
-# With 32 tokens or more in one call, this version computes wrong logits for Q4_1 weights; up to 31 they are the same
-# to the last bit as those of one token at a time.
-_AT_ONCE = 16
+_MORE_SESSIONS = 2  # than threads: while one draws a token, another computes
+_RECHECK = 0.1  # seconds between looks whether a waiting request was cancelled
+_SMALLEST_CONTEXT = 512  # cells
+_LARGEST_IDLE_CONTEXT = 1024  # cells
+# Threads of one computation wait for each other some hundred times; on less work than this for each of them (bytes of
+# weights times tokens) that takes longer than one thread alone.
+_WORK_OF_A_THREAD = 600e6
 _IGNORES_FACTORS = (
     f"the prebuilt library computes without the tensor {ROPE_FACTORS}: log-probabilities are off, the more so the"
     ' longer the prompt is. runtime="numpy" computes with it.'
 )
-_errors: deque[str] = deque(maxlen=4)
-
-
-def _on_log(_level: int, text: bytes, _data: Any) -> None:
-    line = text.decode(errors="replace").strip()
-    if "error" in line.lower() or "fail" in line.lower():
-        _errors.append(line)
-
-
-_LISTENER = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
-_listener = _LISTENER(_on_log)  # kept here: the library holds no reference
-
-
-def _bind() -> Any:
-    """Declare the functions that the package leaves out, and keep the library's log off stderr."""
-    library = c_api._lib  # noqa: SLF001 - the only way to them
-    context, number = ctypes.c_void_p, ctypes.c_int32
-    library.llama_kv_cache_seq_cp.argtypes = [context, number, number, number, number]
-    library.llama_kv_cache_seq_cp.restype = None
-    library.llama_kv_cache_seq_rm.argtypes = [context, number, number, number]
-    library.llama_kv_cache_seq_rm.restype = ctypes.c_bool
-    library.llama_log_set.argtypes = [_LISTENER, ctypes.c_void_p]
-    library.llama_log_set.restype = None
-    library.llama_log_set(_listener, None)
-    return library
-
-
-def _last_errors() -> str:
-    return " ".join(_errors) or "the library gives no reason."
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class IkRuntime:
-    """Model loaded by the library, for the life of the process. A wrong call aborts the process."""
+    """Model loaded by the library, for the life of the process; sessions compute in parallel, on a core or more each.
+
+    A session's logits do not depend on what others compute, nor on the number of threads, to the last bit.
+    """
 
     name = "ik"
 
-    def __init__(self, model: GgufFile, threads: int | None = None) -> None:
-        self.library = _bind()
-        ignored = ROPE_FACTORS in model.tensors
-        self.warnings: Sequence[str] = [f"{model.path}: {_IGNORES_FACTORS}"] if ignored else []
-        self.threads = threads or min(8, _usable_cores())
-        self.turn = threading.Lock()  # one computation at a time
-        c_api.llama_backend_init()
-        params = c_api.llama_model_default_params()
-        params.n_gpu_layers = 0
-        self.model = c_api.llama_model_load_from_file(os.fsencode(model.path), params)
-        if not self.model:
-            raise LocalError(f"{model.path} could not be loaded: {_last_errors()}")
-        self.vocabulary = int(c_api.llama_vocab_n_tokens(c_api.llama_model_get_vocab(self.model)))
+    def __init__(self, file: GgufFile, threads: int | None = None) -> None:
+        ignored = ROPE_FACTORS in file.tensors
+        self.warnings: Sequence[str] = [f"{file.path}: {_IGNORES_FACTORS}"] if ignored else []
+        self.model = LibraryModel(file)
+        self.threads = threads or min(8, usable_cores())
+        self.cores = CoreBudget(self.threads)
+        self._changed = threading.Condition()  # guards what follows
+        self._idle: list[LibraryContext] = []
+        self._sessions = 0
 
-    def open(self, cells: int, sequences: int) -> IkSession:
-        """Start a session."""
-        with self.turn:
-            return IkSession(self, cells, sequences)
+    def open(self, cells: int, sequences: int, check: Callable[[], None] = lambda: None) -> IkSession:
+        """Start a session, in a context of an earlier one where one is large enough."""
+        del sequences  # contexts are made for the most
+        with self._changed:
+            while self._sessions >= self.threads + _MORE_SESSIONS:
+                check()
+                self._changed.wait(_RECHECK)
+            self._sessions += 1
+            context = next((each for each in self._idle if each.cells >= cells + _SPARE_CELLS), None)
+            if context is not None:
+                self._idle.remove(context)
+        try:
+            size = max(_SMALLEST_CONTEXT, cells + _SPARE_CELLS)
+            return IkSession(self, context or LibraryContext(self.model, size, MOST_SEQUENCES + 1))
+        except BaseException:
+            with self._changed:
+                self._sessions -= 1
+            raise
+
+    def close(self, context: LibraryContext) -> None:
+        """End a session: its context is kept for a later one, or freed; when none runs, one is kept."""
+        context.remove()
+        with self._changed:
+            self._sessions -= 1
+            self._changed.notify()
+            idle = [*self._idle, context]
+            self._idle = [each for each in idle if each.cells <= _LARGEST_IDLE_CONTEXT][: max(1, self._sessions)]
+            surplus = [each for each in idle if each not in self._idle]
+        for each in surplus:
+            each.free()
 
 
 class IkSession:
-    """Context of the library: the KV cache of a prompt and of the sequences that continue it."""
+    """A prompt and the sequences that continue it, in a context of the library's."""
 
-    def __init__(self, runtime: IkRuntime, cells: int, sequences: int) -> None:
-        params = c_api.llama_context_default_params()
-        params.n_ctx = cells + _SPARE_CELLS
-        params.n_batch = params.n_ubatch = _AT_ONCE
-        params.n_seq_max = sequences + 1
-        params.n_threads = params.n_threads_batch = runtime.threads
-        # With flash attention, this version mixes up sequences that share a context.
-        params.flash_attn = False
+    def __init__(self, runtime: IkRuntime, context: LibraryContext) -> None:
         self._runtime = runtime
-        self._context = c_api.llama_init_from_model(runtime.model, params)
-        if not self._context:
-            raise LocalError(f"There is no memory for {cells} tokens: {_last_errors()}")
-        self._batch = c_api.llama_batch_init(_AT_ONCE, 0, 1)
-        self._lengths = [0] * (sequences + 1)
+        self._context: LibraryContext | None = context
+        self._lengths = [0] * (MOST_SEQUENCES + 1)
+
+    @property
+    def _open(self) -> LibraryContext:
+        assert self._context is not None, "the session is closed"
+        return self._context
+
+    def save(self, limit: int) -> NDArray[np.uint8] | None:
+        """Copy the KV cache of the prompt."""
+        return self._open.save(_PROMPT, limit)
+
+    def restore(self, state: NDArray[np.uint8], length: int) -> None:
+        """Begin the prompt with tokens of a saved one."""
+        self._open.restore(state, _PROMPT)
+        self._open.remove(_PROMPT, length)
+        self._lengths[_PROMPT] = length
 
     def prefill(self, tokens: Sequence[int], first: int) -> NDArray[np.float32]:
         """Append tokens to the prompt."""
@@ -112,11 +108,10 @@ class IkSession:
 
     def branch(self, count: int) -> None:
         """Let sequences continue the prompt."""
-        library = self._runtime.library
-        for sequence in range(1, len(self._lengths)):
-            library.llama_kv_cache_seq_rm(self._context, sequence, -1, -1)
+        for sequence in range(1, MOST_SEQUENCES + 1):
+            self._open.remove(sequence)
         for sequence in range(1, count + 1):
-            library.llama_kv_cache_seq_cp(self._context, _PROMPT, sequence, -1, -1)
+            self._open.copy(_PROMPT, sequence)
             self._lengths[sequence] = self._lengths[_PROMPT]
 
     def step(self, tokens: Mapping[int, int]) -> NDArray[np.float32]:
@@ -124,35 +119,27 @@ class IkSession:
         return self._compute([(sequence + 1, token) for sequence, token in tokens.items()], 0)
 
     def _compute(self, items: Sequence[tuple[int, int]], first: int) -> NDArray[np.float32]:
-        rows = np.empty((len(items) - first, self._runtime.vocabulary), np.float32)
-        for start in range(0, len(items), _AT_ONCE):
-            part = items[start : start + _AT_ONCE]
+        rows = np.empty((len(items) - first, self._runtime.model.tokens), np.float32)
+        for start in range(0, len(items), BATCH):
+            part = items[start : start + BATCH]
             skipped = min(max(first - start, 0), len(part))
             self._decode(part, skipped, rows[max(start - first, 0) :])
         return rows
 
     def _decode(self, items: Sequence[tuple[int, int]], first: int, rows: NDArray[np.float32]) -> None:
         """Decode tokens, and copy the logits after each from number *first* on into *rows*."""
-        batch, lengths = self._batch, self._lengths
-        batch.n_tokens = len(items)
-        for index, (sequence, token) in enumerate(items):
-            batch.token[index] = token
-            batch.pos[index] = lengths[sequence]
-            batch.n_seq_id[index] = 1
-            batch.seq_id[index][0] = sequence
-            batch.logits[index] = index >= first
-            lengths[sequence] += 1
-        with self._runtime.turn:
-            status = c_api.llama_decode(self._context, batch)
-            if status != 0:
-                raise LocalError(f"The model could not go on (status {status}): {_last_errors()}")
-            for index in range(first, len(items)):
-                logits = c_api.llama_get_logits_ith(self._context, index)
-                rows[index - first] = np.ctypeslib.as_array(logits, (rows.shape[1],))
+        placed = []
+        for sequence, token in items:
+            placed.append((token, self._lengths[sequence], sequence))
+            self._lengths[sequence] += 1
+        work = len(items) * self._runtime.model.bytes
+        with self._runtime.cores.take(1 + int(work / _WORK_OF_A_THREAD)) as threads:
+            self._open.decode(placed, first, threads)
+        for index in range(first, len(items)):
+            rows[index - first] = self._open.logits(index)
 
     def close(self) -> None:
-        """Free the context; the session is not used again."""
-        if self._context:
-            c_api.llama_batch_free(self._batch)
-            c_api.llama_free(self._context)
+        """Give the context back; the session is not used again."""
+        if self._context is not None:
+            self._runtime.close(self._context)
             self._context = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +29,10 @@ class _KVCache:
     keys: Array
     values: Array
     length: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        return self.keys.nbytes + self.values.nbytes
 
     def copied(self) -> _KVCache:
         copy = _KVCache(np.empty_like(self.keys), np.empty_like(self.values), self.length)
@@ -57,7 +61,7 @@ class NumpyRuntime:
         self.output = self.weights.get("output.weight", self.weights["token_embd.weight"])
         self._frequencies = _frequencies(self.shape, self.weights.get(ROPE_FACTORS))
 
-    def open(self, cells: int, sequences: int) -> NumpySession:
+    def open(self, cells: int, sequences: int, check: Callable[[], None] | None = None) -> NumpySession:
         """Start a session."""
         return NumpySession(self, cells)
 
@@ -156,6 +160,19 @@ class NumpySession:
     def step(self, tokens: Mapping[int, int]) -> Array:
         """Append one token to each sequence, together with those of other sessions that are at the same point."""
         return self._runtime.steps.do([(self._caches[sequence], [token]) for sequence, token in tokens.items()])
+
+    def save(self, limit: int) -> _KVCache | None:
+        """Copy the KV cache of the prompt."""
+        cache = self._caches[_PROMPT]
+        used = _KVCache(cache.keys[:, : cache.length], cache.values[:, : cache.length], cache.length)
+        return used.copied() if used.nbytes <= limit else None
+
+    def restore(self, state: _KVCache, length: int) -> None:
+        """Begin the prompt with tokens of a saved one."""
+        cache = self._caches[_PROMPT]
+        cache.keys[:, :length] = state.keys[:, :length]
+        cache.values[:, :length] = state.values[:, :length]
+        cache.length = length
 
     def close(self) -> None:
         """Drop the KV caches."""

@@ -16,11 +16,12 @@ class PromptScores:
 
     def __init__(self, request: SampleRequest, tokens: tuple[int, ...]) -> None:
         self._request = request
-        self._tokens = np.array(tokens, np.int64)
+        self.tokens = np.array(tokens, np.int64)
         self._source = random_stream(request.sampling_params.seed, _ALTERNATIVES)
         rows = len(tokens) - 1
         self._scored_from = rows - min(rows, request.prompt_logprobs_last_n or rows)
-        self._logprobs = np.full(len(tokens), np.nan)
+        #: The log-probability of each token as far as it is known, else NaN; also what was not asked for.
+        self.known = np.full(len(tokens), np.nan)
         self._topk: list[list[tuple[int, float]] | None] = [None] * len(tokens)
         self._targets = _Targets(request.target_prompt_logprobs) if request.target_prompt_logprobs else None
         shape = (rows, request.prompt_alt_tokens_k)
@@ -33,11 +34,39 @@ class PromptScores:
         if request.target_prompt_logprobs or request.prompt_alt_tokens_k:
             return 0
         asked = request.include_prompt_logprobs or request.topk_prompt_logprobs
-        return self._scored_from if asked else len(self._tokens) - 1
+        return self._scored_from if asked else len(self.tokens) - 1
+
+    @property
+    def expected(self) -> NDArray[np.float64]:
+        """Zero for each token whose log-probability will be known, NaN for the others."""
+        expected = np.full(len(self.tokens), np.nan)
+        expected[self.first_row + 1 :] = 0
+        return expected
+
+    def reusable(self, known: NDArray[np.float64], length: int) -> int:
+        """How many tokens of a common prefix need not be computed, by its known log-probabilities and its length."""
+        request = self._request
+        if request.target_prompt_logprobs or request.prompt_alt_tokens_k or request.topk_prompt_logprobs:
+            return min(length, self.first_row)
+        if not request.include_prompt_logprobs:
+            return min(length, len(self.tokens) - 1)
+        needed = np.flatnonzero(np.isnan(known[self._scored_from + 1 : length]))
+        first = self._scored_from + 1
+        scored = first + int(needed[0]) if len(needed) else max(first, length)
+        return max(0, min(length, scored - 1, len(self.tokens) - 1))
+
+    def take(self, tokens: NDArray[np.int64], known: NDArray[np.float64], length: int) -> None:
+        """Take the known log-probabilities of another prompt's first tokens, which need not be computed.
+
+        The token after them is scored by the last of them, so its log-probability is taken too where it is the same.
+        """
+        if length < len(tokens) and tokens[length] == self.tokens[length]:
+            length += 1
+        self.known[:length] = known[:length]
 
     def add(self, first: int, rows: Rows) -> None:
         """Take the rows of logits from number *first* on; the one after the last token scores nothing."""
-        rows = rows[: len(self._tokens) - 1 - first]
+        rows = rows[: len(self.tokens) - 1 - first]
         if not len(rows):
             return
         totals = log_sum_exp(rows)
@@ -48,10 +77,10 @@ class PromptScores:
             self._draw(first, rows, totals)
 
     def _score(self, first: int, rows: Rows, totals: Rows) -> None:
-        next_tokens = self._tokens[first + 1 : first + 1 + len(rows)]
+        next_tokens = self.tokens[first + 1 : first + 1 + len(rows)]
         logprobs = rows[np.arange(len(rows)), next_tokens] - totals
         for index in range(max(0, self._scored_from - first), len(rows)):
-            self._logprobs[first + 1 + index] = logprobs[index]
+            self.known[first + 1 + index] = logprobs[index]
             if k := self._request.topk_prompt_logprobs:
                 self._topk[first + 1 + index] = top_logprobs(rows[index], totals[index], k)
 
@@ -67,7 +96,8 @@ class PromptScores:
         """A log-probability for each token, None where undefined; None instead if they were not asked for."""
         if not self._request.include_prompt_logprobs:
             return None
-        return [None if np.isnan(value) else float(value) for value in self._logprobs]
+        scored = range(self._scored_from + 1, len(self.tokens))
+        return [float(self.known[index]) if index in scored else None for index in range(len(self.tokens))]
 
     @property
     def topk(self) -> TopkLogprobs | None:

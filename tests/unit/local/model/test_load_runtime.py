@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tiny_model import tensors, write_model
 
-from tinkex.local.model import runtime as runtimes
+from tinkex.local.model import load_runtime as runtimes
 from tinkex.local.model.gguf_file import read_gguf
 
 
