@@ -27,8 +27,10 @@ def encode_row(task: Task, record: Record, form: str | None, models: Models) -> 
     except Exception as error:  # noqa: BLE001 - the other rows of the batch are to be written
         reason = "it is nested too deeply, or holds itself" if isinstance(error, RecursionError) else str(error)
         wrong = InvalidRowError(f"The row cannot be written as JSON: {reason}.")
-        kept = {name: value for name, value in record.items() if name not in _FROM_CALLER}
-        failed = {**kept, "status": "error", "parameters": {}, "error": error_record(wrong)}
+        changed = {"status": "error", "parameters": {}, "error": error_record(wrong)}
+        failed = {
+            name: value for name, value in (record | changed).items() if name in changed or name not in _FROM_CALLER
+        }
         return failed, encode_line(shaped(task, failed, form, models))
 
 
