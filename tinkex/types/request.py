@@ -12,12 +12,7 @@ from tinkex.types.model_input import ModelInput
 from tinkex.types.params import SamplingParams
 from tinkex.types.tensor import TensorData
 
-_COUNTS = (
-    ("num_samples", 1),
-    ("topk_prompt_logprobs", 0),
-    ("topk_sample_logprobs", 0),
-    ("prompt_alt_tokens_k", 0),
-)
+_COUNTS = (("num_samples", 1), ("topk_prompt_logprobs", 0), ("topk_sample_logprobs", 0), ("prompt_alt_tokens_k", 0))
 
 
 def _prompt(value: ModelInput | Iterable[int]) -> ModelInput:
