@@ -34,7 +34,7 @@ def _is_of_the_sdk(value: object, name: str) -> bool:
 
 @frozen
 class SampleRequest:
-    """Everything about one sample, checked once here. Immutable; safe to share between threads.
+    """Validated request for one sample; all checks run here, once. Immutable; safe to share between threads.
 
     - *prompt*: a `ModelInput`, or token ids in any form `ModelInput.from_ints` takes; not empty.
     - *sampling_params*: how to draw; its `max_tokens` must be set.
