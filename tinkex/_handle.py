@@ -1,4 +1,4 @@
-"""Old import path of the sampler handle, which pickles of version 0.1.0 name."""
+"""Where pickles of version 0.1.0 look for the sampler handle."""
 
 from __future__ import annotations
 

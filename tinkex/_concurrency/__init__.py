@@ -1,1 +1,3 @@
 """Threads, queues, locks and clocks: what the runtime is built of."""
+
+from __future__ import annotations

@@ -33,3 +33,6 @@ class SystemClock:
 
 
 SYSTEM_CLOCK: Clock = SystemClock()
+
+thread_seconds = time.thread_time
+"""CPU seconds of the calling thread: for bounds on computations, which waiting does not count towards."""

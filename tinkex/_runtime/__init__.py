@@ -1,1 +1,3 @@
 """The task runtime: coroutines on worker threads, resumed by a reactor thread that watches sockets and timers."""
+
+from __future__ import annotations

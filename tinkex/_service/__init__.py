@@ -1,1 +1,3 @@
 """The service in one process: its parts put together, its lifecycle, shutdown, telemetry, statistics and reads."""
+
+from __future__ import annotations

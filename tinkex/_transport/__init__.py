@@ -1,1 +1,3 @@
 """HTTP/1.1 over pooled, non-blocking connections."""
+
+from __future__ import annotations

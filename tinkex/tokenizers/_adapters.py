@@ -75,10 +75,6 @@ class LoadedTokenizer:
         """Turn token ids into text, special tokens included unless they are to be skipped."""
         return str(self._inner.decode(checked_ids(ids), skip_special_tokens=skip_special_tokens))
 
-    def decode_exactly(self, ids: Iterable[int]) -> str:
-        """Turn token ids into text, special tokens included."""
-        return self.decode(ids)
-
     def __repr__(self) -> str:
         return f"<tokenizer of {self.name}>"
 
@@ -149,13 +145,6 @@ class AdaptedTokenizer:
         """Turn token ids into text; options are the original's own."""
         return str(self._inner.decode(checked_ids(ids), **options))
 
-    def decode_exactly(self, ids: Iterable[int]) -> str:
-        """Turn token ids into text, special tokens included and spaces kept, whatever the original does by default."""
-        options = {"skip_special_tokens": False} if _takes(self._inner.decode, "skip_special_tokens") else {}
-        if hasattr(self._inner, "clean_up_tokenization_spaces"):  # of transformers: takes spaces out before full stops
-            options["clean_up_tokenization_spaces"] = False
-        return self.decode(ids, **options)
-
     def __repr__(self) -> str:
         inner = repr(self._inner)
         return inner if inner.startswith("<tokenizer ") else f"<tokenizer {inner}>"
@@ -185,10 +174,18 @@ def _names(function: Any, option: str) -> bool:
 
 
 def _parameters(function: Any) -> Mapping[str, inspect.Parameter]:
+    method = getattr(function, "__func__", None)  # of Python's own: the parameters are those of the class
+    return _read_parameters(function) if method is None else _method_parameters(method)
+
+
+def _read_parameters(function: Any) -> Mapping[str, inspect.Parameter]:
     try:
         return inspect.signature(function).parameters
     except ValueError:  # a function in C that does not tell
         return {}
+
+
+_method_parameters = functools.lru_cache(maxsize=64)(_read_parameters)
 
 
 def adapt(candidate: object) -> LoadedTokenizer | AdaptedTokenizer:

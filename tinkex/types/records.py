@@ -63,7 +63,7 @@ class SessionInfo:
 
 @frozen(kw_only=True)
 class SamplerInfo:
-    """Sampler record: what a sampling session samples from; None means that the server does not say."""
+    """What a sampling session samples from; None means that the server does not say."""
 
     sampler_id: str
     base_model: str | None = None
@@ -73,7 +73,7 @@ class SamplerInfo:
 
 @frozen(kw_only=True)
 class WeightsInfo:
-    """Metadata of saved weights; None means that the server does not say."""
+    """What saved weights are; None means that the server does not say."""
 
     base_model: str | None = None
     is_lora: bool | None = None
@@ -107,7 +107,7 @@ def _models(models: Iterable[SupportedModel]) -> tuple[SupportedModel, ...]:
 
 @frozen
 class ServerCapabilities:
-    """Capabilities of a server: the models that it offers."""
+    """What the server offers."""
 
     supported_models: tuple[SupportedModel, ...] = field(default=(), converter=_models)
 
@@ -152,7 +152,7 @@ class ServiceStats:
 
 @frozen(kw_only=True)
 class Health:
-    """Health of a service client: whether it can be expected to work."""
+    """Whether a service client can be expected to work; made for health checks."""
 
     ok: bool
     """False where something is known to be wrong; True also where nothing is known yet."""

@@ -208,7 +208,7 @@ def test_jinja_as_chat_templates_need_it():
 
 def test_today(monkeypatch):
     """strftime_now formats the date of the clock."""
-    monkeypatch.setattr(_sandbox, "SYSTEM_CLOCK", type("Clock", (), {"wall": lambda: 0.0, "monotonic": lambda: 0.0}))
+    monkeypatch.setattr(_sandbox.environment, "SYSTEM_CLOCK", type("Clock", (), {"wall": lambda: 0.0}))
     assert rendered("{{ strftime_now('%Y') }}") in ("1970", "1969")
 
 
@@ -229,7 +229,7 @@ def test_generation_prompt(asked):
         ("{% if %}", "tokenizer: .* broken in line 1"),
         ("{{ raise_exception('Roles must alternate') }}", "messages: .* refuses them: Roles must alternate"),
         ("{{ messages[0].nothing.more }}", "failed on these messages: UndefinedError"),
-        ("{% include 'file' %}", "failed"),
+        ("{% include 'file' %}", "was stopped"),
         ("{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}", "RecursionError"),
     ],
 )
@@ -292,13 +292,13 @@ def test_texts_are_put_together_as_ever():
 
 
 class Hurried:
-    """A clock on which every look costs a second."""
+    """A timer on which every look costs a tenth of a second."""
 
     def __init__(self):
         self.now = 0.0
 
-    def monotonic(self):
-        self.now += 1.0
+    def __call__(self):
+        self.now += 0.1
         return self.now
 
 
@@ -306,13 +306,13 @@ class Hurried:
     "template",
     [
         "{% for i in range(99) %}{% for j in range(99) %}{% endfor %}{% endfor %}",
-        "{% for i in range(99)|map('abs') %}{% endfor %}",
+        "{% for i in range(9999)|map('abs') %}{% endfor %}",
         "{% macro twice(n) %}{% if n %}{{ twice(n - 1) }}{{ twice(n - 1) }}{% endif %}{% endmacro %}{{ twice(50) }}",
     ],
 )
 def test_endless_template(template):
-    """A template that goes on for longer than ten seconds is stopped."""
-    with pytest.raises(_sandbox.SecurityError, match="10 s"), _sandbox.limited_time(Hurried()):
+    """A template that goes on for longer than a second of its thread is stopped."""
+    with pytest.raises(_sandbox.SecurityError, match="too long"), _sandbox.limited_time(Hurried()):
         _sandbox.Sandbox().from_string(template).render()
 
 
@@ -365,7 +365,8 @@ def test_bad_tools():
 @pytest.mark.parametrize("missing", ["jinja2", "jinja2.sandbox"])
 def test_missing_extra(monkeypatch, missing):
     """Without jinja2, the error says what to install."""
-    monkeypatch.delitem(sys.modules, "tinkex.tokenizers._sandbox")
+    for name in [name for name in sys.modules if name.startswith("tinkex.tokenizers._sandbox")]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr("tinkex.tokenizers._sandbox")
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(TokenizerError, match=r"pip install 'tinkex\[chat\]'"):

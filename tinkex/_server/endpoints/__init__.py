@@ -1,1 +1,3 @@
 """The endpoints of the server, by area."""
+
+from __future__ import annotations

@@ -1,1 +1,3 @@
 """Reading of batch outputs: rows as typed results, and tables for data-frame libraries."""
+
+from __future__ import annotations

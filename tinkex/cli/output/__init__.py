@@ -1,1 +1,3 @@
 """Terminal output: tables, texts, tokens, JSON."""
+
+from __future__ import annotations

@@ -1,1 +1,3 @@
 """Sampling from logits, and scoring tokens by them."""
+
+from __future__ import annotations

@@ -1,1 +1,3 @@
 """Fault injection for the fake server."""
+
+from __future__ import annotations

@@ -1,1 +1,3 @@
 """Number columns and token ids: the representations that results and prompts share."""
+
+from __future__ import annotations

@@ -1,1 +1,3 @@
 """JSON form of results: readers and writers."""
+
+from __future__ import annotations
