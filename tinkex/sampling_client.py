@@ -238,9 +238,9 @@ class SamplingClient:
         if self._reference.keeps is not None:
             local: Tokenizer = self._reference.keeps.get_tokenizer()
             return local
-        from tinkex.tokenizers import get_tokenizer  # not every program needs it
+        from tinkex.tokenizers import model_tokenizer  # not every program needs it
 
-        return get_tokenizer(self.get_base_model(timeout=timeout))
+        return model_tokenizer(self.get_base_model(timeout=timeout))
 
     def get_telemetry(self) -> Telemetry | None:
         """The reporter of the service; None where telemetry is off, or before the session begins."""

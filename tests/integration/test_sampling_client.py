@@ -10,6 +10,7 @@ from serving import KEY, MODEL, PARAMS, PROMPT, make_service, sampling
 import tinkex
 from tinkex import ClientClosedError, CredentialError, SampleRequest, SamplingClient, SamplingParams
 from tinkex.testing import FakeServer, default_answer, expected_tokens
+from tinkex.tokenizers import TokenizerError
 
 
 @pytest.fixture
@@ -47,6 +48,16 @@ def test_repr(client):
     """The repr names the model and the sampling session, and nothing secret."""
     assert MODEL in repr(client.client)
     assert client.sampling_session_id in repr(client.client)
+
+
+@pytest.mark.parametrize("name", ["/dev/null", "../..", "~/.profile", "."])
+def test_a_base_model_is_a_name_and_never_a_path(server, name):
+    """Where the server calls the base model by a path, that is an error, and nothing is opened."""
+    server.fail_next("samplers", 200, {"sampler_id": "s", "base_model": name})
+    with make_service(server) as service:
+        client = service.create_sampling_client(model_path="tinker://a/sampler_weights/b")
+        with pytest.raises(TokenizerError, match="neither a model name"):
+            client.get_tokenizer()
 
 
 def test_base_model_that_the_server_does_not_tell(server):

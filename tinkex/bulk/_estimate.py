@@ -21,7 +21,7 @@ from tinkex.bulk._plan import TaskPlan
 from tinkex.bulk._prices import Bill, Prices
 from tinkex.bulk._progress import Tally
 from tinkex.sampling_client import SamplingClient
-from tinkex.tokenizers import Tokenizer, get_tokenizer
+from tinkex.tokenizers import Tokenizer, model_tokenizer
 from tinkex.types import SampleRequest
 
 
@@ -140,7 +140,7 @@ class _NameOnly:
 
     def get_tokenizer(self) -> Tokenizer:
         """The tokenizer of the model of that name."""
-        return get_tokenizer(self.model)
+        return model_tokenizer(self.model)
 
 
 def tokenizer_only(name: str) -> SamplingClient:

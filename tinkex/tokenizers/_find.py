@@ -8,6 +8,7 @@ import pathlib
 import re
 from typing import Final
 
+from tinkex._validation.values import shown
 from tinkex.tokenizers._adapters import Tokenizer, adapt
 from tinkex.tokenizers._chat_files import ModelDirectory
 from tinkex.tokenizers._hub import HubFiles
@@ -18,7 +19,7 @@ from tinkex.tokenizers.errors import TokenizerError
 _LLAMA_3: Final = "meta-llama/Llama-3"
 _LLAMA_3_PUBLIC: Final = "thinkingmachineslabinc/meta-llama-3-instruct-tokenizer"  # the original is gated
 _EMBEDDED_MODEL: Final = "HuggingFaceTB/SmolLM2-135M-Instruct"
-_NAME: Final = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
+_NAME: Final = re.compile(r"(?!.*(\.\.|--))[a-z0-9][\w.-]{0,95}(/[a-z0-9][\w.-]{0,95})?", re.ASCII | re.IGNORECASE)
 _OWN_FORMAT: Final = ("TML/", "thinkingmachines/")
 _OTHER_FORMATS: Final = ("tiktoken.model", "tokenizer.model", "vocab.json")
 _BRING_YOUR_OWN: Final = "load it with the library it is made for and pass the object, which needs encode and decode"
@@ -54,13 +55,23 @@ def get_tokenizer(model_or_tokenizer: object, *, revision: str | None = None) ->
     return _from_name(model_or_tokenizer, revision)
 
 
+def model_tokenizer(model: str, *, revision: str | None = None) -> Tokenizer:
+    """Return the tokenizer of a model's name, as `get_tokenizer` does, but never take the name for a path.
+
+    For names that a server or a file of rows has given. Raises ``TokenizerError`` for what is no such name.
+    """
+    return _from_name(model, revision)
+
+
 def tokenizer_at_hand(model: str) -> Tokenizer | None:
     """Return the tokenizer of a model's name if this machine has it already, else None; the network is not asked."""
     repository = tokenizer_repository(model)
     if not _NAME.fullmatch(repository):
         return None
     embedded = repository == _EMBEDDED_MODEL and _embedded_file() is not None
-    return get_tokenizer(model) if embedded or HubFiles(model, repository, None).has_cached("tokenizer.json") else None
+    return (
+        model_tokenizer(model) if embedded or HubFiles(model, repository, None).has_cached("tokenizer.json") else None
+    )
 
 
 def tokenizer_repository(model: str) -> str:
@@ -111,7 +122,7 @@ def _load_gguf(file: pathlib.Path) -> Tokenizer:
 def _from_name(model: str, revision: str | None) -> Tokenizer:
     repository = tokenizer_repository(model)
     if not _NAME.fullmatch(repository):
-        raise TokenizerError(f"{model!r} is neither a model name (organisation/model) nor an existing path.")
+        raise TokenizerError(f"{shown(model)} is neither a model name (organisation/model) nor an existing path.")
     if repository.startswith(_OWN_FORMAT):
         raise TokenizerError(
             f"{model} has a tokenizer of its own kind, which is not a tokenizer.json: {_BRING_YOUR_OWN}."

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pathlib
 import pickle
 import sys
 import types
@@ -7,7 +8,7 @@ import types
 import pytest
 
 from tinkex.errors import TinkexError
-from tinkex.tokenizers import TokenizerError, get_tokenizer, tokenizer_repository
+from tinkex.tokenizers import TokenizerError, get_tokenizer, model_tokenizer, tokenizer_repository
 from tinkex.tokenizers._adapters import LoadedTokenizer
 from tinkex.tokenizers._find import _LOADS
 from tinkex.tokenizers._loading_cache import LoadingCache
@@ -219,6 +220,28 @@ def test_names_that_are_none(name):
     """What can be no model name is refused without asking anybody."""
     with pytest.raises(TokenizerError):
         get_tokenizer(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["..", ".", "../..", "a/..", "~/a", "/dev/null", "./a", "a--b", "-a", "a" * 97, "\x1b[2J", "a\n"]
+)
+def test_names_are_never_paths(name, tmp_path, monkeypatch):
+    """What a server calls a model is a name: it is neither opened as a file nor looked for as a folder."""
+    monkeypatch.chdir(write(tmp_path))
+    monkeypatch.setattr(pathlib.Path, "stat", lambda *_: pytest.fail("a file was looked for"))
+    with pytest.raises(TokenizerError, match="neither a model name") as caught:
+        model_tokenizer(name)
+    assert str(caught.value).isprintable()
+
+
+def test_a_folder_of_a_models_name_is_not_taken_for_it(tmp_path, monkeypatch, hub):
+    """A folder that is called like a model is taken when the user names it, not when a server does."""
+    (tmp_path / "org" / "model").mkdir(parents=True)
+    write(tmp_path / "org" / "model")
+    monkeypatch.chdir(tmp_path)
+    assert get_tokenizer("org/model").encode("hello") == [1]
+    with pytest.raises(TokenizerError, match=r"not in the cache"):
+        model_tokenizer("org/model")
 
 
 @pytest.mark.parametrize("name", ["TML/whatever", "thinkingmachines/whatever"])
