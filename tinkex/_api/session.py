@@ -11,13 +11,7 @@ from urllib.parse import quote
 
 from tinkex import _wire
 from tinkex._api.client import Api
-from tinkex._api.endpoints import (
-    CAPABILITIES,
-    CREATE_SAMPLING_SESSION,
-    CREATE_SESSION,
-    RETRIEVE_FUTURE,
-    Endpoint,
-)
+from tinkex._api.endpoints import CAPABILITIES, CREATE_SAMPLING_SESSION, CREATE_SESSION, RETRIEVE_FUTURE, Endpoint
 from tinkex._api.flags import ServerFlags
 from tinkex._api.heartbeats import Heartbeats
 from tinkex._api.responses import Response, decode_object
@@ -26,14 +20,7 @@ from tinkex._identity import PROTOCOL_VERSION
 from tinkex._runtime.single_flight import SingleFlight
 from tinkex._runtime.task import Coroutine, Sleep
 from tinkex.config import ClientConfig
-from tinkex.errors import (
-    APIResponseError,
-    APIStatusError,
-    APITimeoutError,
-    RequestFailedError,
-    TinkexError,
-    clean_text,
-)
+from tinkex.errors import APIResponseError, APIStatusError, APITimeoutError, RequestFailedError, TinkexError, clean_text
 from tinkex.types import ServerCapabilities
 
 T = TypeVar("T")

@@ -28,12 +28,12 @@ class ByteLease(Permit):
 class AcquireBytes:
     """Wait for `size` bytes of a byte semaphore; yields a `ByteLease`."""
 
-    __slots__ = ("_semaphore", "_size", "until")
+    __slots__ = ("_semaphore", "_size")
+    until = float("inf")
 
     def __init__(self, semaphore: ByteSemaphore, size: int) -> None:
         self._semaphore = semaphore
         self._size = size
-        self.until = float("inf")
 
     def subscribe(self, task: ScheduledTask, wait_id: int) -> None:
         """Take the bytes now, or queue for them."""

@@ -69,12 +69,12 @@ class Sleep:
 class RunInThread:
     """Wait for a blocking call on a thread of an elastic pool; yields its result, or raises its error."""
 
-    __slots__ = ("_call", "_threads", "until")
+    __slots__ = ("_call", "_threads")
+    until = float("inf")  # a call has time limits of its own, from when it gets a thread
 
     def __init__(self, threads: ElasticPool, call: Callable[[], object]) -> None:
         self._threads = threads
         self._call = call
-        self.until = float("inf")  # a call has time limits of its own, from when it gets a thread
 
     def subscribe(self, task: ScheduledTask, wait_id: int) -> None:
         """Run the call on the next free thread."""

@@ -57,12 +57,12 @@ class SubmitPermit(Permit):
 class ReacquirePermit:
     """Wait to submit once more, ahead of samples that have not been sent yet; yields a `SubmitPermit`."""
 
-    __slots__ = ("_admission", "_size", "until")
+    __slots__ = ("_admission", "_size")
+    until = float("inf")
 
     def __init__(self, admission: Admission, size: int) -> None:
         self._admission = admission
         self._size = size
-        self.until = float("inf")
 
     def subscribe(self, task: ScheduledTask, wait_id: int) -> None:
         """Queue ahead of new samples."""

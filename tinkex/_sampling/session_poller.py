@@ -52,13 +52,13 @@ class CompletionWait:
     It has no size where the task should poll for itself.
     """
 
-    __slots__ = ("_poller", "_request_id", "_since", "until")
+    __slots__ = ("_poller", "_request_id", "_since")
+    until = float("inf")  # the poller bounds it, at less than the cost of a timer each
 
     def __init__(self, poller: SessionPoller, request_id: str, since: float) -> None:
         self._poller = poller
         self._request_id = request_id
         self._since = since
-        self.until = float("inf")  # the poller bounds it, at less than the cost of a timer each
 
     def subscribe(self, task: ScheduledTask, wait_id: int) -> None:
         """Register with the poller, which may know already."""

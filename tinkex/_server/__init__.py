@@ -6,12 +6,4 @@ from tinkex._server.app import ROUTES, make_app
 from tinkex._server.engine import AsyncEngine, BlockingEngine, EngineError
 from tinkex._server.options import PRESETS, ServerOptions
 
-__all__ = [
-    "PRESETS",
-    "ROUTES",
-    "AsyncEngine",
-    "BlockingEngine",
-    "EngineError",
-    "ServerOptions",
-    "make_app",
-]
+__all__ = ["PRESETS", "ROUTES", "AsyncEngine", "BlockingEngine", "EngineError", "ServerOptions", "make_app"]

@@ -25,11 +25,7 @@ ROUTES: dict[str, tuple[str, str, RouteHandler]] = {
     "create_session": ("POST", "/create_session", sessions.create_session),
     "session_heartbeat": ("POST", "/session_heartbeat", sessions.session_heartbeat),
     "finish": ("POST", "/sessions/{session_id}/finish", sessions.finish_session),
-    "create_sampling_session": (
-        "POST",
-        "/create_sampling_session",
-        sessions.create_sampling_session,
-    ),
+    "create_sampling_session": ("POST", "/create_sampling_session", sessions.create_sampling_session),
     "samplers": ("GET", "/samplers/{sampler_id}", sessions.sampler),
     "join_sampling_session": ("POST", "/join_sampling_session", sessions.join),
     "asample": ("POST", "/asample", samples.asample),

@@ -99,11 +99,7 @@ def number_of(body: dict[str, Any], name: str) -> int | None:
 def unknown_fields(body: dict[str, Any], known: Iterable[str], *where: str) -> list[dict[str, Any]]:
     """Describe every unknown field, as pydantic does in a 422."""
     return [
-        {
-            "type": "extra_forbidden",
-            "loc": ["body", *where, name],
-            "msg": "Extra inputs are not permitted",
-        }
+        {"type": "extra_forbidden", "loc": ["body", *where, name], "msg": "Extra inputs are not permitted"}
         for name in sorted(set(body) - set(known))
     ]
 
@@ -156,9 +152,7 @@ def _prompt(prompt: dict[str, Any]) -> ModelInput:
     return ModelInput(chunks=tuple(_chunk(chunk) for chunk in prompt["chunks"]))
 
 
-def _chunk(
-    chunk: dict[str, Any],
-) -> EncodedTextChunk | ImageChunk | ImageAssetPointerChunk | DmelChunk:
+def _chunk(chunk: dict[str, Any]) -> EncodedTextChunk | ImageChunk | ImageAssetPointerChunk | DmelChunk:
     match chunk.get("type", "encoded_text"):
         case "encoded_text":
             return EncodedTextChunk(tokens=tuple(chunk["tokens"]))

@@ -7,13 +7,7 @@ import struct
 from array import array
 from collections.abc import Iterable
 
-from tinkex.types import (
-    PromptAltTokens,
-    SampledSequence,
-    SampleResponse,
-    TensorData,
-    TopkLogprobs,
-)
+from tinkex.types import PromptAltTokens, SampledSequence, SampleResponse, TensorData, TopkLogprobs
 
 _DTYPES = {"float32": (1, "f"), "int64": (2, "q")}
 _EMPTY_CELL = (0, -99999.0)

@@ -62,10 +62,7 @@ class ChatFormat:
             self._variables = template_variables(variables, self._template, date)
 
     def prompt(
-        self,
-        messages: Iterable[Mapping[str, Any]],
-        tools: Iterable[Mapping[str, Any]] | None = None,
-        **options: Any,
+        self, messages: Iterable[Mapping[str, Any]], tools: Iterable[Mapping[str, Any]] | None = None, **options: Any
     ) -> ModelInput:
         """Make the prompt for the next answer: `ModelInput.from_messages` with this format's template and variables.
 

@@ -24,11 +24,7 @@ _MOST_NUMBERS = 4_000_000
 
 
 def expected_tokens(
-    prompt: ModelInput | Sequence[int],
-    *,
-    seed: int | None = None,
-    sample: int = 0,
-    max_tokens: int = 16,
+    prompt: ModelInput | Sequence[int], *, seed: int | None = None, sample: int = 0, max_tokens: int = 16
 ) -> list[int]:
     """The tokens that a `FakeServer` samples, unless told otherwise.
 

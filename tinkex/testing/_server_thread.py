@@ -74,9 +74,7 @@ class ServerThread:
         """Serve on a bound socket; returns once it accepts connections."""
         ready = threading.Event()
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(listener, context, ready)),
-            name="tinkex-fake-server",
-            daemon=True,
+            target=lambda: asyncio.run(self._serve(listener, context, ready)), name="tinkex-fake-server", daemon=True
         )
         self._thread.start()
         if not ready.wait(10):

@@ -78,11 +78,7 @@ def _completion(pending: PendingSample) -> dict[str, Any]:
     if pending.response is None:
         return {"state": "failed", "request_id": pending.request_id}
     size = len(encode_response(pending.response))
-    return {
-        "state": "finished",
-        "request_id": pending.request_id,
-        "response_payload_uncompressed_size": size,
-    }
+    return {"state": "finished", "request_id": pending.request_id, "response_payload_uncompressed_size": size}
 
 
 async def _wait(event: asyncio.Event, longest: float) -> bool:

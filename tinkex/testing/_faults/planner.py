@@ -22,12 +22,7 @@ class FaultPlanner:
         self._script = FaultScript()
 
     def fail_next(
-        self,
-        endpoint: str,
-        status: int = 500,
-        body: Any = None,
-        headers: Mapping[str, str] | None = None,
-        **plan: Any,
+        self, endpoint: str, status: int = 500, body: Any = None, headers: Mapping[str, str] | None = None, **plan: Any
     ) -> Plan:
         """Answer the next request to an endpoint with a status, without acting on it.
 

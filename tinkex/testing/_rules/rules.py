@@ -110,12 +110,7 @@ class Rules:
                 self._forgot = True
 
     def answered(
-        self,
-        request: RecordedRequest,
-        status: int,
-        headers: Mapping[str, str],
-        body: object,
-        now: float,
+        self, request: RecordedRequest, status: int, headers: Mapping[str, str], body: object, now: float
     ) -> None:
         """Update the state from an answer."""
         learn: Callable[..., None] | None = getattr(self, f"_answered_{request.endpoint}", None)
@@ -162,12 +157,7 @@ class Rules:
             yield "seq_id_reuse", f"seq_id {seq_id} was used for another request."
 
     def _answered_asample(
-        self,
-        request: RecordedRequest,
-        status: int,
-        headers: Mapping[str, str],
-        answer: dict[str, Any],
-        now: float,
+        self, request: RecordedRequest, status: int, headers: Mapping[str, str], answer: dict[str, Any], now: float
     ) -> None:
         if status == 429 and "Retry-After" in headers:
             self._gate = max(self._gate, now + _seconds(headers["Retry-After"]))
@@ -188,12 +178,7 @@ class Rules:
             yield "metadata", f"The size of request {request_id} is asked for twice."
 
     def _answered_retrieve_future(
-        self,
-        request: RecordedRequest,
-        status: int,
-        headers: Mapping[str, str],
-        answer: dict[str, Any],
-        now: float,
+        self, request: RecordedRequest, status: int, headers: Mapping[str, str], answer: dict[str, Any], now: float
     ) -> None:
         request_id = _name((request.json or {}).get("request_id"))
         poll = self._polls.setdefault(request_id, _PolledRequest())
@@ -228,12 +213,7 @@ class Rules:
                 yield "acks", f"Request {request_id} belongs to another clone."
 
     def _answered_retrieve_futures(
-        self,
-        request: RecordedRequest,
-        status: int,
-        headers: Mapping[str, str],
-        answer: dict[str, Any],
-        now: float,
+        self, request: RecordedRequest, status: int, headers: Mapping[str, str], answer: dict[str, Any], now: float
     ) -> None:
         if isinstance(cursor := answer.get("cursor"), int):
             self._poller(request.json).issued = cursor
