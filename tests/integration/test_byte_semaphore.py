@@ -40,4 +40,4 @@ def test_under_threads():
         pool.shutdown()
         pool.join(10)
     assert budget.out == 0
-    assert not budget._line
+    assert not budget._queue
