@@ -107,6 +107,23 @@ def test_csv_out(client, tmp_path):
     assert found[3]["prompt_logprob"] == "-1.0"
 
 
+@pytest.mark.parametrize("escape", [False, True])
+def test_formulas_in_a_csv(client, tmp_path, escape):
+    """Text that a spreadsheet would compute is escaped where that is asked for, in ids, columns and their names too."""
+    path = tmp_path / "out.csv"
+    names = ["=1+1", "+1", "-a", "@a", "\ta", "a=b", "'a"]
+    rows = [{"id": name, "prompt": [1], "=c": name} for name in names]
+    bulk.run(rows, path, client, max_tokens=1, omit=["text"], escape_formulas=escape)
+    with path.open(newline="") as file:
+        found = list(csv.DictReader(file))
+    expected = [f"'{name}" if name[0] in "=+-@\t" and escape else name for name in names]
+    assert [row["id"] for row in found] == expected
+    assert [row["'=c" if escape else "=c"] for row in found] == expected
+    assert float(found[0]["logprob"]) < 0
+    bulk.run(rows, path, client, max_tokens=1, omit=["text"], escape_formulas=True)
+    assert "'=1+1" in path.read_text()
+
+
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_a_link_in_the_way_of_a_table_is_not_followed(client, tmp_path, suffix):
     """A link that bears the name under which a table is made is replaced: what it points to stays as it is."""

@@ -63,6 +63,7 @@ def run(
     form: str | None = None,
     omit: Collection[str] = (),
     in_order: bool = True,
+    escape_formulas: bool = False,
     timeout: float | None = None,
     prices: Prices | None = None,
     sync_seconds: float = 1.0,
@@ -91,6 +92,7 @@ def run(
         omit: What to leave out of the output: "text", "tokens", "logprobs", "prompt" (its text or messages),
             "prompt_tokens".
         in_order: Bring the output into the order of the input at the end; False leaves it in the order of the ends.
+        escape_formulas: In a .csv output, put an apostrophe before text that a spreadsheet would compute.
         timeout: Seconds for each sample; None as configured.
         prices: For the cost; None for none.
         sync_seconds: How long a finished row may be where a power cut, and nothing else, takes it.
@@ -138,7 +140,7 @@ def run(
             if in_order:
                 job.put_in_order(sink)
             if table is not None:
-                write_table(table)
+                write_table(table, escape_formulas=escape_formulas)
         return job.summary(sink)
 
 

@@ -3,18 +3,49 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 import click
 
 
 def print_json(value: object) -> None:
-    """Write one value as a line of JSON on stdout."""
-    click.echo(json.dumps(value, ensure_ascii=not _writes_unicode(sys.stdout), allow_nan=False))
+    """Write one value as a line of JSON on stdout, in which what would steer a terminal is escaped."""
+    text = json.dumps(value, ensure_ascii=not _writes_unicode(sys.stdout), allow_nan=False)
+    click.echo(text if text.isprintable() else escape_unprintable(text))
+
+
+def escape_unprintable(text: str) -> str:
+    r"""Escape control and formatting characters in JSON, which leaves its value as it is.
+
+    >>> escape_unprintable('"a\u009b\u202eb"\n')
+    '"a\\u009b\\u202eb"\n'
+    """
+    return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
+
+
+class PrintableWriter(io.RawIOBase):
+    """Binary stream that writes lines of JSON to a terminal, with `escape_unprintable`; whole lines at a time."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        super().__init__()
+        self._raw = raw
+
+    def writable(self) -> bool:
+        """Whether it can be written to, as it can."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Write lines."""
+        text = bytes(data).decode("utf-8", "backslashreplace")
+        rest = escape_unprintable(text).encode()
+        while rest:
+            rest = rest[self._raw.write(rest) :]
+        return len(data)
 
 
 def print_text(text: str) -> None:

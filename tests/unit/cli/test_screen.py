@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytest.importorskip("click")
 pytest.importorskip("rich")
@@ -68,3 +73,31 @@ def test_json_fits_the_encoding(monkeypatch, capsys, encoding, written):
     monkeypatch.setattr(screen, "_writes_unicode", lambda _: encoding == "utf-8")
     screen.print_json("é")
     assert capsys.readouterr().out == f"{written}\n"
+
+
+STEERING = "a\x1b[31m \x7f \x9b31m \u202egnp.exe \u2028 \u200d \U000e0001 z\u00fcrich \u6771 \ud83d"
+
+
+@given(st.text() | st.just(STEERING))
+def test_json_steers_no_terminal(text):
+    """What is printed as JSON has no control or formatting characters, and is still the same value."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        screen.print_json({"text": text, text: [text]})
+    line = printed.getvalue()
+    assert line.endswith("\n")
+    assert line[:-1].isprintable()
+    assert json.loads(line) == {"text": text, text: [text]}
+
+
+def test_rows_on_a_terminal():
+    """Rows that go to a terminal are the same values, in lines, without control or formatting characters."""
+    raw = io.BytesIO()
+    writer = screen.PrintableWriter(raw)
+    rows = [{"text": STEERING.encode("utf-8", "replace").decode()}, {"text": "b"}]
+    data = b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+    assert writer.write(memoryview(data)) == len(data)
+    lines = raw.getvalue().decode().splitlines()
+    assert all(line.isprintable() for line in lines)
+    assert [json.loads(line) for line in lines] == rows
+    assert "z\u00fcrich" in lines[0]

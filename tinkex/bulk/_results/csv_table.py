@@ -27,18 +27,23 @@ _READ: Final[Mapping[str, Callable[[str], Any]]] = {
     **dict.fromkeys(("correct", "correct_by_mean", "messages"), json.loads),
 }
 
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _LONGEST_CELL: Final = 2**30  # characters; Python's own limit is for a text of 128 KiB
 
 
-def write_csv(file: TextIO, results: Iterable[Result]) -> None:
-    """Write results, which are iterated over twice: the first time to find the columns."""
+def write_csv(file: TextIO, results: Iterable[Result], *, escape_formulas: bool = False) -> None:
+    """Write results, which are iterated over twice: the first time to find the columns.
+
+    *escape_formulas* puts an apostrophe before text that a spreadsheet would compute, as spreadsheets themselves do.
+    """
+    escaped = _not_a_formula if escape_formulas else _cell
     lines = itertools.chain.from_iterable(map(lines_of, results))
     columns = [name for name in columns_of(lines) if name not in LISTS]
     writer = csv.DictWriter(file, columns, extrasaction="ignore")
-    writer.writeheader()
+    writer.writerow({name: escaped(name) for name in columns})
     for result in results:
         for line in lines_of(result):
-            writer.writerow({name: _cell(value) for name, value in line.items()})
+            writer.writerow({name: escaped(value) for name, value in line.items()})
 
 
 def read_csv(file: TextIO) -> Iterator[Result]:
@@ -78,6 +83,10 @@ def _result(lines: list[Line]) -> Result:
 
 def _sequence(line: Line) -> ResultSequence:
     return ResultSequence(**{name: line.get(name) for name in OF_A_SEQUENCE}, length=line.get("sampled_tokens"))
+
+
+def _not_a_formula(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else _cell(value)
 
 
 def _cell(value: Any) -> Any:

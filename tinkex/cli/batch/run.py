@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import io
 import pathlib
 import sys
 import threading
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import click
 
 from tinkex.cli._app import usage_error
+from tinkex.cli._screen import PrintableWriter
 from tinkex.cli.batch.interrupt import how_to_go_on, interrupts
 from tinkex.cli.batch.models import offline_models, online_models
 from tinkex.cli.batch.progress import shown, tell_estimate, tell_summary
@@ -57,6 +59,7 @@ is; or sample rows with choices, too.",
 @click.option("--omit", multiple=True, type=click.Choice(["text", "tokens", "logprobs", "prompt", "prompt_tokens"]),
               help="Leave this out of the output; may be given several times.")  # fmt: skip
 @click.option("--as-completed", is_flag=True, help="Do not bring the output into the order of the input at the end.")
+@click.option("--escape-formulas", is_flag=True, help="In a .csv output, keep spreadsheets from computing texts.")
 @click.option("--sync", "sync_seconds", type=click.FloatRange(0), default=1.0, show_default=True, metavar="SECONDS",
               help="How long a row may be where a power cut takes it.")  # fmt: skip
 @click.option("--prices", type=click.Path(exists=True, dir_okay=False), help="A table of prices: TOML or JSON.")
@@ -154,4 +157,5 @@ def _check_files(input: str, output: str) -> None:
 def _results() -> BinaryIO:
     """Standard output without a buffer: a row is out when it is written."""
     sys.stdout.flush()
-    return open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)
+    raw = io.FileIO(sys.stdout.fileno(), "wb", closefd=False)
+    return cast("BinaryIO", PrintableWriter(raw)) if sys.stdout.isatty() else cast("BinaryIO", raw)
