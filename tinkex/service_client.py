@@ -74,17 +74,19 @@ class ServiceClient(Reads):
         return cls(observers=observers, _settings=direct_config(base_url, config, api_key))
 
     @classmethod
-    def local(cls, *, config: ClientConfig | None = None, **options: Any) -> Self:
+    def local(cls, *, config: ClientConfig | None = None, server: Any = None, **options: Any) -> Self:
         """A client of a small real model on this machine; needs the `local` extra, no key and no network.
 
-        The first use fetches the model (98 MB). `options` are those of `tinkex.local.LocalServer`. The model's server
-        is a process of its own and ends with this client, which reaches it as `direct` does. `local_model` is the name
-        to sample from.
+        The first use fetches the model (98 MB). `options` are those of `tinkex.local.LocalServer`; instead, `server` is
+        one that was made, and perhaps started, before. The model's server is a process of its own and ends with this
+        client, which reaches it as `direct` does. `local_model` is the name to sample from.
         """
         with extra("local", "ServiceClient.local()"):
             from tinkex.local import LocalServer
 
-            server = LocalServer(**options).start()
+            if server is not None and options:
+                raise TypeError(f"server is made already: {', '.join(sorted(options))} cannot be changed")
+            server = (server or LocalServer(**options)).start()
         try:
             client = cls(_settings=direct_config(server.url, config))
         except BaseException:

@@ -92,6 +92,22 @@ def test_damaged_model(shop, damage):
     assert shop.count() == 2
 
 
+def test_checked_once_a_process(shop, monkeypatch):
+    """A file that has not changed is read once a process, one that was altered in place again; its size is a hint."""
+    path, read = shop.fetch(), []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda file, name: read.append(file.name) or digest(file, name))
+    os.utime(path, (1, 1))
+    for _ in range(3):
+        assert fetch.find_model(environ=shop.environ) == path
+    assert len(read) == 1
+    path.write_bytes(b"x" * len(CONTENT))
+    assert fetch.find_model(environ=shop.environ, check=False) == path
+    assert fetch.find_model(environ=shop.environ) is None
+    path.write_bytes(b"x")
+    assert fetch.find_model(environ=shop.environ, check=False) is None
+
+
 @pytest.mark.parametrize("case", ["garbage", "short", "other file", "other content"])
 def test_damaged_download(shop, case):
     """A download that is not the model is refused, and leaves nothing that could be taken for it."""

@@ -17,6 +17,7 @@ from tiny_model import CONTEXT, write_model
 
 import tinkex
 from tinkex.local import LocalServer
+from tinkex.local import server as server_module
 from tinkex.local.errors import LocalError
 from tinkex.local.log import warn_once
 from tinkex.local.model.load_runtime import SLOWER
@@ -118,6 +119,54 @@ def test_started_once(tiny):
     server.close()
 
 
+def test_started_without_waiting(tiny):
+    """A server can be started ahead: its process boots while other things are done, and the first use waits for it."""
+    server = LocalServer(tiny, runtime="numpy").start(wait=False).start(wait=False)
+    pid = server._early[0].process.pid
+    with tinkex.ServiceClient.local(server=server) as service:
+        assert (server.pid, service.local_model) == (pid, "tiny")
+    assert not is_alive(pid)
+    with pytest.raises(TypeError, match="threads cannot be changed"):
+        tinkex.ServiceClient.local(server=server, threads=1)
+
+
+def test_closed_before_it_answers(tiny):
+    """A server that was started ahead and is closed before its first use ends its process."""
+    server = LocalServer(tiny, runtime="numpy").start(wait=False)
+    pid = server._early[0].process.pid
+    server.close()
+    assert not is_alive(pid)
+    with pytest.raises(LocalError, match="closed"):
+        server.start(wait=False)
+
+
+def test_file_that_is_fetched_again(tiny, tmp_path, monkeypatch):
+    """If the file turns out damaged while the process starts, another one serves the file that is fetched."""
+    monkeypatch.delenv("TINKEX_GGUF", raising=False)
+    damaged, whole = tmp_path / "damaged.gguf", write_model(tmp_path / "whole.gguf")
+    damaged.write_bytes(whole.read_bytes())
+    monkeypatch.setattr(server_module, "find_model", lambda gguf, check: damaged)
+    monkeypatch.setattr(server_module, "fetch_model", lambda gguf, progress: whole)
+    server = LocalServer(runtime="numpy").start(wait=False)
+    first = server._early[0].process.pid
+    with server:
+        assert server.pid != first
+        assert str(whole) in server._child.process.args
+        assert not is_alive(first)
+
+
+def test_tokenizer_ahead(tiny):
+    """The tokenizer can be loaded while the process starts; what goes wrong then is told to the caller that asks."""
+    with LocalServer(tiny, runtime="numpy", preload_tokenizer=True) as server:
+        assert server.get_tokenizer().encode("the") == server.get_tokenizer().encode("the")
+    other = write_model(tiny.parent / "martian.gguf", **{"tokenizer.ggml.pre": "martian"})
+    with (
+        LocalServer(other, runtime="numpy", preload_tokenizer=True) as server,
+        pytest.raises(LocalError, match="martian"),
+    ):
+        server.get_tokenizer()
+
+
 def test_close(server):
     """After close the process is gone, closing again is fine, and using it says so."""
     pid = server.pid
@@ -129,7 +178,7 @@ def test_close(server):
 
 
 def test_forgotten(tiny):
-    """A server that nobody holds any more is stopped."""
+    """A server that is no longer referenced is stopped."""
     server = LocalServer(tiny, runtime="numpy").start()
     pid = server.pid
     del server
@@ -186,6 +235,7 @@ def test_library_that_crashes(tiny, monkeypatch):
 OWNER = """
 import json, os, sys, time
 from tinkex.local import LocalServer
+from tinkex.local import server as server_module
 server = LocalServer(sys.argv[1], runtime="numpy").start()
 print(json.dumps(server.pid), flush=True)
 exec(sys.argv[2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import os
@@ -30,6 +31,7 @@ _BYTES = 98_362_432
 _SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _STALE = 3600.0  # seconds after which an unfinished download is taken for abandoned
 _LOOK_EVERY = 0.2
+_SETTLED = 2.0  # seconds
 
 
 def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
@@ -41,12 +43,15 @@ def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
     return platformdirs.user_cache_path("tinkex")
 
 
-def find_model(gguf: str | Path | None = None, environ: Mapping[str, str] = os.environ) -> Path | None:
+def find_model(
+    gguf: str | Path | None = None, environ: Mapping[str, str] = os.environ, *, check: bool = True
+) -> Path | None:
     """Return the model's file if it is here and whole, without fetching it; else None.
 
     Args:
         gguf: Any GGUF file to use instead; None means the one that `TINKEX_GGUF` names, or the fetched one.
         environ: Where `TINKEX_GGUF` and `TINKEX_CACHE_DIR` are looked up.
+        check: Whether the fetched file is compared with its hash, which is read once a process; else its size will do.
 
     Raises:
         LocalError: The file that was named is not there.
@@ -58,7 +63,7 @@ def find_model(gguf: str | Path | None = None, environ: Mapping[str, str] = os.e
             raise LocalError(f"There is no model file {path}{'' if gguf else ', which TINKEX_GGUF names'}.")
         return path
     path = cache_dir(environ) / _FILE
-    return path if _is_whole(path) else None
+    return path if (_is_whole(path) if check else _has_size(path)) else None
 
 
 def fetch_model(
@@ -101,13 +106,22 @@ def _silence(_here: int, _all: int) -> None:
     pass
 
 
+def _has_size(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size == _BYTES
+
+
 def _is_whole(path: Path) -> bool:
     with suppress(OSError):
-        return path.stat().st_size == _BYTES and _digest(path) == _SHA256
+        stat = path.stat()
+        # A change soon after another may leave the time of change as it was.
+        settled = time.time() - stat.st_mtime > _SETTLED
+        key = (stat.st_ino, stat.st_mtime_ns) if settled else (0, time.monotonic_ns())
+        return _has_size(path) and _digest(path, *key) == _SHA256
     return False
 
 
-def _digest(path: Path) -> str:
+@functools.lru_cache(4)  # a file that has not changed is read once a process
+def _digest(path: Path, _inode: int, _modified: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,99 +1,23 @@
-"""Serves a model over HTTP on this machine: ``python -m tinkex.local.serve --gguf FILE``."""
+"""Program of the local server's process: ``python -m tinkex.local.serve --gguf FILE``."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
+import importlib
 import json
 import os
-import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
-from aiohttp import web
-from attrs import asdict, frozen
+from attrs import asdict
 
-from tinkex._server import ServerOptions, make_app
-from tinkex.local.engine import CACHE_BYTES, LocalEngine
 from tinkex.local.errors import LocalError
-from tinkex.local.model.gguf_file import read_gguf
-from tinkex.local.model.load_runtime import RuntimeName, load_runtime
-from tinkex.local.prompt_cache import PromptCache
-from tinkex.local.report import SampleReport
-from tinkex.local.tokenization.vocabulary import Vocabulary
-
-_BACKLOG = 1024
-_ENGINE_THREADS = 32  # requests that are computed, or wait for one with the same prefix
-
-
-@frozen
-class Ready:
-    """Readiness message of the server process: its URL, model and runtime."""
-
-    url: str
-    base_model: str
-    runtime: str
-    warnings: Sequence[str]
-
-
-def load_engine(
-    gguf: str | Path,
-    model_name: str | None = None,
-    runtime: RuntimeName = "auto",
-    threads: int | None = None,
-    on_sample: Callable[[SampleReport], None] | None = None,
-    cache_bytes: int = CACHE_BYTES,
-) -> LocalEngine:
-    """Load a GGUF file into an engine.
-
-    Args:
-        gguf: The file.
-        model_name: What clients call the model; None means the file's name without its ending.
-        runtime: "ik", "numpy" or "auto".
-        threads: Threads to compute with; None leaves it to the runtime.
-        on_sample: Called with the timing of each sample, on the thread that computed it.
-        cache_bytes: Most memory for the prefix cache; 0 for none.
-
-    Raises:
-        LocalError: The file cannot be read or run.
-    """
-    model = read_gguf(gguf)
-    loaded = load_runtime(model, runtime, threads)
-    name, prompts = model_name or model.path.stem, PromptCache(cache_bytes)
-    return LocalEngine(loaded, Vocabulary(model), name, model.context_length, on_sample, prompts)
-
-
-def serve(engine: LocalEngine, on_ready: Callable[[Ready], None], *, host: str = "127.0.0.1", port: int = 0) -> None:
-    """Serve an engine until interrupted.
-
-    Args:
-        engine: Computes the answers.
-        on_ready: Called once requests are accepted.
-        host: The address to listen on.
-        port: The port to listen on; 0 takes a free one.
-
-    Raises:
-        OSError: The port is taken.
-    """
-    listener = socket.create_server((host, port), backlog=_BACKLOG)
-    asyncio.run(_serve(engine, listener, on_ready, host))
-
-
-async def _serve(
-    engine: LocalEngine, listener: socket.socket, on_ready: Callable[[Ready], None], listens_on: str
-) -> None:
-    options = ServerOptions(dynamic_config={"sample_cancel_enabled": True}, engine_threads=_ENGINE_THREADS)
-    runner = web.AppRunner(make_app(engine, options, listens_on=listens_on), access_log=None, shutdown_timeout=0.0)
-    await runner.setup()
-    try:
-        await web.SockSite(runner, listener, backlog=_BACKLOG).start()
-        host, port = listener.getsockname()[:2]
-        on_ready(Ready(f"http://{host}:{port}", engine.model_name, engine.runtime.name, engine.runtime.warnings))
-        await asyncio.Event().wait()
-    finally:
-        await runner.cleanup()
+from tinkex.local.model.gguf_file import GgufFile, read_gguf
+from tinkex.local.model.load_runtime import load_runtime
+from tinkex.local.model.runtime import Runtime
 
 
 def _exit_with_owner() -> None:
@@ -113,16 +37,21 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model-name", help="what clients call it")
     parser.add_argument("--runtime", choices=("auto", "ik", "numpy"), default="auto")
     parser.add_argument("--threads", type=int, help="threads to compute with")
-    parser.add_argument("--cache-bytes", type=int, default=CACHE_BYTES, help="most memory for the prefix cache")
+    parser.add_argument("--cache-bytes", type=int, help="most memory for the prefix cache")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--report", action="store_true", help="print a line of JSON for each sample")
     parser.add_argument("--owned", action="store_true", help="end when standard input does")
     return parser.parse_args(arguments)
 
 
-def _print_line(message: Ready | SampleReport) -> None:
+def _print_line(message: Any) -> None:
     # In one piece, since samples end on several threads.
     print(f"{json.dumps(asdict(message))}\n", end="", flush=True)  # noqa: T201 - the lines that the owner waits for
+
+
+def _load(options: argparse.Namespace) -> tuple[GgufFile, Runtime]:
+    model = read_gguf(options.gguf)
+    return model, load_runtime(model, options.runtime, options.threads)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -131,11 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.owned:
         _exit_with_owner()
     try:
+        # The web framework takes as long to import as the model to load, most of which needs no interpreter.
+        loading = ThreadPoolExecutor(1).submit(_load, options)
+        web_server = importlib.import_module("tinkex.local.web_server")
         on_sample = _print_line if options.report else None
-        engine = load_engine(
-            options.gguf, options.model_name, options.runtime, options.threads, on_sample, options.cache_bytes
-        )
-        serve(engine, _print_line, port=options.port)
+        engine = web_server.make_engine(*loading.result(), options.model_name, on_sample, options.cache_bytes)
+        web_server.serve(engine, _print_line, port=options.port)
     except (LocalError, ImportError, OSError) as error:
         sys.exit(str(error))
 

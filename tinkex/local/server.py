@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -11,12 +12,15 @@ from types import TracebackType
 from typing import Self
 
 from tinkex.local.errors import LocalError
-from tinkex.local.fetch import MODEL_NAME, Progress, fetch_model
+from tinkex.local.fetch import MODEL_NAME, Progress, fetch_model, find_model
 from tinkex.local.log import warn_once
 from tinkex.local.model.load_runtime import SLOWER, RuntimeName
 from tinkex.local.report import SampleReport
 from tinkex.local.server_process import KilledError, ServerProcess
 from tinkex.local.tokenization.tokenizer import GgufTokenizer, load_tokenizer
+
+_Identity = tuple[int, int]  # of a file: inode and time of change
+_Early = tuple[ServerProcess, _Identity]
 
 
 class LocalServer:
@@ -41,6 +45,7 @@ class LocalServer:
         progress: Called with the bytes that are here and in all while the model is downloaded.
         on_sample: Called with the timing of each sample, one at a time, on a thread of the server's.
         cache_bytes: Most memory for prompts that later ones may begin with; None means 64 MiB, 0 keeps none.
+        preload_tokenizer: Load the tokenizer while the server starts, rather than when it is asked for.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class LocalServer:
         progress: Progress | None = None,
         on_sample: Callable[[SampleReport], None] | None = None,
         cache_bytes: int | None = None,
+        preload_tokenizer: bool = False,
     ) -> None:
         if cache_bytes is not None and cache_bytes < 0:
             raise ValueError(f"cache_bytes must not be negative, got {cache_bytes}")
@@ -65,39 +71,74 @@ class LocalServer:
         self._progress = progress
         self._on_sample = on_sample
         self._cache_bytes = cache_bytes
+        self._preload_tokenizer = preload_tokenizer
         self._lock = threading.RLock()  # guards what follows, also while starting: others wait for the one start
+        self._early: _Early | None = None
         self._child: ServerProcess | None = None
-        self._tokenizer: GgufTokenizer | None = None
         self._closed = False
+        self._tokenizer_lock = threading.Lock()  # guards _tokenizer, also while it is loaded
+        self._tokenizer: GgufTokenizer | None = None
 
-    def start(self) -> Self:
+    def start(self, *, wait: bool = True) -> Self:
         """Start the server and wait until it answers; does nothing when it runs.
+
+        Args:
+            wait: Whether to wait; else the first use does, which then raises what is wrong.
 
         Raises:
             LocalError: The model cannot be fetched, or the server did not start; the message ends with its stderr.
         """
-        self._running()
+        if wait:
+            self._running()
+        else:
+            with self._lock:
+                self._check_open()
+                if self._child is None and self._early is None:
+                    self._early = self._spawned_early()
         return self
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LocalError("The local server is closed.")
 
     def _running(self) -> ServerProcess:
         with self._lock:
-            if self._closed:
-                raise LocalError("The local server is closed.")
+            self._check_open()
             if self._child is None:
-                self._child = self._started()
+                early, self._early = self._early or self._spawned_early(), None
+                self._child = self._started(early)
             self._child.check()
             return self._child
 
-    def _started(self) -> ServerProcess:
-        path = fetch_model(self._gguf, self._progress)
+    def _spawned_early(self) -> _Early | None:
+        """Start the process with the file that is here, before it is checked; None where there is none."""
+        path = find_model(self._gguf, check=False)
+        return None if path is None else (self._process(path, self._runtime), _identity(path))
+
+    def _started(self, early: _Early | None) -> ServerProcess:
+        """Check the file while the process starts; if it has to be fetched, the process is started anew."""
+        child, seen = early or (None, None)
         try:
-            child = self._process(path, self._runtime)
+            path = fetch_model(self._gguf, self._progress)
+            if child is not None and _identity(path) != seen:
+                child.stop()
+                child = None
+        except BaseException:
+            if child is not None:
+                child.stop()
+            raise
+        if self._preload_tokenizer:
+            threading.Thread(target=self._try_tokenizer, name="tinkex-local-tokenizer", daemon=True).start()
+        try:
+            child = child or self._process(path, self._runtime)
+            child.wait(self._startup_timeout)
         except KilledError:
             if self._runtime != "auto":
                 raise
             # The prebuilt library needs a recent processor, and dies on others.
             warn_once(f"{SLOWER} ik-llama-cpp-python does not run here.")
             child = self._process(path, "numpy")
+            child.wait(self._startup_timeout)
         for text in child.ready["warnings"]:
             warn_once(text)
         return child
@@ -105,7 +146,7 @@ class LocalServer:
     def _process(self, path: Path, runtime: RuntimeName) -> ServerProcess:
         tell = self._on_sample
         on_line = None if tell is None else lambda line: tell(SampleReport(**line))
-        return ServerProcess(self._command(path, runtime), self._startup_timeout, on_line)
+        return ServerProcess(self._command(path, runtime), on_line)
 
     def _command(self, path: Path, runtime: RuntimeName) -> list[str]:
         command = [sys.executable, "-m", "tinkex.local.serve", "--owned", "--gguf", str(path), "--runtime", runtime]
@@ -141,17 +182,22 @@ class LocalServer:
 
     def get_tokenizer(self) -> GgufTokenizer:
         """The model's tokenizer, read from its file; needs no running server."""
-        with self._lock:
+        with self._tokenizer_lock:
             if self._tokenizer is None:
                 self._tokenizer = load_tokenizer(fetch_model(self._gguf, self._progress))
             return self._tokenizer
+
+    def _try_tokenizer(self) -> None:
+        with contextlib.suppress(Exception):  # raised again to the caller that asks for it
+            self.get_tokenizer()
 
     def close(self) -> None:
         """Stop the server. Can be called again; in a forked child it does nothing."""
         with self._lock:
             self._closed = True
-            if self._child is not None:
-                self._child.stop()
+            for child in (self._child, self._early and self._early[0]):
+                if child is not None:
+                    child.stop()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -160,3 +206,8 @@ class LocalServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _identity(path: Path) -> _Identity:
+    stat = path.stat()
+    return stat.st_ino, stat.st_mtime_ns

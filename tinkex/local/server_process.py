@@ -19,6 +19,8 @@ from tinkex.local.errors import LocalError
 
 _logger = logging.getLogger("tinkex.local")
 _TAIL_BYTES = 2000
+# aiohttp reads every certificate of the system when it is imported, for connections that a server never makes.
+_NO_CERTIFICATES = {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
 _STOP_SECONDS = 5.0
 
 
@@ -29,17 +31,14 @@ class KilledError(LocalError):
 class ServerProcess:
     """A process that serves until it is stopped, this object is collected, or the process that started it ends.
 
-    *command* must print one line of JSON once it can be used; that is `ready`. Lines of JSON that it prints later go
-    to *on_line*, on a thread of their own; with None it must print none. It must end when its standard input does,
-    which is how it notices the death of its owner.
-
-    Raises:
-        LocalError: It did not answer within *timeout* seconds, or ended first: then with its last words.
+    *command* must print one line of JSON once it can be used; `wait` reads it. Lines of JSON that it prints later go to
+    *on_line*, on a thread of their own; with None it must print none. It must end when its standard input does, which
+    is how it notices the death of its owner.
     """
 
-    def __init__(
-        self, command: list[str], timeout: float, on_line: Callable[[dict[str, Any]], None] | None = None
-    ) -> None:
+    def __init__(self, command: list[str], on_line: Callable[[dict[str, Any]], None] | None = None) -> None:
+        self.ready: dict[str, Any] = {}
+        self._on_line = on_line
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the child writes to it
         # A session of its own keeps a terminal's Ctrl-C from it: its owner decides when it ends.
         self.process = subprocess.Popen(  # noqa: S603 - a fixed command
@@ -48,20 +47,27 @@ class ServerProcess:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             start_new_session=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **_NO_CERTIFICATES},
         )
         self._owner = os.getpid()
         self.stop = weakref.finalize(self, _stop, self.process, self._errors, self._owner)
+
+    def wait(self, timeout: float) -> None:
+        """Wait until it can be used; `ready` is what it says then.
+
+        Raises:
+            LocalError: It did not answer within *timeout* seconds, or ended first: then with its last words.
+        """
         try:
-            self.ready = self._wait(timeout)
+            self.ready = self._first_line(timeout)
         except BaseException:
             self.stop()
             raise
-        if on_line is not None:
-            arguments = (self.process.stdout, on_line)
+        if self._on_line is not None:
+            arguments = (self.process.stdout, self._on_line)
             threading.Thread(target=_forward_lines, args=arguments, name="tinkex-local-reports", daemon=True).start()
 
-    def _wait(self, timeout: float) -> dict[str, Any]:
+    def _first_line(self, timeout: float) -> dict[str, Any]:
         assert self.process.stdout is not None
         deadline = time.monotonic() + timeout
         line = b""

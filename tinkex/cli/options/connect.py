@@ -182,9 +182,14 @@ def open_service(target: Target, on_sample: Callable[[SampleReport], None] | Non
             return tinkex.ServiceClient(
                 base_url=target.base_url, config=tinkex.ClientConfig(retry=_PATIENCE, reach_timeout=5.0)
             )
-    fetch_local_model()
+    with extra("local", "The local model"):
+        from tinkex.local import LocalServer, find_model
+
+        if find_model(check=False) is None:  # else the server checks the file while its process starts
+            fetch_local_model()
+        server = LocalServer(on_sample=on_sample, preload_tokenizer=True).start(wait=False)
     with working("Starting the local model"):
-        return tinkex.ServiceClient.local(on_sample=on_sample)
+        return tinkex.ServiceClient.local(server=server)
 
 
 def fetch_local_model() -> pathlib.Path:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -138,8 +138,20 @@ class _Cursor:
             raise ValueError("its end is missing")
         if kind in _SCALARS:
             return list(self.unpack(f"{length}{_SCALARS[kind]}"))
-        item: Callable[[], Any] = self.string if kind == _STRING else self._array
-        return [item() for _ in range(length)]
+        return self._strings(length) if kind == _STRING else [self._array() for _ in range(length)]
+
+    def _strings(self, count: int) -> list[Any]:
+        # Vocabularies have hundreds of thousands: this loop is most of the time that a file takes.
+        data, position, end = self._data, self.position, len(self._data)
+        sizes, texts = struct.Struct("<Q").unpack_from, []
+        for _ in range(count):
+            start = position + 8
+            position = start + sizes(data, position)[0]
+            if position > end:
+                raise ValueError("its end is missing")
+            texts.append(data[start:position].decode(errors="replace"))
+        self.position = position
+        return texts
 
     def tensor(self) -> tuple[str, tuple[tuple[int, ...], int, int]]:
         name = self.string()
