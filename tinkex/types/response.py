@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from attrs import asdict, field, frozen
+from attrs import field, fields, frozen
 
 from tinkex._validation.values import shown, whole
 from tinkex.types._forms.columns import Column, OptionalColumn, float_column
@@ -148,8 +148,8 @@ class SampleResponse:
             prompt_alt_tokens=self.prompt_alt_tokens and self.prompt_alt_tokens.to_dict(),
             prompt_cache_hit_tokens=self.prompt_cache_hit_tokens,
             request_id=self.request_id,
-            usage=self.usage and asdict(self.usage),
-            timing=self.timing and asdict(self.timing),
+            usage=self.usage and _as_dict(self.usage),
+            timing=self.timing and _as_dict(self.timing),
         )
 
     @classmethod
@@ -186,8 +186,14 @@ class SampleResponse:
         return f"SampleResponse({', '.join(parts)})"
 
 
+def _as_dict(facts: Usage | Timing) -> dict[str, Any]:
+    return {name: getattr(facts, name) for name in _NAMES[type(facts)]}
+
+
 def _facts(kind: type[Any], plain: Any) -> Any:
     if not isinstance(plain, Mapping):
         return None
-    names = [name for name in kind.__slots__ if name in plain]
-    return kind(**{name: plain[name] for name in names})
+    return kind(**{name: plain[name] for name in _NAMES[kind] if name in plain})
+
+
+_NAMES = {kind: tuple(field.name for field in fields(kind)) for kind in (Usage, Timing)}

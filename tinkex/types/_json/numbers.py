@@ -34,7 +34,7 @@ def json_rows(topk: TopkLogprobs | None) -> list[Any] | None:
     """Return a top-k table as lists that JSON can hold."""
     if topk is None:
         return None
-    rows: list[Any] = [row and [list(cell) for cell in row] for row in topk.rows]
+    rows: list[Any] = [row and list(map(list, row)) for row in topk.rows]
     if not math.isfinite(sum(map(_LOGPROB, _cells(rows)))):
         for cell in _cells(rows):
             cell[1] = _json_number(cell[1])
