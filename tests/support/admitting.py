@@ -22,13 +22,17 @@ class Samples:
         self.begun = []
         self.submitting, self.answering = {}, {}
 
-    def offer(self, name, queue=0, size=1, on_full="raise"):
+    def offer(self, name, queue=0, size=1, on_full="raise", until=float("inf")):
         """Ask for a sample; its future."""
-        self.admission.reserve(on_full, float("inf"))
         future = ClientFuture(None)
         task = ScheduledTask(self.steps.scheduler, partial(self.coroutine, name, size), future, self.admission.dropped)
         future.on_cancel(task.cancel)
-        self.admission.offer(self.queues[queue], task, size)
+        try:
+            self.admission.reserve(task, on_full, until)
+            self.admission.offer(self.queues[queue], task, size)
+        except BaseException:
+            task.cancel()
+            raise
         return future
 
     def coroutine(self, name, size, permit):

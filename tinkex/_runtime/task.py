@@ -104,7 +104,7 @@ class FutureWait:
         Future.add_done_callback(self._future, lambda future: task.resume(wait_id, future))
 
 
-def _no_callback() -> None:
+def _no_callback(*_: object) -> None:
     """No callback."""
 
 
@@ -141,8 +141,13 @@ class Scheduler:
 
     def launch(self, task: ScheduledTask, deadline: float = float("inf")) -> None:
         """Begin a task that was made before; at `deadline` its `on_deadline` ends it."""
-        self.reactor.call_at(deadline, task, DEADLINE)
-        self.workers.put(task)
+        try:
+            self.add(task)
+            self.reactor.call_at(deadline, task, DEADLINE)
+            self.workers.put(task)
+        except BaseException:  # a Ctrl-C: the caller has no future of it
+            task.cancel()
+            raise
         if self._stopped:  # looked at after the task was made: `stop` sees it, or it sees `stop`
             task.fail(_closed())
 
@@ -173,7 +178,7 @@ class ScheduledTask:
         scheduler: Scheduler,
         coroutine: Callable[..., Coroutine[Any]],
         future: Future[Any],
-        dropped: Callable[[], None] = _no_callback,
+        dropped: Callable[[ScheduledTask], None] = _no_callback,
     ) -> None:
         self.future = future
         self.on_deadline: Callable[[], BaseException] | None = None
@@ -188,7 +193,6 @@ class ScheduledTask:
         self._running = False
         self._cancelled = self._ended = False
         self._value: object = None
-        scheduler.add(self)
 
     @property
     def done(self) -> bool:
@@ -247,7 +251,7 @@ class ScheduledTask:
         if begun:
             self._scheduler.workers.put(self)
         else:
-            self._dropped()
+            self._dropped(self)
             self._fail_closed()
             self._end()
 

@@ -7,7 +7,6 @@ The limits are those the official client keeps: 400 submissions at once and 10 M
 from __future__ import annotations
 
 import contextlib
-import itertools
 import random
 import threading
 from collections import deque
@@ -23,7 +22,7 @@ _THROTTLED_SUBMISSIONS = 10
 _THROTTLED_SECONDS = 10.0
 _THROTTLED_BYTE_WEIGHT = 20
 _SWEEP_ABOVE = 1000  # samples that ended while queued and are still in the queues
-_ROOM_DEADLINE = -1  # wait id of the deadlines of blocked callers; those of pauses count up from 1
+_LOOK_SECONDS = 0.05  # at most, until a blocked caller looks again by itself
 _STAGGER = 0.2  # of a pause, at most 1 s: processes that were paused together come back one by one
 _chance = random.SystemRandom()  # a program's own random numbers stay as they are
 
@@ -81,12 +80,9 @@ class Admission:
         self._reactor = scheduler.reactor
         self._clock = clock
         self._limits = limits  # max_in_flight, max_queued, dispatch bytes, as they are now
-        self._claims = itertools.count(1)  # of places in the queue; without `_taken` of them, the number that are held
+        self._places: set[ScheduledTask] = set()  # the tasks that hold a place in the bounded queue
+        self._blocked: deque[threading.Lock] = deque()  # each held by a caller that waits for a place, who sleeps on it
         self._lock = new_lock()  # guards all below
-        self._room = threading.Condition(self._lock)
-        self._blocked = 0
-        self._next_alarm = float("inf")  # when the first blocked caller's deadline comes
-        self._taken = 0
         self._dropped = 0  # since the last sweep
         self._pending_wakeups = 0  # wake-ups that found admission closed: so many tasks have none
         self._queues: deque[ClientQueue] = deque()
@@ -107,17 +103,17 @@ class Admission:
             self._list(queue)
         self._workers.put(self)
 
-    def reserve(self, on_full: str, until: float) -> None:
-        """Claim a place in the bounded queue; blocks until there is one, or raises QueueFullError.
+    def reserve(self, task: ScheduledTask, on_full: str, until: float) -> None:
+        """Take a place in the bounded queue for `task`; blocks until there is one, or raises QueueFullError.
 
         Blocking ends with SampleTimeoutError at `until` on the client's clock, with ClientClosedError at the close.
+        A caller that does not offer the task then, for any reason, cancels it: that frees the place.
         """
-        if next(self._claims) - self._taken > self._limits()[1]:
-            with self._lock:
-                self._free_place()  # to claim again under the lock, where no other caller tries
-                while next(self._claims) - self._taken > self._limits()[1]:
-                    self._taken += 1
-                    self._wait_for_room(on_full, until)
+        places = self._places
+        places.add(task)
+        if len(places) > self._limits()[1]:
+            places.discard(task)
+            self._wait_for_place(task, on_full, until)
 
     def reacquire(self, task: ScheduledTask, wait_id: int, size: int) -> None:
         """See `ReacquirePermit`."""
@@ -139,10 +135,10 @@ class Admission:
             wait_id = self._wait_id
         self._reactor.call_at(self.paused_until, self, wait_id)
 
-    def dropped(self) -> None:
+    def dropped(self, task: ScheduledTask) -> None:
         """A sample ended before it was sent: its place in the queue is free."""
+        self._free_place(task)
         with self._lock:
-            self._free_place()
             self._dropped += 1
             if self._dropped > _SWEEP_ABOVE and 2 * self._dropped > sum(len(queue.tasks) for queue in self._queues):
                 self._sweep()
@@ -155,16 +151,13 @@ class Admission:
 
     def limits_changed(self) -> None:
         """Admit by the new limits: wake queued tasks, and callers that wait for room in the queue."""
-        with self._lock:
-            self._room.notify_all()
-            more = self._limits()[0] - self.in_flight
-        self._reissue(max(0, more))
+        self._wake_blocked(len(self._blocked))
+        self._reissue(max(0, self._limits()[0] - self.in_flight))
 
     def close(self) -> None:
         """Wake the callers blocked in `reserve`, with ClientClosedError."""
-        with self._lock:
-            self._closed = True
-            self._room.notify_all()
+        self._closed = True
+        self._wake_blocked(len(self._blocked))
 
     def run(self) -> None:
         """Use one wake-up: admit the next task, if admission is open. Called by workers."""
@@ -176,25 +169,19 @@ class Admission:
         if wait_id is not None:
             if not task.resume(wait_id, permit):
                 permit.release()
-        elif not task.begin(permit):  # ended on the way here, and `dropped` frees its place in the queue as well
-            with self._lock:
-                self._taken -= 1
+        elif not task.begin(permit):  # it ended on the way here
             permit.release()
             self.ended()
 
     def resume(self, wait_id: int, value: object) -> bool:
-        """A pause is over, or the deadline of a blocked caller has come; called by the reactor."""
-        if wait_id == _ROOM_DEADLINE:
-            with self._lock:
-                self._next_alarm = float("inf")
-                self._room.notify_all()
-        elif wait_id == self._wait_id:
+        """A pause is over; called by the reactor."""
+        if wait_id == self._wait_id:
             self._reissue(_THROTTLED_SUBMISSIONS)
         return True
 
     def is_waiting(self, wait_id: int) -> bool:
         """Whether that timer still has a purpose."""
-        return wait_id in (_ROOM_DEADLINE, self._wait_id)
+        return wait_id == self._wait_id
 
     def _list(self, queue: ClientQueue) -> None:
         with self._lock:
@@ -222,7 +209,7 @@ class Admission:
         if found is None:
             return None
         task, size = found
-        self._free_place()
+        self._free_place(task)
         self.in_flight += 1
         return task, None, self._permit(size * weight)
 
@@ -267,13 +254,43 @@ class Admission:
         for _ in range(wakeups):
             self._workers.put(self)
 
-    def _free_place(self) -> None:
-        self._taken += 1
+    def _free_place(self, task: ScheduledTask) -> None:
+        self._places.discard(task)
         if self._blocked:
-            self._room.notify()
+            self._wake_blocked(1)
 
-    def _wait_for_room(self, on_full: str, until: float) -> None:
-        """Wait until there may be a place, or raise."""
+    def _wake_blocked(self, count: int) -> None:
+        """Have so many of the blocked callers look again."""
+        for _ in range(count):
+            with contextlib.suppress(IndexError, RuntimeError):  # none is left, or it was woken already
+                self._blocked.popleft().release()
+
+    def _wait_for_place(self, task: ScheduledTask, on_full: str, until: float) -> None:
+        """Sleep until there is a place, and take it, or raise; an exception at any line leaves nothing locked or taken.
+
+        A wake-up is lost where a Ctrl-C ends the caller it was for: so callers also look now and then by themselves.
+        """
+        sleep_lock = threading.Lock()
+        sleep_lock.acquire()
+        while not self._take_place(task):
+            seconds = self._seconds_to_wait(on_full, until)
+            self._blocked.append(sleep_lock)
+            try:
+                sleep_lock.acquire(timeout=min(seconds, _LOOK_SECONDS))
+            finally:
+                with contextlib.suppress(ValueError):  # woken, and taken out of the line
+                    self._blocked.remove(sleep_lock)
+
+    def _take_place(self, task: ScheduledTask) -> bool:
+        with self._lock:  # of blocked callers one looks at a time
+            self._places.add(task)
+            if len(self._places) <= self._limits()[1]:
+                return True
+            self._places.discard(task)
+            return False
+
+    def _seconds_to_wait(self, on_full: str, until: float) -> float:
+        """Seconds that a caller may still wait for a place; raises where it may not."""
         now = self._clock.monotonic()
         if self._closed:
             raise ClientClosedError
@@ -287,14 +304,4 @@ class Admission:
             raise SampleTimeoutError(
                 "The queue stayed full (max_queued) until the deadline: nothing was sent", "queued"
             )
-        if until < self._next_alarm:
-            self._next_alarm = until
-            self._reactor.call_at(until, self, _ROOM_DEADLINE)
-        self._blocked += 1
-        try:
-            self._room.wait()
-        except BaseException:
-            self._room.notify()  # another caller may have the place that this one leaves
-            raise
-        finally:
-            self._blocked -= 1
+        return until - now

@@ -27,13 +27,18 @@ def submit(
     context = session.context
     admission, scheduler = context.admission, context.scheduler
     deadline = context.clock.monotonic() + timeout
-    admission.reserve(on_full, deadline)
     run = sample.run if finish is None else partial(_finished, sample, finish)
     task = ScheduledTask(scheduler, run, future, admission.dropped)
     task.on_deadline = _DeadlineError(sample, timeout)
     future.on_cancel(task.cancel)
-    scheduler.reactor.call_at(deadline, task, DEADLINE)
-    admission.offer(session.queue, task, _wire.estimate_bytes(sample.request.prompt))
+    try:
+        admission.reserve(task, on_full, deadline)
+        scheduler.add(task)
+        scheduler.reactor.call_at(deadline, task, DEADLINE)
+        admission.offer(session.queue, task, _wire.estimate_bytes(sample.request.prompt))
+    except BaseException:  # a Ctrl-C, too, at any of these lines
+        task.cancel()
+        raise
     return task
 
 

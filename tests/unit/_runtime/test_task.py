@@ -218,10 +218,10 @@ def test_interrupted_before_it_begins(steps):
     """A task that is cancelled while queued never begins, and says so once."""
     dropped = []
     future = Future()
-    task = ScheduledTask(steps.scheduler, lambda: pytest.fail("must not run"), future, lambda: dropped.append(1))
+    task = ScheduledTask(steps.scheduler, lambda: pytest.fail("must not run"), future, dropped.append)
     task.cancel()
     task.cancel()
-    assert dropped == [1]
+    assert dropped == [task]
     assert task.begin() is False
     assert future.done()
     assert steps.scheduler.live == set()

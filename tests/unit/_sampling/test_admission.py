@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from admitting import Samples
@@ -205,25 +206,28 @@ def blocked():
 
 
 def test_interrupted_while_blocked(blocked, monkeypatch):
-    """Ctrl-C in a blocked call takes no place with it."""
+    """Ctrl-C in a blocked call takes no place with it, and leaves nothing locked."""
 
-    def wait():
-        raise KeyboardInterrupt
+    class Interrupted:
+        def acquire(self, timeout=None):
+            if timeout is not None:
+                raise KeyboardInterrupt
 
-    monkeypatch.setattr(blocked.admission._room, "wait", wait)
-    for _ in range(3):
-        with pytest.raises(KeyboardInterrupt):
-            blocked.admission.reserve("block", float("inf"))
-    blocked.admission.dropped()
-    blocked.admission.reserve("raise", 0.0)
-    assert blocked.admission._blocked == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(admission, "threading", SimpleNamespace(Lock=Interrupted))
+        for _ in range(3):
+            with pytest.raises(KeyboardInterrupt):
+                blocked.offer("interrupted", on_full="block")
+    assert not blocked.admission._blocked
+    assert not blocked.admission._lock.locked()
+    assert len(blocked.admission._places) == 1
 
 
 def test_locks_open_in_a_child(blocked):
     """Whoever held the lock at a fork, the child's `finally` clauses get by."""
     blocked.admission._lock.acquire()
     reopen(blocked.admission._lock)
-    blocked.admission.dropped()
+    blocked.admission.dropped(next(iter(blocked.admission._places)))
 
 
 class Conservation(RuleBasedStateMachine):
@@ -320,7 +324,7 @@ class Conservation(RuleBasedStateMachine):
         assert all(future.done() for future in self.futures.values())
         assert set(self.samples.begun) | self.cancelled_in_queue == set(self.futures)
         assert (admission.in_flight, admission._submitting, admission._bytes) == (0, 0, 0)
-        assert next(admission._claims) - admission._taken == 1
+        assert not admission._places
 
 
 Conservation.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
