@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, InvalidStateError
 from functools import partial
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from tinkex._concurrency.elastic_pool import ElasticPool
@@ -30,8 +31,16 @@ class _Callback(partial[object]):
     """A user's callback, in the context it was added in."""
 
 
+def _of_lock(name: str) -> Any:
+    return property(attrgetter(f"_lock.{name}"))
+
+
 class _Condition(threading.Condition):
-    """Condition variable of 200 bytes: the standard one takes 1,300, and every sample in flight has one."""
+    """Condition variable of 200 bytes: the standard one takes 1,300, and every sample in flight has one.
+
+    Its lock is taken and released without a line of Python: at such a line a Ctrl-C would leave it locked, and the
+    thread that ends the future would hang.
+    """
 
     __slots__ = ("_lock", "_waiters")
 
@@ -39,27 +48,18 @@ class _Condition(threading.Condition):
         self._lock: Any = threading.RLock()
         self._waiters: Any = ()
 
+    __enter__ = _of_lock("__enter__")
+    __exit__ = _of_lock("__exit__")
+    acquire = _of_lock("acquire")
+    release = _of_lock("release")
+    _release_save = _of_lock("_release_save")
+    _acquire_restore = _of_lock("_acquire_restore")
+    _is_owned = _of_lock("_is_owned")
+
     def wait(self, timeout: float | None = None) -> bool:
         if not self._waiters:  # made now: most results are there when they are asked for
             self._waiters = []
         return super().wait(timeout)
-
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        taken: bool = self._lock.acquire(blocking, timeout)
-        return taken
-
-    def release(self) -> None:
-        self._lock.release()
-
-    def _release_save(self) -> Any:
-        return self._lock._release_save()  # noqa: SLF001 - as the standard class does
-
-    def _acquire_restore(self, state: Any) -> None:
-        self._lock._acquire_restore(state)  # noqa: SLF001 - the same
-
-    def _is_owned(self) -> bool:
-        owned: bool = self._lock._is_owned()  # noqa: SLF001 - the same
-        return owned
 
 
 class ClientFuture(Future[T]):

@@ -69,6 +69,47 @@ def test_nothing_runs_before_the_first_use(server):
     assert not server.requests
 
 
+@pytest.fixture
+def interrupted_start(server, monkeypatch):
+    """A service in whose first call a Ctrl-C came while its first thread was being started; not closed."""
+
+    class Interrupted(threading.Thread):
+        def start(self):
+            super().start()
+            raise KeyboardInterrupt
+
+    service = tinkex.ServiceClient(base_url=server.url, api_key="tml-x", config=tinkex.ClientConfig(telemetry=False))
+    with monkeypatch.context() as patch:
+        patch.setattr("tinkex._runtime.reactor.threading", types.SimpleNamespace(Thread=Interrupted))
+        with pytest.raises(KeyboardInterrupt):
+            service.create_sampling_client(base_model="fake/model")
+    return service
+
+
+def test_a_start_that_was_interrupted_is_taken_up_again(interrupted_start):
+    """After a Ctrl-C in the first call the next one works, with one reactor, and no thread is left at the end."""
+    with interrupted_start as service:
+        client = service.create_sampling_client(base_model="fake/model", timeout=5)
+        assert client.sample([1], PARAMS).result(5)
+        assert sum(name.endswith("-reactor") for name in threads()) == 1
+    assert gone(lambda: not threads())
+
+
+@pytest.mark.parametrize("end", ["close", "drop"])
+def test_a_start_that_was_interrupted_leaves_no_thread(request, end):
+    """A service whose first call was interrupted, and that is closed or dropped then, leaves no thread."""
+    service = request.getfixturevalue("interrupted_start")
+    if end == "close":
+        service.close(0)
+        assert gone(lambda: not threads())
+        return
+    lifecycle = weakref.ref(service._lifecycle)
+    reference, service._reference = service._reference, None
+    del reference
+    assert gone(lambda: not threads())
+    assert lifecycle().closed
+
+
 def test_closing_waits_for_what_is_under_way(server, service):
     """Samples that end in time end well; the session is finished, once, and no thread is left."""
     futures = held(server, service)

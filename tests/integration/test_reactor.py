@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import random
 import select
@@ -328,6 +329,20 @@ def test_many_threads(reactor, clock):
     clock.advance(10.0)
     for _ in range(800):
         woken.get(timeout=10)
+
+
+def test_collected(clock):
+    """A reactor closes its descriptors once, and what is collected with it may still stop it."""
+    reactor = Reactor(clock, "reactor")
+    descriptors = reactor._wakeup_in, reactor._wakeup_out
+    reactor.__del__()
+    for descriptor in descriptors:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(descriptor)
+    reactor.stop()
+    reactor.__del__()
+    Reactor.__new__(Reactor).__del__()
+    reactor._poller.close()
 
 
 def test_forked(clock, woken):

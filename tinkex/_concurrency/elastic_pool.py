@@ -22,7 +22,8 @@ class ElasticPool:
         self._most = most
         self._name = name
         self._idle_after = idle_after
-        self._changed = threading.Condition(new_lock())  # guards all below
+        self._lock = new_lock()  # guards all below; entered itself: a Ctrl-C in Condition.__enter__ leaves it locked
+        self._changed = threading.Condition(self._lock)
         self._items: deque[Callable[[], object]] = deque()
         self._idle = 0
         self._stopped = False
@@ -35,7 +36,7 @@ class ElasticPool:
 
     def submit(self, work: Callable[[], object]) -> None:
         """Have `work` run soon; what it raises is logged. Raises RuntimeError if no thread can be had for it."""
-        with self._changed:
+        with self._lock:
             self._items.append(work)
             start = len(self._items) > self._idle and self.threads < self._most
             self.threads += start
@@ -50,7 +51,7 @@ class ElasticPool:
 
     def stop(self) -> None:
         """Let the threads end once nothing is queued."""
-        with self._changed:
+        with self._lock:
             self._stopped = True
             self._changed.notify_all()
 
@@ -60,7 +61,7 @@ class ElasticPool:
 
     def _is_lost(self, work: Callable[[], object]) -> bool:
         """After a thread could not be started: whether there is no other that will come to `work`."""
-        with self._changed:
+        with self._lock:
             self.threads -= 1
             lost = not self.threads and work in self._items
             if lost:
@@ -76,7 +77,7 @@ class ElasticPool:
             del work
 
     def _next(self) -> Callable[[], object] | None:
-        with self._changed:
+        with self._lock:
             self._idle += 1
             in_time = True
             while not self._items and in_time and not self._stopped:

@@ -68,6 +68,8 @@ class Reactor:
     machine) many times pass at once: then timers wait some seconds more, for what has come to be read first.
     """
 
+    _wakeup_in = _wakeup_out = -1  # where the making was interrupted
+
     def __init__(self, clock: Clock, name: str) -> None:
         self._clock = clock
         self._moved = clock if isinstance(clock, MovedClock) else None
@@ -79,6 +81,7 @@ class Reactor:
         self._numbers = itertools.count()
         self._sleeps_until = self._held_until = _AWAKE
         self._stopping = False
+        self._running = threading.Lock()  # taken once, by the thread
         self._wakeup_out, self._wakeup_in = os.pipe()
         os.set_blocking(self._wakeup_in, False)
         os.set_blocking(self._wakeup_out, False)
@@ -86,7 +89,10 @@ class Reactor:
         self._poller.watch(self._wakeup_out)
 
     def start(self, first: Callable[[], None]) -> None:
-        """Start the thread; it calls `first` before anything else."""
+        """Start the thread, which calls `first` before anything else. A second start does nothing.
+
+        So it may be called anew where it was interrupted: whether the thread had begun then cannot be known.
+        """
         threading.Thread(target=self._run, args=(first,), name=self._name, daemon=True).start()
 
     def stop(self) -> None:
@@ -119,10 +125,12 @@ class Reactor:
         self._parked.clear()
 
     def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # woken already
+        with contextlib.suppress(OSError):  # woken already, or collected
             os.write(self._wakeup_in, b"!")
 
     def _run(self, first: Callable[[], None]) -> None:
+        if not self._running.acquire(blocking=False):
+            return
         unsubscribe = self._moved.subscribe(self._wake) if self._moved is not None else None
         _guarded(first)
         while not self._stopping:
@@ -179,5 +187,9 @@ class Reactor:
 
     def __del__(self) -> None:
         # Only when no thread can call _wake any more: the number of a closed descriptor is soon used for another file.
-        os.close(self._wakeup_in)
-        os.close(self._wakeup_out)
+        # What is collected together with this may still call it.
+        descriptors = self._wakeup_in, self._wakeup_out
+        self._wakeup_in = self._wakeup_out = -1
+        for descriptor in descriptors:
+            if descriptor >= 0:
+                os.close(descriptor)

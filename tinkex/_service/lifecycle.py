@@ -113,18 +113,32 @@ class ServiceLifecycle:
 
     def close(self, timeout: float, *, cancel_pending: bool, reason: str, detail: str | None = None) -> None:
         """Close the service: wait for running work, fail the rest, finish the session, stop threads. Idempotent."""
+        try:
+            shutdown = self._begin_shutdown(reason, detail)
+            if shutdown is not None:
+                shutdown.wait(timeout, timeout + FINISH_SECONDS, cancel_pending=cancel_pending)
+        except BaseException:  # a Ctrl-C, perhaps before the shutdown had begun
+            shutdown = self._begin_shutdown(reason, detail)
+            if shutdown is not None:
+                shutdown.hurry()
+            raise
+
+    def _begin_shutdown(self, reason: str, detail: str | None) -> Shutdown | None:
+        """The shutdown of the runtime; None where there is nothing to wait for. Call it as often as you like."""
         with self._lock:
-            if self._shutdown is None and (runtime := self._open_runtime()) is not None:
+            runtime = self._open_runtime()
+            if self._shutdown is None and runtime is not None and self._started:
                 self._shutdown = Shutdown(runtime, reason, detail)
-            shutdown, self.closed = self._shutdown, True
-        if shutdown is not None:
-            shutdown.wait(timeout, timeout + FINISH_SECONDS, cancel_pending=cancel_pending)
+            elif runtime is not None:
+                runtime.stop()  # also a thread that is only now being started
+            self.closed = True
+            return self._shutdown
 
     def exit(self) -> Future[None] | None:
         """Interpreter exit: resolve every future and start the finish requests. Called once, by atexit."""
         with self._lock:
             runtime, self.closed = self._open_runtime(), True
-        if runtime is None:
+        if runtime is None or not self._started:
             return None
         runtime.sampling.admission.close()
         finishing = begin_finish_requests(
@@ -137,6 +151,9 @@ class ServiceLifecycle:
         """Garbage collection of the last client: end in the background. Takes no lock: it can come at any line."""
         runtime, self.closed = self._open_runtime(), True
         if runtime is None:
+            return
+        if not self._started:
+            runtime.stop()
             return
 
         def coroutine() -> Coroutine[None]:
@@ -183,8 +200,8 @@ class ServiceLifecycle:
             return self._runtime
 
     def _open_runtime(self) -> ServiceRuntime | None:
-        """The runtime, if this process has started it and it is not closed."""
-        return None if self.closed or not self._started or self._pid != os.getpid() else self._runtime
+        """The runtime of this process, if it is not closed; where it is not `_started`, its start may have begun."""
+        return None if self.closed or self._pid != os.getpid() else self._runtime
 
 
 class ServiceReference:
@@ -198,10 +215,11 @@ class ServiceReference:
 
     def __del__(self) -> None:
         lifecycle = self.lifecycle
-        if lifecycle.closed or lifecycle.runtime is None or sys.is_finalizing():
+        if lifecycle.closed or sys.is_finalizing():
             return
+        used = lifecycle.runtime is not None
         lifecycle.abandon()
-        if self._warn and self._pid == os.getpid():  # a child did not make it
+        if used and self._warn and self._pid == os.getpid():  # a child did not make it
             where = lifecycle.config.current.base_url
             warnings.warn(
                 f"A ServiceClient of {where} was never closed: use `with`, or call close()", ResourceWarning, 2

@@ -45,10 +45,14 @@ class Shutdown:
             self._begin(patience)
             wait_until(lambda: self._over, seconds)
         except BaseException:
-            self._hurried = True
-            self._begin(0.0)
+            self.hurry()
             wait_until(lambda: self._over, 2 * HASTY_FINISH_SECONDS)
             raise
+
+    def hurry(self) -> None:
+        """Begin it, if it has not, and let nothing take longer than it must."""
+        self._hurried = True
+        self._begin(0.0)
 
     def _begin(self, patience: float) -> None:
         threading.Thread(target=self._run, args=(patience,), name="tinkex-close", daemon=True).start()

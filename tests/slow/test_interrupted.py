@@ -1,0 +1,142 @@
+"""Ctrl-C at any line of a call: no thread, descriptor, place or sample is lost, and what can be used goes on."""
+
+from __future__ import annotations
+
+import gc
+import pathlib
+import threading
+import time
+
+import pytest
+from interrupting import each_line
+from serving import MODEL, PARAMS, PROMPT, make_service
+
+from tinkex.testing import FakeServer
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A server that answers at once."""
+    with FakeServer(record=False) as fake:
+        with make_service(fake) as service:  # whatever is imported late
+            service.create_sampling_client(base_model=MODEL).sample(PROMPT, PARAMS).result(10)
+        yield fake
+
+
+def ours():
+    """The threads of tinkex, and the descriptors that are not sockets of the server's."""
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith("tinkex-")]
+    links = [_link(entry) for entry in pathlib.Path("/proc/self/fd").iterdir()]
+    return len(threads), sum(link.startswith(("pipe:", "anon_inode:")) for link in links)
+
+
+def _link(entry):
+    try:
+        return str(entry.readlink())
+    except OSError:
+        return ""
+
+
+@pytest.fixture
+def before():
+    """What there is before the test."""
+    gc.collect()
+    return ours()
+
+
+def comes_back(before, where, kept=None):
+    """Threads and descriptors become what they were, soon; two descriptors stay as long as a service is `kept`."""
+    deadline = time.monotonic() + 10
+    while ours() != (before if kept is None else (before[0], before[1] + 2)):
+        gc.collect()
+        assert time.monotonic() < deadline, (where, ours(), before, [t.name for t in threading.enumerate()])
+        time.sleep(0.002)
+
+
+def works(service):
+    """A service that was interrupted samples as ever."""
+    client = service.create_sampling_client(base_model=MODEL, timeout=10)
+    assert client.sample(PROMPT, PARAMS, timeout=10).result(20)
+
+
+@pytest.mark.filterwarnings("ignore:A ServiceClient:ResourceWarning")
+@pytest.mark.parametrize("then", ["close", "use", "drop"])
+def test_start_and_create(server, before, then):
+    """The first call of a service, interrupted: closed, used again or dropped, it leaves what there was before."""
+    for interrupter, interrupted in each_line():
+        service = make_service(server)
+        with interrupted():
+            service.create_sampling_client(base_model=MODEL)
+        if then == "use":
+            works(service)
+            reactors = [t for t in threading.enumerate() if t.name.endswith("-reactor") and t.is_alive()]
+            assert len(reactors) == 1, interrupter.hit
+        if then != "drop":
+            service.close(0.0)
+        del service
+        comes_back(before, interrupter.hit)
+
+
+def test_sample(server):
+    """A call of sample() that is interrupted takes no place with it."""
+    with make_service(server, max_queued=3) as service:
+        client = service.create_sampling_client(base_model=MODEL)
+        client.sample(PROMPT, PARAMS).result(10)
+        for interrupter, interrupted in each_line():
+            with interrupted():
+                client.sample(PROMPT, PARAMS)
+            settles(service, interrupter.hit)
+        works(service)
+
+
+def test_blocked_sample(server):
+    """Nor does one that waits for room in the queue, and the place it waited for is free afterwards."""
+    with make_service(server, max_queued=1, max_in_flight=1) as service:
+        client = service.create_sampling_client(base_model=MODEL)
+        admission = service._lifecycle.runtime.sampling.admission
+        for interrupter, interrupted in each_line():
+            server.hold()
+            running = client.sample(PROMPT, PARAMS)
+            while admission.in_flight == 0:
+                time.sleep(0.001)
+            queued = client.sample(PROMPT, PARAMS)
+            timer = threading.Timer(0.02, queued.cancel)
+            timer.start()
+            with interrupted():
+                client.sample(PROMPT, PARAMS)
+            timer.join()
+            server.release()
+            assert running.result(10)
+            settles(service, interrupter.hit)
+            assert not admission._blocked
+            assert not admission._lock.locked()
+        works(service)
+
+
+def settles(service, where):
+    """Every place, in the queue and in flight, comes back."""
+    runtime = service._lifecycle.runtime
+    admission = runtime.sampling.admission
+    deadline = time.monotonic() + 10
+    while admission._places or admission.in_flight or admission._submitting or admission._bytes:
+        assert time.monotonic() < deadline, (where, admission._places, admission.in_flight)
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("how", [{}, {"timeout": 0.0}, {"cancel_pending": True}])
+def test_close(server, before, how):
+    """A close that is interrupted ends the service all the same, though it is not called again."""
+    for interrupter, interrupted in each_line():
+        service = make_service(server)
+        client = service.create_sampling_client(base_model=MODEL)
+        future = client.sample(PROMPT, PARAMS)
+        with interrupted():
+            service.close(**how)
+        if (interrupter.hit or "").startswith(("/service_client.py", "/_validation/")):  # it had not begun
+            service.close(**how)
+        comes_back(before, interrupter.hit, kept=(service, client))
+        assert future.done()
+        del service, client, future
+        comes_back(before, interrupter.hit)
