@@ -1,4 +1,4 @@
-"""Where pickles of version 0.1.0 look for the sampler handle."""
+"""Old import path of the sampler handle, which pickles of version 0.1.0 name."""
 
 from __future__ import annotations
 

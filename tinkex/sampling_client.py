@@ -19,7 +19,7 @@ from tinkex._service.handle import Handle
 from tinkex._service.lifecycle import ServiceLifecycle, ServiceReference
 from tinkex._service.runtime import ServiceRuntime
 from tinkex._service.stats import collect_stats
-from tinkex._validation.arguments import check_observer, check_on_full, check_timeout
+from tinkex._validation.arguments import check_choice, check_observer, check_timeout
 from tinkex.config import ClientConfig, RetryConfig, config_from_env
 from tinkex.errors import ClientClosedError, CredentialError, MissingFeatureError
 from tinkex.future import SampleFuture
@@ -274,7 +274,7 @@ class SamplingClient:
         lifecycle = self._lifecycle
         config = lifecycle.config.current
         seconds = config.timeout if timeout is None else check_timeout(timeout)
-        on_full = config.on_full if on_full is None else check_on_full(on_full)
+        on_full = config.on_full if on_full is None else check_choice("on_full", on_full, "block", "raise")
         observers = self._observers
         if observer is not None:
             check_observer("queue_state_observer", observer)

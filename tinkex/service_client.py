@@ -10,10 +10,9 @@ from typing import Any, Self
 from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
 from tinkex._runtime.task import Coroutine
 from tinkex._service.handle import Handle, name_of_model
-from tinkex._service.health import health_of
 from tinkex._service.lifecycle import ServiceLifecycle, ServiceReference
 from tinkex._service.listings import Reads
-from tinkex._service.stats import collect_stats
+from tinkex._service.stats import collect_stats, health_of
 from tinkex._validation.arguments import check_flag, check_model, check_observer, check_timeout
 from tinkex.config import ClientConfig, RetryConfig, config_from_env, direct_config
 from tinkex.credentials import check_credential

@@ -164,3 +164,19 @@ def test_tokens_that_the_tokenizer_lacks(answer):
 
     choice = answer(Strict(), [1, 9], line("text", logprobs=0))
     assert choice["logprobs"]["tokens"][1] == "token_id:9"
+
+
+@pytest.mark.parametrize("name", ["own.jsonl", "openai.jsonl", "own.parquet"])
+def test_lines_and_days_are_read(tmp_path, name):
+    """A row without an id has its line, and one whose template reads the date has the day, in whatever format."""
+
+    class Dated(Chat):
+        chat_template = "{{ strftime_now('%Y') }} {{ messages[0].content }}"
+
+    with FakeServer() as server, tinkex.ServiceClient(base_url=server.url, api_key="tml-x") as service:
+        client = service.create_sampling_client(base_model="any/model")
+        form = "openai" if name.startswith("openai") else None
+        rows = [{"messages": [{"role": "user", "content": "a"}]}]
+        bulk.run(rows, tmp_path / name, client, tokenizer=Dated(byte_level()), max_tokens=1, omit=["text"], form=form)
+    (result,) = bulk.read(tmp_path / name)
+    assert (result.id, result.line, len(result.date)) == ("line 1", 1, len("2026-11-29"))

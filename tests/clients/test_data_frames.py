@@ -5,6 +5,7 @@ Needs the ``test-data`` extra. The readers are given what docs/batch.rst says th
 
 from __future__ import annotations
 
+import json
 import math
 import pathlib
 
@@ -160,3 +161,64 @@ def test_data_frames(output, suffix):
             assert [known(list(each)) for each in frame["logprobs"] if each is not None] == [
                 *SEQUENCES[:3], [-1.0, -0.5], [-1.0, -0.5],
             ]  # fmt: skip
+
+
+INPUT = {
+    "id": ["a", "007", "c"],
+    "prompt": ["Name a river,\n please", None, 'ä "quoted"'],
+    "prompt_tokens": [None, [5, 7], None],
+    "max_tokens": [16, None, 4],
+    "temperature": [None, 0.5, None],
+    "topic": ["x", None, "z, y"],
+}
+WRITERS = {
+    "pandas jsonl": lambda path: pd.DataFrame(INPUT).to_json(path, orient="records", lines=True),
+    "pandas csv": lambda path: pd.DataFrame(cells()).to_csv(path, index=False),
+    "pandas parquet": lambda path: pd.DataFrame(INPUT).to_parquet(path, index=False),
+    "polars jsonl": lambda path: pl.DataFrame(INPUT).write_ndjson(path),
+    "polars csv": lambda path: pl.DataFrame(cells()).write_csv(path),
+    "polars parquet": lambda path: pl.DataFrame(INPUT).write_parquet(path),
+    "duckdb jsonl": lambda path: copy(pa.table(INPUT), path, "format json"),
+    "duckdb csv": lambda path: copy(pa.table(cells()), path, "format csv, header"),
+    "duckdb parquet": lambda path: copy(pa.table(INPUT), path, "format parquet"),
+    "pyarrow csv": lambda path: pa.csv.write_csv(pa.table(cells()), path),
+    "pyarrow parquet": lambda path: pa.parquet.write_table(pa.table(INPUT), path),
+    "datasets jsonl": lambda path: datasets.Dataset.from_dict(INPUT).to_json(path),
+    "datasets csv": lambda path: datasets.Dataset.from_dict(cells()).to_csv(path),
+    "datasets parquet": lambda path: datasets.Dataset.from_dict(INPUT).to_parquet(path),
+}
+
+
+def cells():
+    """The same with lists as JSON, as CSV has them."""
+    return {**INPUT, "prompt_tokens": [None if ids is None else json.dumps(ids) for ids in INPUT["prompt_tokens"]]}
+
+
+def copy(rows, path, options):
+    """Have DuckDB write a table."""
+    duckdb.sql(f"copy (select * from rows) to '{path}' ({options})")
+
+
+def taken(rows):
+    """What of rows a run goes by; an own column that holds nothing may be there or not."""
+    return [(row.id, row.prompt, row.parameters, row.extra.get("topic"), row.problem) for row in rows]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_files_of_others_are_read(name, tmp_path):
+    """A file that another library wrote has the rows that it was given, gaps and all."""
+    path = str(tmp_path / f"in.{name.partition(' ')[2]}")
+    WRITERS[name](path)
+    assert taken(bulk.Source(path)) == [
+        ("a", "Name a river,\n please", {"max_tokens": 16}, "x", None),
+        ("007", [5, 7], {"temperature": 0.5}, None, None),
+        ("c", 'ä "quoted"', {"max_tokens": 4}, "z, y", None),
+    ]
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame, pa.table, datasets.Dataset.from_dict])
+def test_tables_in_memory_are_read(frame):
+    """So has a table of theirs that is handed over as it is."""
+    assert taken(bulk.Source(frame(INPUT)))[1:] == [
+        ("007", [5, 7], {"temperature": 0.5}, None, None), ("c", 'ä "quoted"', {"max_tokens": 4}, "z, y", None),
+    ]  # fmt: skip

@@ -1,3 +1,1 @@
 """The API client: endpoints, responses, credentials, retries, the session with its heartbeats and flags."""
-
-from __future__ import annotations

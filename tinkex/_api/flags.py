@@ -27,7 +27,7 @@ _NO_SUCH_ENDPOINT = (404, 405)  # many servers have no flags
 
 @attrs.frozen
 class Flags:
-    """What the server wants of its clients, from client/config and client/dynamic_config."""
+    """Server flags: what the server wants of its clients, from client/config and client/dynamic_config."""
 
     pjwt_auth_enabled: bool = False
     credential_default_source: str = "api_key"

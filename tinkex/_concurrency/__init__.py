@@ -1,3 +1,1 @@
 """Threads, queues, locks and clocks: what the runtime is built of."""
-
-from __future__ import annotations

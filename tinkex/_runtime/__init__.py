@@ -1,3 +1,1 @@
 """The task runtime: coroutines on worker threads, resumed by a reactor thread that watches sockets and timers."""
-
-from __future__ import annotations

@@ -1,3 +1,1 @@
 """One sample: submission, admission, the wait for its result, and what samples of one service share."""
-
-from __future__ import annotations

@@ -1,3 +1,1 @@
 """The service in one process: its parts put together, its lifecycle, shutdown, telemetry, statistics and reads."""
-
-from __future__ import annotations

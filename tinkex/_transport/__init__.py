@@ -1,3 +1,1 @@
 """HTTP/1.1 over pooled, non-blocking connections."""
-
-from __future__ import annotations

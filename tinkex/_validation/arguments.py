@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-_ON_FULL = ("block", "raise")
-
 
 def check_timeout(timeout: object) -> float:
     """Check a time limit in seconds; `float("inf")` is none."""
@@ -19,16 +17,11 @@ def check_seconds(name: str, value: object, *, zero: bool = False) -> float:
     return float(value)
 
 
-def check_on_full(on_full: object) -> str:
-    """Check what to do when the queue is full."""
-    check_choice("on_full", on_full, *_ON_FULL)
-    return str(on_full)
-
-
-def check_choice(name: str, value: object, *choices: str) -> None:
+def check_choice(name: str, value: object, *choices: str) -> str:
     """Check for one of a few words."""
     if value not in choices:
         raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, not {str(value)[:60]!r}")
+    return str(value)
 
 
 def check_count(name: str, value: object, least: int, kind: str = "a whole number") -> None:

@@ -53,7 +53,7 @@ class ControlMarks:
     def _plain(self, tokens: Sequence[int]) -> str:
         if not tokens:
             return ""
-        text = self._tokenizer.decode(tokens).translate(self._unwanted)
+        text = self._tokenizer.decode_exactly(tokens).translate(self._unwanted)
         for name in self._in_text:
             text = text.replace(name, self._marks[name])
         return str(text)

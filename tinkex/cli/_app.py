@@ -11,7 +11,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final, NoReturn
 
 import click
@@ -149,6 +149,13 @@ class _Announcer(logging.Handler):
 
 def _show_warning(message: Warning | str, *_place: object) -> None:
     _say(clean_text(str(message)))
+
+
+def with_options(options: Sequence[Callable[[Any], Any]], command: Any) -> Callable[..., Any]:
+    """Decorate a command with click options and arguments, in this order."""
+    for option in reversed(options):
+        command = option(command)
+    return command  # type: ignore[no-any-return]
 
 
 def usage_error(message: str) -> NoReturn:

@@ -143,11 +143,7 @@ def _download(place: Path, cache: Path, progress: Progress, timeout: float) -> P
     environ = {**os.environ, "TMPDIR": str(place), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     with (place / "errors").open("w+b") as errors:
         child = subprocess.Popen(  # noqa: S603 - a fixed command
-            [*downloader, *options, _PACKAGE],
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=errors,
-            stderr=errors,
+            [*downloader, *options, _PACKAGE], env=environ, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors
         )
         try:
             status = _watch(child, place, progress, timeout)

@@ -62,11 +62,7 @@ class PromptCache:
 
     @contextmanager
     def computing(
-        self,
-        tokens: NDArray[np.int64],
-        expected: NDArray[np.float64],
-        usable: Usable,
-        check: Callable[[], None],
+        self, tokens: NDArray[np.int64], expected: NDArray[np.float64], usable: Usable, check: Callable[[], None]
     ) -> Iterator[PrefixHit]:
         """Find the longest prefix, and hold off requests that share most of this prompt while it is computed.
 

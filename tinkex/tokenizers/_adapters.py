@@ -75,6 +75,10 @@ class LoadedTokenizer:
         """Turn token ids into text, special tokens included unless they are to be skipped."""
         return str(self._inner.decode(checked_ids(ids), skip_special_tokens=skip_special_tokens))
 
+    def decode_exactly(self, ids: Iterable[int]) -> str:
+        """Turn token ids into text, special tokens included."""
+        return self.decode(ids)
+
     def __repr__(self) -> str:
         return f"<tokenizer of {self.name}>"
 
@@ -144,6 +148,13 @@ class AdaptedTokenizer:
     def decode(self, ids: Iterable[int], **options: Any) -> str:
         """Turn token ids into text; options are the original's own."""
         return str(self._inner.decode(checked_ids(ids), **options))
+
+    def decode_exactly(self, ids: Iterable[int]) -> str:
+        """Turn token ids into text, special tokens included and spaces kept, whatever the original does by default."""
+        options = {"skip_special_tokens": False} if _takes(self._inner.decode, "skip_special_tokens") else {}
+        if hasattr(self._inner, "clean_up_tokenization_spaces"):  # of transformers: takes spaces out before full stops
+            options["clean_up_tokenization_spaces"] = False
+        return self.decode(ids, **options)
 
     def __repr__(self) -> str:
         inner = repr(self._inner)

@@ -68,7 +68,7 @@ def _stop_text(name: str, text: str) -> str:
 
 @frozen
 class SamplingParams:
-    """How to draw tokens. Immutable; safe to share between threads and samples.
+    """Sampling parameters: how to draw tokens. Immutable; safe to share between threads and samples.
 
     - *max_tokens*: most tokens to generate, at least 1. `SampleRequest` wants it set.
     - *seed*: for repeatable draws; None lets the server choose.

@@ -63,7 +63,7 @@ class SessionInfo:
 
 @frozen(kw_only=True)
 class SamplerInfo:
-    """What a sampling session samples from; None means that the server does not say."""
+    """Sampler record: what a sampling session samples from; None means that the server does not say."""
 
     sampler_id: str
     base_model: str | None = None
@@ -73,7 +73,7 @@ class SamplerInfo:
 
 @frozen(kw_only=True)
 class WeightsInfo:
-    """What saved weights are; None means that the server does not say."""
+    """Metadata of saved weights; None means that the server does not say."""
 
     base_model: str | None = None
     is_lora: bool | None = None
@@ -107,7 +107,7 @@ def _models(models: Iterable[SupportedModel]) -> tuple[SupportedModel, ...]:
 
 @frozen
 class ServerCapabilities:
-    """What the server offers."""
+    """Capabilities of a server: the models that it offers."""
 
     supported_models: tuple[SupportedModel, ...] = field(default=(), converter=_models)
 
@@ -152,7 +152,7 @@ class ServiceStats:
 
 @frozen(kw_only=True)
 class Health:
-    """Whether a service client can be expected to work; made for health checks."""
+    """Health of a service client: whether it can be expected to work."""
 
     ok: bool
     """False where something is known to be wrong; True also where nothing is known yet."""

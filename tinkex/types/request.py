@@ -12,12 +12,7 @@ from tinkex.types.model_input import ModelInput
 from tinkex.types.params import SamplingParams
 from tinkex.types.tensor import TensorData
 
-_COUNTS = (
-    ("num_samples", 1),
-    ("topk_prompt_logprobs", 0),
-    ("topk_sample_logprobs", 0),
-    ("prompt_alt_tokens_k", 0),
-)
+_COUNTS = (("num_samples", 1), ("topk_prompt_logprobs", 0), ("topk_sample_logprobs", 0), ("prompt_alt_tokens_k", 0))
 
 
 def _prompt(value: ModelInput | Iterable[int]) -> ModelInput:
@@ -39,7 +34,7 @@ def _is_of_the_sdk(value: object, name: str) -> bool:
 
 @frozen
 class SampleRequest:
-    """Everything about one sample, checked once here. Immutable; safe to share between threads.
+    """Validated request for one sample; all checks run here, once. Immutable; safe to share between threads.
 
     - *prompt*: a `ModelInput`, or token ids in any form `ModelInput.from_ints` takes; not empty.
     - *sampling_params*: how to draw; its `max_tokens` must be set.

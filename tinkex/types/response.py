@@ -45,7 +45,7 @@ class PromptAltTokens:
 
 @frozen
 class Usage:
-    """How many tokens a sample took."""
+    """Token usage of a sample."""
 
     prompt_tokens: int = 0
     """Tokens of the prompt; pictures of unknown length count as 0."""
@@ -57,7 +57,7 @@ class Usage:
 
 @frozen
 class Timing:
-    """Where the time of a sample went, in seconds."""
+    """Time spent in each phase of a sample, in seconds."""
 
     queued: float = 0.0
     """Waiting for a place in the client."""
@@ -88,7 +88,7 @@ def _cache_hits(value: int | None) -> int:
 
 @frozen(repr=False)
 class SampleResponse:
-    """What the server made of a sample. Immutable; safe to share between threads.
+    """Response to a sample. Immutable; safe to share between threads.
 
     Two responses are equal when the server computed the same; `request_id`, `usage` and `timing` do not count. Lists
     are made on first use and kept, so treat them as read-only. Tests can make one of plain lists:

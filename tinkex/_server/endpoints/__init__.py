@@ -1,3 +1,1 @@
 """The endpoints of the server, by area."""
-
-from __future__ import annotations

@@ -1,3 +1,1 @@
 """Reading of batch outputs: rows as typed results, and tables for data-frame libraries."""
-
-from __future__ import annotations

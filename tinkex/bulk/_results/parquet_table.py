@@ -87,7 +87,7 @@ def _schema(pa: Any) -> Any:
     }  # fmt: skip
     columns = {
         "id": text, "line": whole, "model": text, "fingerprint": text, "status": text, "parameters": text,
-        "extra": text, "prompt": text, "messages": text,
+        "date": text, "extra": text, "prompt": text, "messages": text,
         "prompt_tokens": pa.list_(whole), "prompt_logprobs": pa.list_(real), "topk_prompt_logprobs": text,
         "sequences": pa.list_(pa.struct(list(sequence.items()))), "choices": pa.list_(pa.struct(list(choice.items()))),
         "best": whole, "best_by_mean": whole, "answer": whole, "correct": flag, "correct_by_mean": flag,

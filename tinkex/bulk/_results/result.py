@@ -89,6 +89,8 @@ class Result:
     parameters: Mapping[str, Any] = attrs.field(factory=dict)
     """What it was sampled with."""
     fingerprint: str | None = None
+    date: str | None = None
+    """The day that the chat template was told, if it reads the date; a later run tells it the same."""
     usage: Usage | None = None
     timing: Timing | None = None
     request_id: str | None = None

@@ -1,3 +1,1 @@
 """The commands, one module each."""
-
-from __future__ import annotations

@@ -1,3 +1,1 @@
 """Command-line options: the server, the model, the prompt, the settings."""
-
-from __future__ import annotations

@@ -13,7 +13,7 @@ import attrs
 import click
 
 import tinkex
-from tinkex.cli._app import usage_error
+from tinkex.cli._app import usage_error, with_options
 from tinkex.cli._screen import downloading, note, working
 from tinkex.errors import TinkexError, extra
 from tinkex.tokenizers import Tokenizer, get_tokenizer, text_decoder
@@ -94,10 +94,7 @@ def target_options(command: Callable[..., Any], *, several: bool = False) -> Cal
         target.check(several=several)
         return command(target=target, **options)
 
-    decorated: Callable[..., Any] = with_target
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
-    return decorated
+    return with_options(_OPTIONS, with_target)
 
 
 @attrs.frozen

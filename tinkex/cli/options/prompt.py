@@ -8,13 +8,13 @@ import pathlib
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final
 
 import attrs
 import click
 
 from tinkex._validation.text import decode_text
-from tinkex.cli._app import usage_error
+from tinkex.cli._app import usage_error, with_options
 from tinkex.tokenizers import Tokenizer
 from tinkex.types import ModelInput
 
@@ -85,10 +85,7 @@ def prompt_options(command: Callable[..., Any]) -> Callable[..., Any]:
             source = attrs.evolve(source, template=_contents(chat_template, cut=False))
         return command(source=source, **options)
 
-    decorated: Any = with_source
-    for parameter in reversed(_PARAMETERS):
-        decorated = parameter(decorated)
-    return cast("Callable[..., Any]", decorated)
+    return with_options(_PARAMETERS, with_source)
 
 
 def _text_source(text: str, *, chat: bool, system: str | None) -> PromptSource:

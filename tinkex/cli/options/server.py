@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from tinkex.cli._app import with_options
 from tinkex.cli._screen import working
 from tinkex.cli.options.connect import Target, open_service, wrong_arguments
 
@@ -30,10 +31,7 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
         target = Target(base_url=base_url, timeout=timeout, local=bool(options.pop("local", False)))
         return command(target=target, **options)
 
-    decorated: Any = with_target
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
-    return decorated  # type: ignore[no-any-return]
+    return with_options(_OPTIONS, with_target)
 
 
 @contextlib.contextmanager

@@ -132,10 +132,9 @@ def _source(name: str, value: Any, base_url: str | None) -> str:
     if name == "base_url" and base_url:
         return "argument --base-url"
     variable, _ = VARIABLES.get(name, ("", None))
-    variables = {
-        "verify": CA_VARIABLES,
-        "default_headers": tuple(ACCESS_HEADERS.values()) if value else (),
-    }.get(name, (variable,))
+    variables = {"verify": CA_VARIABLES, "default_headers": tuple(ACCESS_HEADERS.values()) if value else ()}.get(
+        name, (variable,)
+    )
     present = [each for each in variables if os.environ.get(each, "").strip()]
     if name == "default_headers":
         return f"environment {', '.join(present)}" if present else "default"

@@ -1,3 +1,1 @@
 """Terminal output: tables, texts, tokens, JSON."""
-
-from __future__ import annotations

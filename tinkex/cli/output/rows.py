@@ -13,6 +13,7 @@ from typing import Any, Final
 import attrs
 import click
 
+from tinkex.cli._app import with_options
 from tinkex.cli._screen import console, print_json, print_text, table
 from tinkex.errors import clean_text
 
@@ -43,7 +44,7 @@ def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_form(*, as_json: bool, jsonl: bool, **options: Any) -> Any:
         return command(form=Form(as_json, jsonl), **options)
 
-    return _with(_FORMATS, with_form)
+    return with_options(_FORMATS, with_form)
 
 
 def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -53,13 +54,7 @@ def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_limit(*, limit: int, everything: bool, **options: Any) -> Any:
         return command(limit=None if everything else limit, **options)
 
-    return _with(_LIMITS, with_limit)
-
-
-def _with(parameters: Sequence[Callable[[Any], Any]], command: Any) -> Callable[..., Any]:
-    for parameter in reversed(parameters):
-        command = parameter(command)
-    return command  # type: ignore[no-any-return]
+    return with_options(_LIMITS, with_limit)
 
 
 def take(listing: Iterable[Any], limit: int | None, show_progress: Callable[[str], None], what: str) -> list[Any]:

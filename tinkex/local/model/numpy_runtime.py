@@ -98,13 +98,7 @@ class NumpyRuntime:
                 cache.length += len(tokens)
             return _matmul(self.norm(rows[first:], "output_norm.weight"), self.output)
 
-    def _attention(
-        self,
-        rows: Array,
-        layer: int,
-        spans: Sequence[Span],
-        positions: NDArray[np.int64],
-    ) -> Array:
+    def _attention(self, rows: Array, layer: int, spans: Sequence[Span], positions: NDArray[np.int64]) -> Array:
         name = f"blk.{layer}"
         rows = self.norm(rows, f"{name}.attn_norm.weight")
         shape = (len(rows), -1, self.shape.head_size)

@@ -1,3 +1,1 @@
 """Fault injection for the fake server."""
-
-from __future__ import annotations

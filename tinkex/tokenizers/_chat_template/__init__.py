@@ -1,3 +1,1 @@
 """Render conversations with a model's chat template."""
-
-from __future__ import annotations

@@ -1,3 +1,1 @@
 """Number columns and token ids: the representations that results and prompts share."""
-
-from __future__ import annotations
