@@ -461,15 +461,14 @@ def test_bad_samples_break_rules(server, caller, fields, rule):
     "headers",
     [
         {"Accept": None},
-        {"User-Agent": None},
+        {"User-Agent": ""},
         {"Authorization": "Bearer x", "X-API-Key": None},
     ],
 )
 def test_bad_headers_break_rules(server, caller, headers):
     """Headers that a server relies on are checked."""
     caller.session.post(server.url + "/api/v1/client/config", headers=headers, json={}, timeout=5)
-    assert rules_broken(server) <= {"header"}
-    assert server.violations or None in headers.values()
+    assert rules_broken(server) == {"header"}
 
 
 def test_reused_seq_id_breaks_a_rule(server, caller):
