@@ -1,4 +1,4 @@
-"""Runs the examples of the README and of docs/, Python and command lines, as they stand, against a fake server."""
+"""How many examples property tests take; and those of the README and of docs/, run as they stand on a fake server."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 from click.testing import CliRunner
 from sybil import Example, Sybil
@@ -16,6 +17,10 @@ from sybil.parsers.rest import CodeBlockParser, DocTestParser, PythonCodeBlockPa
 
 from tinkex.cli._app import app
 from tinkex.testing import FakeServer
+
+hypothesis.settings.register_profile("fast", max_examples=25, deadline=None)  # a slow machine fails no test
+hypothesis.settings.register_profile("full", max_examples=200, deadline=None)
+hypothesis.settings.load_profile("fast")  # --hypothesis-profile=full comes later, and counts
 
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 

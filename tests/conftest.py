@@ -1,14 +1,10 @@
-"""What holds for every test: no settings of whoever runs it, no verdict by the time it takes."""
+"""What holds for every test: no settings come from the environment."""
 
 from __future__ import annotations
 
 import os
 
-import hypothesis
 import pytest
-
-hypothesis.settings.register_profile("tinkex", deadline=None)  # a slow machine fails no test
-hypothesis.settings.load_profile("tinkex")
 
 _FOREIGN = ("TINKER_", "TINKEX_", "CLOUDFLARE_ACCESS_")
 

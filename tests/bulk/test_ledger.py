@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinkex.bulk._output.json_lines import encode_line
@@ -53,7 +53,6 @@ def test_append_and_come_back(path):
 
 
 @given(st.lists(st.integers(1, 200), min_size=1, max_size=6), st.data())
-@settings(max_examples=60, deadline=None)
 def test_cut_anywhere(tmp_path_factory, sizes, data):
     """Wherever a sudden end cuts the file, the whole rows before are kept and the torn one is new again."""
     path = tmp_path_factory.mktemp("cut") / "out.jsonl"

@@ -10,7 +10,7 @@ import sys
 import tracemalloc
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from report_rows import BEGAN, FIRST_ID, Words, failed_row, many_rows, row, write
 from small_tokenizers import sentencepiece
@@ -154,7 +154,6 @@ some_fields = st.dictionaries(st.sampled_from(sorted([*row(), *further])), value
 some_columns = st.dictionaries(st.sampled_from(["tokens", "logprobs", "topk_logprobs", "text", "stop_reason"]), values)
 
 
-@settings(deadline=None)
 @given(some_fields, some_columns, st.sampled_from(["ok", "error"]))
 @example({"started_at": -1e308, "finished_at": 1e308, "attempts": 10**400}, {"logprobs": [1e308, -1e308]}, "ok")
 def test_any_row_is_read(changes, sequence, status):
@@ -323,7 +322,6 @@ def test_bars(numbers, step):
 times = st.tuples(st.floats(0, 1e9), st.floats(0, 1e4))
 
 
-@settings(max_examples=20, deadline=None)
 @given(st.lists(times, min_size=1, max_size=30))
 def test_timeline_loses_nothing(spans):
     """However long the run and whatever the order, every row is in one of a few hundred stretches."""

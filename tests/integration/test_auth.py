@@ -135,7 +135,10 @@ def test_failing_refresh(caplog):
 
 @pytest.fixture
 def last_minute(caplog):
-    """A client whose token of 200 s has 55 s left, since its refresh failed; with its server and clock."""
+    """A client whose token of 200 s was not refreshed; the call given last moves the clock to 55 s before its end.
+
+    A heartbeat may be the first that finds itself in the last minute: faults are planned before the call.
+    """
     clock = real_clock()
     with FakeServer(jwt=True, jwt_lifetime=200.0) as fake, sampling(fake, clock=clock) as client:
         fake.fail_next("auth/token", 403, {"detail": "not now"})
@@ -143,14 +146,15 @@ def last_minute(caplog):
         clock.advance(90.0)
         advance_until(clock, lambda: "not now" in caplog.text, step=0.05)  # after 90 to 110 s
         assert client.sample(PROMPT, PARAMS).result(5)  # by then the failure has been noted
-        clock.advance(begun + 145.0 - clock.monotonic())
-        yield client, fake, clock, fake.requests_to("create_session")[0].key
+        first = fake.requests_to("create_session")[0].key
+        yield client, fake, clock, first, lambda: clock.advance(begun + 145.0 - clock.monotonic())
 
 
 def test_token_in_its_last_minute_is_used_and_replaced_beside(last_minute):
     """In its last minute a token is still used, and one exchange for everybody runs beside the requests."""
-    client, fake, clock, first = last_minute
+    client, fake, clock, first, enter = last_minute
     fake.fault("auth/token", "hang")
+    enter()
     all_done([client.sample(PROMPT, PARAMS) for _ in range(5)])
     assert {request.key for request in fake.requests_to("asample")} == {first}
     fake.wait_for("auth/token", 3)
@@ -162,8 +166,9 @@ def test_token_in_its_last_minute_is_used_and_replaced_beside(last_minute):
 
 def test_failing_exchange_in_the_last_minute(last_minute, caplog):
     """While the old token is good, a failing exchange delays nobody and is tried every few seconds, not every time."""
-    client, fake, clock, first = last_minute
+    client, fake, clock, first, enter = last_minute
     fake.fail_next("auth/token", 403, {"detail": "not today"}, times=2)
+    enter()
     assert client.sample(PROMPT, PARAMS).result(5)
     until(lambda: "not today" in caplog.text)
     for _ in range(3):

@@ -9,7 +9,7 @@ import threading
 from functools import partial
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from stepping import at_once
 
@@ -181,7 +181,6 @@ def test_asyncio(pool):
 
 
 @given(st.sampled_from(["result", "error"]), st.integers(1, 3))
-@settings(max_examples=40, deadline=None)
 def test_races(end, cancellers):
     """Cancels and an end at once: exactly one wins, everybody agrees, and callbacks run once."""
     future, called, answers = SampleFuture(None), [], []

@@ -13,7 +13,7 @@ import types
 from functools import partial
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from stepping import at_once
 
@@ -298,7 +298,6 @@ def test_a_time_that_was_over_when_it_was_set_is_no_stop(woken):
 
 
 @given(st.lists(st.floats(0.0, 100.0), max_size=40), st.lists(st.floats(0.0, 50.0), max_size=5))
-@settings(max_examples=40, deadline=None)
 def test_never_early_never_lost(times, moves):
     """After any moves of the clock exactly those have been woken whose time has come."""
     clock, woken = ManualClock(), queue.SimpleQueue()

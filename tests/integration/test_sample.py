@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from proxying import Gateway
+from resting import rest
 from serving import (
     KEY,
     MODEL,
@@ -468,7 +469,10 @@ def test_the_server_asks_for_a_longer_interval():
     with FakeServer() as fake, sampling(fake, clock=clock) as client:
         fake.fail_next("retrieve_future", 200, {"type": "try_again", "retry_after_ms": 5000})
         future = client.sample(PROMPT, PARAMS)
-        advance_until(clock, lambda: clock.monotonic() >= 4.9, step=0.2)
+        fake.wait_for("retrieve_future")
+        rest()
+        clock.advance(4.9)
+        rest()
         assert fake.counts["retrieve_future"] == 1
         assert result_of(future, clock)
 

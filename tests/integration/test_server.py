@@ -405,7 +405,7 @@ ANYTHING = st.recursive(
 POSTS = sorted(name for name, (method, _, _) in ROUTES.items() if method == "POST" and name != "finish")
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_body_breaks_the_server(fuzzed, data):
     """Whatever the fields hold, the answer is never a 500, nor does a strict server fall over."""

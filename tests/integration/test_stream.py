@@ -6,7 +6,7 @@ import random
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from starting import Starter, reading
 from stepping import at_once, until
@@ -41,7 +41,6 @@ def _when_begun(start, count):
 
 
 @given(st.integers(0, 30), st.integers(1, 7), st.booleans(), st.integers())
-@settings(deadline=None, max_examples=40)
 def test_everything_once(count, most, ordered, seed):
     """Whatever the order of the ends: every result once, never more at once than allowed."""
     start, opened, chance = Starter(), queue.SimpleQueue(), random.Random(seed)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 from calling import PROTOBUF, Caller
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinkex.testing import (
@@ -70,7 +70,6 @@ def test_expected_logprobs_fit_32_bits(tokens):
     assert TensorData(expected_logprobs(tokens), "float32").data == expected_logprobs(tokens)
 
 
-@settings(max_examples=30)
 @given(st.lists(st.integers(0, 30_000), min_size=3, max_size=20), st.integers(1, 3), st.integers(1, 2))
 def test_default_answer_has_what_was_asked(prompt, k, last_n):
     """The default answer has everything the sample asked for, of the right size."""

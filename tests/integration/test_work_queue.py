@@ -7,7 +7,7 @@ import sys
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from stepping import until
 
@@ -124,7 +124,6 @@ def test_woken_without_need(items):
 
 
 @pytest.mark.usefixtures("hasty")
-@settings(max_examples=25, deadline=None)
 @given(takers=st.integers(1, 6), putters=st.integers(1, 4), count=st.integers(1, 400), pause=st.integers(1, 50))
 def test_nothing_is_left_behind(takers, putters, count, pause):
     """However puts and takes fall together, every item is taken once, without any further put to help."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinkex._api.retry import RetryBudget, is_transient
@@ -49,7 +49,6 @@ CONFIGS = st.builds(
 
 
 @given(CONFIGS, st.floats(0.0, 30.0))
-@settings(deadline=None)
 def test_bounds(config, work):
     """Attempts, time since the first failure, and every delay stay within the configuration."""
     clock = ManualClock()

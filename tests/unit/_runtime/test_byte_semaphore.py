@@ -148,5 +148,5 @@ class Conservation(RuleBasedStateMachine):
         assert self.budget.out == 0
 
 
-Conservation.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+Conservation.TestCase.settings = settings(stateful_step_count=25)
 test_conservation = Conservation.TestCase

@@ -456,5 +456,5 @@ class Races(RuleBasedStateMachine):
         assert self.steps.scheduler.live == set()
 
 
-Races.TestCase.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+Races.TestCase.settings = settings(stateful_step_count=20)
 test_races = Races.TestCase

@@ -327,5 +327,5 @@ class Conservation(RuleBasedStateMachine):
         assert not admission._places
 
 
-Conservation.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+Conservation.TestCase.settings = settings(stateful_step_count=40)
 test_conservation = Conservation.TestCase

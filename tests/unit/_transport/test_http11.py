@@ -8,7 +8,7 @@ import io
 import zlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinkex._transport.http11 import MAX_HEAD_BYTES, HTTPFormatError, ResponseReader, request_head
@@ -99,7 +99,6 @@ def by_http_client(data):
 
 
 @given(responses(), st.data())
-@settings(max_examples=150, deadline=None)
 def test_agrees_with_the_standard_library(response, data):
     """A correct response reads as http.client reads it, however it was split."""
     sent, body = response
@@ -112,7 +111,6 @@ def test_agrees_with_the_standard_library(response, data):
 
 
 @given(responses(), st.data())
-@settings(max_examples=200, deadline=None)
 def test_any_bytes(response, data):
     """Damaged bytes give a result or HTTPFormatError, the same for any split."""
     sent = bytearray(response[0])
@@ -269,7 +267,6 @@ def test_bound_of_the_trailer():
 
 
 @given(st.integers(MOST - 2, MOST + 2), st.sampled_from(FRAMINGS), st.sampled_from(sorted(CODINGS)))
-@settings(deadline=None)
 def test_bound_of_the_body(size, framing, coding):
     """A body may be `max_body` bytes long after decompression, not one more."""
     sent = CODINGS[coding](b"x" * size)

@@ -6,7 +6,7 @@ import heapq
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinkex.bulk._limits import Gate, Limits, Rate, Window
@@ -84,7 +84,6 @@ def test_window_finds_the_capacity(capacity, latency):
     st.integers(1, 100), st.integers(1, 100), st.lists(st.floats(0, 60), max_size=30),
     st.sampled_from([1.0, 7.0]),
 )  # fmt: skip
-@settings(max_examples=40, deadline=None)
 def test_window_never_freezes(most, capacity, pauses, latency):
     """Whatever the pauses, the window stays within its bounds, and grows again when they end."""
     window = Window(Limits(max_in_flight=most))
