@@ -13,6 +13,7 @@ import attrs
 
 from tinkex._validation import fields
 from tinkex.errors import CredentialError
+from tinkex.errors._frames import frameless
 
 OFFICIAL_BASE_URL = "https://tinker.thinkingmachines.dev/services/tinker-prod"
 _OFFICIAL_DOMAIN = "thinkingmachines.dev"
@@ -188,6 +189,9 @@ def is_official(base_url: str) -> bool:
     return host == _OFFICIAL_DOMAIN or host.endswith("." + _OFFICIAL_DOMAIN)
 
 
+ClientConfig.__init__ = frameless(ClientConfig.__init__)  # type: ignore[method-assign]  # its arguments are secret
+
+
 def validate_changes(changes: Mapping[str, object]) -> None:
     """Check what `reconfigure()` was given: `TypeError` or `ValueError` names the first field that is wrong.
 
@@ -202,6 +206,7 @@ def validate_changes(changes: Mapping[str, object]) -> None:
     ClientConfig(base_url="http://localhost", **changes)  # type: ignore[arg-type]
 
 
+@frameless
 def config_from_env(
     environ: Mapping[str, str] = os.environ, *, base: ClientConfig | None = None, **arguments: Any
 ) -> ClientConfig:
@@ -232,6 +237,7 @@ def config_from_env(
     return config
 
 
+@frameless
 def direct_config(
     base_url: str,
     config: ClientConfig | None = None,

@@ -19,6 +19,7 @@ from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
 from tinkex._validation.json_values import text
 from tinkex.config import ClientConfig, is_official
 from tinkex.errors import CredentialError
+from tinkex.errors._frames import frameless
 
 COMMAND_TIMEOUT = 60.0
 """Seconds that the credential command may take."""
@@ -34,6 +35,7 @@ def run_command(command: str, timeout: float) -> str:
     return done.stdout.decode("utf-8")
 
 
+@frameless
 def resolve_credential(
     config: ClientConfig,
     environ: Mapping[str, str] = os.environ,
@@ -71,6 +73,7 @@ def resolve_credential(
     return key
 
 
+@frameless
 def check_credential(key: str | None, base_url: str, *, clock: Clock = SYSTEM_CLOCK) -> None:
     """Refuse a credential that cannot be sent, or that the official server is sure to refuse.
 

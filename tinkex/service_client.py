@@ -17,6 +17,7 @@ from tinkex._validation.arguments import check_flag, check_model, check_observer
 from tinkex.config import ClientConfig, RetryConfig, config_from_env, direct_config
 from tinkex.credentials import check_credential
 from tinkex.errors import extra
+from tinkex.errors._frames import frameless
 from tinkex.queue_state import QueueStateObserver
 from tinkex.sampling_client import SamplingClient
 from tinkex.telemetry import Telemetry
@@ -42,6 +43,7 @@ class ServiceClient(Reads):
         TypeError, ValueError: A setting is wrong; the text names it.
     """
 
+    @frameless
     def __init__(
         self, *, api_key: str | None = None, base_url: str | None = None, config: ClientConfig | None = None,
         user_metadata: Mapping[str, object] | None = None, project_id: str | None = None,
@@ -106,6 +108,7 @@ class ServiceClient(Reads):
         """The current settings, immutable."""
         return self._lifecycle.config.current
 
+    @frameless
     def reconfigure(self, **changes: Any) -> ClientConfig:
         """Change settings from now on, for example rotate `api_key`; returns the new ones.
 

@@ -8,6 +8,7 @@ import pickle
 import traceback
 
 import pytest
+import requests
 from serving import MODEL, PARAMS, PROMPT, all_done, make_service
 
 import tinkex
@@ -85,11 +86,14 @@ def words_of(error):
     return said
 
 
+HOLDERS = {"x-api-key", "x-gate", "x-gate-token", "authorization", "cookie"}
+
+
 def words_of_requests(server):
-    """All that was sent, but for the header that the key belongs in."""
+    """All that was sent, but for the headers that secrets belong in."""
     sent = ""
     for request in server.requests:
-        others = {name: value for name, value in request.headers.items() if name.lower() != "x-api-key"}
+        others = {name: value for name, value in request.headers.items() if name.lower() not in HOLDERS}
         sent += f"{request.path} {others!r} {request.body!r}\n"
     return sent
 
@@ -140,6 +144,140 @@ def test_the_key_is_nowhere(everything, capfd, secret, stage, number):
                 said = "".join(trouble(server, service, secret, endpoint, fault) for endpoint in SAMPLING)
         said += words_of_requests(server)
     check(secret, said, everything, capfd)
+
+
+def netrc(path, monkeypatch, password):
+    """A netrc file with an entry for this machine."""
+    path.write_text(f"machine 127.0.0.1 login somebody password {password}\n")
+    path.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(path))
+
+
+@pytest.mark.parametrize("place", ["plain header", "telling header", "bearer", "cookie", "netrc", "environment"])
+@pytest.mark.parametrize("number", range(len(echoes(""))))
+def test_what_else_is_sent_is_nowhere(everything, capfd, tmp_path, monkeypatch, place, number):
+    """So it is with whatever else is sent that may be secret: headers of the settings, and a netrc entry's password."""
+    secret, settings = "hush-0123456789", {"trust_env": False}
+    match place:
+        case "plain header":
+            settings["default_headers"] = {"X-Gate": secret}
+        case "telling header":
+            secret = "hush1"
+            settings["default_headers"] = {"X-Gate-Token": secret}
+        case "bearer":
+            settings["default_headers"] = {"Authorization": f"Bearer {secret}"}
+        case "cookie":
+            settings["default_headers"] = {"Cookie": f"a=b; session={secret}"}
+        case "netrc":
+            netrc(tmp_path / "netrc", monkeypatch, secret)
+            settings["trust_env"] = True
+        case "environment":
+            monkeypatch.setenv("CLOUDFLARE_ACCESS_CLIENT_ID", "gate")
+            monkeypatch.setenv("CLOUDFLARE_ACCESS_CLIENT_SECRET", secret)
+            HOLDERS.add("cf-access-client-secret")
+    fault = echoes(secret)[number]
+    with FakeServer() as server, make_service(server, **SETTINGS, **settings) as service:
+        said = "".join(trouble(server, service, secret, endpoint, fault) for endpoint in ("client/config", *SAMPLING))
+        if place == "netrc":
+            encoded = server.requests[0].headers["Authorization"].partition(" ")[2]
+            service.reconfigure(telemetry=False)
+            words = Fault("status", 403, body={"detail": f"who is {encoded}?"})
+            said += trouble(server, service, encoded, "asample", words)
+            check(encoded, said, everything, capfd)
+        said += words_of_requests(server)
+    check(secret, said, everything, capfd)
+
+
+def test_headers_that_were_replaced_are_nowhere(everything, capfd):
+    """A header of earlier settings is still masked: what was sent with it may be answered later."""
+    secret = "hush-0123456789"
+    with FakeServer() as server, make_service(server, **SETTINGS, default_headers={"X-Gate": secret}) as service:
+        service.create_sampling_client(base_model=MODEL)
+        service.reconfigure(default_headers={"X-Gate": "another-0123456"})
+        said = trouble(server, service, secret, "asample", echoes(secret)[0])
+    check(secret, said, everything, capfd)
+
+
+class Failing(requests.adapters.HTTPAdapter):
+    """An adapter that fails with an error of its own, always or for a request of one kind."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def send(self, request, **options):
+        if self.path in request.url:
+            raise RuntimeError("an adapter's own") from ValueError("and what is behind it")
+        return super().send(request, **options)
+
+
+def own_frames(error):
+    """The functions of this package in an error's traceback, and in those behind it."""
+    found, seen = [], set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        for frame, _line in traceback.walk_tb(error.__traceback__):
+            if "/tinkex/" in frame.f_code.co_filename or frame.f_code.co_filename.startswith("<attrs"):
+                found.append(frame)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def test_a_foreign_error_has_no_frames_with_secrets():
+    """An adapter's own error keeps the adapter's frames, and has none of ours that hold what was to be sent."""
+    errors, settings = [], {"default_headers": {"X-Gate": "hush-0123456789"}}
+    with FakeServer() as server:
+        for path in ("create_session", "asample", "retrieve_future"):
+            adapter = Failing(path)
+            with make_service(server, api_key=KEYS[0], adapter=adapter, **SETTINGS, **settings) as service:
+                try:
+                    errors.append(service.create_sampling_client(base_model=MODEL).sample(PROMPT, PARAMS).exception(5))
+                except RuntimeError as error:
+                    errors.append(error)
+    for error in errors:
+        assert error.args == ("an adapter's own",)
+        said = "".join(f"{frame.f_locals!r}" for frame in own_frames(error))
+        assert not [secret for secret in (KEYS[0], "hush") if secret in said]
+    assert [frame.f_code.co_name for frame, _ in traceback.walk_tb(errors[1].__traceback__)] == ["send"]
+    assert errors[1].__cause__.args == ("and what is behind it",)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"base_url": "localhost:8000"},
+        {"api_key": "swordfish\n0123456789"},
+        {"config": "none"},
+        {"user_metadata": 5},
+        {"observers": [5]},
+        {"environ": {"TINKEX_TIMEOUT": "abc"}},
+        {"environ": {"TINKEX_WORKERS": "0"}},
+        {"environ": {"TINKER_BASE_URL": "localhost:8000"}},
+    ],
+)
+def test_a_wrong_setting_shows_no_other(monkeypatch, wrong):
+    """An error about a setting has no frame of ours that holds the key, the other settings or the environment."""
+    wrong = {"api_key": KEYS[0], **wrong}
+    for name, value in {"TINKER_API_KEY": KEYS[1], "CLOUDFLARE_ACCESS_CLIENT_SECRET": "hush-0123456789"}.items():
+        monkeypatch.setenv(name, value)
+    for name, value in wrong.pop("environ", {}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises((ValueError, TypeError, tinkex.CredentialError)) as caught:
+        tinkex.ServiceClient(**wrong)
+    said = "".join(f"{frame.f_locals!r}" for frame in own_frames(caught.value))
+    for secret in (*KEYS, "hush-0123456789", "swordfish", "environ("):
+        assert secret not in said
+
+
+@pytest.mark.parametrize("changes", [{"api_key": KEYS[1], "timeout": -1}, {"default_headers": {"X-Gate": "hush\n1"}}])
+def test_a_wrong_change_shows_no_other(changes):
+    """So it is with `reconfigure`, and with a ClientConfig that is made by hand."""
+    with FakeServer() as server, make_service(server, api_key=KEYS[0]) as service:
+        for call in (service.reconfigure, tinkex.ClientConfig):
+            with pytest.raises(ValueError) as caught:
+                call(**changes)
+            said = "".join(f"{frame.f_locals!r}" for frame in own_frames(caught.value))
+            assert not [secret for secret in (*KEYS, "hush") if secret in said]
 
 
 def check(secret, said, everything, capfd):

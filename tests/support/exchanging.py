@@ -56,7 +56,7 @@ class Exchange:
 class StepTransport:
     """Keeps what is sent, until the test answers."""
 
-    dialer = types.SimpleNamespace(target=str, proxy_headers=(), authorization=None)
+    dialer = types.SimpleNamespace(target=str, proxy_headers=(), authorization=None, proxy=None)
 
     def __init__(self, clock):
         self.sent = []

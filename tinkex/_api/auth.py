@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
+from tinkex._api.redaction import mask
 from tinkex._concurrency.clock import Clock
 from tinkex._concurrency.elastic_pool import ElasticPool
 from tinkex._concurrency.fork_locks import new_lock
@@ -28,7 +29,6 @@ _REFRESH_SHARE = (0.45, 0.55)
 _REFRESH_BEFORE_END = 60.0
 _REFRESH_RETRY = 60.0
 _REFRESH_PAUSE = 5.0  # after a failure, while the token is in its last minute
-_SHORTEST_SECRET = 4  # what is shorter is no secret, and would mangle the words it stands in
 _chance = random.SystemRandom()  # a program's own random numbers stay as they are
 _FOREVER = float("inf")
 
@@ -141,10 +141,7 @@ class Auth:
     def masked(self, text: str) -> str:
         """The server's words, without the credentials it was sent."""
         found, token = self._found, self._token
-        for secret in (found and found[1], self._config.current.api_key, token and token[1].text):
-            if secret and len(secret) >= _SHORTEST_SECRET:
-                text = text.replace(secret, "[redacted]")
-        return text
+        return mask(text, (found and found[1], self._config.current.api_key, token and token[1].text))
 
     def _begin_renewal(self, exchange: Exchange, old: str | None) -> Future[None] | None:
         """The renewal in flight, begun here if there is none; None if another has replaced `old`."""

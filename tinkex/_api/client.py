@@ -11,7 +11,8 @@ from urllib.parse import urljoin, urlsplit
 from tinkex import _wire
 from tinkex._api.auth import Auth
 from tinkex._api.endpoints import AUTH_TOKEN, Endpoint
-from tinkex._api.responses import Refusal, decode_object, read_refusal, redact
+from tinkex._api.redaction import header_secrets, mask, redact, url_secrets
+from tinkex._api.responses import Refusal, decode_object, read_refusal
 from tinkex._api.retry import RetryBudget
 from tinkex._concurrency.clock import Clock
 from tinkex._concurrency.snapshot import SnapshotCell
@@ -25,6 +26,7 @@ from tinkex.errors import APIConnectionError, APIError, APIStatusError, clean_te
 E = TypeVar("E", bound=APIError)
 logger = logging.getLogger("tinkex")
 
+_MOST_SECRETS = 100  # of headers that were replaced
 _REDIRECTS = frozenset({307, 308})  # the same request, elsewhere
 
 
@@ -48,6 +50,7 @@ class Api:
         self.last_failure = ""  # of any call that must succeed, in words
         self.reached = False  # whether the server has ever answered
         self.knows_no_metadata = False  # the server refuses `allow_metadata_only`
+        self._secrets_of: tuple[Mapping[str, str] | None, tuple[str, ...]] = (None, ())  # and the headers they are of
         self._heads: dict[tuple[str, str, int], tuple[Mapping[str, str], str | None, bytes]] = {}
 
     def call(
@@ -90,7 +93,7 @@ class Api:
                 raise self.cleaned(error) from None
             self.reached = True
             if response.status >= 300:
-                redact(response, credential)
+                redact(response, (credential, *self._header_secrets(config)))
             if response.status in _REDIRECTS and not line and (line := self._new_line(endpoint, response)):
                 continue
             may_renew = response.status == 401 and not renewed and not endpoint.raw
@@ -172,7 +175,19 @@ class Api:
 
     def masked(self, text: str) -> str:
         """The server's words, without the credentials that it may have repeated in them."""
-        return self.auth.masked(text)
+        return mask(self.auth.masked(text), self._header_secrets(self.config.current))
+
+    def _header_secrets(self, config: ClientConfig) -> tuple[str, ...]:
+        """What is secret in the headers that are, or were, sent beside the credential; the longest first."""
+        headers, secrets = self._secrets_of
+        if headers is not config.default_headers:
+            dialer = self._transport.dialer
+            fields = [*config.default_headers.items(), *dialer.proxy_headers]
+            fields += [("Authorization", dialer.authorization)] if dialer.authorization else []
+            found = {*header_secrets(fields), *url_secrets(dialer.proxy), *secrets[:_MOST_SECRETS]}
+            secrets = tuple(sorted(found, key=len, reverse=True))
+            self._secrets_of = (config.default_headers, secrets)
+        return secrets
 
     def _head(self, endpoint: Endpoint, config: ClientConfig, seconds: float, credential: str | None) -> bytes:
         """The part of the head that many calls share, most of which wait for long."""
@@ -193,6 +208,7 @@ class Api:
             fields["Content-Type"] = "application/json"
         if not self._official:  # some open servers refuse a request without one, and route by it
             fields["X-Request-Id"] = fields["X-Ray-Serve-Request-Id"] = self._key_stem
+        self._header_secrets(config)  # noted now: they may be quoted when other headers have replaced these
         overridden = {name.lower() for name in config.default_headers}
         kept = [(name, value) for name, value in fields.items() if name.lower() not in overridden]
         dialer = self._transport.dialer

@@ -28,7 +28,6 @@ __all__ = [
     "ends_long_poll",
     "is_edge_rejection",
     "read_refusal",
-    "redact",
     "requested_pause",
     "retry_after",
 ]
@@ -144,10 +143,3 @@ def _timestamp(date: str) -> float:
     import email.utils  # servers that write dates are rare, and it is slow to import
 
     return email.utils.parsedate_to_datetime(date).timestamp()
-
-
-def redact(response: Response, credential: str | None) -> None:
-    """Take the credential out of an error answer that repeats it, before the answer is quoted."""
-    if credential:
-        response.body = response.body.replace(credential.encode("latin-1"), b"[redacted]")
-        response.headers = {name: value.replace(credential, "[redacted]") for name, value in response.headers.items()}

@@ -20,6 +20,7 @@ from tinkex._concurrency.fork_locks import reopen
 from tinkex._concurrency.worker_pool import WorkerPool
 from tinkex._runtime.reactor import Reactor
 from tinkex.errors import ClientClosedError, TinkexError
+from tinkex.errors._frames import drop_frames
 from tinkex.future import ClientFuture
 
 T = TypeVar("T")
@@ -333,10 +334,10 @@ class ScheduledTask:
             self._resolve(error=_closed())
 
     def _resolve(self, result: object = None, error: BaseException | None = None) -> bool:
-        if isinstance(error, TinkexError):  # its text says it all; frames would keep bodies, and show credentials
-            error.__traceback__ = None
-        elif error is not None and not isinstance(error, Exception):
+        if error is not None and not isinstance(error, Exception):
             error = _wrapped(error)
+        if error is not None:  # its text says it all; frames would keep bodies, and show credentials
+            drop_frames(error)
         future = self.future
         try:
             if error is None:
