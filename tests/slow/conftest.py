@@ -77,15 +77,24 @@ def skyrl(request):
             subprocess.run(["bash", SKYRL_KIT / "stop.sh", run], check=True)
 
 
-def environment_of(name, *packages):
+def environment_of(name, *packages, without_dependencies=()):
     """The interpreter of a virtual environment that has the packages."""
     python = python311()
 
     def install(path):
         subprocess.run([python, "-m", "venv", path], check=True)
-        subprocess.run([path / "bin" / "pip", "install", "--quiet", *packages], check=True)
+        pip = [path / "bin" / "pip", "install", "--quiet"]
+        subprocess.run([*pip, *packages], check=True)
+        if without_dependencies:
+            subprocess.run([*pip, "--no-deps", *without_dependencies], check=True)
 
     return installed(name, install) / "bin" / "python"
+
+
+@pytest.fixture(scope="session")
+def environment_with():
+    """Makes the interpreter of a virtual environment that has some packages."""
+    return lambda name, packages, **options: environment_of(name, *packages, **options)
 
 
 @pytest.fixture(scope="session")

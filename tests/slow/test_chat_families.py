@@ -10,8 +10,10 @@ from chat_families import FAMILIES
 from hypothesis import HealthCheck, given, settings, strategies
 from round_trips import (
     ASKED,
+    BEGINNINGS,
     KINDS,
     NEXT_TURNS,
+    beginnings_table,
     following,
     keeps_in_place,
     message,
@@ -121,6 +123,7 @@ def test_beginnings_are_continued(families, family):
     assert (answer.content, answer.reasoning_content) == (" it is dry.", None)
 
 
-def test_table_in_the_docs(families):
-    """The table of what holds where, in the docs, is what the templates give."""
+def test_tables_in_the_docs(families):
+    """The tables of what holds where, in the docs, are what the templates give."""
     assert NEXT_TURNS.read_text(encoding="utf-8") == next_turns_table(families)
+    assert BEGINNINGS.read_text(encoding="utf-8") == beginnings_table(families)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pathlib
 import sys
+import unicodedata
 
 import attrs
 from chat_families import FAMILIES
@@ -32,6 +33,7 @@ TOOLS = [
 ]
 ASKED = [{"role": "user", "content": "Rain in Oslo?"}]
 NEXT_TURNS = pathlib.Path(__file__).parents[2] / "docs" / "tables" / "next_turns.txt"
+BEGINNINGS = NEXT_TURNS.with_name("beginnings.txt")
 KINDS = ("plain", "thinking", "call", "thinking and call")
 
 
@@ -116,12 +118,18 @@ def verdict(chat, kind, tokenizer):
 
 def table(rows):
     """Rows of text as a table of reStructuredText, the first one its head."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
     rule = " ".join("=" * width for width in widths)
     head, *lines = (
-        " ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        " ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
     )
     return "\n".join([rule, head, rule, *lines, rule, ""])
+
+
+def _width(text):
+    """How many columns a text takes: letters of East Asia, which DeepSeek's control tokens have, take two."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def next_turns_table(families):
@@ -135,5 +143,24 @@ def next_turns_table(families):
     return table(rows)
 
 
+def beginnings_table(families):
+    """The table of the docs: what stands before an answer, and before one that is begun."""
+    rows = [["family", "an answer follows", "a beginning follows"]]
+    for family in FAMILIES:
+        tokenizer = get_tokenizer(str(families / family))
+        chat = ChatFormat(tokenizer)
+        begun = [*ASKED, {"role": "assistant", "content": "No,"}]
+        prompts = (chat.prompt(ASKED), chat.prompt(begun, continue_final_message=True))
+        texts = [tokenizer.decode(prompt.to_ints()).removesuffix("No,") for prompt in prompts]
+        rows.append([family, *(_literal(text.rpartition(ASKED[0]["content"])[2]) for text in texts)])
+    return table(rows)
+
+
+def _literal(text):
+    return "``" + text.replace("\n", "\\n") + "``"
+
+
 if __name__ == "__main__":
-    NEXT_TURNS.write_text(next_turns_table(pathlib.Path(sys.argv[1])), encoding="utf-8")
+    folder = pathlib.Path(sys.argv[1])
+    NEXT_TURNS.write_text(next_turns_table(folder), encoding="utf-8")
+    BEGINNINGS.write_text(beginnings_table(folder), encoding="utf-8")
