@@ -95,7 +95,8 @@ class SampledSequence:
         """Return the tokens as text.
 
         *options* are those of the tokenizer's `decode`: `skip_special_tokens=True` leaves out the token that ended a
-        chat model's answer.
+        chat model's answer, and every other control token: on gpt-oss the names of the channels then run into the text.
+        `tinkex.chat.ChatFormat.parse` takes an answer apart.
         """
         decode: Any = tokenizer.decode
         return str(decode(self.tokens, **options))
