@@ -39,10 +39,10 @@ def get_tokenizer(model_or_tokenizer: object, *, revision: str | None = None) ->
     - An object with ``encode`` and ``decode`` (transformers, tokenizers, tiktoken, your own) keeps its own defaults.
 
     ``encode`` adds the special tokens that ``tokenizer.json`` asks for (a BOS token, for many models) and reads special
-    tokens written in the text as such; what ``tokenizer_config.json`` says of them is not looked at, so that DeepSeek's
-    models, whose BOS token is asked for there alone, get none from ``encode``, and one from their chat template. ``decode`` keeps special tokens unless ``skip_special_tokens=True`` is
-    given. Both do as the official SDK's tokenizer does. The 32 tokenizers used last are kept. Safe to call from many
-    threads: they wait for one load instead of repeating it.
+    tokens written in the text as such. What ``tokenizer_config.json`` asks for is not looked at: DeepSeek's models get
+    their BOS token from the chat template, and none from ``encode``. ``decode`` keeps special tokens unless
+    ``skip_special_tokens=True`` is given. Both do as the official SDK's tokenizer does. The 32 tokenizers used last are
+    kept. Safe to call from many threads: they wait for one load instead of repeating it.
 
     Raises ``TokenizerError`` when there is no tokenizer to be had, ``TypeError`` for an object that is none.
     """
