@@ -408,3 +408,12 @@ class TestAdapter:
         dialer = make_dialer(ClientConfig(base_url="http://127.0.0.1:1", adapter=Canned()))
         response = dialer.call(request_head("POST", "/", []), b"", 1, 100)
         assert (response.status, response.body) == (200, b"{}")
+
+
+@pytest.mark.parametrize("proxy", ["http://u:hush0123@127.0.0.1:9x", "http://u:hush0123@"])
+def test_a_proxy_of_the_environment_that_is_no_url(monkeypatch, proxy):
+    """It is an error that names the settings it can come from, and does not repeat its password."""
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(ValueError, match=r"proxies: .*HTTP_PROXY.* is not the URL of a proxy") as caught:
+        make_dialer(ClientConfig(base_url="http://server.example"))
+    assert "hush0123" not in str(caught.value)

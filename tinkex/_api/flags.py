@@ -21,6 +21,7 @@ from tinkex.errors import APIStatusError
 logger = logging.getLogger("tinkex")
 
 _TIMEOUT = 10.0
+_LARGEST = 2**53  # of a number that a flag may have
 _LEAST_REFRESH_SECONDS = 10.0
 _NO_SUCH_ENDPOINT = (404, 405)  # many servers have no flags
 
@@ -102,4 +103,4 @@ class ServerFlags(SnapshotCell[Flags]):
 
 
 def _sane(value: object) -> bool:
-    return not isinstance(value, int | float) or 0 <= value < float("inf")
+    return not isinstance(value, int | float) or 0 <= value <= _LARGEST

@@ -12,9 +12,13 @@ def check_seconds(name: str, value: object, *, zero: bool = False) -> float:
     """Check for a duration: a number above 0, or 0 as well with *zero*."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
-    if not (value > 0 or (zero and value == 0)):
+    try:
+        seconds = float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be a number of seconds, not an int of {int(value).bit_length()} bits") from None
+    if not (seconds > 0 or (zero and seconds == 0)):
         raise ValueError(f"{name} must be {'at least' if zero else 'above'} 0 seconds, not {value}")
-    return float(value)
+    return seconds
 
 
 def check_choice(name: str, value: object, *choices: str) -> str:

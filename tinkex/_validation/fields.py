@@ -112,10 +112,23 @@ def check_json(_: object, attribute: attrs.Attribute[Any], value: Mapping[str, o
 
 
 def check_proxies(_: object, attribute: attrs.Attribute[Any], proxies: Mapping[str, object]) -> None:
-    """Refuse proxies that are not text, without repeating one: it may hold a password."""
+    """Refuse proxies that are no URLs of one, without repeating one: it may hold a password."""
     for key, proxy in proxies.items():
         if not isinstance(proxy, str):
             raise TypeError(f"{attribute.name}[{key!r}] must be text, not {type(proxy).__name__}")
+        if proxy and key.lower() != "no_proxy":
+            check_proxy(f"{attribute.name}[{key!r}]", proxy)
+
+
+def check_proxy(name: str, proxy: str) -> None:
+    """Refuse what is not the URL of a proxy, or its host and port, without repeating it."""
+    try:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        usable = parts.scheme and parts.hostname and parts.port != 0 and proxy.isprintable() and " " not in proxy
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(f"{name} is not the URL of a proxy, such as http://host:port")
 
 
 def check_cert(_: object, attribute: attrs.Attribute[Any], cert: object) -> None:

@@ -15,9 +15,11 @@ from urllib3.util import ssl_
 
 from tinkex._transport.dial.base import Dialer, error_line, ready
 from tinkex._transport.http11 import Response
+from tinkex._validation.fields import check_proxy
 from tinkex.config import ClientConfig
 from tinkex.errors import APIConnectionError, APIResponseError, APITimeoutError
 
+_PROXY = "proxies: what the settings or the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) name for base_url"
 _PIECE_BYTES = 256 * 1024
 _KEPT_CONNECTIONS = 96
 
@@ -38,6 +40,8 @@ class AdaptedDialer(Dialer):
         self._cert = environment["cert"]
         self.authorization = netrc_authorization(config) if config.trust_env else None
         self.proxy = requests.utils.select_proxy(config.base_url, self._proxies)
+        if self.proxy:
+            check_proxy(_PROXY, self.proxy)
         self._borrowed = config.adapter is not None
         self._adapter: requests.adapters.BaseAdapter = config.adapter or _own_adapter()
         proxy_scheme = (self.proxy or "http").partition("://")[0].lower()
@@ -114,7 +118,10 @@ class AdaptedDialer(Dialer):
     def _make_pool(self) -> urllib3.HTTPConnectionPool:
         adapter: Any = self._adapter
         prepared = requests.Request("POST", self._base).prepare()
-        pool: Any = adapter.get_connection_with_tls_context(prepared, self._verify, self._proxies, self._cert)
+        try:
+            pool: Any = adapter.get_connection_with_tls_context(prepared, self._verify, self._proxies, self._cert)
+        except urllib3.exceptions.LocationParseError:  # it knows more of what a host may be called
+            raise ValueError(f"{_PROXY} is not the URL of a proxy, such as http://host:port") from None
         pool.timeout = urllib3.Timeout(connect=self._connect_timeout, read=self._connect_timeout)
         if self.url.scheme == "https":
             adapter.cert_verify(pool, self._base, self._verify, self._cert)
