@@ -3,45 +3,16 @@ from __future__ import annotations
 import json
 
 import pytest
+from chatml import CHATML, USER, ByteTokenizer
 
 from tinkex.chat import Answer, ChatFormat, UnparsedToolCall
 from tinkex.tokenizers import ChatTemplateError
-from tinkex.types import ModelInput, SampledSequence
+from tinkex.types import ImageChunk, ModelInput, SampledSequence
 
-tokenizers = pytest.importorskip("tokenizers")
+pytest.importorskip("tokenizers")
 pytest.importorskip("jinja2")
 
-CHATML = (
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
-    "{% if m.reasoning_content %}<think>\n{{ m.reasoning_content }}\n</think>\n\n{% endif %}{{ m.content or '' }}"
-    "{% for c in m.tool_calls or [] %}{{ '\n' if m.content or not loop.first }}<tool_call>\n"
-    '{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments }}}\n</tool_call>{% endfor %}'
-    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{{ begun }}{% endif %}"
-)
-SPECIAL = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>", "</think>", "<tool_call>", "</tool_call>"]
-USER = [{"role": "user", "content": "Hi"}]
-
-
-class Bytes:
-    """A byte-level tokenizer with the control tokens of ChatML."""
-
-    def __init__(self, template=CHATML, special=SPECIAL, **special_names):
-        alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
-        self.inner = tokenizers.Tokenizer(tokenizers.models.BPE({letter: i for i, letter in enumerate(alphabet)}, []))
-        self.inner.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-        self.inner.decoder = tokenizers.decoders.ByteLevel()
-        self.inner.add_special_tokens(list(special))
-        self.chat_template = template
-        self.special_tokens_map = special_names or {"eos_token": "<|endoftext|>"}
-
-    def encode(self, text, add_special_tokens=True):
-        return self.inner.encode(text, add_special_tokens=add_special_tokens).ids
-
-    def decode(self, ids, skip_special_tokens=False):
-        return self.inner.decode(ids, skip_special_tokens=skip_special_tokens)
-
-
-TOKENIZER = Bytes()
+TOKENIZER = ByteTokenizer()
 CHAT = ChatFormat(TOKENIZER)
 
 
@@ -59,7 +30,8 @@ def test_stop_tokens():
 
 def test_template_without_an_end_token():
     """Where nothing ends a turn, that is said instead of sampling to the last token allowed."""
-    chat = ChatFormat(Bytes("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}", (), pad_token="x"))
+    template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    chat = ChatFormat(ByteTokenizer(template, (), pad_token="x"))
     with pytest.raises(ChatTemplateError, match="no control token behind an answer"):
         _ = chat.stop
 
@@ -195,3 +167,72 @@ def test_variables_are_checked_once():
 def test_prompt_is_that_of_from_messages():
     """A format makes the prompts of `ModelInput.from_messages`."""
     assert CHAT.prompt(USER) == ModelInput.from_messages(USER, TOKENIZER)
+
+
+def test_tokens_that_the_format_does_not_know():
+    """A special token that means nothing to the format stays in the content, as the name it has."""
+    tokenizer = ByteTokenizer(special=[*ByteTokenizer.special, "<|other|>"])
+    for given in (tokenizer, tokenizer.inner):  # the library's own decode leaves special tokens out by default
+        chat = ChatFormat(given, chat_template=CHATML)
+        assert chat.parse(tokenizer.encode("a<|other|>b<|im_end|>")).content == "a<|other|>b"
+
+
+ROLE_COLON = ChatFormat(TOKENIZER, chat_template="role_colon")
+
+
+@pytest.mark.parametrize(
+    ("text", "content", "ended"),
+    [
+        (" Hello\n\nUser:", "Hello", "turn_end"),
+        (" Hello<|endoftext|>", "Hello", "end_of_text"),
+        (" Hello", "Hello", "cut_off"),
+    ],
+)
+def test_role_colon(text, content, ended):
+    """In the format for base models a turn ends where the user's would begin."""
+    answer = parsed(text, chat=ROLE_COLON)
+    assert (answer.content, answer.ended) == (content, ended)
+    assert ROLE_COLON.stop == ("\n\nUser:",)
+    prompt = ROLE_COLON.prompt(USER)
+    following = ROLE_COLON.extend(prompt, TOKENIZER.encode(text), [{"role": "user", "content": "More"}])
+    added = TOKENIZER.decode(following.to_ints()[prompt.length :])
+    assert added.startswith(text)
+    assert added.endswith("User: More\n\nAssistant:")
+    assert added.count("User:") == 1
+
+
+def test_pictures_in_the_next_turn():
+    """What follows an answer may have pictures, where the template leaves places for them."""
+    template = CHATML.replace(
+        "{{ m.content or '' }}",
+        "{% for p in m.content if m.content is not string %}{{ '<|image_pad|>' if p.type == 'image' else p.text }}"
+        "{% endfor %}{{ m.content if m.content is string }}",
+    )
+    tokenizer = ByteTokenizer(template, [*ByteTokenizer.special, "<|image_pad|>"])
+    chat, picture = ChatFormat(tokenizer), ImageChunk(b"\x89PNG\r\n\x1a\n", "png", expected_tokens=7)
+    sampled = tokenizer.encode("Hello<|im_end|>")
+    more = {"role": "user", "content": [{"type": "image", "image": picture}, {"type": "text", "text": "This?"}]}
+    before, seen, after = chat.extend(chat.prompt(USER), sampled, [more]).chunks
+    assert seen == picture
+    assert tokenizer.decode(before.tokens).endswith("Hello<|im_end|>\n<|im_start|>user\n")
+    assert tokenizer.decode(after.tokens) == "This?<|im_end|>\n<|im_start|>assistant\n"
+
+
+def test_what_follows_is_named_as_it_was_given():
+    """An error about the messages that follow counts them, and nothing that stands before."""
+    with pytest.raises(TypeError, match=r"messages\[0\]\.content must be text"):
+        CHAT.extend(CHAT.prompt(USER), TOKENIZER.encode("Hello<|im_end|>"), [{"role": "user", "content": 5}])
+
+
+def test_message_is_a_copy():
+    """Changing a message changes no answer."""
+    answer = parsed('<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call><|im_end|>')
+    answer.message["tool_calls"][0]["function"]["name"] = "g"
+    assert answer.message["tool_calls"][0]["function"]["name"] == "f"
+    assert answer.message["content"] is None
+
+
+def test_a_template_for_conversations_with_tools():
+    """A template that wants tools is found out about with one."""
+    template = "{% if not tools %}{{ raise_exception('no tools') }}{% endif %}" + CHATML
+    assert ChatFormat(TOKENIZER, chat_template=template).stop == CHAT.stop
