@@ -129,7 +129,7 @@ class Traffic:
     def disturb(self):
         chance = random.Random(1)
         while len(self.futures) < 450:
-            self.admission.pause(0.2, None)
+            self.admission.pause(0.2, 0.1, None)
             self.clock.advance(1.0)
             if self.futures:
                 chance.choice(self.futures).cancel()

@@ -131,6 +131,20 @@ def test_health_over_a_life():
         assert service.health() == tinkex.Health(ok=False, state="closed", reason="the client is closed")
 
 
+@pytest.mark.parametrize(("timeout", "ok"), [(400.0, True), (200.0, False)])
+def test_health_of_a_pause_that_no_sample_outlives(timeout, ok):
+    """A service that is paused for longer than its samples have time is not well."""
+    with FakeServer() as fake:
+        service = make_service(fake, clock=ManualClock(), timeout=timeout)
+        client = service.create_sampling_client(base_model=MODEL)
+        fake.fail_next("asample", 429, {"detail": "too many"}, {"Retry-After": "1e12"})
+        client.sample(PROMPT, PARAMS)
+        until(lambda: service.health().state == "paused")
+        assert service.health().ok is ok
+        assert "too many" in service.health().reason
+        service.close(0)
+
+
 def test_health_of_a_refused_start():
     """A start that failed is not well until one succeeds."""
     with FakeServer() as fake, make_service(fake) as service:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from serving import MODEL, PARAMS, PROMPT, advance_until, make_service, result_of, sampling, until
 
 import tinkex
+from tinkex._api import limits
 from tinkex._api.flags import Flags
 from tinkex.testing import FakeServer, Fault, ManualClock
 
@@ -288,7 +289,7 @@ JSON = st.recursive(
 
 @given(st.dictionaries(st.sampled_from([*Flags.__slots__[:-1], "odd"]), JSON))
 def test_flags_take_what_makes_sense(answer):
-    """Whatever the server sends, a flag keeps its type, and numbers are finite and not negative."""
+    """Whatever the server sends, a flag keeps its type, and numbers are finite and within their limits."""
     before = Flags()
     after = before.updated(answer)
     for name in Flags.__slots__:
@@ -299,7 +300,15 @@ def test_flags_take_what_makes_sense(answer):
         assert isinstance(value, str) is isinstance(default, str)
         if not isinstance(value, str):
             assert 0 <= value < float("inf")
-        assert value == default or value == answer[name]
+        limit = limits.FLAGS.get(name)
+        assert value == default or value == (answer[name] if limit is None else limit.apply(answer[name]))
+        assert limit is None or limit.floor <= value <= limit.ceiling
+
+
+def test_flags_that_are_cut_to_their_limits():
+    """A number that makes sense and is beyond its limit is the limit."""
+    flags = Flags().updated({"refresh_interval_sec": 10**15, "sample_cancel_max_batch_size": 0})
+    assert (flags.refresh_interval_sec, flags.sample_cancel_max_batch_size) == (3600, 1)
 
 
 def test_server_limits_what_is_in_flight():

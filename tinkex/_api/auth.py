@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
+from tinkex._api import limits
 from tinkex._api.redaction import mask
 from tinkex._concurrency.clock import Clock
 from tinkex._concurrency.elastic_pool import ElasticPool
@@ -49,6 +50,7 @@ class _Token:
         left = _FOREVER if ends is None else ends - clock.wall()
         life = left if ends is None or made is None else ends - made
         left = next((seconds for seconds in (min(left, life), life) if seconds > 0), _FOREVER)
+        left = left if left == _FOREVER else limits.TOKEN_LIFE.apply(left)
         self.ends_at = clock.monotonic() + left
         self.renew_at = self.ends_at - min(_REFRESH_BEFORE_END, left / 2)
         self.refresh_after = None if left == _FOREVER else left * _chance.uniform(*_REFRESH_SHARE)

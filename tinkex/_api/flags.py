@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from tinkex import _wire
+from tinkex._api import limits
 from tinkex._api.client import Api
 from tinkex._api.endpoints import CLIENT_CONFIG, DYNAMIC_CONFIG, Endpoint
 from tinkex._api.responses import decode_object
@@ -22,7 +23,6 @@ logger = logging.getLogger("tinkex")
 
 _TIMEOUT = 10.0
 _LARGEST = 2**53  # of a number that a flag may have
-_LEAST_REFRESH_SECONDS = 10.0
 _NO_SUCH_ENDPOINT = (404, 405)  # many servers have no flags
 
 
@@ -44,14 +44,14 @@ class Flags:
     sample_cancel_max_batch_size: int = 64
 
     def updated(self, answer: Mapping[str, Any]) -> Flags:
-        """These flags with what `answer` says; unknown names and values of another type are left out."""
-        changes = {}
+        """These flags with what `answer` says, within limits; unknown names and values of another type are left out."""
+        changes: dict[str, Any] = {}
         for field in attrs.fields(Flags):
             value = answer.get(field.name)
             default = field.default
             wanted: Any = (int, float) if isinstance(default, float) else type(default)
             if isinstance(value, wanted) and isinstance(value, bool) == isinstance(default, bool) and _sane(value):
-                changes[field.name] = value
+                changes[field.name] = limits.FLAGS[field.name].apply(value) if field.name in limits.FLAGS else value
         return attrs.evolve(self, **changes)
 
 
@@ -78,7 +78,7 @@ class ServerFlags(SnapshotCell[Flags]):
         """Read the flags again and again; returns where the server has none."""
         api, body = self._api, _wire.encode_json({"sdk_version": PROTOCOL_VERSION})
         while True:
-            yield Sleep(api.clock.monotonic() + max(self.current.refresh_interval_sec, _LEAST_REFRESH_SECONDS))
+            yield Sleep(api.clock.monotonic() + self.current.refresh_interval_sec)
             try:
                 response = yield from api.call(DYNAMIC_CONFIG, body, api.config.current, seconds=_TIMEOUT)
                 if response.status in _NO_SUCH_ENDPOINT:

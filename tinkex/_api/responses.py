@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tinkex import _wire
+from tinkex._api import limits
 from tinkex._concurrency.clock import Clock
 from tinkex._transport.http11 import Response
 from tinkex.errors import (
@@ -32,8 +33,7 @@ __all__ = [
     "retry_after",
 ]
 
-BILLING_PAUSE = 5.0
-_MOST_RETRY_AFTER = 24 * 3600.0
+BILLING_PAUSE = limits.BILLING_PAUSE.floor
 _LONG_POLL = 3.0  # seconds; what fails sooner was not held
 _GATEWAY_TIMEOUTS = frozenset({502, 504, 524})
 _SMALL_REQUEST = 131_072  # estimated bytes up to which a 429 without Retry-After means one second, above it five
@@ -89,8 +89,9 @@ def requested_pause(refusal: Refusal, size: int) -> RequestedPause:
     asked = getattr(error, "retry_after", None) or 0.0
     if isinstance(error, APIStatusError) and error.status == 429:
         state = QueueState.parse(error_body.queue_state) if error_body.queue_state else QueueState.PAUSED_RATE_LIMIT
-        return RequestedPause(asked or (1.0 if size <= _SMALL_REQUEST else 5.0), state, reason, error_body.reason)
-    return RequestedPause(max(asked, BILLING_PAUSE), QueueState.UNKNOWN, reason, reason)
+        seconds = limits.SUBMIT_PAUSE.apply(asked or (1.0 if size <= _SMALL_REQUEST else 5.0))
+        return RequestedPause(seconds, state, reason, error_body.reason)
+    return RequestedPause(limits.BILLING_PAUSE.apply(asked), QueueState.UNKNOWN, reason, reason)
 
 
 def is_edge_rejection(response: Response) -> bool:
@@ -136,7 +137,7 @@ def retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
             return None
     except (ValueError, OverflowError):
         return None
-    return min(seconds, _MOST_RETRY_AFTER) if seconds > 0 else None
+    return limits.RETRY_AFTER.apply(seconds) if seconds > 0 else None
 
 
 def _timestamp(date: str) -> float:

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tinkex._api import limits
 from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
 from tinkex.config import RetryConfig
 from tinkex.errors import APIConnectionError, APIStatusError
@@ -73,9 +74,11 @@ class RetryBudget:
         overrules the rule for which errors are transient.
         """
         strategies, state = self._fail(error)
-        delay = self._backoff(strategies, state, error)
+        delay = _jittered(strategies.wait(state), self._config)
+        left = self._config.max_elapsed - self._elapsed()
         state.attempt_number = self.attempts if attempt else 0
-        state.upcoming_sleep = -1.0 if self._elapsed() + delay > self._config.max_elapsed else delay
+        state.upcoming_sleep = left - delay  # below 0 where that would be too late
+        delay = max(delay, min(_asked(error), left))  # however long the server asks, one last look is in time
         again = strategies.retry(state) if retry is None else retry
         if not again or strategies.stop(state):
             raise error
@@ -87,7 +90,8 @@ class RetryBudget:
 
         Pauses that follow each other grow as delays do.
         """
-        delay = self._backoff(*self._fail(error), error)
+        strategies, state = self._fail(error)
+        delay = max(_jittered(strategies.wait(state), self._config), _asked(error))
         self._first_failure, self._paused = None, 0.0
         return delay
 
@@ -100,10 +104,6 @@ class RetryBudget:
         state.set_exception((type(error), error, error.__traceback__))
         state.attempt_number = self.failures
         return _strategies(self._config), state
-
-    def _backoff(self, strategies: _Strategies, state: tenacity.RetryCallState, error: Exception) -> float:
-        delay = _jittered(strategies.wait(state), self._config)
-        return max(delay, error.retry_after or 0.0) if isinstance(error, APIStatusError) else delay
 
     def recovered(self) -> None:
         """A request succeeded: the next failure counts as a first one, for delay and clock. Attempts stay spent."""
@@ -121,6 +121,11 @@ class RetryBudget:
         if self._first_failure is None:
             self._first_failure = now
         return now - self._first_failure - self._paused
+
+
+def _asked(error: Exception) -> float:
+    """Seconds that the server asks to wait."""
+    return limits.RETRY_PAUSE.apply((isinstance(error, APIStatusError) and error.retry_after) or 0.0)
 
 
 def _jittered(delay: float, config: RetryConfig) -> float:

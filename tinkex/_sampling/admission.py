@@ -1,7 +1,7 @@
 """Admission control: which sample may be sent now. Fair between clients, bounded, paused for all together.
 
 The limits are those the official client keeps: 400 submissions at once and 10 MiB of them; for
-10 s after the server asked for a pause, 10 submissions, and a byte counts twenty-fold.
+10 s after the server asked for a pause, 10 submissions, and a byte counts twenty-fold. First of all a single one tries.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ _SUBMISSIONS = 400
 _THROTTLED_SUBMISSIONS = 10
 _THROTTLED_SECONDS = 10.0
 _THROTTLED_BYTE_WEIGHT = 20
+_PROBE_SECONDS = 1.0  # that the others leave the one that tries first, where it is not answered sooner
+_MOST_FLOOR = 5.0  # what pauses grow to that the server asks for one after the other; longer ones are as asked
+_SERIES_SECONDS = 60.0  # after the end of a pause, within which another one follows it
 _SWEEP_ABOVE = 1000  # samples that ended while queued and are still in the queues
 _LOOK_SECONDS = 0.05  # at most, until a blocked caller looks again by itself
 _STAGGER = 0.2  # of a pause, at most 1 s: processes that were paused together come back one by one
@@ -35,6 +38,52 @@ class ClientQueue:
     def __init__(self) -> None:
         self.tasks: deque[tuple[ScheduledTask, int]] = deque()
         self.listed = False
+
+
+class Throttle:
+    """Submission rate under backpressure: none in a pause that the server asked for, then one, a few, and all again.
+
+    Pauses that follow each other without an accepted submission grow, from a floor on: the server may ask for next to
+    nothing. All instants are on the client's clock. Guarded by the admission's lock, but for single reads.
+    """
+
+    def __init__(self) -> None:
+        self.paused_until = float("-inf")
+        self.reason: str | None = None
+        self.refused_since: float | None = None  # when the first pause began since a submission was accepted
+        self._floor = 0.0  # of the last pause, in seconds; 0 once a submission was accepted
+
+    @property
+    def probes_until(self) -> float:
+        """Until when a single submission goes, since none has been accepted after the pause."""
+        return self.paused_until + (_PROBE_SECONDS if self._floor else 0.0)
+
+    def pause(self, now: float, seconds: float, floor: float, reason: str | None) -> bool:
+        """Begin a pause of `seconds`, at least `floor` or what that has grown to; False where a longer one is on."""
+        if now >= self.paused_until:  # the answer to a submission after the last pause, not to one beside it
+            follows = now - self.paused_until < _SERIES_SECONDS
+            self._floor = max(floor, min(2 * self._floor, _MOST_FLOOR)) if follows else floor
+            seconds = max(seconds, self._floor)
+        seconds += _chance.uniform(0, min(1.0, _STAGGER * seconds))
+        if now + seconds <= self.paused_until:
+            return False
+        if self.refused_since is None:
+            self.refused_since = now
+        self.paused_until = now + seconds
+        self.reason = reason
+        return True
+
+    def accept(self) -> bool:
+        """Note an accepted submission; whether more may go for that."""
+        probed, self._floor, self.refused_since = self._floor > 0.0, 0.0, None
+        return probed
+
+    def submissions(self, now: float) -> int:
+        """How many submissions may be on their way at once."""
+        since = now - self.paused_until
+        if since >= _THROTTLED_SECONDS:
+            return _SUBMISSIONS
+        return 0 if since < 0.0 else 1 if now < self.probes_until else _THROTTLED_SUBMISSIONS
 
 
 class SubmitPermit(Permit):
@@ -89,12 +138,10 @@ class Admission:
         self._reacquiring: deque[tuple[ScheduledTask, int, int]] = deque()
         self._submitting = 0
         self._bytes = 0
-        self._throttled_until = float("-inf")
         self._wait_id = 0
         self._closed = False
         self.in_flight = 0
-        self.paused_until = float("-inf")
-        self.paused_reason: str | None = None
+        self.throttle = Throttle()
 
     def offer(self, queue: ClientQueue, task: ScheduledTask, size: int) -> None:
         """Queue a task; `size` is its estimated bytes. The caller has made sure that there is room: `reserve`."""
@@ -121,19 +168,24 @@ class Admission:
             self._reacquiring.append((task, wait_id, size))
         self._workers.put(self)
 
-    def pause(self, seconds: float, reason: str | None) -> None:
-        """Pause all submissions for `seconds`; then let a few go at a time."""
-        now = self._clock.monotonic()
-        seconds += _chance.uniform(0, min(1.0, _STAGGER * seconds))
+    def pause(self, seconds: float, floor: float, reason: str | None) -> None:
+        """Pause all submissions, as the answer to one asks; see `Throttle`."""
+        throttle = self.throttle
         with self._lock:
-            if now + seconds <= self.paused_until:
+            if not throttle.pause(self._clock.monotonic(), seconds, floor, reason):
                 return
-            self.paused_until = now + seconds
-            self.paused_reason = reason
-            self._throttled_until = self.paused_until + _THROTTLED_SECONDS
             self._wait_id += 1
             wait_id = self._wait_id
-        self._reactor.call_at(self.paused_until, self, wait_id)
+        for until in (throttle.paused_until, throttle.probes_until):
+            self._reactor.call_at(until, self, wait_id)
+
+    def accepted(self) -> None:
+        """A submission was accepted: the others need not wait for one that tries."""
+        if self.throttle.refused_since is not None:
+            with self._lock:
+                probed = self.throttle.accept()
+            if probed:
+                self._reissue(_THROTTLED_SUBMISSIONS)
 
     def dropped(self, task: ScheduledTask) -> None:
         """A sample ended before it was sent: its place in the queue is free."""
@@ -192,12 +244,11 @@ class Admission:
     def _take(self) -> tuple[ScheduledTask, int | None, SubmitPermit] | None:
         now = self._clock.monotonic()
         most_in_flight, _, most_bytes = self._limits()
-        throttled = now < self._throttled_until
-        most_submissions = _THROTTLED_SUBMISSIONS if throttled else _SUBMISSIONS
-        if now < self.paused_until or self._bytes > most_bytes or self._submitting >= most_submissions:
+        most_submissions = self.throttle.submissions(now)
+        if self._submitting >= most_submissions or self._bytes > most_bytes:
             self._pending_wakeups += 1
             return None
-        weight = _THROTTLED_BYTE_WEIGHT if throttled else 1
+        weight = 1 if most_submissions == _SUBMISSIONS else _THROTTLED_BYTE_WEIGHT
         while self._reacquiring:
             task, wait_id, size = self._reacquiring.popleft()
             if task.is_waiting(wait_id):
@@ -298,7 +349,7 @@ class Admission:
             most = self._limits()[1]
             raise QueueFullError(
                 f"{most} samples are queued already (max_queued). Try again later, or use on_full='block'.",
-                retry_after=max(1.0, self.paused_until - now),
+                retry_after=max(1.0, self.throttle.paused_until - now),
             )
         if now >= until:
             raise SampleTimeoutError(

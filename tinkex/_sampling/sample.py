@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinkex import _wire
+from tinkex._api import limits
 from tinkex._api.endpoints import ASAMPLE, RETRIEVE_FUTURE
 from tinkex._api.responses import BILLING_PAUSE, Refusal, Response, ends_long_poll, requested_pause, retry_after
 from tinkex._api.retry import UNSPENT, RetryBudget
@@ -114,7 +115,7 @@ class Sample:
         context = self.session.context
         self.future.phase = "done"
         context.admission.ended()
-        if context.clock.monotonic() >= context.admission.paused_until:  # else others still wait
+        if context.clock.monotonic() >= context.admission.throttle.paused_until:  # else others still wait
             self._notify_observers(QueueState.ACTIVE, None)
 
     # --- submit -------------------------------------------------------------------------------------------------------
@@ -177,6 +178,7 @@ class Sample:
         self._note_answer(response)
         if 200 <= response.status < 300:
             self._retry.recovered()
+            self.session.context.admission.accepted()
             return None
         self.may_have_run |= response.status >= 500 and response.status != 503
         return self.session.context.api.refusal(response, phase="submitting")
@@ -205,7 +207,7 @@ class Sample:
 
     def _pause(self, refusal: Refusal, size: int) -> None:
         pause = requested_pause(refusal, size)
-        self.session.context.admission.pause(pause.seconds, pause.reason)
+        self.session.context.admission.pause(pause.seconds, self._config.min_poll_interval, pause.reason)
         self._note_failure(refusal.error, pause.seconds, self.future.phase, quiet=True)  # observers are notified
         self._note_queue(pause.state, pause.queue_reason)
 
@@ -239,7 +241,8 @@ class Sample:
         """Get a result that is known to be there, once its bytes have room."""
         context = self.session.context
         self.future.phase = "fetching"
-        lease = yield AcquireBytes(context.response_bytes, max(size, _LEAST_ACQUIRED))
+        most = self._config.max_response_bytes
+        lease = yield AcquireBytes(context.response_bytes, min(max(size, _LEAST_ACQUIRED), most))
         self._fetching_since = context.clock.monotonic()
         try:
             answer = yield from self._poll_until_ready(promise, whole=True)
@@ -290,7 +293,6 @@ class Sample:
         return answer
 
     def _recovered(self) -> None:
-        """Note that a poll worked: the next failure counts as a first one."""
         self._retry.recovered()
         self._doubtful = 0
 
@@ -353,7 +355,7 @@ class Sample:
         else:
             interval = self._config.min_poll_interval * (1 + min(self._quick, 12) / 4)
             self._quick += 1
-            until = max(asked_at + interval, now + (pending.retry_after or 0.0))
+            until = max(asked_at + interval, now + limits.RETRY_PAUSE.apply(pending.retry_after or 0.0))
             if until > now:
                 yield Sleep(until)
 

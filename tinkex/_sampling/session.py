@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Iterator
 
+from tinkex._api import limits
 from tinkex._api.endpoints import JOIN_SAMPLING_SESSION
 from tinkex._api.session import Session
 from tinkex._runtime.single_flight import SingleFlight
@@ -61,8 +62,8 @@ class SamplingSession:
         fields = {"sampling_session_id": self.sampling_session_id, "type": "join_sampling_session"}
         answer = yield from api.ask(JOIN_SAMPLING_SESSION, fields, api.config.current)
         counter = answer.get("client_counter")
-        if not isinstance(counter, int) or isinstance(counter, bool) or counter < 1:
-            raise APIResponseError("The server's answer to join_sampling_session has no client_counter.")
+        if type(counter) is not int or limits.CLIENT_COUNTER.apply(counter) != counter:
+            raise APIResponseError("The server's answer to join_sampling_session has no usable client_counter.")
         self._set_clone(counter)
 
     def _set_clone(self, clone: int) -> None:

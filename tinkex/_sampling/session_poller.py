@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from tinkex import _wire
+from tinkex._api import limits
 from tinkex._api.client import Api
 from tinkex._api.endpoints import RETRIEVE_FUTURES
 from tinkex._api.responses import decode_object, ends_long_poll
@@ -221,7 +222,7 @@ class SessionPoller:
             if error.status == 400 and bad_requests <= _MOST_BAD_REQUESTS:
                 return 1.0
             if error.status in (408, 409, 429) or error.status >= 500:
-                return min(_PATIENCE_SECONDS, max(1.0, error.retry_after or 0.0))  # and then has a look at who waits
+                return max(1.0, limits.RETRY_PAUSE.apply(error.retry_after or 0.0))
             return None
         return 1.0 if isinstance(error, APIConnectionError) else None
 

@@ -14,7 +14,7 @@ def collect_stats(runtime: ServiceRuntime) -> ServiceStats:
     sampling, heard_at = runtime.sampling, runtime.session.heartbeats.heard_at
     admission, counters = sampling.admission, sampling.counters
     phases = [getattr(task.future, "phase", None) for task in runtime.scheduler.live]
-    paused_for = max(0.0, admission.paused_until - now)
+    paused_for = max(0.0, admission.throttle.paused_until - now)
     return ServiceStats(
         in_flight=admission.in_flight,
         queued=phases.count("queued"),
@@ -24,7 +24,7 @@ def collect_stats(runtime: ServiceRuntime) -> ServiceStats:
         retrying=phases.count("retrying"),
         last_failure=sampling.retry_log.last or runtime.api.last_failure or None,
         paused_for=paused_for,
-        paused_reason=admission.paused_reason if paused_for else None,
+        paused_reason=admission.throttle.reason if paused_for else None,
         prompt_tokens=counters.prompt_tokens,
         sampled_tokens=counters.sampled_tokens,
         completed=counters.completed,
@@ -48,8 +48,16 @@ def health_of(runtime: ServiceRuntime | None) -> Health:
         return Health(ok=False, state="silent", reason=f"no heartbeat was answered for {stats.last_heartbeat:.0f} s")
     if stats.paused_for:
         why = stats.paused_reason or "the server gave no reason"
-        return Health(ok=True, state="paused", reason=f"samples are paused for {stats.paused_for:.0f} s: {why}")
+        reason = f"samples are paused for {stats.paused_for:.0f} s: {why}"
+        return Health(ok=not _outlasts_samples(runtime), state="paused", reason=reason)
     return Health(ok=True)
+
+
+def _outlasts_samples(runtime: ServiceRuntime) -> bool:
+    """Whether a sample that was asked for as the pauses began is too late by the end of the last: none gets through."""
+    throttle = runtime.sampling.admission.throttle
+    since, timeout = throttle.refused_since, runtime.api.config.current.timeout
+    return since is not None and throttle.paused_until - since > timeout
 
 
 def _starting(runtime: ServiceRuntime) -> Health:

@@ -89,15 +89,18 @@ def test_polls_are_no_attempts(clock):
 
 @given(st.floats(0.0, 100.0), st.floats(0.0, 1.0))
 def test_retry_after(told, jitter):
-    """The server's word is a lower bound, which no jitter undercuts."""
+    """The server's word, of a minute at most, is a lower bound, which no jitter undercuts."""
     budget = RetryBudget(RetryConfig(jitter=jitter), ManualClock())
-    assert budget.delay(failed(503, retry_after=told)) >= told
+    assert budget.delay(failed(503, retry_after=told)) >= min(told, 60.0)
 
 
 def test_retry_after_beyond_the_time(clock):
-    """A pause that would end after the budget ends it at once."""
+    """A pause that would end after the budget ends with it, for one last attempt."""
+    budget = RetryBudget(RetryConfig(max_elapsed=10.0, base_delay=0.5, jitter=0.0), clock)
+    assert budget.delay(failed(503, retry_after=11.0)) == 10.0
+    clock.advance(10.0)
     with pytest.raises(type(failed(503))):
-        RetryBudget(RetryConfig(max_elapsed=10.0), clock).delay(failed(503, retry_after=11.0))
+        budget.delay(failed(503, retry_after=11.0))
 
 
 def test_pauses_are_not_counted(clock):
@@ -119,6 +122,8 @@ def test_rate_limited_polls_are_pauses(clock):
     budget = RetryBudget(RetryConfig(max_elapsed=10.0, jitter=0.0), clock)
     for _ in range(10):
         clock.advance(budget.pause(failed(429, retry_after=60.0)))
+    assert budget.delay(failed(429, retry_after=60.0), attempt=True) == 10.0
+    clock.advance(10.0)
     with pytest.raises(type(failed(429))):
         budget.delay(failed(429, retry_after=60.0), attempt=True)
 

@@ -16,6 +16,8 @@ from tinkex._runtime.task import ScheduledTask
 from tinkex._sampling import admission
 from tinkex.errors import QueueFullError
 
+FLOOR = 0.1  # of a pause
+
 
 def test_in_turn():
     """Clients take turns, however many samples each has; within a client they go in order."""
@@ -81,16 +83,50 @@ def test_submissions_at_once():
     assert len(samples.submitting) == 400
     for name in list(samples.submitting):
         samples.submitting[name].open(True)
-    samples.admission.pause(1.0, "busy")
+    samples.admission.pause(1.0, FLOOR, "busy")
     samples.steps.run()
     assert not samples.submitting
     samples.steps.advance(1.3)
+    assert len(samples.submitting) == 1
+    samples.admission.accepted()
+    samples.steps.run()
     assert len(samples.submitting) == 10
     samples.steps.clock.advance(11.0)
     samples.submit(next(iter(samples.submitting)))
     assert len(samples.submitting) == 11
     samples.finish()
     assert sorted(samples.begun) == list(range(1000))
+
+
+def test_one_tries_first():
+    """After a pause a single submission goes; the others follow once it is accepted, or not answered for a second."""
+    samples = Samples()
+    samples.admission.pause(1.0, FLOOR, "busy")
+    for name in range(20):
+        samples.offer(name)
+    samples.steps.advance(1.3)
+    samples.steps.advance(0.65)
+    assert len(samples.submitting) == 1
+    samples.steps.advance(0.3)
+    assert len(samples.submitting) == 10
+
+
+def test_pauses_that_follow_each_other_grow():
+    """A refusal of the one that tried doubles the least that the next pause lasts, up to five seconds."""
+    throttle, now, lengths = admission.Throttle(), 0.0, []
+    for _ in range(8):
+        assert throttle.pause(now, 1e-9, 0.25, None)
+        assert not throttle.pause(now + 0.1, 1e-9, 0.25, None)  # of a submission beside it
+        lengths.append(throttle.paused_until - now)
+        now = throttle.paused_until
+    for length, least in zip(lengths, [0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0], strict=True):
+        assert least <= length <= 1.2 * least
+    throttle.accept()
+    throttle.pause(now, 1e-9, 0.25, None)
+    assert throttle.paused_until - now <= 0.3
+    now += 100.0
+    throttle.pause(now, 1e-9, 0.25, None)
+    assert throttle.paused_until - now <= 0.3
 
 
 def test_bytes_at_once():
@@ -100,7 +136,7 @@ def test_bytes_at_once():
         samples.offer(name, size=30)
     samples.steps.run()
     assert len(samples.submitting) == 4  # the last may overdraw
-    samples.admission.pause(1.0, None)
+    samples.admission.pause(1.0, FLOOR, None)
     for name in range(4):
         samples.submit(name)
     samples.steps.advance(1.3)
@@ -127,15 +163,15 @@ def test_again_goes_first():
 def test_pauses(first, second):
     """The later end of two pauses counts; each is stretched by a fifth, and a second, at most."""
     samples = Samples()
-    samples.admission.pause(first, "first")
-    until_then = samples.admission.paused_until
+    samples.admission.pause(first, FLOOR, "first")
+    until_then = samples.admission.throttle.paused_until
     assert first <= until_then <= first + min(1.0, first / 5) + 1e-9
-    samples.admission.pause(second, "second")
-    assert samples.admission.paused_until >= max(until_then, second)
+    samples.admission.pause(second, FLOOR, "second")
+    assert samples.admission.throttle.paused_until >= max(until_then, second)
     samples.offer("late")
-    samples.steps.advance(samples.admission.paused_until * 0.999)
+    samples.steps.advance(samples.admission.throttle.paused_until * 0.999)
     assert not samples.begun
-    samples.steps.advance(samples.admission.paused_until * 0.002)
+    samples.steps.advance(samples.admission.throttle.paused_until * 0.002)
     assert samples.begun == ["late"]
 
 
@@ -147,7 +183,7 @@ def test_full():
         with pytest.raises(QueueFullError, match="max_queued") as caught:
             samples.offer("no")
         assert caught.value.retry_after == 1.0
-    samples.admission.pause(20.0, None)
+    samples.admission.pause(20.0, FLOOR, None)
     with pytest.raises(QueueFullError) as caught:
         samples.offer("no")
     assert caught.value.retry_after >= 20.0
@@ -188,7 +224,7 @@ def test_nothing_lies_in_a_long_pause(monkeypatch):
     """Samples that end in line are cleared away before they fill the memory; the others keep their order."""
     monkeypatch.setattr(admission, "_SWEEP_ABOVE", 10)
     samples = Samples()
-    samples.admission.pause(1000.0, None)
+    samples.admission.pause(1000.0, FLOOR, None)
     kept = [samples.offer(name) for name in range(5)]
     for _ in range(500):
         samples.offer("gone").cancel()
@@ -294,7 +330,7 @@ class Conservation(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.5, 5.0]))
     def pause(self, seconds):
         """The server asks for a pause."""
-        self.samples.admission.pause(seconds, "busy")
+        self.samples.admission.pause(seconds, FLOOR, "busy")
 
     @rule(seconds=st.sampled_from([0.0, 1.0, 7.0]))
     def time(self, seconds):

@@ -71,7 +71,7 @@ def test_a_pause_begins_before_the_permit_is_released(client, monkeypatch):
     assert len(client.sent(ASK)) == 400
     client.advance(29.0)
     assert len(client.sent(ASK)) == 400
-    assert (first.phase, client.context.admission.paused_reason) == ("retrying", "slow down")
+    assert (first.phase, client.context.admission.throttle.reason) == ("retrying", "slow down")
     while client.open:
         client.answer(DONE)
     client.advance(2.0)
@@ -87,11 +87,85 @@ def test_a_429_keeps_its_number_and_costs_no_attempt():
     future = client.sample()
     for _ in range(6):
         client.answer(None, 429, retry_after="1")
-        client.advance(2.0)
+        client.advance(7.0)
     client.answer(DONE)
     assert future.result(0)
     assert (numbers(client), future.attempts) == ([0] * 7, 1)
     assert [event.state for event in client.states] == [QueueState.PAUSED_RATE_LIMIT] * 6 + [QueueState.ACTIVE]
+
+
+@pytest.mark.parametrize("told", ["0.0001", "1e-320", "1e-5", "0.24"])
+def test_a_429_that_asks_for_next_to_nothing(told):
+    """A server that refuses all at once is asked a few times in a second at first, and ever less often."""
+    client = Client()
+    futures = [client.sample() for _ in range(50)]
+    for _ in range(50):
+        client.answer(None, 429, retry_after=told)
+    asked = []
+    for _ in range(100):
+        before = len(client.sent(ASK))
+        for _ in range(10):
+            client.advance(0.1)
+            while client.open:
+                client.answer(None, 429, retry_after=told)
+        asked.append(len(client.sent(ASK)) - before)
+    assert max(asked) <= 3
+    assert sum(asked) <= 25
+    client.advance(7.0)
+    for _ in range(10):
+        while client.open:
+            client.answer(DONE)
+        client.advance(1.0)
+    assert all(future.result(0) for future in futures)
+
+
+@pytest.mark.parametrize("told", ["1e12", "1e999", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_a_429_that_asks_for_ever(client, told):
+    """After five minutes one sample tries, however long the server asked for; when it is accepted all go on."""
+    futures = [client.sample() for _ in range(20)]
+    for _ in range(20):
+        client.answer(None, 429, retry_after=told)
+    client.advance(299.0)
+    assert client.open == []
+    client.advance(2.5)
+    assert client.open == [ASK]
+    client.answer(None, 429, retry_after=told)
+    client.advance(302.0)
+    while client.open:
+        client.answer(DONE)
+    assert all(future.result(0) for future in futures)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "fields"),
+    [
+        ({"type": "try_again", "retry_after_ms": 1e12}, 200, {}),
+        (None, 408, {"retry_after": "1e12"}),
+        (None, 503, {"retry_after": "1e12"}),
+        (None, 429, {"retry_after_ms": "1e999"}),
+    ],
+)
+def test_what_is_ready_is_fetched(client, answer, status, fields):
+    """However long the server asks to wait, a running sample is asked for after a minute."""
+    future = client.sample()
+    client.promise()
+    client.answer(answer, status, **fields)
+    client.advance(59.0)
+    assert client.open == []
+    client.advance(1.5)
+    client.answer(DONE)
+    assert future.result(0)
+
+
+def test_a_last_look_is_in_time():
+    """A Retry-After beyond max_elapsed ends no running sample without another look."""
+    client = Client(retry=attrs.evolve(STEADY, max_elapsed=10.0))
+    future = client.sample()
+    client.promise()
+    client.answer(None, 503, retry_after="20")
+    client.advance(10.0)
+    client.answer(DONE)
+    assert future.result(0)
 
 
 @pytest.mark.parametrize(("prompt", "seconds"), [([1] * 3, 1.0), ([1] * 20_000, 5.0)])
@@ -114,7 +188,7 @@ def test_a_pause_that_is_not_to_be_waited_for(client, status, kind):
     client.answer({"detail": "never"}, status, x_should_retry="false")
     error = future.exception(0)
     assert (type(error), error.phase, error.may_have_run) == (kind, "submitting", False)
-    assert client.context.admission.paused_until < 0
+    assert client.context.admission.throttle.paused_until < 0
 
 
 def test_rate_limits_may_raise():
@@ -375,13 +449,14 @@ def test_polls_that_fail_are_no_attempts(client):
 
 
 def test_a_429_on_a_poll_is_a_pause(client):
-    """It waits as long as it is told, and is no failure."""
+    """It waits as long as it is told, a minute at most, and is no failure."""
     future = client.sample()
     client.promise()
-    client.answer(None, 429, retry_after="120")
-    client.advance(119.0)
-    assert client.open == []
-    client.advance(1.5)
+    for told, waited in [("50", 50.0), ("120", 60.0)]:
+        client.answer(None, 429, retry_after=told)
+        client.advance(waited - 1.0)
+        assert client.open == []
+        client.advance(1.5)
     client.answer(DONE)
     assert future.result(0)
 
