@@ -21,13 +21,27 @@ from tinkex._runtime.task import Coroutine, Scheduler, Sleep
 from tinkex._transport.exchange import Transport
 from tinkex._transport.http11 import Response, request_head
 from tinkex.config import ClientConfig, is_official
-from tinkex.errors import APIConnectionError, APIError, APIStatusError, clean_text
+from tinkex.errors import APIConnectionError, APIError, APIResponseError, APIStatusError, clean_text
 
 E = TypeVar("E", bound=APIError)
 logger = logging.getLogger("tinkex")
 
+_GROWTH = 8  # as lists of numbers JSON takes five to seven times the memory of its text, as others up to thirty
 _MOST_SECRETS = 100  # of headers that were replaced
 _REDIRECTS = frozenset({307, 308})  # the same request, elsewhere
+
+
+def _check_growth(response: Response, max_bytes: int) -> None:
+    """Raise APIResponseError for JSON whose objects would take more than eight times `max_bytes` of memory."""
+    if len(response.body) * _wire.MOST_JSON_GROWTH <= _GROWTH * max_bytes:
+        return
+    if "protobuf" in response.headers.get("content-type", "") or response.status >= 300:
+        return
+    if _wire.json_object_bytes(response.body) > _GROWTH * max_bytes:
+        raise APIResponseError(
+            f"The server sent JSON that takes more than {_GROWTH} times max_response_bytes={max_bytes} in memory.",
+            may_have_run=True,
+        )
 
 
 class Api:
@@ -92,6 +106,7 @@ class Api:
             except APIError as error:
                 raise self.cleaned(error) from None
             self.reached = True
+            _check_growth(response, config.max_response_bytes)
             if response.status >= 300:
                 redact(response, (credential, *self._header_secrets(config)))
             if response.status in _REDIRECTS and not line and (line := self._new_line(endpoint, response)):

@@ -24,6 +24,7 @@ from tinkex._service.telemetry_sender import TelemetrySender
 from tinkex._transport.connection_pool import ConnectionPool
 from tinkex._transport.dial import make_dialer
 from tinkex._transport.exchange import Transport
+from tinkex._transport.receiving import ReceiveBudget
 from tinkex.config import ClientConfig
 from tinkex.future import ClientFuture
 from tinkex.queue_state import QueueStateObserver
@@ -54,7 +55,12 @@ class ServiceRuntime:
             self.dialer, self.reactor, connecting, clock, most=first.max_connections,
             most_idle=first.max_idle_connections, busiest=2 * first.workers,
         )  # fmt: skip
-        transport = Transport(self.dialer, self.connections, connecting, polling, clock, self.workers.waiting)
+        receiving = ReceiveBudget(
+            lambda: config.current.max_response_bytes + config.current.inflight_response_bytes,
+        )
+        transport = Transport(
+            self.dialer, self.connections, connecting, polling, clock, self.workers.waiting, receiving
+        )
         auth = Auth(self.scheduler, connecting, clock, config)
         self.api = Api(transport, auth, self.scheduler, clock, config)
         self.session = Session(self.api)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from tinkex._runtime.task import Coroutine, RunInThread, ScheduledTask
 from tinkex._transport.connection import Connection
 from tinkex._transport.connection_pool import ConnectionPool, Lease
 from tinkex._transport.http11 import HTTPFormatError, Response, ResponseReader
+from tinkex._transport.receiving import ReceiveBudget, ReceivedBytes
 from tinkex.errors import APIConnectionError, APIResponseError, APITimeoutError, clean_text
 
 if TYPE_CHECKING:
@@ -77,12 +79,14 @@ class Transport:
         polling: ElasticPool,
         clock: Clock,
         backlog: Callable[[], int] = int,
+        receiving: ReceiveBudget | None = None,
     ) -> None:
         self.dialer = dialer
         self.pool = pool
         self._threads = threads
         self._polling = polling  # for polls that only an adapter can make: they may be long, and nothing waits for them
         self._clock = clock
+        self._receiving = receiving or ReceiveBudget(lambda: sys.maxsize)
         self._backlog = backlog  # how much there is for the workers to do
 
     def exchange(
@@ -103,19 +107,14 @@ class Transport:
         APIResponseError. A reused connection that ends without a byte of an answer is replaced once, at once.
         """
         if not self.dialer.plain:
-            threads = self._threads if high_priority else self._polling
-            if not high_priority and threads.crowded:
-                seconds = min(seconds, _TURN_SECONDS)  # polls take turns
-            called: Response = yield RunInThread(
-                threads, partial(self.dialer.call, head + own, body, seconds, max_body)
-            )
-            return called
+            return (yield from self._exchange_blocking(head + own, body, seconds, max_body, high_priority))
         while True:
             connection: Connection = yield Lease(self.pool, high_priority=high_priority, fresh=fresh)
             connection.preemptible = not high_priority
             until = self._clock.monotonic() + seconds
             reader: ResponseReader | None = None  # made when there is something to read: thousands wait for that
             clean = sent = False
+            received = ReceivedBytes(self._receiving)
             try:
                 whole = yield from self._send(connection, memoryview(b"".join((head, own, b"\r\n", body))), until)
                 sent = True
@@ -126,7 +125,7 @@ class Transport:
                         raise APITimeoutError("The server gave no answer in time.", may_have_run=True)
                     late = (yield _Readable(connection, pace, self._backlog, until)) is TIMED_OUT
                     connection.unpark()
-                    reader = reader or ResponseReader(max_body)
+                    reader = reader or ResponseReader(max_body, received)
                 pace.quick = self._clock.monotonic() - sent_at < _QUICK_SECONDS
                 clean = whole and reader.keep_alive
                 return reader.response()
@@ -139,7 +138,18 @@ class Transport:
                 words = clean_text(str(error), 300) or type(error).__name__
                 raise APIConnectionError(f"The connection was lost: {words}.", may_have_run=sent) from None
             finally:
+                received.release()
                 connection.finish(reusable=clean)
+
+    def _exchange_blocking(
+        self, head: bytes, body: bytes, seconds: float, max_body: int, high_priority: bool
+    ) -> Coroutine[Response]:
+        """Have an adapter carry the exchange, on a thread of a pool."""
+        threads = self._threads if high_priority else self._polling
+        if not high_priority and threads.crowded:
+            seconds = min(seconds, _TURN_SECONDS)  # polls take turns
+        response: Response = yield RunInThread(threads, partial(self.dialer.call, head, body, seconds, max_body))
+        return response
 
     def _send(self, connection: Connection, data: memoryview, until: float) -> Coroutine[bool]:
         """Send it all; False where the server closed before it had it all, and left an answer that says why."""

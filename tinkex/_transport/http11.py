@@ -11,10 +11,13 @@ import zlib
 from collections.abc import Iterable
 from functools import cache
 
+from tinkex._transport.receiving import ReceivedBytes
+
 MAX_HEAD_BYTES = 64 * 1024  # of one head, or of the fields that follow a chunked body
 _LARGE_BODY = 64 * 1024  # from here on it is worth saving a copy
 _BODY_AT_ONCE = 4 * 2**20  # what is allocated on the word of the peer
 _MOST_INTERIM = 32
+MOST_OF_AN_ERROR = 2**20  # bytes of an error's body that are kept
 _MAX_CHUNK_LINE = 4096
 _NO_BODY = frozenset({204, 304})
 _VERSIONS = frozenset({"HTTP/1.1", "HTTP/1.0"})
@@ -45,7 +48,8 @@ class ResponseReader:
     """Incremental reader of one response: `feed` it bytes until it returns True, or call `end` when the peer closed.
 
     A large body that comes as it is need not be fed: `room` says where its bytes belong, and `filled` how many came.
-    `max_body` bounds the body both as sent and after decompression; little is allocated on the peer's word alone.
+    `max_body` bounds the body both as sent and after decompression; little is allocated on the peer's word alone. What
+    is allocated is counted by `received`. Of the body of an error, a megabyte is kept.
     """
 
     __slots__ = (
@@ -58,6 +62,8 @@ class ResponseReader:
         "_interim",
         "_left",
         "_max_body",
+        "_received",
+        "_taken",
         "_whole",
         "headers",
         "keep_alive",
@@ -65,8 +71,10 @@ class ResponseReader:
         "status",
     )
 
-    def __init__(self, max_body: int) -> None:
+    def __init__(self, max_body: int, received: ReceivedBytes | None = None) -> None:
         self._max_body = max_body
+        self._received = received
+        self._taken = 0  # bytes of the body, also those that are not kept
         self._buffer = bytearray()  # a head, or chunk framing, not read yet
         self._body = bytearray()
         self._at = -1  # how much of the body has come, where it is received in place
@@ -91,7 +99,7 @@ class ResponseReader:
         if self._at < 0:
             return None
         if self._at == len(self._body):
-            self._body += bytes(min(self._left - self._at, len(self._body)))
+            self._grow(min(self._left - self._at, len(self._body)))
         return memoryview(self._body)[self._at :]
 
     def filled(self, count: int) -> bool:
@@ -184,9 +192,9 @@ class ResponseReader:
             self._left = int(length)
             self._check_size(self._left)
             self._feed = ResponseReader._feed_counted
-            if self._inflate is None and self._left - len(rest) >= _LARGE_BODY:
+            if self._inflate is None and self._left - len(rest) >= _LARGE_BODY and self.status < 300:
                 _keep_freed_memory()
-                self._body = bytearray(min(self._left, max(_BODY_AT_ONCE, len(rest))))
+                self._grow(min(self._left, max(_BODY_AT_ONCE, len(rest))))
                 self._at = 0
                 self._feed = ResponseReader._feed_room
         return self._feed(self, rest)
@@ -258,8 +266,22 @@ class ResponseReader:
     def _take(self, data: bytes) -> None:
         if self._inflate is not None and data:
             data = self._inflate.feed(data)
+        self._taken += len(data)
+        self._check_size(self._taken)
+        if self.status >= 300:
+            data = data[: max(0, MOST_OF_AN_ERROR - len(self._body))]
         self._body += data
-        self._check_size(len(self._body))
+        if self._received is not None:
+            self._received.hold(len(self._body))
+
+    def _grow(self, count: int) -> None:
+        """Make the body longer by so many bytes, which are still to come."""
+        if self._received is not None:
+            self._received.hold(len(self._body) + count)
+        if self._body:
+            self._body += bytes(count)
+        else:
+            self._body = bytearray(count)
 
     def _finish(self, surplus: bytes = b"") -> bool:
         if surplus:  # unsolicited bytes: never read another answer from this connection

@@ -14,7 +14,7 @@ import urllib3.exceptions
 from urllib3.util import ssl_
 
 from tinkex._transport.dial.base import Dialer, error_line, ready
-from tinkex._transport.http11 import Response
+from tinkex._transport.http11 import MOST_OF_AN_ERROR, Response
 from tinkex._validation.fields import check_proxy
 from tinkex.config import ClientConfig
 from tinkex.errors import APIConnectionError, APIResponseError, APITimeoutError
@@ -174,6 +174,8 @@ def _content(answer: requests.Response, max_body: int) -> bytes:
     body = bytearray()
     for piece in answer.iter_content(_PIECE_BYTES):
         body += piece
+        if answer.status_code >= 300 and len(body) >= MOST_OF_AN_ERROR:
+            break
         if len(body) > max_body:
             raise APIResponseError(
                 f"The server sent a body of more than max_response_bytes={max_body} bytes.", may_have_run=True
