@@ -33,7 +33,8 @@ _LONGEST_BEGINNING = 20_000  # tokens of a prompt that are searched for the begi
 class ChatFormat:
     """How one model writes conversations: prompts, the tokens that end a turn, answers as messages, next turns.
 
-    Found out from the model's chat template when first needed. Immutable; safe to share between threads.
+    Found out from the model's chat template when first needed. Immutable; safe to share between threads; pickles where
+    its tokenizer does.
 
     Args:
         tokenizer: A model's name, a path, or a tokenizer, as `ModelInput.from_messages` takes it.
@@ -60,6 +61,12 @@ class ChatFormat:
             self._template = choose_template(self._tokenizer, chat_template)
             check_variables([*variables, *(["date"] if date is not None else ())], [self._template])
             self._variables = template_variables(variables, self._template, date)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return functools.partial(ChatFormat, **self._given), (self._tokenizer,)
+
+    def __repr__(self) -> str:
+        return f"ChatFormat({self._tokenizer!r})"
 
     def prompt(
         self, messages: Iterable[Mapping[str, Any]], tools: Iterable[Mapping[str, Any]] | None = None, **options: Any

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import pytest
 from chatml import CHATML, USER, ByteTokenizer
@@ -236,3 +237,16 @@ def test_a_template_for_conversations_with_tools():
     """A template that wants tools is found out about with one."""
     template = "{% if not tools %}{{ raise_exception('no tools') }}{% endif %}" + CHATML
     assert ChatFormat(TOKENIZER, chat_template=template).stop == CHAT.stop
+
+
+def test_formats_travel(tmp_path):
+    """A format can be sent to another process, with a date and what it has found out already."""
+    TOKENIZER.inner.save(str(tmp_path / "tokenizer.json"))
+    template = "{{ strftime_now('%Y') }}" + CHATML
+    chat = ChatFormat(str(tmp_path), chat_template=template, date="2026-11-29")
+    assert chat.stop
+    copy = pickle.loads(pickle.dumps(chat))
+    assert copy.prompt(USER) == chat.prompt(USER)
+    assert TOKENIZER.decode(copy.prompt(USER).to_ints()).startswith("2026<|im_start|>")
+    assert copy.stop == chat.stop
+    assert repr(chat).startswith("ChatFormat(<tokenizer of ")
