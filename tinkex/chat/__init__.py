@@ -1,13 +1,12 @@
 """Conversations both ways: prompts from messages, messages from answers, and next turns to the token.
 
 >>> class Letters:
-...     chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}<|end|>{% endfor %}assistant: "
+...     chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}@{% endfor %}assistant: "
 ...     def encode(self, text):
-...         return [1114111] if text == "<|end|>" else [ord(letter) for letter in text]
+...         return [ord(letter) for letter in text]
 ...     def decode(self, tokens):
 ...         return "".join(map(chr, tokens))
->>> chat = ChatFormat(Letters())
->>> chat.parse([72, 105]).message
+>>> ChatFormat(Letters()).parse([72, 105]).message
 {'role': 'assistant', 'content': 'Hi'}
 """
 
