@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from tinkex.bulk._input import fields
 from tinkex.bulk._input.task import PARAMETERS, InvalidRowError, LineId, Prompt, Row, RowId
+from tinkex.chat.openai_format import HARMLESS_FIELDS, NEUTRAL_VALUES
 from tinkex.types import ModelInput
 
 PROMPTS: Final = ("prompt", "prompt_tokens", "messages")
@@ -15,18 +16,10 @@ PROMPTS: Final = ("prompt", "prompt_tokens", "messages")
 _OWN: Final = frozenset({"id", "custom_id", "model", *PROMPTS})
 _CHOICES: Final = ("completion", "choices")
 _SAME: Final = ("max_tokens", "seed", "stop", "temperature", "top_p", "top_k", "tools", "best_of")
-_HARMLESS: Final = frozenset({
-    "model", "messages", "prompt", "user", "metadata", "store", "service_tier", "stream_options", "safety_identifier",
-    "prompt_cache_key",
-})  # fmt: skip
+_HARMLESS: Final = HARMLESS_FIELDS | {"model", "messages", "prompt", "stream_options"}
 _NEUTRAL: Final[Mapping[str, Sequence[Any]]] = {
-    "stream": (False,), "echo": (False,), "presence_penalty": (0,), "frequency_penalty": (0,), "logit_bias": ({},),
-    "response_format": ({"type": "text"},), "tool_choice": ("auto", "none"), "suffix": ("",), "min_p": (0,),
-    "repetition_penalty": (1,), "parallel_tool_calls": (True,), "modalities": (["text"],), "min_tokens": (0,),
-    "functions": ([],), "function_call": ("auto", "none"), "verbosity": ("medium",), "length_penalty": (1,),
-    "use_beam_search": (False,), "ignore_eos": (False,), "stop_token_ids": ([],), "typical_p": (1,),
-    "skip_special_tokens": (True,), "spaces_between_special_tokens": (True,), "include_stop_str_in_output": (False,),
-    "add_generation_prompt": (True,), "continue_final_message": (False,), "add_special_tokens": (True,),
+    **NEUTRAL_VALUES, "stream": (False,), "echo": (False,), "stop_token_ids": ([],), "add_generation_prompt": (True,),
+    "continue_final_message": (False,), "add_special_tokens": (True,),
 }  # fmt: skip
 """What changes nothing: defaults of OpenAI's API and of the servers that speak it, which clients write out."""
 _READ: Final = frozenset(

@@ -10,6 +10,14 @@ import attrs
 from tinkex.bulk._input.task import Task
 from tinkex.bulk._models import Model, Models
 from tinkex.bulk._output.record import Record
+from tinkex.chat.openai_format import (
+    SpelledToken,
+    chat_logprobs,
+    completion_logprobs,
+    spell_token,
+    text_before_stop,
+    usage_object,
+)
 from tinkex.tokenizers import TokenPieces
 
 FORMS: Final = ("native", "openai")
@@ -71,7 +79,7 @@ def _choice(task: Task, sequence: Record, model: Model, *, chat: bool) -> Record
         pieces = model.pieces()
         if pieces is not None and sequence["tokens"] is not None and sequence["logprobs"] is not None:
             tokens = list(_tokens(sequence, pieces, text if stopped else None))
-            logprobs = _chat_logprobs(tokens) if chat else _completion_logprobs(tokens)
+            logprobs = chat_logprobs(tokens) if chat else completion_logprobs(tokens)
     return {
         "logprobs": logprobs,
         "finish_reason": "stop" if stopped else sequence["stop_reason"],
@@ -85,45 +93,19 @@ def _before_stop(sequence: Record, stop: Any, model: Model) -> tuple[str | None,
     if text is None:
         return None, False
     stops = [stop] if isinstance(stop, str) else stop or ()
-    places = [place for each in stops if isinstance(each, str) and (place := text.find(each)) >= 0]
-    if places:
-        return text[: min(places)], True
-    if tokens and tokens[-1] in stops:
+    before, stopped = text_before_stop(text, stops)
+    if not stopped and tokens and tokens[-1] in stops:
         return model.decode(tokens[:-1]), True
-    return text, False
+    return before, stopped
 
 
 def _usage(usage: Mapping[str, int] | None) -> Record | None:
-    return (
-        None
-        if usage is None
-        else {
-            "prompt_tokens": usage["prompt_tokens"],
-            "completion_tokens": usage["sampled_tokens"],
-            "total_tokens": usage["prompt_tokens"] + usage["sampled_tokens"],
-            "prompt_tokens_details": {"cached_tokens": usage["prompt_cache_hit_tokens"]},
-        }
-    )
+    if usage is None:
+        return None
+    return usage_object(usage["prompt_tokens"], usage["sampled_tokens"], usage["prompt_cache_hit_tokens"])
 
 
-@attrs.frozen
-class _SpelledToken:
-    """A token as OpenAI's format has it; `piece` is None where its bytes are not known."""
-
-    id: int
-    logprob: float | None
-    text: str
-    piece: bytes | None
-    alternatives: tuple[_SpelledToken, ...] | None = None
-    """The likeliest tokens in its place; None where they were not asked for."""
-
-    @property
-    def unique_text(self) -> str:
-        """The text, or the bytes of a part of a character, as the older of the two formats marks them."""
-        return f"bytes:{self.text}" if self.piece and self.piece.decode(errors="ignore") != self.text else self.text
-
-
-def _tokens(sequence: Record, pieces: TokenPieces, text: str | None) -> Iterator[_SpelledToken]:
+def _tokens(sequence: Record, pieces: TokenPieces, text: str | None) -> Iterator[SpelledToken]:
     """Spell the tokens of a sequence; with a `text` those of it only, and not the ones of the stop text behind it."""
     rows = sequence.get("topk_logprobs") or [None] * len(sequence["tokens"])
     place, end = 0, None if text is None else len(text.encode("utf-8", "replace"))
@@ -131,47 +113,7 @@ def _tokens(sequence: Record, pieces: TokenPieces, text: str | None) -> Iterator
         if end is not None and place >= end:
             return
         first = place == 0
-        others = tuple(_spelled(pieces, *cell, first=first) for cell in row or ())
-        spelled = _spelled(pieces, token, logprob, first=first)
+        others = tuple(spell_token(pieces, *cell, first=first) for cell in row or ())
+        spelled = spell_token(pieces, token, logprob, first=first)
         yield attrs.evolve(spelled, alternatives=others if "topk_logprobs" in sequence else None)
         place += len(spelled.text.encode("utf-8", "replace") if spelled.piece is None else spelled.piece)
-
-
-def _spelled(pieces: TokenPieces, token: int, logprob: float | None, *, first: bool) -> _SpelledToken:
-    try:
-        return _SpelledToken(token, logprob, pieces.text_of(token, first=first), pieces.bytes_of(token, first=first))
-    except Exception:  # noqa: BLE001 - a token that this tokenizer does not have
-        return _SpelledToken(token, logprob, _by_id(token), None)
-
-
-def _by_id(token: int) -> str:
-    return f"token_id:{token}"
-
-
-def _chat_logprobs(tokens: list[_SpelledToken]) -> Record:
-    content = [
-        {**_scored(each), "top_logprobs": [_scored(other) for other in each.alternatives or ()]} for each in tokens
-    ]
-    return {"content": content}
-
-
-def _scored(token: _SpelledToken) -> Record:
-    return {"token": token.text, "logprob": token.logprob, "bytes": None if token.piece is None else list(token.piece)}
-
-
-def _completion_logprobs(tokens: list[_SpelledToken]) -> Record:
-    asked = any(each.alternatives is not None for each in tokens)
-    return {
-        "tokens": [each.unique_text for each in tokens],
-        "token_logprobs": [each.logprob for each in tokens],
-        "top_logprobs": [_by_text(each) for each in tokens] if asked else None,
-    }
-
-
-def _by_text(token: _SpelledToken) -> dict[str, float | None]:
-    """Return the likeliest tokens by their texts, the sampled one among them; of equal texts the likeliest has it."""
-    found: dict[str, float | None] = {}
-    ids = {each.id for each in token.alternatives or ()}
-    for each in [*(token.alternatives or ()), *([] if token.id in ids else [token])]:
-        found[each.unique_text if each.unique_text not in found else _by_id(each.id)] = each.logprob
-    return found
