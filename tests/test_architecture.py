@@ -49,6 +49,7 @@ ALLOWED_INSIDE = {
     ("tinkex.cli.doctor.service", "tinkex._service"): "on the runtime of a client",
     ("tinkex.cli.doctor.service", "._lifecycle"): "which the client has",
     ("tinkex.local", "tinkex._server"): "the local model and the fake server share the protocol's other side",
+    ("tinkex.serve.app", "tinkex._server.guard"): "requests of pages, and keys, are judged in one way by all servers",
     ("tinkex.testing", "tinkex._server"): "the local model and the fake server share the protocol's other side",
     ("tinkex.local.model.ik_library", "._lib"): "the bindings of llama.cpp offer some of its functions nowhere else",
     ("tinkex.ray", "tinkex.bulk"): "the engine on Ray is one of bulk's, and rebuilds its rows in other processes",

@@ -519,7 +519,7 @@ def test_unknown_command():
 
 
 def test_every_command_module_is_listed():
-    """Every module of `tinkex.cli.commands` is a command, and so is every package that `App` names."""
+    """Every module of `tinkex.cli.commands` is a command, and so is what `App` names beside it."""
     folder = pathlib.Path(importlib.import_module(app.package).__file__).parent
     found = {file.stem for file in folder.glob("[!_]*.py")}
     assert {*found, *app.packages} == {*COMMANDS}

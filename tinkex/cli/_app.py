@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "runs": "List training runs, or show one with its checkpoints.",
     "session": "List sessions, or show one with its samplers.",
     "local": "Fetch and serve the small model that runs on this machine.",
+    "serve": "Serve models to programs that speak OpenAI's API, until Ctrl-C.",
     "config": "Show the settings and where they come from.",
     "doctor": "Find out what keeps sampling from working.",
     "completion": "Print the lines that make a shell complete commands.",
@@ -44,7 +45,7 @@ class App(click.Group):
 
     table: ClassVar[dict[str, str]] = COMMANDS
     package: ClassVar[str] = "tinkex.cli.commands"
-    packages: ClassVar[dict[str, str]] = {"batch": "tinkex.cli.batch", "doctor": "tinkex.cli.doctor"}
+    packages: ClassVar[dict[str, str]] = {name: f"tinkex.cli.{name}" for name in ("batch", "doctor", "version")}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the commands in the order of the help text."""

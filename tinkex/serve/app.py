@@ -1,0 +1,142 @@
+"""aiohttp application of the gateway: routes, keys, errors and the request log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
+
+from tinkex._server.guard import TrustedHosts, key_is_known, make_guard
+from tinkex.config import is_loopback
+from tinkex.errors import clean_text
+from tinkex.serve.answers import GatewayError, gateway_error, json_answer
+from tinkex.serve.chat import chat_completions
+from tinkex.serve.completions import completions
+from tinkex.serve.models import MODELS, MOST_TOKENS, ModelRegistry, read_models
+from tinkex.serve.tokenize import detokenize, list_models, show_model, tokenize, tokenizer_info
+from tinkex.service_client import ServiceClient
+
+logger = logging.getLogger("tinkex.serve")
+SERVICE: Final = web.AppKey("service", ServiceClient)
+MAX_BODY_BYTES: Final = 64 * 2**20
+_OPEN: Final = "/health"  # asked by programs that watch, which have no key
+
+
+def make_app(
+    service: ServiceClient,
+    models: str | Iterable[str] | Mapping[str, str] | None = None,
+    *,
+    api_key: str | Iterable[str] | None = None,
+    tokenizer: object = None,
+    max_tokens: int | None = None,
+    listens_on: str = "127.0.0.1",
+) -> web.Application:
+    """Build the application, for an aiohttp server of one's own: run it with ``handler_cancellation=True``.
+
+    Args:
+        service: Where it samples; it stays open when the application ends.
+        models: The models to offer: names, ``NAME=PATH`` texts, or a mapping of names to models. None: all that the
+            server has, and saved weights by their ``tinker://`` paths.
+        api_key: The key that clients must send, or several; None: none.
+        tokenizer: The tokenizer of all models: a name, a path or an object. None: each model's own.
+        max_tokens: Most tokens of a chat's answer where the request does not say. None: what is left of the context.
+        listens_on: The address that the server listens on. Pages of other hosts are refused on the loopback interface.
+
+    Raises:
+        ValueError: Something is wrong; the text names it. An address beyond this machine needs a key.
+    """
+    keys = read_keys(api_key)
+    if not keys and not is_loopback(listens_on):
+        raise ValueError(f"host: {listens_on} is open to other machines, so api_key must be given")
+    if max_tokens is not None and (isinstance(max_tokens, bool) or max_tokens < 1):
+        raise ValueError(f"max_tokens must be at least 1, not {max_tokens}")
+    hosts = TrustedHosts.listening_on(listens_on, () if is_loopback(listens_on) else "*")
+    guard = make_guard(hosts, lambda status, reason: GatewayError(status, reason).answer(), MAX_BODY_BYTES)
+    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_answered, guard, _authentication(keys)])
+    app[SERVICE] = service
+    app[MODELS] = ModelRegistry(service, read_models(models), tokenizer)
+    app[MOST_TOKENS] = max_tokens or 0
+    app.router.add_get("/v1/models", list_models)
+    app.router.add_get("/v1/models/{model:.+}", show_model)
+    app.router.add_post("/v1/completions", completions)
+    app.router.add_post("/v1/chat/completions", chat_completions)
+    app.router.add_post("/tokenize", tokenize)
+    app.router.add_post("/detokenize", detokenize)
+    app.router.add_get("/tokenizer_info", tokenizer_info)
+    app.router.add_get(_OPEN, health)
+    app.router.add_route("*", "/api/v1/{rest:.*}", no_tinker_server)
+    return app
+
+
+def read_keys(api_key: str | Iterable[str] | None) -> tuple[str, ...]:
+    """Return the keys of clients.
+
+    Raises:
+        ValueError: One of them is empty.
+    """
+    keys = (api_key,) if isinstance(api_key, str) else tuple(api_key or ())
+    if not all(isinstance(key, str) and key.strip() for key in keys):
+        raise ValueError("api_key must not be empty")
+    return keys
+
+
+async def health(request: web.Request) -> web.StreamResponse:
+    """Answer ``GET /health``: 200 where the service can be expected to work, else 503."""
+    known = request.app[SERVICE].health()
+    return json_answer({"status": known.state}, 200 if known.ok else 503)
+
+
+async def no_tinker_server(request: web.Request) -> web.StreamResponse:
+    """Answer a client of the Tinker API, such as ``tinkex doctor``, by saying what this is."""
+    raise GatewayError(
+        404, "This is a gateway for OpenAI's API (tinkex serve): base_url must lead to the server behind."
+    )
+
+
+@web.middleware
+async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn errors into answers, and log the request: never what is in it."""
+    began = time.monotonic()
+    status = 499  # what logs of nginx have for a client that hung up
+    try:
+        response = await handler(request)
+        status = response.status
+    except asyncio.CancelledError:
+        raise
+    except web.HTTPException as error:
+        status = error.status
+        found = GatewayError(status, f"{request.method} of this path is not offered: {error.reason}.")
+        response = found.answer()
+    except Exception as error:
+        found = gateway_error(error)
+        status, response = found.status, found.answer()
+        if found.code == "internal_error":
+            logger.exception("The gateway failed.")
+    finally:
+        _log(request, status, time.monotonic() - began)
+    return response
+
+
+def _log(request: web.Request, status: int, seconds: float) -> None:
+    if logger.isEnabledFor(logging.INFO):
+        resource = request.match_info.route.resource
+        path = resource.canonical if resource is not None else "another path"
+        logger.info("%s %s %d %.3f s", clean_text(request.method), path, status, seconds)
+
+
+def _authentication(keys: tuple[str, ...]) -> Middleware:
+    @web.middleware
+    async def authentication(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if keys and request.path != _OPEN:
+            scheme, _, key = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+            if scheme.lower() != "bearer" or not key_is_known(key.strip(), keys):
+                challenge = {str(hdrs.WWW_AUTHENTICATE): "Bearer"}
+                raise GatewayError(401, "The API key is missing or not known.", None, "invalid_api_key", challenge)
+        return await handler(request)
+
+    return authentication

@@ -1,0 +1,266 @@
+"""Chat completions: ``/v1/chat/completions``, in the model's own chat format."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from aiohttp import web
+from attrs import frozen
+
+from tinkex.chat import Answer, ChatFormat, unread_variables
+from tinkex.chat.openai_format import chat_logprobs, text_before_stop
+from tinkex.serve.answers import GatewayError, event_stream, json_answer
+from tinkex.serve.completions import total_usage
+from tinkex.serve.fields import BodyFields, read_fields, refused
+from tinkex.serve.logprobs import ScoredTokens
+from tinkex.serve.models import MODELS, MOST_TOKENS, ModelVocabulary, ServedModel, background
+from tinkex.serve.sampling import SamplingFields, patience, room_for, sample_prompts
+from tinkex.tokenizers import ChatTemplateError
+from tinkex.types import ImageChunk, ModelInput, SampledSequence, SampleResponse
+
+_UNKNOWN_ROOM: Final = 2048  # tokens of an answer where the server does not tell how many fit
+
+
+@frozen(kw_only=True)
+class MessageFields:
+    """The fields of a request that make the prompt, as ``/tokenize`` takes them too."""
+
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] | None
+    variables: dict[str, Any]
+    effort: str | None
+    add_generation_prompt: bool | None
+    continue_final_message: bool
+
+    @classmethod
+    def read(cls, fields: BodyFields) -> MessageFields:
+        """Take the fields out of a body."""
+        messages = fields.items("messages", dict)
+        if not messages:
+            raise refused("messages", "must be a list of messages, and not be empty")
+        tools, choice = fields.items("tools", dict), fields.any("tool_choice")
+        if choice not in (None, "auto", "none"):
+            raise refused("tool_choice", "must be auto or none: a call cannot be enforced", code="unsupported_value")
+        fields.any("parallel_tool_calls")
+        if fields.flag("add_special_tokens"):
+            raise refused("add_special_tokens", "must be false: the chat template writes them")
+        continued = fields.flag("continue_final_message")
+        header = fields.any("add_generation_prompt")
+        if header is not None and not isinstance(header, bool):
+            raise refused("add_generation_prompt", "must be true or false")
+        return cls(
+            messages=[_with_pictures(place, message) for place, message in enumerate(messages)],
+            tools=None if choice == "none" else tools or None,
+            variables=fields.mapping("chat_template_kwargs"),
+            effort=fields.text("reasoning_effort"),
+            add_generation_prompt=header,
+            continue_final_message=continued,
+        )
+
+    async def prompt(self, vocabulary: ModelVocabulary) -> tuple[ChatFormat, ModelInput]:
+        """Return the chat format with the request's variables, and the prompt."""
+        size = sum(len(str(message.get("content"))) for message in self.messages)
+        return await background(self._prompt, vocabulary, size=size)
+
+    def _prompt(self, vocabulary: ModelVocabulary) -> tuple[ChatFormat, ModelInput]:
+        variables = self.variables
+        if self.effort is not None:
+            if unread_variables(["reasoning_effort"], vocabulary.tokenizer):
+                raise refused("reasoning_effort", "is nothing that the model's chat template reads")
+            variables = {"reasoning_effort": self.effort, **variables}
+        chat = vocabulary.chat_format(variables)
+        options: dict[str, Any] = {"continue_final_message": self.continue_final_message}
+        if self.add_generation_prompt is not None and not (self.add_generation_prompt and self.continue_final_message):
+            options["add_generation_prompt"] = self.add_generation_prompt
+        return chat, chat.prompt(self.messages, self.tools, **options)
+
+
+def _with_pictures(place: int, message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message in which the pictures of data: URLs stand as chunks."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return message
+    return {**message, "content": [_part(f"messages[{place}].content[{at}]", each) for at, each in enumerate(content)]}
+
+
+def _part(place: str, part: Any) -> Any:
+    if not isinstance(part, dict) or part.get("type") != "image_url":
+        return part
+    link = part.get("image_url")
+    url = link.get("url") if isinstance(link, dict) else link
+    if not isinstance(url, str) or not url.startswith("data:"):
+        raise GatewayError(400, f"{place}.image_url: pictures are taken as data: URLs only.", "messages")
+    head, _, data = url.partition(",")
+    try:
+        if not head.endswith(";base64"):
+            raise ValueError("it is not in base64")
+        return {"type": "image", "image": ImageChunk.from_bytes(base64.b64decode(data, validate=True))}
+    except (binascii.Error, ValueError) as error:
+        raise GatewayError(400, f"{place}.image_url: {error}", "messages") from None
+
+
+@frozen(kw_only=True)
+class ChatFields:
+    """The fields of a request for chat completions."""
+
+    sampling: SamplingFields
+    prompt: MessageFields
+    max_tokens: int | None
+    logprobs: bool
+    top_logprobs: int
+
+    @classmethod
+    def read(cls, fields: BodyFields) -> ChatFields:
+        """Take the fields out of a body, and refuse what is left."""
+        older, newer = fields.count("max_tokens", least=1), fields.count("max_completion_tokens", least=1)
+        read = cls(
+            sampling=SamplingFields.read(fields),
+            prompt=MessageFields.read(fields),
+            max_tokens=older if newer is None else newer,
+            logprobs=fields.flag("logprobs"),
+            top_logprobs=fields.count("top_logprobs") or 0,
+        )
+        if read.top_logprobs and not read.logprobs:
+            raise refused("top_logprobs", "needs logprobs to be true")
+        if fields.flag("echo"):
+            raise refused("echo", "is not offered for chats")
+        fields.flag("include_reasoning", default=True)
+        fields.close()
+        return read
+
+    def options(self) -> dict[str, Any]:
+        """Return the arguments of `SamplingClient.sample` that these fields come to."""
+        return {
+            "num_samples": self.sampling.num_samples,
+            "include_prompt_logprobs": self.sampling.prompt_logprobs is not None,
+            "topk_prompt_logprobs": self.sampling.prompt_logprobs or 0,
+            "topk_sample_logprobs": self.top_logprobs,
+        }
+
+
+async def chat_completions(request: web.Request) -> web.StreamResponse:
+    """Answer ``POST /v1/chat/completions``."""
+    asked = ChatFields.read(await read_fields(request))
+    model = await request.app[MODELS].get(asked.sampling.model)
+    vocabulary = await model.vocabulary()
+    chat, prompt = await asked.prompt.prompt(vocabulary)
+    room = room_for(model, [prompt], asked.max_tokens)
+    most = request.app[MOST_TOKENS]
+    max_tokens = asked.max_tokens or min(room or most or _UNKNOWN_ROOM, most or room or _UNKNOWN_ROOM)
+    params = asked.sampling.params(max_tokens, _stops(chat, vocabulary, asked.sampling))
+    (response,) = await sample_prompts(model, [prompt], params, patience(request), **asked.options())
+    body = ChatAnswer(asked, model, vocabulary, chat, prompt).body(response)
+    return event_stream(_events(body, asked.sampling)) if asked.sampling.stream else json_answer(body)
+
+
+def _stops(chat: ChatFormat, vocabulary: ModelVocabulary, sampling: SamplingFields) -> list[Any]:
+    """Return what ends an answer: the end of a turn, and the stops of the request, all as texts or all as tokens."""
+    try:
+        ends: list[Any] = list(chat.stop)
+    except ChatTemplateError:
+        ends = []
+    if sampling.stops:
+        names = [end if isinstance(end, str) else vocabulary.tokenizer.decode([end]) for end in ends]
+        return list(dict.fromkeys([*sampling.stops, *filter(None, names)]))
+    if sampling.stop_tokens and any(isinstance(end, str) for end in ends):
+        raise refused("stop_token_ids", "cannot be had: this model's chat format ends turns with a text")
+    return list(dict.fromkeys([*sampling.stop_tokens, *ends]))
+
+
+@frozen
+class ChatAnswer:
+    """The answer to a request for chat completions, in the making."""
+
+    asked: ChatFields
+    model: ServedModel
+    vocabulary: ModelVocabulary
+    chat: ChatFormat
+    prompt: ModelInput
+
+    def body(self, response: SampleResponse) -> dict[str, Any]:
+        """Return the answer as JSON has it."""
+        plain, sampling = response.to_dict(), self.asked.sampling
+        pairs = zip(response.sequences, plain["sequences"], strict=True)
+        body = {
+            "id": f"chatcmpl-{uuid.uuid4().hex}",
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": self.model.name,
+            "choices": [{"index": at, **self._choice(*pair)} for at, pair in enumerate(pairs)],
+            "usage": total_usage([response]),
+        }
+        if sampling.prompt_logprobs is not None:
+            scored = ScoredTokens(self._prompt_ids(), plain["prompt_logprobs"], plain.get("topk_prompt_logprobs"))
+            body["prompt_logprobs"] = scored.by_position(self.vocabulary.pieces, sampling.prompt_logprobs)
+        if sampling.token_ids:
+            body["prompt_token_ids"] = self._prompt_ids()
+        return body
+
+    def _prompt_ids(self) -> list[int]:
+        try:
+            return self.prompt.to_ints()
+        except ValueError:
+            raise GatewayError(400, "messages: a prompt with pictures has no token ids.", "messages") from None
+
+    def _choice(self, sequence: SampledSequence, plain: dict[str, Any]) -> dict[str, Any]:
+        sampling, tokens = self.asked.sampling, sequence.tokens
+        ended = bool(tokens) and tokens[-1] in sampling.stop_tokens
+        read = tokens[:-1] if ended else sequence
+        message, stopped = _message(self.chat.parse(read, self.prompt, self.asked.prompt.tools), sampling.stops)
+        reason = "stop" if ended or stopped else sequence.stop_reason
+        return {
+            "message": message,
+            "logprobs": self._logprobs(plain) if self.asked.logprobs else None,
+            "finish_reason": "tool_calls" if "tool_calls" in message and reason == "stop" else reason,
+            **({"token_ids": plain["tokens"]} if sampling.token_ids else {}),
+        }
+
+    def _logprobs(self, plain: dict[str, Any]) -> dict[str, Any]:
+        if plain.get("logprobs") is None and plain["tokens"]:
+            raise GatewayError(400, "logprobs: the server gives none for sampled tokens.", "logprobs")
+        scored = ScoredTokens(plain["tokens"], plain["logprobs"] or [], plain.get("topk_logprobs"))
+        by_id = self.asked.sampling.tokens_by_id
+        return chat_logprobs(scored.spelled(self.vocabulary.pieces, self.asked.top_logprobs, by_id=by_id))
+
+
+def _message(answer: Answer, stops: Sequence[str]) -> tuple[dict[str, Any], bool]:
+    """Return an answer as a message that ends before the first stop text, and whether it ended itself or at one."""
+    message = answer.message
+    unread = "".join(call.text for call in answer.unparsed_tool_calls)
+    if unread:
+        message["content"] = (message["content"] or "") + unread
+    stopped = False
+    for name in ("reasoning_content", "content"):
+        if stopped:
+            message[name] = ""
+        elif message.get(name):
+            message[name], stopped = text_before_stop(message[name], stops)
+    return message, stopped or answer.ended != "cut_off"
+
+
+def _events(body: dict[str, Any], sampling: SamplingFields) -> Iterator[dict[str, Any]]:
+    """Yield the events of an answer that streams: role, content, why it ended, and the usage where it is wanted."""
+    shared = {"id": body["id"], "object": "chat.completion.chunk", "created": body["created"], "model": body["model"]}
+    usage = {"usage": None} if sampling.stream_usage else {}
+    first: dict[str, Any] = {name: body[name] for name in ("prompt_logprobs", "prompt_token_ids") if name in body}
+    for choice in body["choices"]:
+        message = {**choice["message"]}
+        role = {"role": message.pop("role"), "content": ""}
+        if "tool_calls" in message:
+            message["tool_calls"] = [{"index": at, **call} for at, call in enumerate(message["tool_calls"])]
+        extra = {"token_ids": choice["token_ids"]} if "token_ids" in choice else {}
+        for delta, logprobs, reason, more in (
+            (role, None, None, {}),
+            (message, choice["logprobs"], None, extra),
+            ({}, None, choice["finish_reason"], {}),
+        ):
+            part = {"index": choice["index"], "delta": delta, "logprobs": logprobs, "finish_reason": reason, **more}
+            yield {**shared, "choices": [part], **usage, **first}
+            first = {}
+    if sampling.stream_usage:
+        yield {**shared, "choices": [], "usage": body["usage"]}

@@ -1,0 +1,129 @@
+"""Request bodies: fields are read one by one, and what is left over must be without effect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from aiohttp import web
+
+from tinkex.chat.openai_format import HARMLESS_FIELDS, NEUTRAL_VALUES
+from tinkex.serve.answers import CODEC, GatewayError
+
+_MOST_VALUES: Final = 4_000_000
+_MOST_STOPS: Final = 1024
+
+
+class BodyFields:
+    """The fields of a request body that have not been read yet; null counts as not given.
+
+    Each method takes a field out and checks its type. `close` refuses what is left, by its name.
+
+    Raises:
+        GatewayError: 400 with the name of the field.
+    """
+
+    def __init__(self, body: Mapping[str, Any]) -> None:
+        self._left = {name: value for name, value in body.items() if value is not None}
+
+    def any(self, name: str) -> Any:
+        """Return a field of any type, or None."""
+        return self._left.pop(name, None)
+
+    def text(self, name: str) -> str | None:
+        """Return a text, or None."""
+        value = self.any(name)
+        if value is not None and not isinstance(value, str):
+            raise refused(name, "must be a text")
+        return value
+
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        """Return true or false."""
+        value = self.any(name)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise refused(name, "must be true or false")
+        return value
+
+    def count(self, name: str, *, least: int = 0) -> int | None:
+        """Return a whole number, or None."""
+        value = self.any(name)
+        if value is None:
+            return None
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise refused(name, "must be a whole number")
+        if value < least:
+            raise refused(name, f"must be at least {least}, not {value}")
+        return value
+
+    def items(self, name: str, kind: type) -> list[Any] | None:
+        """Return a list whose items are of one type, or None."""
+        value = self.any(name)
+        if value is None:
+            return None
+        what = {dict: "objects", int: "token ids", str: "texts"}[kind]
+        if not isinstance(value, list) or not all(isinstance(each, kind) and each is not True for each in value):
+            raise refused(name, f"must be a list of {what}")
+        return value
+
+    def mapping(self, name: str) -> dict[str, Any]:
+        """Return an object; empty where it is not given."""
+        value = self.any(name)
+        if value is not None and not isinstance(value, dict):
+            raise refused(name, "must be an object")
+        return value or {}
+
+    def stops(self) -> tuple[str, ...]:
+        """Return the stop texts: a text, or a list of them, which may be empty."""
+        given = self.any("stop")
+        texts = [given] if isinstance(given, str) else given or []
+        if not isinstance(texts, list) or not all(isinstance(each, str) for each in texts):
+            raise refused("stop", "must be a text or a list of texts")
+        if len(texts) > _MOST_STOPS:
+            raise refused("stop", f"must be at most {_MOST_STOPS} texts")
+        return tuple(texts)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of what has not been read."""
+        return list(self._left)
+
+    def close(self, neutral: Mapping[str, Sequence[Any]] = NEUTRAL_VALUES) -> None:
+        """Refuse what is left, unless it has no effect."""
+        for name, value in self._left.items():
+            if name not in HARMLESS_FIELDS and not any(_same(value, each) for each in neutral.get(name, ())):
+                raise refused(name, "is not offered by this gateway", code="unsupported_parameter")
+
+
+def _same(value: object, neutral: object) -> bool:
+    """Whether a value is the neutral one; 0 is no false, and 1 no true."""
+    return value == neutral and isinstance(value, bool) == isinstance(neutral, bool)
+
+
+def refused(name: str, problem: str, *, code: str | None = None) -> GatewayError:
+    """Return the error for a field that is wrong, or asks for what cannot be had."""
+    return GatewayError(400, f"{name} {problem}.", name, code)
+
+
+async def read_fields(request: web.Request) -> BodyFields:
+    """Read a request's body as a JSON object.
+
+    Raises:
+        GatewayError: It is not one, or too large.
+    """
+    try:
+        data = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise GatewayError(413, "The body is too large.", None, "body_too_large") from None
+    if sum(map(data.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise GatewayError(413, f"The body has more than {_MOST_VALUES:,} values.", None, "body_too_large")
+    try:
+        body = CODEC.loads(data)
+    except (ValueError, RecursionError):
+        raise GatewayError(400, "The body is not JSON.", None, "invalid_json") from None
+    if not isinstance(body, dict):
+        raise GatewayError(400, "The body is not a JSON object.", None, "invalid_json")
+    return BodyFields(body)

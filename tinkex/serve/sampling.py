@@ -1,0 +1,127 @@
+"""Samples of the gateway: the fields that all endpoints share, and waiting for results without a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from aiohttp import web
+from attrs import frozen
+
+from tinkex.serve.answers import GatewayError
+from tinkex.serve.fields import BodyFields, refused
+from tinkex.serve.models import ServedModel
+from tinkex.types import ModelInput, SampleResponse, SamplingParams
+
+_PATIENCE: Final = "X-Stainless-Read-Timeout"  # of OpenAI's clients, in seconds
+
+
+@frozen(kw_only=True)
+class SamplingFields:
+    """The fields of a request about how to sample, and what to say of the result."""
+
+    model: str | None
+    num_samples: int
+    stops: tuple[str, ...]
+    stop_tokens: tuple[int, ...]
+    drawing: dict[str, Any]
+    """Those that `SamplingParams` has under the same names, unchecked."""
+    prompt_logprobs: int | None
+    """How many of the likeliest tokens of the prompt; None for no log-probabilities."""
+    stream: bool
+    stream_usage: bool
+    token_ids: bool
+    tokens_by_id: bool
+    """Whether tokens go by ``token_id:N``."""
+
+    @classmethod
+    def read(cls, fields: BodyFields) -> SamplingFields:
+        """Take the fields out of a body."""
+        stream, options = fields.flag("stream"), fields.any("stream_options")
+        if options is not None and not (stream and isinstance(options, dict)):
+            raise refused("stream_options", "must be an object, and is for requests that stream")
+        streaming = BodyFields(options or {})
+        usage = streaming.flag("include_usage")
+        streaming.flag("include_obfuscation")
+        if left := streaming.names:
+            raise refused("stream_options", f"has an option that is not offered: {left[0]}")
+        stops, stop_tokens = fields.stops(), tuple(fields.items("stop_token_ids", int) or ())
+        if stops and stop_tokens:
+            raise refused("stop_token_ids", "cannot be had together with stop: the server takes texts or tokens")
+        drawing = {name: fields.any(name) for name in ("seed", "temperature", "top_p", "top_k")}
+        return cls(
+            model=fields.text("model"),
+            num_samples=fields.count("n", least=1) or 1,
+            stops=stops,
+            stop_tokens=stop_tokens,
+            drawing={name: value for name, value in drawing.items() if value is not None},
+            prompt_logprobs=fields.count("prompt_logprobs"),
+            stream=stream,
+            stream_usage=usage,
+            token_ids=fields.flag("return_token_ids"),
+            tokens_by_id=fields.flag("return_tokens_as_token_ids"),
+        )
+
+    def params(self, max_tokens: int, stop: Sequence[str] | Sequence[int] | None = None) -> SamplingParams:
+        """Return the sampling parameters; no stop means the model's own end token."""
+        return SamplingParams(
+            max_tokens=max_tokens, stop=stop or self.stops or self.stop_tokens or None, **self.drawing
+        )
+
+
+def patience(request: web.Request) -> float | None:
+    """Return the seconds that the client waits for an answer; None where it does not say."""
+    try:
+        seconds = float(request.headers.get(_PATIENCE, ""))
+    except ValueError:
+        return None
+    return seconds if 0 < seconds < math.inf else None
+
+
+async def sample_prompts(
+    model: ServedModel, prompts: Sequence[ModelInput], params: SamplingParams, seconds: float | None, **options: Any
+) -> list[SampleResponse]:
+    """Sample from every prompt at once; the first error ends all, as does a client that hangs up.
+
+    Args:
+        model: Where to sample.
+        prompts: What to sample from.
+        params: How to sample.
+        seconds: The deadline; None for the deadline that the service is configured with.
+        options: Further arguments of `SamplingClient.sample`.
+    """
+    futures: list[asyncio.Future[SampleResponse]] = []
+    try:
+        for prompt in prompts:
+            future = model.client.sample(prompt, params, timeout=seconds, on_full="raise", **options)
+            futures.append(asyncio.wrap_future(future))
+        return [await futures[0]] if len(futures) == 1 else await asyncio.gather(*futures)
+    finally:
+        for waiting in futures:
+            if not waiting.cancel() and not waiting.cancelled():
+                waiting.exception()  # or asyncio would complain of errors that nothing has asked for
+
+
+def room_for(model: ServedModel, prompts: Sequence[ModelInput], max_tokens: int | None) -> int | None:
+    """Return how many tokens an answer may have, after the longest prompt; None where that is not known.
+
+    Raises:
+        GatewayError: 400 ``context_length_exceeded``: the answer, of at least `max_tokens`, does not fit.
+    """
+    lengths = [prompt.known_length for prompt in prompts]
+    longest = max((length for length in lengths if length is not None), default=0)
+    if model.max_context_length is None or None in lengths:
+        return None
+    room, wanted = model.max_context_length - longest, max_tokens or 1
+    if room < wanted:
+        raise GatewayError(
+            400,
+            f"This model's maximum context length is {model.max_context_length} tokens. However, you requested"
+            f" {longest + wanted} tokens ({longest} in the messages, {wanted} in the completion). Please reduce the"
+            " length of the messages or completion.",
+            "messages" if max_tokens is None else "max_tokens",
+            "context_length_exceeded",
+        )
+    return room
