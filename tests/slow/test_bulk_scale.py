@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -87,7 +88,7 @@ def test_two_hundred_thousand_rows_in_200_mb(tmp_path):
 
 
 def test_cpu_beside_bare_samples(tmp_path):
-    """On a server without delay a file costs at most half as much CPU again as bare samples of its rows."""
+    """On a server without delay a row costs little more CPU than a bare sample: on a calm machine 1.1 times as much."""
     count = 1000
     prompts = [[(number + place) % 1000 for place in range(32)] for number in range(count)]
     rows = tmp_path / "in.jsonl"
@@ -112,4 +113,69 @@ def test_cpu_beside_bare_samples(tmp_path):
             client = service.create_sampling_client(base_model="fake/model")
             bare()
             ratios = [cost(lambda at=number: whole(at)) / cost(bare) for number in range(3)]
-    assert statistics.median(ratios) <= 1.5
+    assert statistics.median(ratios) <= 1.3
+
+
+ENDS = """
+import resource, sys
+import tinkex, rich, click
+from tinkex import bulk
+from tinkex.errors import InternalServerError, MissingFeatureError, NotFoundError
+from tinkex.future import SampleFuture
+from tinkex.types import SampledSequence, SampleResponse, Timing, Usage
+
+kind, count = sys.argv[1], int(sys.argv[2])
+made = {
+    "good": lambda n: {"prompt": [97] * 20}, "failed": lambda n: {"prompt": [97] * 20},
+    "without tokenizer": lambda n: {"prompt": f"the text of row {n}"}, "no text": lambda n: {"prompt": [97] * 20},
+    "unknown model": lambda n: {"prompt": [97], "model": "gone"},
+    "many unknown models": lambda n: {"prompt": [97], "model": f"gone-{n}"},
+    "wrong": lambda n: {"prompt": [97], "temperature": -1 - n}, "twice": lambda n: {"id": 7, "prompt": [97]},
+    "without id": lambda n: {"id": None, "prompt": [97]}, "choices": lambda n: {"prompt": [97], "choices": [[1], [2]]},
+}[kind]
+
+class Client:
+    def sample(self, prompt, params, **options):
+        future = SampleFuture(None)
+        if kind == "failed":
+            future.set_exception(InternalServerError("the model stumbled", 500))
+        else:
+            sequence = SampledSequence(list(range(97, 113)), [-1.0] * 16)
+            scores = [None] * prompt.length
+            future.set_result(SampleResponse([sequence], prompt_logprobs=scores, usage=Usage(20, 16), timing=Timing()))
+        return future
+
+    def stats(self):
+        return tinkex.ServiceStats()
+
+    def get_tokenizer(self):
+        raise MissingFeatureError("This server tells no tokenizer.")
+
+def open_model(name):
+    if name != "m":
+        raise NotFoundError(f"no model {name}", 404)
+    return Client()
+
+given = ({"id": n, **made(n)} for n in range(count))
+first = [{"id": "first", "prompt": [1]}]  # can be tried, whatever the others are like
+rows = (row for part in (first, given) for row in part)
+summary = bulk.run(rows, "out.jsonl", bulk.Models(("m",), open_model), max_tokens=16)
+assert summary.done + summary.failed == count + 1
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["good", "failed", "without tokenizer", "no text", "unknown model", "many unknown models", "wrong", "twice",
+     "without id", "choices"],
+)  # fmt: skip
+def test_memory_whatever_ends_the_rows(kind, tmp_path):
+    """A run holds at most 60 MB and a quarter of a kilobyte a row, however its rows end."""
+    root, count = pathlib.Path(__file__).parents[2], 60_000
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDS, kind, str(count)], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)},
+        check=True, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    used = int(ended.stdout) * (1 if sys.platform == "darwin" else 2**10)
+    assert used < 60e6 + 256 * count

@@ -27,7 +27,7 @@ from tinkex.types import ModelInput, SampleResponse
 Batch = list[tuple[Task, Record]]
 _MOST_AT_ONCE: Final = 256
 _MANY: Final = 16  # rows in flight: where they end one by one, waking up for each costs as much as the row
-_GATHERING: Final = 0.004  # seconds that a result may wait for others
+_GATHERING: Final = 0.01  # seconds that a result may wait for others
 _TICK: Final = 0.1  # seconds between two looks at the flow when nothing ends
 
 
@@ -42,7 +42,7 @@ class FlowState:
     """How that limit changes: "growing", "steady", "backing off" or "fixed"."""
 
 
-@attrs.frozen
+@attrs.define
 class _Sent:
     task: Task
     prepared: Prepared | None

@@ -157,6 +157,7 @@ class Gate:
         self.window = Window(limits, clock.monotonic())
         self._requests = Rate(limits.requests_per_minute)
         self._tokens = Rate(limits.tokens_per_minute)
+        self._has_rates = bool(limits.requests_per_minute or limits.tokens_per_minute)
         self.in_flight = 0
         self.closed = False
 
@@ -167,13 +168,15 @@ class Gate:
         """
         with self._changed:
             while not (self.closed or self._halt.is_set()):
-                now = self._clock.monotonic()
-                delay = 0.0 if tokens is None else max(self._requests.delay(now), self._tokens.delay(now))
+                now = delay = 0.0
+                if tokens is not None and self._has_rates:
+                    now = self._clock.monotonic()
+                    delay = max(self._requests.delay(now), self._tokens.delay(now))
                 if self.in_flight >= self.window.limit:
                     self.window.waited()
                     delay = _LOOK_AGAIN
                 if delay <= 0:
-                    if tokens is not None:
+                    if tokens is not None and self._has_rates:
                         self._requests.spend(samples, now)
                         self._tokens.spend(tokens, now)
                     self.in_flight += 1

@@ -79,11 +79,14 @@ def _plain(name: str, value: Any) -> Any:
 
 def is_given(value: Any) -> bool:
     """Whether a cell holds anything: None, NaN and pandas' NA stand for nothing."""
-    return type(value) is str or type(value) is list or (value is not None and _plain("a cell", value) is not None)
+    kind = type(value)
+    return kind is str or kind is list or (value is not None and _plain("a cell", value) is not None)
 
 
 def identity(value: Any) -> RowId | None:
     """Return an id as text or a whole number; None where none is given."""
+    if value is None or type(value) is str or type(value) is int:
+        return value
     value = _plain("id", value)
     if type(value) is str or value is None:
         return value

@@ -50,7 +50,7 @@ class Continuation:
     prompt: ModelInput
 
 
-@attrs.frozen
+@attrs.define
 class Prepared:
     """A task that is ready to be submitted."""
 

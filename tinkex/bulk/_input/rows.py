@@ -29,15 +29,15 @@ _READ: Final = frozenset(
 
 def parse_row(number: int, data: object) -> Row:
     """Parse one row; what is wrong with it is noted in the row."""
-    line = LineId(f"line {number}")
-    if not isinstance(data, Mapping):
-        return Row(number, line, problem=f"A row must be a JSON object, not {type(data).__name__}.")
+    if not isinstance(data, dict | Mapping):
+        return _nameless(number, f"A row must be a JSON object, not {type(data).__name__}.")
     try:
         identity = fields.identity(data.get("custom_id"))
         identity = fields.identity(data.get("id")) if identity is None else identity
     except InvalidRowError as error:
-        return Row(number, line, problem=error.message)
-    identity = line if identity is None else identity
+        return _nameless(number, error.message)
+    if identity is None:
+        identity = LineId(f"line {number}")
     try:
         return _openai(number, identity, data) if "body" in data else _native(number, identity, data)
     except InvalidRowError as error:
@@ -56,6 +56,10 @@ def _own_columns(data: Mapping[Any, Any]) -> dict[str, Any]:
     return found
 
 
+def _nameless(number: int, problem: str) -> Row:
+    return Row(number, LineId(f"line {number}"), problem=problem)
+
+
 def _native(number: int, identity: RowId, data: Mapping[str, Any]) -> Row:
     parameters, extra = {}, {}
     for name, value in data.items():
@@ -65,12 +69,14 @@ def _native(number: int, identity: RowId, data: Mapping[str, Any]) -> Row:
                 parameters[name] = found
         elif name not in _OWN:
             extra[str(name)] = fields.carried(name, value)
-    prompt, model = _prompt(data), _model(data.get("model"))
-    choices = _choices(extra) if parameters.get("score") is not False else ()
-    return Row(
-        number, identity, prompt, parameters, model, extra, choices=choices,
-        answer=_answer(extra, choices) if len(choices) > 1 else None,
-    )  # fmt: skip
+    model = data.get("model")
+    model = None if model is None else _model(model)
+    prompt = _prompt(data)
+    if not extra or parameters.get("score") is False:
+        return Row(number, identity, prompt, parameters, model, extra)
+    choices = _choices(extra)
+    answer = _answer(extra, choices) if len(choices) > 1 else None
+    return Row(number, identity, prompt, parameters, model, extra, choices=choices, answer=answer)
 
 
 def _prompt(data: Mapping[str, Any]) -> Prompt:

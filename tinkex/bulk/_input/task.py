@@ -65,7 +65,9 @@ class Row:
     def messages(self) -> Sequence[Mapping[str, Any]] | None:
         """The prompt, where it is a conversation."""
         prompt = self.prompt
-        if isinstance(prompt, str | ModelInput) or not prompt or not isinstance(prompt[0], Mapping):
+        if not prompt or isinstance(prompt, str | ModelInput) or type(prompt[0]) is int:
+            return None
+        if not isinstance(prompt[0], Mapping):
             return None
         return cast("Sequence[Mapping[str, Any]]", prompt)
 

@@ -13,6 +13,7 @@ from tinkex.bulk._output.openai_format import shaped
 from tinkex.bulk._output.record import Record, error_record
 
 _FROM_CALLER: Final = ("extra", "messages", "parameters", "prompt")
+_EXACT: Final = frozenset({str, int, bool, type(None)})
 _INFINITY: Final = 9999.0  # as in log-probabilities, see `SampleResponse.to_dict`
 
 
@@ -40,13 +41,28 @@ def encode_line(record: Mapping[str, Any]) -> bytes:
     In the caller's columns, too, minus infinity becomes -9999.0 and NaN null. Raises TypeError, ValueError or
     RecursionError where they hold what cannot be encoded, such as keys that are tuples.
     """
-    plain = {**record, **{name: _finite(record[name]) for name in _FROM_CALLER if name in record}}
+    plain = record
+    for name in _FROM_CALLER:
+        if not _is_finite(record.get(name)):
+            plain = {**plain, name: _finite(record[name])}
     if _orjson is not None:
         try:
             return _orjson.dumps(plain, default=str, option=_orjson.OPT_APPEND_NEWLINE)
         except TypeError:  # lone surrogates, whole numbers of more than 64 bits
             pass
     return json.dumps(plain, separators=(",", ":"), allow_nan=False, default=str).encode() + b"\n"
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether no number in it is infinite or NaN, as nearly always."""
+    kind = type(value)
+    if kind in _EXACT:
+        return True
+    if kind is float:
+        return math.isfinite(value)
+    if kind is dict:
+        return all(map(_is_finite, value.values()))
+    return kind is list and all(map(_is_finite, value))
 
 
 def _finite(value: Any) -> Any:

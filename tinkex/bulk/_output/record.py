@@ -38,36 +38,58 @@ def made_record(
     omit: Collection[str] = (),
 ) -> Record:  # fmt: skip
     """Build the output record of a task whose future has ended; its numbers are those that JSON has."""
-    error = future.exception()
+    error, row = future.exception(), task.row
     response = None if error is not None else future.result()
-    plain = {} if response is None else response.to_dict()
-    record: Record = {
-        "id": task.row.id,
-        **({"line": task.row.number} if isinstance(task.row.id, LineId) else {}),
-        "model": task.model,
-        "fingerprint": task.fingerprint,
-        "status": "ok" if error is None else "error",
-    }
+    record: Record = {"id": row.id}
+    if isinstance(row.id, LineId):
+        record["line"] = row.number
+    record["model"] = task.model
+    record["fingerprint"] = task.fingerprint
+    record["status"] = "ok" if error is None else "error"
     if prepared is not None and prepared.date is not None:
         record["date"] = prepared.date
     record["parameters"] = task.parameters
-    if task.row.extra:
-        record["extra"] = task.row.extra
+    if row.extra:
+        record["extra"] = row.extra
     if "prompt" not in omit:
-        record |= _prompt_column(task.row)
+        record |= _prompt_column(row)
     record["prompt_tokens"] = None if prepared is None or "prompt_tokens" in omit else _tokens(prepared.prompt)
-    record |= {name: plain[name] for name in ("prompt_logprobs", "topk_prompt_logprobs") if name in plain}
-    record |= {
-        "sequences": [] if task.parameters.get("score") else _sequences(task, plain, prepared, omit),
-        "usage": plain.get("usage"),
-        "timing": {name: round(seconds, 4) for name, seconds in plain["timing"].items()} if "timing" in plain else None,
-        "request_id": future.request_id,
-        "started_at": round(started_at, 3),
-        "finished_at": round(finished_at, 3),
-        "attempts": future.attempts,
-        "error": None if error is None else error_record(error),
-    }
+    if response is not None and (response.prompt_logprobs is not None or response.topk_prompt_logprobs is not None):
+        plain = response.to_dict()
+        record |= {name: plain[name] for name in ("prompt_logprobs", "topk_prompt_logprobs") if name in plain}
+    scored = response is None or task.parameters.get("score")
+    record["sequences"] = [] if response is None or scored else _sequences(task, response, prepared, omit)
+    record["usage"] = _usage(response)
+    record["timing"] = _timing(response)
+    record["request_id"] = future.request_id
+    record["started_at"] = round(started_at, 3)
+    record["finished_at"] = round(finished_at, 3)
+    record["attempts"] = future.attempts
+    record["error"] = None if error is None else error_record(error)
     return record
+
+
+def _usage(response: SampleResponse | None) -> Record | None:
+    usage = None if response is None else response.usage
+    if usage is None:
+        return None
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "sampled_tokens": usage.sampled_tokens,
+        "prompt_cache_hit_tokens": usage.prompt_cache_hit_tokens,
+    }
+
+
+def _timing(response: SampleResponse | None) -> Record | None:
+    timing = None if response is None else response.timing
+    if timing is None:
+        return None
+    return {
+        "queued": round(timing.queued, 4),
+        "submit": round(timing.submit, 4),
+        "wait": round(timing.wait, 4),
+        "fetch": round(timing.fetch, 4),
+    }
 
 
 def error_record(error: BaseException) -> Record:
@@ -97,10 +119,10 @@ def _prompt_column(row: Row) -> Record:
     return {} if row.messages is None else {"messages": row.messages}
 
 
-def _sequences(task: Task, plain: Record, prepared: Prepared | None, omit: Collection[str]) -> list[Record]:
+def _sequences(task: Task, response: SampleResponse, prepared: Prepared | None, omit: Collection[str]) -> list[Record]:
     decode = None if "text" in omit or prepared is None else prepared.model.decode
     chat = task.row.messages is not None
-    return [_sequence(each, decode, omit, chat=chat) for each in plain.get("sequences", ())]
+    return [_sequence(each.to_dict(), decode, omit, chat=chat) for each in response.sequences]
 
 
 def _sequence(
