@@ -108,11 +108,12 @@ def _usage(usage: Mapping[str, int] | None) -> Record | None:
 def _tokens(sequence: Record, pieces: TokenPieces, text: str | None) -> Iterator[SpelledToken]:
     """Spell the tokens of a sequence; with a `text` those of it only, and not the ones of the stop text behind it."""
     rows = sequence.get("topk_logprobs") or [None] * len(sequence["tokens"])
-    place, end = 0, None if text is None else len(text.encode("utf-8", "replace"))
+    place, begun, end = 0, False, None if text is None else len(text.encode("utf-8", "replace"))
     for token, logprob, row in zip(sequence["tokens"], sequence["logprobs"], rows, strict=True):
         if end is not None and place >= end:
             return
-        first = place == 0
+        first = not begun  # a token that is only the space that decoding leaves out begins the text, too
+        begun = begun or pieces.bytes_of(token) != b""
         others = tuple(spell_token(pieces, *cell, first=first) for cell in row or ())
         spelled = spell_token(pieces, token, logprob, first=first)
         yield attrs.evolve(spelled, alternatives=others if "topk_logprobs" in sequence else None)
