@@ -23,8 +23,11 @@ class Dialled:
     def __init__(self):
         self.peers = []
         self.refuse = None
+        self.stuck = []  # events to wait for, one for each of the next connections
 
     def open(self):
+        if self.stuck:
+            self.stuck.pop(0).wait(10)
         if self.refuse is not None:
             raise self.refuse
         ours, theirs = socket.socketpair()
@@ -48,11 +51,11 @@ class Bench:
         )
         self.reactor.start(self.workers.start)
 
-    def lease(self, *, high_priority=True):
+    def lease(self, *, high_priority=True, fresh=False):
         future = ClientFuture(None)
 
         def coroutine():
-            return (yield Lease(self.pool, high_priority=high_priority))
+            return (yield Lease(self.pool, high_priority=high_priority, fresh=fresh))
 
         task = ScheduledTask(self.scheduler, coroutine, future)
         future.on_cancel(task.cancel)
@@ -179,16 +182,99 @@ def test_idle_connections_are_closed_after_a_while(bench):
     assert not bench.pool.is_waiting(0)
 
 
-def test_an_idle_connection_that_says_something_is_not_used(bench):
-    """Bytes that nobody asked for, or the end: it is closed and another one opened."""
-    for spoil in (lambda peer: peer.send(b"!"), lambda peer: peer.close()):
-        connection = bench.lease().result(5)
-        connection.finish(reusable=True)
-        spoil(bench.dialer.peers[-1])
-        other = bench.lease().result(5)
-        assert other is not connection
-        assert bench.pool.open == 1
-        other.finish(reusable=False)
+@pytest.mark.parametrize("most", [1, 4])
+def test_a_fresh_connection_has_carried_nothing(most):
+    """A task that wants a new connection gets none that was used, not even where no more may be open."""
+    bench = Bench(most=most, busiest=1)
+    try:
+        used = bench.lease().result(5)
+        used.finish(reusable=True)
+        first = bench.lease(fresh=True).result(5)
+        assert first is not used
+        waiting = bench.lease(fresh=True)
+        bench.settle()
+        first.finish(reusable=True)
+        second = waiting.result(5)
+        assert not second.reused
+        assert second not in (used, first)
+        second.finish(reusable=False)
+        assert bench.pool.open <= most
+    finally:
+        bench.stop()
+
+
+def test_a_stuck_dial_holds_no_task(bench):
+    """A connection is opened for the pool: a task whose dial hangs gets the next one that comes back."""
+    held = bench.lease().result(5)
+    stuck = threading.Event()
+    bench.dialer.stuck.append(stuck)
+    waiting = bench.lease()
+    until(lambda: not bench.dialer.stuck)
+    assert not waiting.done()
+    held.finish(reusable=True)
+    assert waiting.result(5) is held
+    stuck.set()
+    until(lambda: bench.pool._opening == 0)
+    opened = bench.lease().result(5)
+    assert opened is not held
+    for connection in (held, opened):
+        connection.finish(reusable=False)
+
+
+def test_a_dial_that_fails_after_its_task_was_served(bench):
+    """It is nobody's error then; a task that is queued and has no other dial under way is told."""
+    held = bench.lease().result(5)
+    stuck = threading.Event()
+    bench.dialer.stuck.append(stuck)
+    served = bench.lease()
+    until(lambda: not bench.dialer.stuck)
+    held.finish(reusable=True)
+    assert served.result(5) is held
+    bench.dialer.refuse = OSError("no")
+    stuck.set()
+    until(lambda: bench.pool._opening == 0)
+    with pytest.raises(OSError, match="no"):
+        bench.lease().result(5)
+    bench.dialer.refuse = None
+    held.finish(reusable=False)
+    until(lambda: (bench.pool.open, bench.pool._opening) == (0, 0))
+
+
+def test_a_connection_rests_after_an_exchange(bench):
+    """Another is opened meanwhile where that is right; a queued task gets it once it has cooled down."""
+    bench.pool._cooling_seconds = 0.003
+    first = bench.lease().result(5)
+    first.finish(reusable=True)
+    second, third, fourth = (bench.lease().result(5) for _ in range(3))
+    assert first not in (second, third, fourth)
+    waiting = bench.lease()
+    bench.settle()
+    assert not waiting.done()
+    bench.clock.advance(0.004)
+    assert waiting.result(5) is first
+    for connection in (first, second, third, fourth):
+        connection.finish(reusable=False)
+
+
+def test_connections_that_are_not_trusted(bench, caplog):
+    """After a surplus those that are kept are closed, one that comes back rests for a second, and it is said once."""
+    kept, held = bench.lease().result(5), bench.lease().result(5)
+    kept.finish(reusable=True)
+    bench.pool.distrust()
+    bench.pool.distrust()
+    assert bench.dialer.peers[0].recv(1) == b""
+    held.finish(reusable=True)
+    bench.clock.advance(0.9)
+    other = bench.lease().result(5)
+    assert other is not held
+    bench.clock.advance(0.2)
+    assert bench.lease().result(5) is held
+    assert caplog.text.count("no request asked for") == 1
+    bench.clock.advance(3600.0)
+    other.finish(reusable=True)
+    assert bench.lease().result(5) is other
+    for connection in (held, other):
+        connection.finish(reusable=False)
 
 
 def test_a_refused_connection_is_its_jobs_error_alone(bench):

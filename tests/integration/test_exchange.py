@@ -67,7 +67,7 @@ class Peer:
 class Parts:
     """A transport with its threads."""
 
-    def __init__(self, url, most=4, **settings):
+    def __init__(self, url, most=4, cooling=0.0, **settings):
         self.workers = WorkerPool(2, "test-worker")
         self.reactor = Reactor(SYSTEM_CLOCK, "test-reactor")
         self.scheduler = Scheduler(self.workers, self.reactor)
@@ -76,6 +76,7 @@ class Parts:
         self.pool = ConnectionPool(
             self.dialer, self.reactor, self.dialing, SYSTEM_CLOCK, most=most, most_idle=4, busiest=4
         )
+        self.pool._cooling_seconds = cooling
         self.transport = Transport(self.dialer, self.pool, self.dialing, self.dialing, SYSTEM_CLOCK)
         self.reactor.start(self.workers.start)
 
@@ -170,6 +171,59 @@ def test_a_connection_is_used_again(start):
     assert peer.connections == 1
 
 
+SPOILS = {
+    "an answer": lambda connection: connection.sendall(OK),
+    "a byte": lambda connection: connection.sendall(b"!"),
+    "the end": lambda connection: connection.shutdown(socket.SHUT_RDWR),
+}
+
+
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("spoil", SPOILS)
+@pytest.mark.parametrize("handed", [False, True])
+def test_a_connection_is_looked_at_before_it_is_used_again(start, monkeypatch, secure, spoil, handed):
+    """What came behind an answer is not taken for the next one, also where the connection is handed straight on."""
+    certificates = make_certificates("127.0.0.1") if secure else None
+    asked, answered, spoilt = (threading.Event() for _ in range(3))
+
+    def answers(connection, number):
+        with contextlib.ExitStack() as stack:
+            if secure:
+                connection = stack.enter_context(certificates.context.wrap_socket(connection, server_side=True))
+            if number:
+                serve(connection, number)
+            read_request(connection)
+            asked.wait(5)
+            connection.sendall(OK)
+            answered.wait(5)
+            SPOILS[spoil](connection)
+            spoilt.set()
+            connection.recv(1000)
+
+    settings = {"verify": certificates.ca_file} if secure else {}
+    _, parts = start(answers, scheme="https" if secure else "http", most=1, **settings)
+    release = parts.pool.release
+
+    def release_late(connection):
+        monkeypatch.setattr(parts.pool, "release", release)
+        answered.set()
+        assert spoilt.wait(5)
+        assert connection.readable_within(5000)
+        release(connection)
+
+    monkeypatch.setattr(parts.pool, "release", release_late)
+    futures = [parts.ask(b"one")]
+    if handed:
+        futures.append(parts.ask(b"two"))
+    asked.set()
+    assert futures[0].result(5).body == b"ok"
+    if not handed:
+        futures.append(parts.ask(b"two"))
+    assert futures[1].result(5).body == b"two"
+    if certificates is not None:
+        certificates.directory.cleanup()
+
+
 @pytest.mark.parametrize("secure", [False, True])
 def test_what_follows_a_large_body_is_nobodys_answer(start, secure):
     """Bytes behind a body that is received in place end the reuse of the connection: the next in line gets its own."""
@@ -241,7 +295,7 @@ def test_an_idle_connection_that_was_closed_is_not_used(start):
     peer, parts = start(answers)
     for _ in range(3):
         parts.ask().result(5)
-        wait_until(lambda: parts.pool.open == 0 or not parts.pool._idle or not parts.pool._idle[-1].is_alive())
+        wait_until(lambda: parts.pool.open == 0 or not parts.pool._idle or not parts.pool._idle[-1].is_clean(9))
     assert peer.connections == 3
 
 

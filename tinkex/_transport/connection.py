@@ -13,6 +13,7 @@ from tinkex._transport.http11 import ResponseReader
 
 _RECEIVE_FIRST = 16 * 1024  # what most answers fit in; larger buffers cost page faults
 _RECEIVE_MORE = 256 * 1024
+_SURPLUS_SECONDS = 1.0  # what comes behind an answer within this is a surplus
 
 
 class Pool(Protocol):
@@ -29,6 +30,9 @@ class Pool(Protocol):
 
     def discard(self, connection: Connection) -> None:
         """Take the connection back, to be closed."""
+
+    def distrust(self) -> None:
+        """The server sends what no request asked for."""
 
     def closed(self, connection: Connection) -> None:
         """The connection is closed."""
@@ -93,7 +97,7 @@ class Connection(Permit):
                 if reader.feed(data):
                     return True
             elif reader.filled(count):  # and what comes behind it was not read
-                reader.keep_alive &= self.is_alive()
+                reader.keep_alive &= self.is_clean()
                 return True
             if count < size and not self._secure:
                 return False  # saves the call that would say so
@@ -118,21 +122,28 @@ class Connection(Permit):
             self._pool.parked(self, task, wait_id)
         self._reactor.park(self.fileno, task, wait_id, write=write, known=known)
 
-    def is_alive(self) -> bool:
-        """Whether an idle connection can be used again: open, and nothing unasked-for in it."""
+    def is_clean(self, rested: float = 0.0) -> bool:
+        """Whether it can be used again: open, and with nothing in it that no request asked for.
+
+        The pool hears of that, unless the connection has `rested` for a while: proxies may say why they close it.
+        """
+        found = self._found()
+        if found and rested < _SURPLUS_SECONDS:
+            self._pool.distrust()
+        return found is None
+
+    def _found(self) -> bytes | None:
+        """What has come that no exchange reads: None for nothing, b"" for the end."""
         if getattr(self._socket, "pending", int)():  # decrypted already, which the kernel does not tell
-            return False
+            return b"?"
         if not self.readable_within(0):
-            return True
-        if not self._secure:
-            return False
+            return None
         try:
-            self._socket.recv(1)
+            return self._socket.recv(1)
         except self._not_now:
-            return True  # a TLS session wake-up: no answer, and no end
+            return None  # a TLS session ticket: no answer, and no end
         except OSError:
-            pass
-        return False
+            return b""
 
     def release(self) -> None:
         """Return it unused, to the pool."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
+from collections.abc import Iterable
 
 from tinkex._concurrency.clock import Clock, MovedClock
 from tinkex._concurrency.elastic_pool import ElasticPool
@@ -17,7 +19,12 @@ _IDLE_SECONDS = 30.0
 _TURN_SECONDS = 5.0  # what a long poll may have of a connection that other polls want
 _HIGH_PRIORITY_TURN_SECONDS = 1.0  # the same where a submission wants it
 _SETTLING_SECONDS = 0.01  # for so long a parked connection counts as at work: its answer may be about to come
-_SWEEP, _GROWTH = 0, 1  # the wait ids of the pool's two timers
+_COOLING_SECONDS = 0.003  # that a connection rests between two requests: bytes behind an answer, if any, come by then
+_DISTRUSTED_COOLING_SECONDS = 1.0  # the same once there were such bytes
+_DISTRUST_SECONDS = 3600.0
+_SWEEP, _GROWTH, _COOLED = 0, 1, 2  # the wait ids of the pool's timers
+
+logger = logging.getLogger("tinkex")
 
 
 class Lease:
@@ -44,6 +51,10 @@ class ConnectionPool:
     connections, and slow ones get as many as they need, within a second. Once no more may be opened, long polls end
     early, the oldest first, for queued tasks. Idle connections are used last in, first out, so that the surplus grows
     old and is closed after 30 s.
+
+    An answer belongs to a request by its place in the stream alone. So that bytes behind one are not taken for the next
+    one, a connection rests a moment after each, and is looked at before it is used again (`Connection.is_clean`). Once
+    there were such bytes, it rests for a second: nearly every request has a connection of its own then, for an hour.
     """
 
     def __init__(
@@ -65,9 +76,14 @@ class ConnectionPool:
         self._most_idle = most_idle
         self._busiest = busiest
         self._settling = 0.0 if isinstance(clock, MovedClock) else _SETTLING_SECONDS  # that one may never move
+        self._cooling_seconds = 0.0 if isinstance(clock, MovedClock) else _COOLING_SECONDS
         self._all: set[Connection] = set()
         self._lock = new_lock()  # guards all below
         self._idle: deque[Connection] = deque()
+        self._cooling: deque[Connection] = deque()  # back from an exchange a moment ago, the oldest first
+        self._cooled_soon = False  # whether the timer for them is on
+        self._distrusted_until = float("-inf")
+        self._fresh: deque[tuple[ScheduledTask, int]] = deque()  # tasks that want a connection without a past
         self._high_priority: deque[tuple[ScheduledTask, int]] = deque()
         self._low_priority: deque[tuple[ScheduledTask, int]] = deque()
         self._resting: dict[Connection, tuple[ScheduledTask, int, float]] = {}  # parked in long polls, oldest first
@@ -83,20 +99,10 @@ class ConnectionPool:
 
     def lease(self, task: ScheduledTask, wait_id: int, *, high_priority: bool, fresh: bool) -> None:
         """See `Lease`."""
-        while not fresh:
-            with self._lock:
-                idle = self._idle.pop() if self._idle else None
-                if idle is None:
-                    (self._high_priority if high_priority else self._low_priority).append((task, wait_id))
-                    break
-            if idle.is_alive():
-                if not task.resume(wait_id, idle):
-                    self.release(idle)
-                return
-            self.discard(idle)
-        else:
-            with self._lock:
-                self._high_priority.appendleft((task, wait_id))
+        queue = self._fresh if fresh else self._high_priority if high_priority else self._low_priority
+        with self._lock:
+            queue.append((task, wait_id))
+        self._serve()
         self._grow(at_least=int(fresh))
 
     def parked(self, connection: Connection, task: ScheduledTask, wait_id: int) -> None:
@@ -120,27 +126,77 @@ class ConnectionPool:
                 self._preempted -= 1
 
     def release(self, connection: Connection) -> None:
-        """Hand a usable connection to the next queued task, or keep it."""
-        surplus = sweep = False
-        while True:
-            with self._lock:  # for both: a task queued in between would not see the connection become idle
-                next_task = self._next()
-                if next_task is None:
-                    connection.idle_since = self._clock.monotonic()
-                    surplus = self._closed or len(self._idle) >= self._most_idle
-                    sweep = not surplus and not self._sweeping
-                    if surplus:
-                        self.open -= 1
-                    else:
-                        self._idle.append(connection)
-                        self._sweeping = True
-                    break
-            if next_task[0].resume(next_task[1], connection):
-                return
-        if surplus:
-            connection.close()
+        """Take back a usable connection, for the next queued task or to keep."""
+        with self._lock:
+            connection.idle_since = now = self._clock.monotonic()
+            keep = not self._closed and (not self._is_distrusted() or len(self._cooling) < self._most_idle)
+            if keep:
+                (self._cooling if connection.reused else self._idle).append(connection)
+            sweep, self._sweeping = keep and not self._sweeping, keep or self._sweeping
+        if not keep:
+            self.discard(connection)
+            return
         if sweep:
-            self._reactor.call_at(connection.idle_since + _IDLE_SECONDS, self, _SWEEP)
+            self._reactor.call_at(now + _IDLE_SECONDS, self, _SWEEP)
+        self._serve()
+
+    def distrust(self) -> None:
+        """Let connections rest for long from now on: there was something behind an answer that no request asked for."""
+        with self._lock:
+            trusted = not self._is_distrusted()
+            self._distrusted_until = self._clock.monotonic() + _DISTRUST_SECONDS
+            kept = self._take_kept()
+        _close(kept)
+        if trusted:
+            logger.warning(
+                "The server, or a proxy, sent something behind an answer that no request asked for. For an hour hardly"
+                " any connection is used twice."
+            )
+
+    def _is_distrusted(self) -> bool:
+        return self._clock.monotonic() < self._distrusted_until
+
+    def _take_kept(self) -> list[Connection]:
+        """Take out all connections that no task has; call it with the lock."""
+        kept = [*self._idle, *self._cooling]
+        self._idle.clear()
+        self._cooling.clear()
+        self.open -= len(kept)
+        return kept
+
+    def _serve(self) -> None:
+        """Give queued tasks the connections that have cooled down, and close those too many to keep."""
+        with self._lock:
+            now = self._clock.monotonic()
+            rest = _DISTRUSTED_COOLING_SECONDS if self._is_distrusted() else self._cooling_seconds
+            while self._cooling and self._cooling[0].idle_since <= now - rest:
+                self._idle.append(self._cooling.popleft())
+            leased = []
+            while self._idle and (queued := self._next()) is not None:
+                leased.append((*queued, self._idle.pop()))
+            excess = self._take_excess()
+            wanted = bool(self._high_priority or self._low_priority) or len(self._cooling) > self._most_idle
+            later = bool(self._cooling) and wanted and not self._cooled_soon
+            self._cooled_soon |= later
+            cooled_at = self._cooling[0].idle_since + rest if later else 0.0
+        if later:
+            self._reactor.call_at(cooled_at, self, _COOLED)
+        for task, wait_id, connection in leased:
+            if not task.resume(wait_id, connection):
+                self.release(connection)
+        if excess:
+            _close(excess)
+            self._grow()
+
+    def _take_excess(self) -> list[Connection]:
+        """Take out those too many to keep, and those in the way of tasks that want new ones; call it with the lock."""
+        excess = [self._idle.pop() for _ in range(len(self._idle) - self._most_idle)]
+        wanting = self._queued() if self._is_distrusted() else len(self._fresh)
+        wanted = wanting - self._opening if self.open >= self._most else 0
+        while wanted > len(excess) and (self._idle or self._cooling):
+            excess.append((self._idle or self._cooling).popleft())
+        self.open -= len(excess)
+        return excess
 
     def discard(self, connection: Connection) -> None:
         """Close a leased connection; another may be opened for the next queued task."""
@@ -157,17 +213,13 @@ class ConnectionPool:
         """Close the idle connections, and those that come back from now on."""
         with self._lock:
             self._closed = True
-            idle = list(self._idle)
-            self._idle.clear()
-            self.open -= len(idle)
-        for connection in idle:
-            connection.close()
+            kept = self._take_kept()
+        _close(kept)
 
     def forked(self) -> None:
         """In a child: close our copies of the parent's sockets; the parent's stay open."""
         self._closed = True
-        for connection in tuple(self._all):
-            connection.close()
+        _close(tuple(self._all))
 
     def resume(self, wait_id: int, value: object) -> bool:
         """Time to close what has been idle for long, or to see to queued tasks; called by the reactor."""
@@ -175,13 +227,17 @@ class ConnectionPool:
             with self._lock:
                 self._growing = False
             self._grow()
+        elif wait_id == _COOLED:
+            with self._lock:
+                self._cooled_soon = False
+            self._serve()
         else:
             self._sweep()
         return True
 
     def is_waiting(self, wait_id: int) -> bool:
         """Whether that timer still has a purpose."""
-        return self._growing if wait_id == _GROWTH else self._sweeping
+        return (self._sweeping, self._growing, self._cooled_soon)[wait_id]
 
     def _sweep(self) -> None:
         now = self._clock.monotonic()
@@ -190,18 +246,17 @@ class ConnectionPool:
             while self._idle and self._idle[0].idle_since <= now - _IDLE_SECONDS:
                 old.append(self._idle.popleft())
             self.open -= len(old)
-            oldest = self._idle[0].idle_since if self._idle else None
+            oldest = next((connection.idle_since for connection in (*self._idle, *self._cooling)), None)
             self._sweeping = oldest is not None
-        for connection in old:
-            connection.close()
+        _close(old)
         if oldest is not None:
             self._reactor.call_at(oldest + _IDLE_SECONDS, self, _SWEEP)
 
     def _grow(self, *, at_least: int = 0) -> None:
         """Open connections for queued tasks, where that is right; look again later where it may become right."""
         with self._lock:
-            queued = len(self._high_priority) + len(self._low_priority) - self._opening
-            if queued <= 0:
+            queued = self._queued() - self._opening
+            if queued <= 0 or self._closed:
                 return
             now = self._clock.monotonic()
             wanted = max(at_least, min(queued, self._room_at_work(now)))
@@ -212,7 +267,7 @@ class ConnectionPool:
             later = count < queued and not full and not self._growing and self._settling > 0.0
             self._growing |= later
         if full:
-            self._preempt(queued)
+            self._preempt(queued - len(self._cooling))
         if later:
             self._reactor.call_at(now + self._settling, self, _GROWTH)
         try:
@@ -223,9 +278,10 @@ class ConnectionPool:
             with self._lock:
                 self.open -= count
                 self._opening -= count
-                stranded = [*self._high_priority, *self._low_priority]
-                self._high_priority.clear()
-                self._low_priority.clear()
+                queues = self._fresh, self._high_priority, self._low_priority
+                stranded = [queued for queue in queues for queued in queue]
+                for queue in queues:
+                    queue.clear()
             for task, wait_id in stranded:
                 task.resume(wait_id, APIConnectionError(f"No connection could be opened: {error}. Nothing was sent."))
 
@@ -233,7 +289,10 @@ class ConnectionPool:
         """How many more may be at work; call it with the lock."""
         self._move_on(now)
         settled = max(0, self._parked - sum(self._parks))
-        return max(self._busiest, settled // 4) - (self.open - len(self._idle) - settled)
+        cooling = len(self._cooling)
+        if not self._is_distrusted():
+            cooling = min(cooling, self._busiest)  # beyond that the next is soon cool
+        return max(self._busiest, settled // 4) - (self.open - len(self._idle) - cooling - settled)
 
     def _move_on(self, now: float) -> None:
         """Begin to count anew once the settling time is over; call it with the lock."""
@@ -253,11 +312,12 @@ class ConnectionPool:
             self._reactor.call_at(since + turn, task, wait_id)
 
     def _open(self) -> None:
-        with self._lock:
-            next_task = self._next()
+        """Open a connection for whichever task is next by then; it may take long, and others come back meanwhile."""
         connection = error = None
+        with self._lock:
+            needed = self._is_wanted() and not self._closed
         try:
-            if next_task is not None:
+            if needed:
                 connection = Connection(self._dialer.open(), self, self._reactor)
                 self._all.add(connection)
         except BaseException as raised:  # noqa: BLE001 - it belongs to the task
@@ -265,19 +325,33 @@ class ConnectionPool:
         with self._lock:
             self._opening -= 1
             self.open -= connection is None
-        if connection is None:
-            if next_task is not None:
-                next_task[0].resume(next_task[1], error)
-            self._grow()
-        elif self._closed:
-            self.discard(connection)
-        elif next_task is None or not next_task[0].resume(next_task[1], connection):
+            mine = connection is not None or (error is not None and self._queued() > self._opening)
+            queued = self._next(new=True) if mine else None
+        if queued is not None and queued[0].resume(queued[1], error if connection is None else connection):
+            connection = None  # leased
+        if connection is not None:
             self.release(connection)
+        self._grow()
 
-    def _next(self) -> tuple[ScheduledTask, int] | None:
-        """Take the next task out of the queues; call it with the lock."""
-        while queue := self._high_priority or self._low_priority:
+    def _is_wanted(self) -> bool:
+        """Whether tasks wait for every connection that is being opened; call it with the lock."""
+        for queue in (self._fresh, self._high_priority, self._low_priority):
+            while queue and not queue[0][0].is_waiting(queue[0][1]):
+                queue.popleft()
+        return self._queued() >= self._opening
+
+    def _queued(self) -> int:
+        return len(self._fresh) + len(self._high_priority) + len(self._low_priority)
+
+    def _next(self, *, new: bool = False) -> tuple[ScheduledTask, int] | None:
+        """Take the next task out of the queues, for a connection that may be `new`; call it with the lock."""
+        while queue := (new and self._fresh) or self._high_priority or self._low_priority:
             task, wait_id = queue.popleft()
             if task.is_waiting(wait_id):
                 return task, wait_id
         return None
+
+
+def _close(connections: Iterable[Connection]) -> None:
+    for connection in connections:
+        connection.close()

@@ -109,7 +109,7 @@ class Transport:
         if not self.dialer.plain:
             return (yield from self._exchange_blocking(head + own, body, seconds, max_body, high_priority))
         while True:
-            connection: Connection = yield Lease(self.pool, high_priority=high_priority, fresh=fresh)
+            connection = yield from self._lease(high_priority=high_priority, fresh=fresh)
             connection.preemptible = not high_priority
             until = self._clock.monotonic() + seconds
             reader: ResponseReader | None = None  # made when there is something to read: thousands wait for that
@@ -128,6 +128,8 @@ class Transport:
                     reader = reader or ResponseReader(max_body, received)
                 pace.quick = self._clock.monotonic() - sent_at < _QUICK_SECONDS
                 clean = whole and reader.keep_alive
+                if reader.surplus:
+                    self.pool.distrust()
                 return reader.response()
             except HTTPFormatError as error:
                 raise APIResponseError(f"The server sent {error}.", may_have_run=True) from None
@@ -140,6 +142,14 @@ class Transport:
             finally:
                 received.release()
                 connection.finish(reusable=clean)
+
+    def _lease(self, *, high_priority: bool, fresh: bool) -> Coroutine[Connection]:
+        """A connection that is open, and has nothing in it that would be taken for the answer."""
+        while True:
+            connection: Connection = yield Lease(self.pool, high_priority=high_priority, fresh=fresh)
+            if not connection.reused or connection.is_clean(self._clock.monotonic() - connection.idle_since):
+                return connection
+            connection.finish(reusable=False)
 
     def _exchange_blocking(
         self, head: bytes, body: bytes, seconds: float, max_body: int, high_priority: bool

@@ -69,6 +69,7 @@ class ResponseReader:
         "keep_alive",
         "started",
         "status",
+        "surplus",
     )
 
     def __init__(self, max_body: int, received: ReceivedBytes | None = None) -> None:
@@ -86,6 +87,7 @@ class ResponseReader:
         self._feed = ResponseReader._feed_head  # not bound: a reader that held itself would wait for the collector
         self.started = False  # whether a single byte has come
         self.keep_alive = False
+        self.surplus = False  # whether something came behind it
         self.status = 0
         self.headers: dict[str, str] = {}
 
@@ -171,7 +173,10 @@ class ResponseReader:
     def _begin_body(self, rest: bytes) -> bool:
         headers = self.headers
         if self.status in _NO_BODY:
-            return self._finish(surplus=rest)
+            if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
+                return self._finish(surplus=rest)
+            self.keep_alive = False  # a body that must not be there may come all the same
+            return self._finish()
         encoding = headers.get("content-encoding", "").lower()
         if encoding not in ("", "identity"):
             self._inflate = _Inflater(encoding, self._max_body)
@@ -285,6 +290,7 @@ class ResponseReader:
 
     def _finish(self, surplus: bytes = b"") -> bool:
         if surplus:  # unsolicited bytes: never read another answer from this connection
+            self.surplus = True
             self.keep_alive = False
         if self._inflate is not None:
             self._inflate.finish()

@@ -166,10 +166,19 @@ def test_not_kept(sent):
 
 @pytest.mark.parametrize("status", [204, 304])
 def test_no_body(status):
-    """A status that has no body has none, whatever its length says."""
-    response, reader = read([head("Content-Length: 5", status=f"HTTP/1.1 {status} x")], end=False)
-    assert response.body == b""
-    assert reader.keep_alive
+    """A status that has no body has none, whatever it announces; one may come all the same, so nothing else is read."""
+    for announced in ([], ["Content-Length: 0"], ["Content-Length: 5"], ["Transfer-Encoding: chunked"]):
+        response, reader = read([head(*announced, status=f"HTTP/1.1 {status} x")], end=False)
+        assert response.body == b""
+        assert reader.keep_alive is (announced in ([], ["Content-Length: 0"]))
+
+
+@pytest.mark.parametrize("behind", [b"!", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno"])
+def test_what_comes_behind_an_answer(behind):
+    """Bytes behind an answer are told from it, and end the use of the connection."""
+    response, reader = read([head("Content-Length: 2"), b"ok" + behind])
+    assert response.body == b"ok"
+    assert (reader.surplus, reader.keep_alive) == (True, False)
 
 
 def test_raw_deflate():
