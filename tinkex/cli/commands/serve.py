@@ -54,7 +54,7 @@ def command(*, models: tuple[str, ...], local: bool, base_url: str | None, **opt
             gateway = Gateway(service, models or None, **{**options, "api_key": options["api_key"] or None})
         with working("Connecting"), contextlib.suppress(MissingFeatureError, NotFoundError):
             service.get_server_capabilities(timeout=_SECONDS)  # what is wrong is told now, not to the first client
-        with gateway, _shown_requests():
+        with _shown_requests(), gateway:
             print_text(f"{gateway.url}/v1")
             note("Ctrl-C stops the gateway.")
             while True:
@@ -75,7 +75,7 @@ class _RequestLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
         if record.levelno < logging.WARNING:
-            note(record.getMessage())
+            click.echo(record.getMessage(), err=True)
 
 
 @contextlib.contextmanager

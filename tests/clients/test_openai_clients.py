@@ -1,0 +1,196 @@
+"""Programs of others that speak OpenAI's API, unmodified, on a gateway over the local model: what docs/serve.rst says.
+
+Each has an environment of its own in ``$TINKEX_TEST_CACHE``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import textwrap
+
+import pytest
+from environments import environment
+
+import tinkex
+from tinkex.serve import Gateway
+
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(1500)]  # the first run installs them
+pytest.importorskip("tinkex.local")
+
+PAGE = (pathlib.Path(__file__).parents[2] / "docs" / "serve.rst").read_text(encoding="utf-8")
+QUESTION = [{"role": "user", "content": "Where is the Eiffel Tower?"}]
+ROWS = [("France", "Paris"), ("Italy", "Rome"), ("Spain", "Madrid"), ("Japan", "Tokyo"), ("Egypt", "Cairo")]
+OTHERS = ["Berlin", "Oslo"]
+
+
+@pytest.fixture(scope="module")
+def service():
+    """The local model."""
+    with tinkex.ServiceClient.local() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(service):
+    """A sampling client beside the gateway."""
+    return service.create_sampling_client(base_model=service.local_model)
+
+
+@pytest.fixture(scope="module")
+def url(service):
+    """The gateway's address."""
+    with Gateway(service) as gateway:
+        yield gateway.url
+
+
+@pytest.fixture(scope="module")
+def said(client):
+    """What the model says to the question, as tinkex samples it."""
+    chat = tinkex.chat.ChatFormat(client.get_tokenizer())
+    sequence = client.sample(chat.prompt(QUESTION), chat.sampling_params(8, temperature=0)).result().sequences[0]
+    return chat.parse(sequence).content, sequence
+
+
+def run(tool, url, programs, folder, **variables):
+    """Run the command that the page has for a tool; what it prints."""
+    section = PAGE.split(f"\n{tool}\n{'~' * len(tool)}\n")[1]
+    block = re.search(r"\.\. code-block:: sh\n\n((?:(?:    .*)?\n)+)", section)[1]
+    script = textwrap.dedent(block).replace("http://127.0.0.1:8000", url)
+    known = {"HOME": str(folder), "PATH": f"{programs}:{os.environ['PATH']}", "HF_HUB_OFFLINE": "1", **variables}
+    ended = subprocess.run(
+        ["bash", "-euc", script], cwd=folder, env=known, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def test_curl(url, tmp_path):
+    """The answer to curl has the likeliest token with its number."""
+    choice = json.loads(run("curl", url, "/usr/bin", tmp_path))["choices"][0]
+    assert choice["text"] == " Paris"
+    assert choice["logprobs"]["token_logprobs"][0] == max(choice["logprobs"]["top_logprobs"][0].values())
+
+
+def test_openai(url, tmp_path, said):
+    """OpenAI's client gets the model's answer, and the log-probabilities that tinkex has."""
+    content, sequence = said
+    printed = run("openai", url, environment("openai", "openai==3.57.0"), tmp_path).strip()
+    text, _, logprob = printed.rpartition(" ")
+    assert text == content
+    assert float(logprob) == pytest.approx(sequence.logprobs[0], abs=1e-6)
+
+
+OPENAI = """
+import json, sys
+import openai
+client = openai.OpenAI(base_url=sys.argv[1] + "/v1", api_key="none", max_retries=0)
+model = client.models.retrieve("HuggingFaceTB/SmolLM2-135M-Instruct").id
+messages = [{"role": "user", "content": "Where is the Eiffel Tower?"}]
+options = dict(model=model, messages=messages, max_tokens=8, temperature=0)
+with client.chat.completions.create(**options, stream=True, stream_options={"include_usage": True}) as stream:
+    chunks = list(stream)
+print("".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices))
+print(chunks[-1].usage.completion_tokens)
+for wrong, kind in (
+    ({"logit_bias": {"1": 5}}, openai.BadRequestError), ({"model": "gpt-9"}, openai.NotFoundError),
+    ({"max_tokens": 100_000}, openai.BadRequestError),
+):
+    try:
+        client.chat.completions.create(**{**options, **wrong})
+    except kind as error:
+        print(error.param, error.code)
+completion = client.completions.create(model=model, prompt=[[504, 3575], [504]], max_tokens=0, echo=True, logprobs=1)
+print(json.dumps([choice.logprobs.token_logprobs for choice in completion.choices]))
+"""
+
+
+def test_openai_streams_and_errors(url, tmp_path, said, client):
+    """OpenAI's client reads the stream, its usage, the errors with their fields, and the scores of prompts."""
+    script = tmp_path / "script.py"
+    script.write_text(OPENAI)
+    programs = environment("openai", "openai==3.57.0")
+    ended = subprocess.run([programs / "python", script, url], capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 0, ended.stderr
+    *text, tokens, bias, model, long, scores = ended.stdout.splitlines()
+    assert "\n".join(text) == said[0]
+    assert int(tokens) == len(said[1].tokens)
+    assert (bias, model) == ("logit_bias unsupported_parameter", "model model_not_found")
+    assert long == "max_tokens context_length_exceeded"
+    (first, second), (only,) = json.loads(scores)
+    assert (first, only) == (None, None)
+    assert second == pytest.approx(client.compute_logprobs([504, 3575]).result()[1], abs=1e-6)
+
+
+TASK = """
+task: {name}
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {data}}}}}
+test_split: test
+doc_to_text: "The capital of {{{{country}}}} is"
+{rest}
+"""
+CHOICES = """
+output_type: multiple_choice
+doc_to_target: 0
+doc_to_choice: choices
+metric_list: [{metric: acc}]
+"""
+WRITTEN = """
+output_type: generate_until
+doc_to_target: " {{city}}"
+generation_kwargs: {until: [".", "\\n"], max_gen_toks: 6, temperature: 0.0, do_sample: false}
+metric_list: [{metric: exact_match}]
+"""
+
+
+def test_lm_eval(url, tmp_path, client):
+    """Scores in lm-eval are those of `compute_logprobs`, greedy is what top-k says, and texts are the same."""
+    tasks = tmp_path / "tasks"
+    tasks.mkdir()
+    data = tasks / "capitals.jsonl"
+    rows = [{"country": country, "city": city, "choices": [city, *OTHERS]} for country, city in ROWS]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name, rest in (("capitals", CHOICES), ("capitals_written", WRITTEN)):
+        (tasks / f"{name}.yaml").write_text(TASK.format(name=name, data=data, rest=rest))
+    run("lm-eval", url, environment("lm-eval", "lm-eval[api]==0.4.13"), tmp_path)
+    tokenizer = client.get_tokenizer()
+
+    scored = _samples(tmp_path, "capitals")
+    assert len(scored) == 5
+    for sample in scored:
+        context = f"The capital of {sample['doc']['country']} is"
+        for (reply,), choice in zip(sample["resps"], sample["doc"]["choices"], strict=True):
+            before, ids = tokenizer.encode(context), tokenizer.encode(f"{context} {choice}")
+            params = tinkex.SamplingParams(max_tokens=1)
+            likeliest = client.sample(ids, params, topk_prompt_logprobs=1).result().topk_prompt_logprobs
+            logprobs = client.compute_logprobs(ids).result()
+            assert float(reply[0]) == pytest.approx(sum(logprobs[len(before) :]), abs=1e-6)
+            greedy = all(likeliest[at][0][0] == ids[at] for at in range(len(before), len(ids)))
+            assert str(reply[1]) == str(greedy)
+
+    for sample in _samples(tmp_path, "capitals_written"):
+        context = tokenizer.encode(f"The capital of {sample['doc']['country']} is")
+        params = tinkex.SamplingParams(max_tokens=6, temperature=0, stop=[".", "\n"])
+        text = client.sample(context, params).result().sequences[0].text(tokenizer, skip_special_tokens=True)
+        assert sample["resps"][0][0] == re.split(r"[.\n]", text)[0]
+
+
+def _samples(folder, task):
+    (path,) = folder.glob(f"results/**/samples_{task}_2*.jsonl")
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_llm(url, tmp_path, said):
+    """What llm prints, streaming, is the model's answer."""
+    printed = run("llm", url, environment("llm", "llm==0.36"), tmp_path, LLM_USER_PATH=str(tmp_path))
+    assert printed.strip() == said[0].strip()
+
+
+def test_litellm(url, tmp_path, said):
+    """LiteLLM gives the model's answer."""
+    printed = run("LiteLLM", url, environment("litellm", "litellm==1.110.2"), tmp_path)
+    assert printed.strip() == said[0].strip()
