@@ -15,6 +15,7 @@ KEY = "tml-test-key-0123456789"
 MODEL = "fake/model"
 PROMPT = [11, 12, 13]
 PARAMS = SamplingParams(max_tokens=4)
+_MOMENT = 0.001
 QUICK = RetryConfig(max_attempts=5, max_elapsed=60.0, base_delay=0.01, max_delay=0.05)
 
 
@@ -70,7 +71,7 @@ def result_of(future, clock, *, step=0.5):
 
 def until(condition, seconds=10.0):
     """Wait in real time for something that other threads are about to do."""
-    for _ in range(int(seconds / 0.005)):
+    for _ in range(int(seconds / _MOMENT)):
         if condition():
             return
         _moment()
@@ -78,7 +79,7 @@ def until(condition, seconds=10.0):
 
 
 def _moment():
-    threading.Event().wait(0.005)
+    threading.Event().wait(_MOMENT)
 
 
 class Collector:
