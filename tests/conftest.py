@@ -1,8 +1,10 @@
-"""What holds for every test: no settings come from the environment."""
+"""What holds for every test: no settings come from the environment; what was imported costs no collection time."""
 
 from __future__ import annotations
 
+import gc
 import os
+from collections import Counter
 
 import pytest
 
@@ -15,3 +17,21 @@ def plain_environment(monkeypatch):
     for name in os.environ:
         if name.startswith(_FOREIGN) and not name.startswith("TINKEX_TEST_"):
             monkeypatch.delenv(name)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Of the cases of a test that is marked `thin(n)`, every n-th runs in the fast tier, the others in the slow one."""
+    cases = Counter()
+    for item in items:
+        for mark in item.iter_markers("thin"):
+            case = item.path, item.originalname
+            if cases[case] % mark.args[0]:
+                item.add_marker("slow")
+            cases[case] += 1
+
+
+def pytest_collection_finish():
+    """Spare every collection of garbage a look at the modules and tests, of which none becomes garbage."""
+    gc.collect()
+    gc.freeze()

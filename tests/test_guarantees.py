@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import pathlib
 import re
 
@@ -14,13 +15,18 @@ SECTIONS = PAGE[: PAGE.index("\nHow far this has been tried\n")]
 NAMED = sorted(set(re.findall(r"\| ``(\S+)``", SECTIONS)))
 
 
+@functools.cache
+def functions_of(file):
+    """The names of all functions in a file of tests."""
+    return {node.name for node in ast.walk(ast.parse((TESTS / file).read_text())) if isinstance(node, ast.FunctionDef)}
+
+
 @pytest.mark.parametrize("name", NAMED)
 def test_a_test_that_is_named_exists(name):
     """A test that the page points to is there, under that name."""
     file, _, function = name.partition("::")
-    tree = ast.parse((TESTS / file).read_text())
-    functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-    assert not function or function in functions
+    assert not function or function in functions_of(file)
+    assert (TESTS / file).is_file()
 
 
 def test_every_sentence_has_a_test():

@@ -27,6 +27,7 @@ def server(like):
         assert not [each for each in fake.violations if each.rule != "poll_interval"]
 
 
+@pytest.mark.thin(8)
 def test_samples(server):
     """Sampling works: the tokens, one sequence or several, with a seed, with log-probabilities."""
     with sampling(server) as client:
@@ -40,6 +41,7 @@ def test_samples(server):
         assert client.sample(PROMPT, tinkex.SamplingParams(max_tokens=2, stop=".")).result(5)
 
 
+@pytest.mark.thin(8)
 def test_a_session_ends_everywhere(like, server):
     """The session is kept alive and finished, also where the server knows neither flags nor the end of sessions."""
     clock = ManualClock()
@@ -52,6 +54,7 @@ def test_a_session_ends_everywhere(like, server):
     assert server.counts["finish"] == 1
 
 
+@pytest.mark.thin(8)
 def test_failures(like, server):
     """A failed sample is an error at once, with the server's words, typed, and never sent again."""
     with sampling(server) as client:
@@ -62,6 +65,7 @@ def test_failures(like, server):
         assert server.counts["asample"] == 1
 
 
+@pytest.mark.thin(8)
 def test_waiting(like):
     """A sample that takes its time is waited for, however the server says "not yet"."""
     with FakeServer(like, long_poll=0.02, strict=True) as fake, sampling(fake) as client:
@@ -73,6 +77,7 @@ def test_waiting(like):
         assert future.result(5)
 
 
+@pytest.mark.thin(8)
 def test_wrong_key(like):
     """A wrong key is an authentication or permission error, and a missing one the former."""
     with FakeServer(like, require_key="tml-other") as fake:
@@ -83,6 +88,7 @@ def test_wrong_key(like):
             service.create_sampling_client(base_model=MODEL)
 
 
+@pytest.mark.thin(8)
 def test_many_at_once(like):
     """Samples by the dozen at once all end with their own tokens."""
     with FakeServer(like, latency=0.005, long_poll=0.05) as fake, sampling(fake) as client:
@@ -94,6 +100,7 @@ def test_many_at_once(like):
 # The rules that cover them all
 
 
+@pytest.mark.thin(8)
 def test_rule_1_only_what_differs(server):
     """Only fields that differ from their default are sent, plus user_metadata and seq_id."""
     with sampling(server) as client:

@@ -63,6 +63,7 @@ def _merge(word, ranks):
     return " ".join(parts)
 
 
+@pytest.mark.thin(5)
 @pytest.mark.parametrize("names", RULES.values(), ids=" ".join)
 def test_pre_tokenizers(tmp_path, vocabulary, names):
     """Each known pre-tokenizer splits any text, and adds BOS by default, as the library does."""
@@ -87,6 +88,7 @@ def test_the_texts_tell_the_rules_apart(tmp_path, vocabulary):
 PRE = "tokenizer.ggml.pre"
 
 
+@pytest.mark.thin(5)
 @pytest.mark.parametrize(
     "facts",
     [
@@ -116,6 +118,7 @@ def test_facts_of_vocabularies(tmp_path, facts):
         assert [tokenizer.encode(text) for text in texts] == [library.encode(text) for text in texts]
 
 
+@pytest.mark.thin(5)
 @pytest.mark.parametrize(
     "facts",
     [

@@ -1,84 +1,88 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pathlib
+import re
 import subprocess
 import sys
+import textwrap
 import tomllib
 
 import pytest
 
-pytest_plugins = ["pytester"]
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-@pytest.fixture
-def run(pytester, monkeypatch):
-    """Runs pytest, in a process of its own, with this plugin and no other that happens to be installed."""
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+TESTS = """
+    import os, sys
+    import pytest, tinkex
 
-    def run_test(source):
-        pytester.makepyfile(source)
-        return pytester.runpytest_subprocess("-q", "-p", "tinkex._pytest_plugin", "-p", "no:cacheprovider")
+    def test_sample(tinkex_server):
+        with tinkex.ServiceClient() as service:
+            client = service.create_sampling_client(base_model="any/model")
+            response = client.sample([1, 2, 3], tinkex.SamplingParams(max_tokens=4)).result(timeout=30)
+        assert len(response.sequences[0].tokens) == 4
+        assert tinkex_server.counts["asample"] == 1
 
-    return run_test
+    def test_afterwards():
+        assert os.environ["TINKER_BASE_URL"] == "http://127.0.0.1:2"
+        assert "TINKER_API_KEY" not in os.environ
 
+    @pytest.mark.parametrize("turn", [1, 2])
+    def test_counts(tinkex_server, turn):
+        tinkex_server.fail_next("asample", status=500)
+        assert not tinkex_server.requests
 
-def test_server(run, monkeypatch):
-    """A test that takes tinkex_server has a server that clients find, whatever the environment said before."""
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    monkeypatch.setenv("TINKER_BASE_URL", "http://127.0.0.1:2")
-    result = run("""
-        import os, tinkex
+    def test_clock(tinkex_clock):
+        tinkex_clock.advance(5)
+        assert tinkex_clock.monotonic() == 5
 
-        def test_sample(tinkex_server):
-            with tinkex.ServiceClient() as service:
-                client = service.create_sampling_client(base_model="any/model")
-                response = client.sample([1, 2, 3], tinkex.SamplingParams(max_tokens=4)).result(timeout=30)
-            assert len(response.sequences[0].tokens) == 4
-            assert tinkex_server.counts["asample"] == 1
+    @pytest.fixture
+    def without_the_extra(monkeypatch):
+        for name in [name for name in sys.modules if name.startswith("tinkex.testing")]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, "aiohttp", None)
 
-        def test_afterwards():
-            assert os.environ["TINKER_BASE_URL"] == "http://127.0.0.1:2"
-            assert "TINKER_API_KEY" not in os.environ
-    """)
-    result.assert_outcomes(passed=2)
-
-
-def test_each_test_has_its_own_server(run):
-    """Nothing of one test is left for the next."""
-    result = run("""
-        import pytest
-
-        @pytest.mark.parametrize("turn", [1, 2])
-        def test_counts(tinkex_server, turn):
-            tinkex_server.fail_next("asample", status=500)
-            assert not tinkex_server.requests
-    """)
-    result.assert_outcomes(passed=2)
+    def test_missing(without_the_extra, tinkex_server):
+        pass
+"""
 
 
-def test_clock(run):
-    """A test that takes tinkex_clock has a clock that stands still."""
-    run("""
-        def test_it(tinkex_clock):
-            tinkex_clock.advance(5)
-            assert tinkex_clock.monotonic() == 5
-    """).assert_outcomes(passed=1)
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    """What a pytest says of those tests, in a process of its own, with this plugin and no other that is installed."""
+    folder = tmp_path_factory.mktemp("plugin")
+    (folder / "test_it.py").write_text(textwrap.dedent(TESTS))
+    environ = {
+        **os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT),
+        "HTTP_PROXY": "http://127.0.0.1:1", "TINKER_BASE_URL": "http://127.0.0.1:2",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "pytest", "-v", "-p", "tinkex._pytest_plugin", "-p", "no:cacheprovider"]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=folder, env=environ, timeout=60, check=False
+    ).stdout
 
 
-def test_missing_extra(run):
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("test_sample", id="its server is found, whatever the environment said before"),
+        pytest.param("test_afterwards", id="afterwards the environment says that again"),
+        pytest.param("test_counts[1]", id="a test has a server of its own"),
+        pytest.param("test_counts[2]", id="so has the next"),
+        pytest.param("test_clock", id="its clock stands still until it is moved"),
+    ],
+)
+def test_fixtures(outcomes, name):
+    """Tests that take the fixtures have what the documentation promises."""
+    assert f"test_it.py::{name} PASSED" in outcomes
+
+
+def test_missing_extra(outcomes):
     """Without the packages of the test extra, the failure says what to install."""
-    result = run("""
-        import sys
-        sys.modules["aiohttp"] = None
-
-        def test_it(tinkex_server):
-            pass
-    """)
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*tinkex_server needs an extra*pip install 'tinkex[[]test]'*"])
+    assert "test_it.py::test_missing ERROR" in outcomes
+    assert re.search(r"tinkex_server needs an extra.*pip install 'tinkex\[test\]'", outcomes)
 
 
 def test_costs_nothing_until_used():

@@ -125,6 +125,7 @@ SETTINGS = {
 }  # fmt: skip
 
 
+@pytest.mark.thin(5)
 @pytest.mark.parametrize("secret", KEYS)
 @pytest.mark.parametrize("stage", ["start", "sample"])
 @pytest.mark.parametrize("number", range(len(echoes(""))))
@@ -153,6 +154,7 @@ def netrc(path, monkeypatch, password):
     monkeypatch.setenv("NETRC", str(path))
 
 
+@pytest.mark.thin(7)
 @pytest.mark.parametrize("place", ["plain header", "telling header", "bearer", "cookie", "netrc", "environment"])
 @pytest.mark.parametrize("number", range(len(echoes(""))))
 def test_what_else_is_sent_is_nowhere(everything, capfd, tmp_path, monkeypatch, place, number):

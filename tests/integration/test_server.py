@@ -213,6 +213,7 @@ FAILURES = {
 }
 
 
+@pytest.mark.thin(len(PRESETS))
 @pytest.mark.parametrize("like", sorted(PRESETS))
 def test_failed_samples(serve, like):
     """A failed sample looks as it does on each server."""
@@ -222,6 +223,7 @@ def test_failed_samples(serve, like):
     assert (answer.status_code, answer.json()) == FAILURES[like]
 
 
+@pytest.mark.thin(len(PRESETS))
 @pytest.mark.parametrize("like", sorted(PRESETS))
 def test_every_server_samples(serve, like):
     """Each kind of server can be sampled from, with what all of them take."""

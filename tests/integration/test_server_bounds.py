@@ -44,6 +44,7 @@ def kept(server):
     return state(server).kept_bytes + server._journal.kept_bytes + rules
 
 
+@pytest.mark.slow
 def test_everything_kept_is_within_one_bound():
     """Results that are never fetched again, sessions, seq_ids, records and violations: all within `max_bytes`."""
     with FakeServer(strict=True, long_poll=0.0, max_bytes=MIB) as server, Caller(server) as caller:

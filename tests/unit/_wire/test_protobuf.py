@@ -9,6 +9,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinkex._wire import protobuf
 from tinkex._wire.protobuf import decode_protobuf
 from tinkex.types import PromptAltTokens, SampledSequence, SampleResponse, TensorData
 
@@ -309,7 +310,10 @@ def test_contradictions_cost_no_memory(body):
         tracemalloc.stop()
 
 
-def test_too_many_sequences():
-    """Two bytes make a sequence, so their number is bounded."""
-    with pytest.raises(ValueError, match="sequences"):
-        decode_protobuf(b"\x0a\x00" * (2**17 + 1))
+def test_too_many_sequences(monkeypatch):
+    """Two bytes make a sequence, so their number is bounded, far above what is asked for."""
+    assert protobuf._MOST_SEQUENCES == 2**17
+    monkeypatch.setattr(protobuf, "_MOST_SEQUENCES", 100)
+    assert len(decode_protobuf(b"\x0a\x00" * 100).sequences) == 100
+    with pytest.raises(ValueError, match="100 sequences"):
+        decode_protobuf(b"\x0a\x00" * 101)

@@ -242,6 +242,7 @@ PROBES = [
 ]
 
 
+@pytest.mark.thin(5)
 @pytest.mark.parametrize("template", PROBES, ids=range(len(PROBES)))
 def test_nothing_gets_past_the_budget(monkeypatch, template):
     """What would make too much, however it goes about it, is refused before it is made."""
