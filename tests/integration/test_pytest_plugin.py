@@ -55,7 +55,7 @@ def outcomes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("plugin")
     (folder / "test_it.py").write_text(textwrap.dedent(TESTS))
     environ = {
-        **os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT),
+        **{name: value for name, value in os.environ.items() if not name.startswith("TINK")}, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT),
         "HTTP_PROXY": "http://127.0.0.1:1", "TINKER_BASE_URL": "http://127.0.0.1:2",
     }  # fmt: skip
     command = [sys.executable, "-m", "pytest", "-v", "-p", "tinkex._pytest_plugin", "-p", "no:cacheprovider"]
