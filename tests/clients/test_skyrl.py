@@ -10,7 +10,7 @@ import pytest
 import tinkex
 from tinkex import _wire
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # the first run installs a server
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(900)]  # the first run installs a server
 
 PROMPT = [5, 6, 7]  # few shapes: the server compiles for seconds at each new one
 FOUR_TOKENS = tinkex.SamplingParams(max_tokens=4, seed=1)

@@ -13,7 +13,7 @@ from chat_families import FAMILIES
 from tinkex.tokenizers import ChatTemplateError, get_tokenizer
 from tinkex.types import ModelInput
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(900)]
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIBRARIES = (

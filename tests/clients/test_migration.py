@@ -12,7 +12,7 @@ import pytest
 
 from tinkex.testing import FakeServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # the first run installs the official SDK
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(600)]  # the first run installs the official SDK
 
 SCRIPT = pathlib.Path(__file__).parent / "migration_claims.py"
 KEY = "tml-a-key-that-nobody-else-has"

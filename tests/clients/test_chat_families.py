@@ -26,7 +26,7 @@ from round_trips import (
 from tinkex.chat import ChatFormat
 from tinkex.tokenizers import get_tokenizer
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # the first run fetches 170 MB
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(900)]  # the first run fetches 170 MB
 
 #: What ends an answer, of the models whose own tokenizer is there: what their generation_config.json lists, or less.
 STOPS = {

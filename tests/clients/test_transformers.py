@@ -14,7 +14,7 @@ from tinkex.tokenizers import ChatTemplateError, get_tokenizer
 from tinkex.tokenizers._chat_template.prompt import choose_template
 from tinkex.types import ModelInput
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # the first run installs transformers
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(600)]  # the first run installs transformers
 
 FIXTURES = pathlib.Path(__file__).parents[1] / "chat_templates"
 TODAY = {"date_string": "22 Nov 2026"}

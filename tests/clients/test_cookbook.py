@@ -15,7 +15,7 @@ import tinkex
 from tinkex.chat import ChatFormat
 from tinkex.tokenizers import get_tokenizer
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # the first run installs torch
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(1800)]  # the first run installs torch
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FAMILIES = ("llama3", "qwen3", "gemma3", "deepseek_v3")
