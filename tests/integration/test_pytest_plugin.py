@@ -54,10 +54,9 @@ def outcomes(tmp_path_factory):
     """What a pytest says of those tests, in a process of its own, with this plugin and no other that is installed."""
     folder = tmp_path_factory.mktemp("plugin")
     (folder / "test_it.py").write_text(textwrap.dedent(TESTS))
-    environ = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("TINK")}, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT),
-        "HTTP_PROXY": "http://127.0.0.1:1", "TINKER_BASE_URL": "http://127.0.0.1:2",
-    }  # fmt: skip
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("TINK")}
+    environ |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)}
+    environ |= {"HTTP_PROXY": "http://127.0.0.1:1", "TINKER_BASE_URL": "http://127.0.0.1:2"}
     command = [sys.executable, "-m", "pytest", "-v", "-p", "tinkex._pytest_plugin", "-p", "no:cacheprovider"]
     return subprocess.run(
         command, capture_output=True, text=True, cwd=folder, env=environ, timeout=60, check=False
