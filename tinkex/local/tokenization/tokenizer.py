@@ -102,10 +102,9 @@ def _added_ids(model: GgufFile, vocabulary: Vocabulary, name: str, *, default: b
 def _build(vocabulary: Vocabulary, model: GgufFile, rule: PreTokenizer) -> Any:
     from tokenizers import AddedToken, Tokenizer, decoders, models
 
-    ids = {text: token for token, text in enumerate(vocabulary.texts)}
     pairs = [_pair(merge) for merge in model.require("tokenizer.ggml.merges")]
     try:
-        inner = Tokenizer(models.BPE(ids, pairs, ignore_merges=rule.whole_words))
+        inner = Tokenizer(models.BPE(vocabulary.ids, pairs, ignore_merges=rule.whole_words))
     except Exception as error:  # the package raises plain ones
         raise LocalError(f"{model.path} has tokenizer.ggml.merges that do not fit its tokens: {error}") from error
     inner.pre_tokenizer = rule.build()

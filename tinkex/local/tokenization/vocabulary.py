@@ -43,8 +43,9 @@ class Vocabulary:
             raise LocalError(f"{model.path} has a vocabulary of the kind {kind!r}; only byte-level ones are read.")
         texts: list[str] = model.require("tokenizer.ggml.tokens")
         self.texts = [text or f"[EMPTY_{token}]" for token, text in enumerate(texts)]
-        self._ids = {text: token for token, text in enumerate(self.texts)}
-        if len(self._ids) != len(self.texts):
+        #: The token of each text.
+        self.ids = {text: token for token, text in enumerate(self.texts)}
+        if len(self.ids) != len(self.texts):
             raise LocalError(f"{model.path} has the same text twice in tokenizer.ggml.tokens.")
         kinds = model.metadata.get("tokenizer.ggml.token_type") or [1] * len(self.texts)
         if len(kinds) != len(self.texts):
@@ -53,9 +54,9 @@ class Vocabulary:
         controls = {token for token, kind in enumerate(kinds) if kind == _CONTROL} | ends
         words = {token for token, kind in enumerate(kinds) if kind in (_UNKNOWN, _USER_DEFINED)}
         words |= set(self._known(_HARMONY_TEXTS))
-        if self._ids.keys() >= _HARMONY_ENDS:
-            words.add(self._ids["<|end|>"])
-            ends.remove(self._ids["<|end|>"])
+        if self.ids.keys() >= _HARMONY_ENDS:
+            words.add(self.ids["<|end|>"])
+            ends.remove(self.ids["<|end|>"])
         #: Special tokens, and whether each is a control token rather than a word that is never split.
         self.special = {token: token not in words for token in sorted(controls | words)}
         self.end_ids = frozenset(ends)
@@ -82,7 +83,7 @@ class Vocabulary:
         return token
 
     def _known(self, texts: Iterable[str]) -> Iterable[int]:
-        return (self._ids[text] for text in texts if text in self._ids)
+        return (self.ids[text] for text in texts if text in self.ids)
 
     def _end_ids(self, model: GgufFile) -> Iterable[int]:
         yield from self._known(_END_TEXTS)
