@@ -28,6 +28,7 @@ def run(program, *names):
     ("program", "extras", "names"),
     [
         ("from tinkex.testing import FakeServer", "tinkex[test]", ["aiohttp"]),
+        ("from tinkex.serve import Gateway", "tinkex[serve]", ["aiohttp"]),
         ("import runpy; runpy.run_module('tinkex.testing', run_name='__main__')", "tinkex[test]", ["aiohttp"]),
         ("import tinkex; tinkex.ServiceClient.local()", "tinkex[local]", ["aiohttp", "platformdirs"]),
     ],

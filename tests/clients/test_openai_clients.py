@@ -194,3 +194,45 @@ def test_litellm(url, tmp_path, said):
     """LiteLLM gives the model's answer."""
     printed = run("LiteLLM", url, environment("litellm", "litellm==1.110.2"), tmp_path)
     assert printed.strip() == said[0].strip()
+
+
+def test_langchain(url, tmp_path, said):
+    """LangChain gives the model's answer."""
+    printed = run("LangChain", url, environment("langchain", "langchain-openai==1.7.4"), tmp_path)
+    assert printed.strip() == said[0].strip()
+
+
+CAPITALS = """
+from inspect_ai import Task, task
+from inspect_ai.dataset import Sample
+from inspect_ai.scorer import includes
+from inspect_ai.solver import generate
+
+ROWS = {rows!r}
+
+@task
+def capitals():
+    samples = [Sample(f"What is the capital of {{country}}?", target=city) for country, city in ROWS]
+    return Task(dataset=samples, solver=generate(), scorer=includes())
+"""
+
+
+def test_inspect(url, tmp_path, client):
+    """The log of inspect-ai has the model's answers, with the log-probabilities that tinkex has."""
+    (tmp_path / "capitals.py").write_text(CAPITALS.format(rows=ROWS))
+    programs = environment("inspect", "inspect-ai==0.3.285", "openai==3.57.0")
+    run("inspect-ai", url, programs, tmp_path)
+    (log,) = tmp_path.glob("logs/*.eval")
+    dumped = subprocess.run(
+        [programs / "inspect", "log", "dump", log], capture_output=True, text=True, timeout=120, check=True
+    )
+    samples = json.loads(dumped.stdout)["samples"]
+    assert len(samples) == 5
+    chat = tinkex.chat.ChatFormat(client.get_tokenizer())
+    for sample in samples:
+        prompt = chat.prompt([{"role": "user", "content": sample["input"]}])
+        sequence = client.sample(prompt, chat.sampling_params(16, temperature=0)).result().sequences[0]
+        (choice,) = sample["output"]["choices"]
+        assert choice["message"]["content"] == chat.parse(sequence).content
+        numbers = [token["logprob"] for token in choice["logprobs"]["content"]]
+        assert numbers == pytest.approx(sequence.logprobs, abs=1e-5)
