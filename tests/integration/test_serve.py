@@ -328,6 +328,45 @@ def test_picture_without_a_place(gateway):
     assert (status, error["param"]) == (400, "messages")
 
 
+def test_picture():
+    """A picture in a data: URL is sent where the template leaves a place for it; other URLs are refused."""
+    template = (
+        "{% for m in messages %}<|im_start|>{% if m.content is string %}{{ m.content }}{% else %}"
+        "{% for p in m.content %}{% if p.type == 'image' %}<|image_pad|>{% else %}{{ p.text }}{% endif %}{% endfor %}"
+        "{% endif %}<|im_end|>{% endfor %}"
+    )
+    part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
+
+    def answers(request):
+        return tinkex.SampleResponse([tinkex.SampledSequence([72], [-0.5], None, "length")])
+
+    with serving(answers, tokenizer=Bytes(template)) as asking:
+        answer = asking.chat([{"role": "user", "content": [{"type": "text", "text": "What?"}, part]}], max_tokens=2)
+        assert answer.status_code == 200, answer.text
+        chunks = asking.sampled()[0]["prompt"]["chunks"]
+    assert [chunk["type"] for chunk in chunks] == ["encoded_text", "image", "encoded_text"]
+    assert (chunks[1]["data"], chunks[1]["format"]) == (PNG, "png")
+
+
+def test_prompt_logprobs_of_a_chat(gateway):
+    """A chat has vLLM's prompt_logprobs beside its choices, one entry a token of the prompt."""
+    body = gateway.chat(prompt_logprobs=0, top_k=5, seed=7, temperature=0.5).json()
+    assert len(body["prompt_logprobs"]) == body["usage"]["prompt_tokens"]
+    assert body["prompt_logprobs"][0] is None
+    assert all(len(entry) == 1 for entry in body["prompt_logprobs"][1:])
+    params = gateway.sampled()[-1]["sampling_params"]
+    assert (params["top_k"], params["seed"], params["temperature"]) == (5, 7, 0.5)
+
+
+def test_models_kept(monkeypatch):
+    """A bounded number of models is kept open; one that was let go is opened anew."""
+    monkeypatch.setattr("tinkex.serve.models._MOST_MODELS", 2)
+    with serving(says("a")) as asking:
+        for name in ("a", "b", "a", "c", "a", "b"):
+            assert asking.post("/v1/completions", {"model": name, "prompt": "Hi"}).status_code == 200
+        assert asking.server.counts["create_sampling_session"] == 4
+
+
 def test_streaming(gateway):
     """A chat streams a role, its content with log-probabilities, a reason, the usage, and the mark of the end."""
     response = gateway.chat(stream=True, logprobs=True, stream_options={"include_usage": True})

@@ -15,6 +15,7 @@ from tinkex.testing import FakeServer, expected_logprobs
 from tinkex.types import TopkLogprobs
 
 SPECIAL = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>", "</think>", "<tool_call>", "</tool_call>"]
+SPECIAL += ["<|image_pad|>"]
 CHATML = (
     "{% if tools %}Tools: {{ tools | tojson }}\n{% endif %}"
     "{% for m in messages %}<|im_start|>{{ m.role }}\n"
