@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import attrs
 import pytest
+from serving import sampling, until
 
 import tinkex
-from tinkex.testing import FakeServer
+from tinkex.testing import FakeServer, ManualClock
 from tinkex.testing._faults.kinds import KINDS
 
 PARAMS = tinkex.SamplingParams(max_tokens=4)
@@ -78,20 +79,22 @@ def test_a_connection_that_is_silent(server):
         service.create_sampling_client(base_model="fake/model", timeout=10)
 
 
-def test_a_drip_ends_with_the_deadline_and_gives_its_connection_back(server, client):
+def test_a_drip_ends_with_the_deadline_and_gives_its_connection_back(server):
     """A body that comes a byte at a time holds no worker, and ends when the sample's time is over."""
-    with tinkex.ServiceClient(
-        base_url=server.url, api_key="tml-x", config=tinkex.ClientConfig(telemetry=False, workers=1)
-    ) as service:
-        client = service.create_sampling_client(base_model="fake/model")
-        server.fault("retrieve_future", "drip", seconds=0.05, times=20)
+    clock = ManualClock()
+    with sampling(server, clock=clock, workers=1) as client:
+        plan = server.fault("retrieve_future", "drip", seconds=0.05, times=20)
         dripping = [client.sample([1, 2], PARAMS, timeout=2) for _ in range(20)]
         server.wait_for("retrieve_future", 20)
-        client.sample([3], PARAMS).result(5)
+        client.sample([3], PARAMS).result(10)
         assert not any(future.done() for future in dripping)
+        clock.advance(2.0)
         for future in dripping:
             with pytest.raises(tinkex.SampleTimeoutError):
                 future.result(10)
+        plan.cancel()
+        until(lambda: client.service.stats().in_flight == 0)
+    server.clear()
 
 
 def test_the_error_of_a_size_names_the_setting(server, client):
