@@ -88,6 +88,20 @@ class ClientFuture(Future[T]):
 
         return asyncio.wrap_future(self).__await__()
 
+    def result(self, timeout: float | None = None) -> T:
+        """Wait for the result, `timeout` seconds at most (None: as long as it takes), and return it.
+
+        Raises the error of the work, `TimeoutError` while it goes on, or `CancelledError`. An error that is asked for
+        again and again is raised without the frames of the times before: those would be kept with the future.
+        """
+        error = self.exception(timeout)
+        try:
+            if error is not None:
+                raise error.with_traceback(None)
+            return super().result(0)
+        finally:
+            del error, self  # or the error, which the frame is part of, would hold them
+
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
         """Have `fn(future)` called when the future ends: on a thread of the callback pool, or here and now if it has.
 

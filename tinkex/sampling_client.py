@@ -85,7 +85,7 @@ class SamplingClient:
                 " server that only a handle names: pass api_key."
             )
         config = config_from_env(base_url=identity.base_url, api_key=api_key)
-        return _attached(_reference_to(config), identity, None)
+        return _attached(ServiceReference(_lifecycle_of(config), warn=False), identity, None)
 
     def sample(
         self,
@@ -335,18 +335,24 @@ def _rebuilt(config: ClientConfig, identity: Handle, retry: RetryConfig | None) 
     Those of one process and configuration share a service. What stands for the configuration holds no secret.
     """
     name = repr(config)
-    reference = _references.get(name)
-    if reference is None or reference.lifecycle.closed:
-        made = _reference_to(config_from_env(base=config, base_url=config.base_url))  # reads files: not under the lock
-        with _rebuilding:
-            reference = _references.get(name)
-            if reference is None or reference.lifecycle.closed:
-                _references[name] = reference = made
-    return _attached(reference, identity, retry)
+    while True:
+        lifecycle = _lifecycles.get(name)
+        if lifecycle is None or lifecycle.closed:
+            made = _lifecycle_of(config_from_env(base=config, base_url=config.base_url))  # reads files: no lock is held
+            with _rebuilding:
+                lifecycle = _lifecycles.get(name)
+                if lifecycle is None or lifecycle.closed:
+                    _lifecycles[name] = lifecycle = made
+        try:
+            return _attached(ServiceReference(lifecycle, warn=False), identity, retry)
+        except ClientClosedError:  # its last client has just gone, and it with it
+            with _rebuilding:
+                if _lifecycles.get(name) is lifecycle:
+                    del _lifecycles[name]
 
 
-def _reference_to(config: ClientConfig) -> ServiceReference:
-    return ServiceReference(ServiceLifecycle(config, (), SYSTEM_CLOCK), warn=False)
+def _lifecycle_of(config: ClientConfig) -> ServiceLifecycle:
+    return ServiceLifecycle(config, (), SYSTEM_CLOCK)
 
 
 def _attached(reference: ServiceReference, identity: Handle, retry: RetryConfig | None) -> SamplingClient:
@@ -357,8 +363,8 @@ def _attached(reference: ServiceReference, identity: Handle, retry: RetryConfig 
     return client
 
 
-_rebuilding = new_lock()  # guards _references
-_references: weakref.WeakValueDictionary[str, ServiceReference] = weakref.WeakValueDictionary()
+_rebuilding = new_lock()  # guards _lifecycles
+_lifecycles: weakref.WeakValueDictionary[str, ServiceLifecycle] = weakref.WeakValueDictionary()
 
 
 def _prompt_logprobs(response: SampleResponse) -> list[float | None]:

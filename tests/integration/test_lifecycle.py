@@ -11,6 +11,7 @@ import weakref
 from concurrent.futures import CancelledError
 
 import pytest
+from serving import KEY, MODEL, make_service
 
 import tinkex
 from tinkex._service import lifecycle as lifecycle_module
@@ -278,3 +279,46 @@ def test_a_fork_waits_for_imports(tmp_path, monkeypatch):
         thread.join(10)
         assert not thread.is_alive()
     del sys.modules["loaded_slowly"]
+
+
+class Meeting(set):
+    """The holds of a service, at whose looking-at something else happens once."""
+
+    def __init__(self, holds, meets):
+        super().__init__(holds)
+        self._meets = meets
+
+    def __len__(self):
+        meets, self._meets = self._meets, None
+        if meets is not None:
+            meets()
+        return super().__len__()
+
+
+def test_a_service_that_ends_is_not_held_any_more():
+    """A reference made while the last one goes either keeps the service, or is told that it ends: never neither."""
+    for moment in ("before", "while", "after"):
+        service = tinkex.ServiceClient(base_url="http://127.0.0.1:9", api_key=KEY)
+        lifecycle, held = service._lifecycle, []
+        first = lifecycle.hold()
+        lifecycle.release(service._reference._held)
+        if moment == "before":
+            held.append(lifecycle.hold())
+        if moment == "while":
+            lifecycle._holds = Meeting(lifecycle._holds, lambda: held.append(lifecycle.hold()))  # noqa: B023
+        lifecycle.release(first)
+        if moment == "after":
+            held.append(lifecycle.hold())
+        assert (held[0] is None) is lifecycle.closed
+
+
+def test_threads_that_gevent_replaces_later(monkeypatch):
+    """A client made before gevent replaced the threads says so at once, unused or used: it could never answer."""
+    monkeypatch.setitem(sys.modules, "gevent.monkey", types.SimpleNamespace(is_module_patched=lambda name: False))
+    with FakeServer(models=[MODEL]) as server, make_service(server) as used, make_service(server) as unused:
+        client = used.create_sampling_client(base_model=MODEL)
+        with monkeypatch.context() as patched:
+            patched.setattr("tinkex._service.lifecycle.patched_by", lambda: "gevent")
+            for begin in (lambda: client.sample([1], PARAMS), lambda: unused.create_sampling_client(base_model=MODEL)):
+                with pytest.raises(tinkex.NoThreadsError, match="after the client was made"):
+                    begin()

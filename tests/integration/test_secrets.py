@@ -310,7 +310,7 @@ def test_a_revived_client_is_kept_under_no_secret(monkeypatch):
         client = service.create_sampling_client(base_model=MODEL)
         monkeypatch.setenv("TINKER_API_KEY", KEYS[1])
         revived = pickle.loads(pickle.dumps(client))
-        names = "".join(sampling_client._references)
+        names = "".join(sampling_client._lifecycles)
         assert server.url in names
         assert not [key for key in KEYS if key in names]
         revived._lifecycle.close(0, cancel_pending=True, reason="success")

@@ -63,6 +63,21 @@ def test_batches_wait_ten_seconds(server):
         assert kinds(server)[1:] == ["GENERIC_EVENT"]
 
 
+def test_a_failed_post_silences_nothing(server):
+    """What a post that failed leaves behind is sent ten seconds later, and so is what comes after it."""
+    clock = ManualClock()
+    with sampling(server, clock=clock, telemetry=True) as client:
+        telemetry = client.service.get_telemetry()
+        server.fault("telemetry", "reset", times=1)
+        for number in range(250):
+            telemetry.log("mine", {"n": number})
+        advance_until(clock, lambda: not telemetry.pending)
+        posted = server.counts["telemetry"]
+        telemetry.log("later", {})
+        advance_until(clock, lambda: server.counts["telemetry"] > posted)
+        assert [event["event_name"] for event in events(server) if event["event"] == "GENERIC_EVENT"][-1] == "later"
+
+
 def test_batches_are_bounded(server):
     """No batch has more than a hundred events."""
     with sampling(server, telemetry=True) as client:

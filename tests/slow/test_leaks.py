@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 from programs import succeed
 
-from tinkex.testing import FakeServer
+from tinkex.testing import EngineError, FakeServer, default_answer
 
 pytestmark = pytest.mark.slow
 
@@ -86,6 +88,60 @@ def test_samples_that_end_in_every_way(server):
     service.close()
     """
     measure(body, server, seconds=110)
+
+
+def test_an_error_that_is_asked_for_again_and_again(server):
+    """A failed future whose result is asked for twenty thousand times, from deep calls with much in them, holds no more."""
+    body = """
+    service, client = open_client()
+    future = client.sample([1], PARAMS, timeout=1e-9)
+
+    def ask(depth):
+        held = [depth] * 1000
+        if depth:
+            return ask(depth - 1)
+        return future.result(60)
+
+    for _ in range(20_000):
+        try:
+            ask(3)
+        except tinkex.SampleTimeoutError:
+            pass
+    service.close()
+    """
+    measure(body, server, seconds=110)
+
+
+EVERY_END = """
+    service, client = open_client()
+    for _ in range(COUNT // 1000):
+        futures = [client.sample([1 + i % 5], PARAMS, timeout=1e-9 if i % 5 == 1 else 600) for i in range(1000)]
+        for future in futures[2::5]:
+            future.cancel()
+        for future in futures:
+            try:
+                future.result(600)
+            except (tinkex.TinkexError, __import__("concurrent.futures").futures.CancelledError):
+                pass
+        del future, futures
+    service.close()
+    """
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(3600)
+def test_a_million_samples_of_every_kind_of_end(server):
+    """A million samples that have a result, fail, are refused, cancelled or too late leave memory where it was."""
+
+    def answer(request):
+        token = request.prompt.to_ints()[0]
+        if token == 4:
+            raise EngineError("no such adapter", 400, "user")
+        return default_answer(request)
+
+    server.answers = answer
+    count = int(os.environ.get("TINKEX_SOAK_SAMPLES", "1000000")) // 4
+    measure(EVERY_END.replace("COUNT", str(count)), server, seconds=3500)
 
 
 def test_results_are_not_kept(server):

@@ -127,3 +127,16 @@ def test_beginning(future):
     unknown = (future.request_id, future.sample_sequence_ids, future.queue_state, future.last_heard, future.last_status)
     assert unknown == (None,) * 5
     assert future.attempts == 0
+
+
+def test_an_error_asked_for_again_and_again_does_not_grow():
+    """A future that failed raises its error with the frames of this time only."""
+    future = ClientFuture(None)
+    future.set_exception(ValueError("no"))
+    lengths = []
+    for _ in range(5):
+        with pytest.raises(ValueError, match="no") as caught:
+            future.result()
+        lengths.append(len(caught.traceback))
+    assert len(set(lengths)) == 1
+    assert future.exception() is caught.value

@@ -24,7 +24,7 @@ import attrs
 from tinkex._concurrency.clock import Clock
 from tinkex._concurrency.fork_locks import new_lock, reopen_all
 from tinkex._concurrency.snapshot import SnapshotCell
-from tinkex._runtime.host_checks import check_threads
+from tinkex._runtime.host_checks import check_threads, patched_by
 from tinkex._runtime.task import Coroutine
 from tinkex._service.runtime import ServiceRuntime
 from tinkex._service.shutdown import (
@@ -65,13 +65,46 @@ class ServiceLifecycle:
         self._started = False
         self._reached = False  # whether the server answered before a fork
         self._pid = os.getpid()
+        self._patched_by = patched_by()
+        self._holds: set[object] = set()  # one of each reference
+        self._releasing = False
         self.closed = False
         _lifecycles[number] = self
+
+    def hold(self) -> object | None:
+        """What a new reference holds; None where the service ends, or has ended.
+
+        Neither this nor `release` takes a lock: a reference may be collected at any line. A hold is added before
+        `_releasing` is looked at, and `_releasing` is set before the holds are: one of the two sees the other.
+        """
+        held = object()
+        self._holds.add(held)
+        if not self._releasing and not self.closed:
+            return held
+        self.release(held)
+        return None
+
+    def release(self, held: object) -> bool:
+        """End the service in the background if no other reference holds it; whether that ends a service in use."""
+        self._holds.discard(held)
+        self._releasing = True
+        if self._holds:
+            self._releasing = False
+            return False
+        used = not self.closed and self.runtime is not None
+        if not self.closed:
+            self.abandon()
+        return used
 
     def start(self) -> ServiceRuntime:
         """The runtime of this process, started if it is not; raises ClientClosedError after the end."""
         if os.getpid() != self._pid:
             self._notice_fork()
+        if "gevent.monkey" in sys.modules and patched_by() != self._patched_by:
+            raise NoThreadsError(
+                "gevent has replaced this process's threads after the client was made, whose locks and threads are real"
+                " ones: make the client after monkey.patch_all(), or use a threaded worker, such as gunicorn's gthread."
+            )
         if self._started and not self.closed:
             runtime = self._runtime
             if runtime is not None:
@@ -205,22 +238,23 @@ class ServiceLifecycle:
 
 
 class ServiceReference:
-    """Reference to a service, held by its clients and samples: when the last holder goes, the service ends."""
+    """Reference to a service, held by its clients and samples: when the last reference goes, the service ends."""
 
     def __init__(self, lifecycle: ServiceLifecycle, *, warn: bool, keeps: Any = None) -> None:
         self.lifecycle = lifecycle
         self.keeps = keeps  # what must live as long, such as the process of a local model
         self._warn = warn
         self._pid = os.getpid()
+        self._held = lifecycle.hold()
+        if self._held is None:
+            raise ClientClosedError
 
     def __del__(self) -> None:
-        lifecycle = self.lifecycle
-        if lifecycle.closed or sys.is_finalizing():
+        held = getattr(self, "_held", None)
+        if held is None or sys.is_finalizing() or not self.lifecycle.release(held):
             return
-        used = lifecycle.runtime is not None
-        lifecycle.abandon()
-        if used and self._warn and self._pid == os.getpid():  # a child did not make it
-            where = lifecycle.config.current.base_url
+        if self._warn and self._pid == os.getpid():  # a child did not make it
+            where = self.lifecycle.config.current.base_url
             warnings.warn(
                 f"A ServiceClient of {where} was never closed: use `with`, or call close()", ResourceWarning, 2
             )

@@ -12,7 +12,6 @@ from tinkex._api.session import Session
 from tinkex._concurrency.fork_locks import new_lock
 from tinkex._identity import PROTOCOL_VERSION
 from tinkex._runtime.task import Coroutine, Sleep
-from tinkex.errors import TinkexError
 from tinkex.telemetry import Telemetry
 
 logger = logging.getLogger("tinkex")
@@ -65,11 +64,19 @@ class TelemetrySender:
             self._api.scheduler.start(self._flush_later, Future())
 
     def _flush_later(self) -> Coroutine[None]:
+        """Flush every few seconds until nothing is left, also what a failed post leaves behind."""
+        telemetry = self.telemetry
+        assert telemetry is not None
         try:
-            yield Sleep(self._api.clock.monotonic() + _INTERVAL)
+            left = True
+            while left:
+                yield Sleep(self._api.clock.monotonic() + _INTERVAL)
+                yield from self.flush(_INTERVAL)
+                left = telemetry.pending > 0
         finally:
             self._flushing = False
-        yield from self.flush(_INTERVAL)
+        if telemetry.pending and telemetry.on_event is not None:  # queued before the flag was cleared
+            self._flush_soon()
 
     def flush(self, seconds: float) -> Coroutine[None]:
         """Post what is queued, as far as `seconds` reach."""
@@ -82,6 +89,6 @@ class TelemetrySender:
             body = _wire.encode_json(batch)
             try:
                 yield from api.call(TELEMETRY, body, api.config.current, seconds=min(_TIMEOUT, left))
-            except TinkexError as error:
-                logger.debug("Telemetry was not taken: %s", error)
+            except Exception as error:  # noqa: BLE001 - an adapter may raise anything, and the next post may be taken
+                logger.debug("Telemetry was not taken: %s", api.masked(str(error)))
                 return

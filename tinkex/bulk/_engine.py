@@ -121,7 +121,7 @@ class Flow:
                     self._tell(FlowState(self._gate.in_flight, window.limit, window.state))
                 yield batch
             if fed is not None and fed.error is not None:
-                raise fed.error
+                raise fed.error.with_traceback(None)
         finally:
             self._gate.close()
             for ending in list(self._sent):

@@ -76,7 +76,7 @@ class Gateway:
                 self._thread.start()
                 listens.wait()
             if self._failure is not None:
-                raise self._failure
+                raise self._failure.with_traceback(None)
             if not self._thread.is_alive():
                 raise RuntimeError("The gateway is closed: make a new one.")
         return self

@@ -33,6 +33,9 @@ class LoadingCache(Generic[T]):
             shared = self._loading.setdefault(key, mine)
         if shared is mine:
             self._fill(mine, key, load)
+        error = shared.exception()
+        if error is not None:
+            raise error.with_traceback(None)  # it is raised in every thread that waited
         return shared.result()
 
     def _fill(self, future: concurrent.futures.Future[T], key: Hashable, load: Callable[[], T]) -> None:

@@ -112,7 +112,7 @@ def _exit_code(samples: list[Sampled]) -> int:
     failed = [sampled for sampled in samples if sampled.error is not None]
     if len(samples) == 1 and failed:
         assert failed[0].error is not None
-        raise failed[0].error
+        raise failed[0].error.with_traceback(None)
     for sampled in failed:
         complain(sampled.error, sampled.model)
     return 1 if failed else 0

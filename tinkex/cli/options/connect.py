@@ -125,7 +125,7 @@ def connected(target: Target, *, tokenizer: bool = True) -> Iterator[Connected]:
     """Open what the target names, showing on stderr what takes long; closed again at the end."""
     with connected_models(target, tokenizer=tokenizer) as (model,):
         if isinstance(model, Unavailable):
-            raise model.error
+            raise model.error.with_traceback(None)
         yield model
 
 

@@ -44,7 +44,7 @@ class Batcher(Generic[Call, Result]):
                 if not own.done:
                     self._run_batch()
         if own.error is not None:
-            raise own.error
+            raise own.error.with_traceback(None)  # the same in every thread of the batch
         return own.result  # type: ignore[return-value]
 
     def _run_batch(self) -> None:
