@@ -91,7 +91,7 @@ def test_samples_that_end_in_every_way(server):
 
 
 def test_an_error_that_is_asked_for_again_and_again(server):
-    """A failed future whose result is asked for twenty thousand times, from deep calls with much in them, holds no more."""
+    """A failed future that is asked twenty thousand times, from deep calls with much in them, holds no more."""
     body = """
     service, client = open_client()
     future = client.sample([1], PARAMS, timeout=1e-9)
