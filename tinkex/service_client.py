@@ -23,6 +23,8 @@ from tinkex.sampling_client import SamplingClient
 from tinkex.telemetry import Telemetry
 from tinkex.types import Health, ServerCapabilities, ServiceStats
 
+_REASONS = ("success", "errored", "interrupted")  # as the protocol has them
+
 
 class ServiceClient(Reads):
     """A connection to one Tinker server under one credential: hands out `SamplingClient`s. Safe to share.
@@ -197,14 +199,19 @@ class ServiceClient(Reads):
         runtime = self._lifecycle.runtime
         return None if runtime is None else runtime.telemetry.telemetry
 
-    def close(self, timeout: float = 30.0, cancel_pending: bool = False) -> None:
+    def close(
+        self, timeout: float = 30.0, cancel_pending: bool = False, *, reason: str = "success", detail: str | None = None
+    ) -> None:
         """Close the client: samples under way have `timeout` seconds, the rest fail with ClientClosedError.
 
         With `cancel_pending` they are cancelled at once. The session is finished, threads and connections end.
-        Idempotent.
+        The server files the session under `reason`, "success", "errored" or "interrupted", with `detail` as its
+        explanation. Idempotent.
         """
         seconds = 0.0 if timeout == 0 else check_timeout(timeout)
-        self._end(seconds, cancel_pending=cancel_pending, reason="success")
+        if reason not in _REASONS:
+            raise ValueError(f"reason must be one of {', '.join(_REASONS)}, not {reason!r}")
+        self._end(seconds, cancel_pending=cancel_pending, reason=reason, detail=detail)
 
     def __enter__(self) -> Self:
         return self

@@ -346,6 +346,18 @@ def test_reason_of_the_end(server, error, reason):
     assert server.requests_to("finish")[0].json["detail"] == (error and error.__name__)
 
 
+def test_reason_given_to_close(server):
+    """`close` files the session under the reason it is given, explained; an unknown reason changes nothing."""
+    service = make_service(server)
+    service.create_sampling_client(base_model=MODEL)
+    with pytest.raises(ValueError, match="reason must be one of success, errored, interrupted, not 'done'"):
+        service.close(reason="done")
+    service.close(reason="errored", detail="loss is NaN")
+    assert [request.json for request in server.requests_to("finish")] == [
+        {"reason": {"type": "errored"}, "detail": "loss is NaN"}
+    ]
+
+
 def test_clean_exit_waits(server):
     """Leaving the block without an exception waits for what is under way."""
     server.latency = 0.1
