@@ -23,9 +23,11 @@ from tinkex.types.records import (
 )
 from tinkex.types.request import SampleRequest
 from tinkex.types.response import PromptAltTokens, SampleResponse, Timing, Usage
-from tinkex.types.sequence import SampledSequence
+from tinkex.types.sequence import SampledSequence, StopReason
 from tinkex.types.tensor import TensorData, TensorDtype
 from tinkex.types.topk import TopkLogprobs
+
+ModelInputChunk = Chunk  # the official SDK's name for it
 
 __all__ = [
     "Checkpoint",
@@ -37,6 +39,7 @@ __all__ = [
     "ImageChunk",
     "ImageFormat",
     "ModelInput",
+    "ModelInputChunk",
     "PromptAltTokens",
     "SampleRequest",
     "SampleResponse",
@@ -46,6 +49,7 @@ __all__ = [
     "ServerCapabilities",
     "ServiceStats",
     "SessionInfo",
+    "StopReason",
     "SupportedModel",
     "TensorData",
     "TensorDtype",

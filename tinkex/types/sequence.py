@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from attrs import field, frozen
 
@@ -11,6 +11,9 @@ from tinkex.types._forms.columns import Column, float_column, int_column
 from tinkex.types._json.form import mapping, present, table, word
 from tinkex.types._json.numbers import json_numbers, json_rows, read_numbers, read_rows
 from tinkex.types.topk import TopkLogprobs
+
+StopReason = Literal["length", "stop"]
+"""The reasons for which sequences end today; `stop_reason` itself may be a newer word."""
 
 
 class TextDecoder(Protocol):

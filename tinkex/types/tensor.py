@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, Literal, get_args
 
 from attrs import field, frozen
@@ -143,6 +143,45 @@ class TensorData:
         dense = np.full(self.shape, pad_value, dtype=self.dtype)
         rows = np.repeat(np.arange(self.shape[0]), np.diff(self.sparse_crow_indices))
         dense[rows, np.array(self.sparse_col_indices, dtype=np.int64)] = numbers
+        return dense
+
+    @classmethod
+    def from_torch(cls, tensor: Any) -> TensorData:
+        """Make a dense tensor of one of PyTorch, on any device; bfloat16 and other floats become float32."""
+        kind: Any = getattr(tensor, "dtype", None)
+        if not hasattr(kind, "is_floating_point"):
+            raise TypeError(f"tensor must be a tensor of PyTorch, got {shown(tensor)}")
+        dtype: TensorDtype = "float32" if kind.is_floating_point else "int64"
+        return cls(tensor.flatten().tolist(), dtype, tensor.shape)
+
+    @classmethod
+    def from_torch_sparse(cls, tensor: Any, pad_value: int = 0) -> TensorData:
+        """Make a sparse tensor of a two-dimensional one of PyTorch, in which *pad_value* is not listed.
+
+        It is dense where that takes no more numbers, and where there are not two dimensions, as in the official SDK.
+        """
+        dense = cls.from_torch(tensor)
+        pad = whole("pad_value", pad_value, -_INT64, _INT64 - 1)
+        if len(dense.shape) != 2:
+            return dense
+        listed = [[(index, value) for index, value in enumerate(row) if value != pad] for row in dense.tolist()]
+        crow = [0, *accumulate(map(len, listed))]
+        if len(crow) + 2 * crow[-1] >= len(dense.data):
+            return dense
+        cells = [cell for row in listed for cell in row]
+        return cls([value for _, value in cells], dense.dtype, dense.shape, crow, [index for index, _ in cells])
+
+    def to_torch(self, pad_value: float = 0) -> Any:
+        """Return a tensor of PyTorch, of int64 or float32; what a sparse tensor does not list is *pad_value*."""
+        import torch  # which the caller has
+
+        numbers = torch.tensor(self.data, dtype=getattr(torch, self.dtype))
+        if self.sparse_crow_indices is None:
+            return numbers.reshape(self.shape)
+        dense = torch.full(self.shape, pad_value, dtype=numbers.dtype)
+        counts = torch.tensor(self.sparse_crow_indices).diff()
+        rows = torch.arange(self.shape[0]).repeat_interleave(counts)
+        dense[rows, torch.tensor(self.sparse_col_indices, dtype=torch.int64)] = numbers
         return dense
 
     def tolist(self, pad_value: float = 0) -> Any:

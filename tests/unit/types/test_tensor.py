@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import types
 
 import numpy as np
 import pytest
@@ -54,6 +55,41 @@ def test_from_list(nested, shape, dtype):
 def test_no_shape_is_one_dimension():
     """Without a shape, a tensor is a list of numbers."""
     assert TensorData([1, 2, 3], "int64").shape == (3,)
+
+
+class TorchLike:
+    """What is asked of a tensor of PyTorch."""
+
+    def __init__(self, rows, *, floats=False):
+        self.shape = (len(rows), len(rows[0]))
+        self.dtype = types.SimpleNamespace(is_floating_point=floats)
+        self._flat = [value for row in rows for value in row]
+
+    def flatten(self):
+        return self
+
+    def tolist(self):
+        return self._flat
+
+
+def test_from_torch():
+    """A tensor of PyTorch gives its numbers, its shape and the nearer of the two types."""
+    tensor = TensorData.from_torch(TorchLike([[1, 2], [3, 4]]))
+    assert (tensor.shape, tensor.dtype, tensor.tolist()) == ((2, 2), "int64", [[1, 2], [3, 4]])
+    assert TensorData.from_torch(TorchLike([[0.5]], floats=True)).dtype == "float32"
+    for other in ([1], np.array([1])):
+        with pytest.raises(TypeError, match="tensor must be a tensor of PyTorch"):
+            TensorData.from_torch(other)
+
+
+def test_from_torch_sparse():
+    """What is not the pad value is listed, unless that takes as many numbers as all of them."""
+    sparse = TensorData.from_torch_sparse(TorchLike([[-1] * 9, [*[-1] * 8, 7]]), pad_value=-1)
+    assert (sparse.sparse_crow_indices, sparse.sparse_col_indices, sparse.data) == ((0, 0, 1), (8,), [7])
+    assert sparse.tolist(-1) == [[-1] * 9, [*[-1] * 8, 7]]
+    assert TensorData.from_torch_sparse(TorchLike([[1, 2], [3, 4]])).sparse_crow_indices is None
+    with pytest.raises(TypeError, match="pad_value"):
+        TensorData.from_torch_sparse(TorchLike([[1]]), pad_value=0.5)
 
 
 def test_a_single_number():
