@@ -2,93 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pathlib
-import shutil
-import socket
-import subprocess
-
-import attrs
 import pytest
 from chat_families import make as make_families
+from environments import environment_of, installed, running_skyrl
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-SKYRL_KIT = pathlib.Path(os.environ.get("TINKEX_SHARED", ROOT.parent / "shared")) / "servers" / "skyrl"
-CACHE = pathlib.Path(os.environ.get("TINKEX_TEST_CACHE", "/tmp/tinkex-test-cache"))
 OFFICIAL_SDK = "tinker==0.38.0"
 TRANSFORMERS = "transformers==5.23.0"
-
-
-@attrs.frozen
-class SkyRL:
-    """A running SkyRL server and the model it serves."""
-
-    version: str
-    url: str
-    model: str
-
-
-def python311():
-    """The interpreter that SkyRL and the official SDK are installed with."""
-    if (python := shutil.which("python3.11")) is None:
-        pytest.skip("needs python3.11 on the PATH")
-    return python
-
-
-def installed(name, install):
-    """The virtual environment of that name in the cache, made with `install(path)` the first time."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    path = CACHE / name
-    with (CACHE / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (path / ".installed").exists():
-            shutil.rmtree(path, ignore_errors=True)
-            try:
-                install(path)
-            except subprocess.CalledProcessError as error:
-                pytest.skip(f"{name} could not be installed: {error}")
-            (path / ".installed").touch()
-    return path
 
 
 @pytest.fixture(scope="module", params=["0.4.0", "0.3.0"])
 def skyrl(request):
     """A SkyRL server with a tiny random model: 0.4.0 answers protobuf, 0.3.0 JSON."""
-    version = request.param
-    if not SKYRL_KIT.is_dir():
-        pytest.skip(f"needs the SkyRL start scripts in {SKYRL_KIT}")
-    python311()
-    venv = installed(
-        f"skyrl-{version}",
-        lambda path: subprocess.run(["bash", SKYRL_KIT / "install.sh", path, version], check=True),
-    )
-    run = CACHE / f"run-{version}"
-    with (CACHE / f"run-{version}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one server at a time uses this folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        environ = {**os.environ, "TINKER_LONG_POLL_S": "5"}
-        try:
-            subprocess.run(["bash", SKYRL_KIT / "start.sh", venv, str(port), run], check=True, env=environ)
-            yield SkyRL(version, f"http://127.0.0.1:{port}", str(run / "tiny-qwen3"))
-        finally:
-            subprocess.run(["bash", SKYRL_KIT / "stop.sh", run], check=True)
-
-
-def environment_of(name, *packages, without_dependencies=()):
-    """The interpreter of a virtual environment that has the packages."""
-    python = python311()
-
-    def install(path):
-        subprocess.run([python, "-m", "venv", path], check=True)
-        pip = [path / "bin" / "pip", "install", "--quiet"]
-        subprocess.run([*pip, *packages], check=True)
-        if without_dependencies:
-            subprocess.run([*pip, "--no-deps", *without_dependencies], check=True)
-
-    return installed(name, install) / "bin" / "python"
+    with running_skyrl(request.param) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -21,9 +21,9 @@ ERRORS = ["RateLimitError", "APIStatusError", "APITimeoutError", "APIConnectionE
 CLAIMS = {
     "creation": (["BackcompatSamplingClientFuture", "FutureWarning"], ["SamplingClient", "str"]),
     "creation_async": ("coroutine", "future"),
-    "both_models": ("SamplingClient", "ValueError"),
+    "both_models": ("SamplingClient", "SamplingClient"),
     "positions": (["SampleResponse", "TypeError", "TypeError"], ["TypeError", "SampleResponse", "SamplingParams"]),
-    "awaited": (["SampleResponse", "FutureWarning"], ["TypeError", "SampleResponse"]),
+    "awaited": (["SampleResponse", "FutureWarning"], ["SampleResponse", "SampleResponse"]),
     "callbacks": (["FutureWarning", "DoneAndNotDoneFutures"], ["NoneType", "DoneAndNotDoneFutures"]),
     "deprecated": (["FutureWarning", "FutureWarning"], ["ServerCapabilities", "none"]),
     "plain": (
