@@ -12,6 +12,7 @@ OFFICIAL = "tinker==0.38.0"
 INSTALLED = {
     "tinker": [OFFICIAL],
     "tinkex": ["--editable", str(CHECKOUT)],
+    "compat": [OFFICIAL, "--editable", str(CHECKOUT), "aiohttp>=3.10"],
     "tinkex+fast": ["--editable", f"{CHECKOUT}[fast]", "matplotlib>=3.8"],  # the plots are drawn there as well
 }
 

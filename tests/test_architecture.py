@@ -48,6 +48,10 @@ ALLOWED_INSIDE = {
     ("tinkex.cli.doctor.service", "tinkex._runtime"): "and are called in coroutines",
     ("tinkex.cli.doctor.service", "tinkex._service"): "on the runtime of a client",
     ("tinkex.cli.doctor.service", "._lifecycle"): "which the client has",
+    (
+        "tinkex.compat",
+        "tinkex._concurrency.fork_locks",
+    ): "its locks, too, are open in a forked child",
     ("tinkex.local", "tinkex._server"): "the local model and the fake server share the protocol's other side",
     ("tinkex.serve.app", "tinkex._server.guard"): "requests of pages, and keys, are judged in one way by all servers",
     ("tinkex.testing", "tinkex._server"): "the local model and the fake server share the protocol's other side",
