@@ -86,7 +86,11 @@ class ClientFuture(Future[T]):
         """Wait for it in a coroutine of asyncio: `await client.sample(...)`. Cancelling the await cancels the work."""
         import asyncio  # programs that block do without
 
-        return asyncio.wrap_future(self).__await__()
+        try:
+            return (yield from asyncio.wrap_future(self).__await__())
+        except Exception as error:  # raised without the frames of the times before, as in `result`
+            error.__traceback__ = None
+            raise
 
     def result(self, timeout: float | None = None) -> T:
         """Wait for the result, `timeout` seconds at most (None: as long as it takes), and return it.

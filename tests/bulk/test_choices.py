@@ -105,14 +105,22 @@ def test_an_impossible_choice(go):
 
 @pytest.mark.parametrize(
     ("columns", "answer"),
-    [({"answer": 2.0}, 2), ({"label": "2"}, 2), ({"answer": "ccc"}, 2), ({"answer": "nothing of that"}, None),
-     ({"label": -1}, None), ({}, None), ({"answer": "x", "label": 1}, 1)],
+    [({"answer": 2.0}, 2), ({"label": "2"}, 2), ({"answer": "ccc"}, 2), ({"answer": " 1.0"}, 1),
+     ({"answer": "b "}, 1), ({"label": -1}, None), ({}, None), ({"answer": None}, None),
+     ({"answer": "x", "label": 1}, 1)],
 )  # fmt: skip
 def test_the_right_answer(go, columns, answer):
     """The right choice is told by its index, or by its text; otherwise nothing is said of it."""
     _, (found,) = go([{"id": 1, "prompt": "q", "choices": ["a", "b", "ccc"], **columns}])
     assert found["answer"] == answer
     assert (found["correct"] is None) is (answer is None)
+
+
+@pytest.mark.parametrize("answer", ["nothing of that", 3, 1.5, True, ["a"], "7"])
+def test_an_answer_that_is_no_choice(go, answer):
+    """An answer that names no choice is the row's error: an accuracy without the row would look like that of all."""
+    _, (found,) = go([{"id": 1, "prompt": "q", "choices": ["a", "b", "ccc"], "answer": answer}])
+    assert (found["status"], "answer must be" in found["error"]["message"]) == ("error", True)
 
 
 def test_a_completion(go, server):
@@ -134,7 +142,7 @@ def test_a_completion(go, server):
      ({"choices": ["a", ""]}, r"choices\[1\] must be"), ({"choices": ["a", [1.5]]}, r"choices\[1\] must be"),
      ({"completion": {"role": "x"}}, "completion must be.*score: false"),
      ({"choices": ["a"], "completion": "b"}, "both"),
-     ({"choices": ["a", "b"], "answer": 2}, "index of one of 2 choices, not 2")],
+     ({"choices": ["a", "b"], "answer": 2}, "one of 2 choices, not 2")],
 )  # fmt: skip
 def test_choices_that_cannot_be_scored(go, columns, words):
     """What is wrong with the choices of a row is its own error, and named."""

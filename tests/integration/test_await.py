@@ -66,3 +66,20 @@ def test_a_cancelled_await_cancels_the_sample():
 
     with FakeServer(latency=3600.0) as server, tinkex.ServiceClient(base_url=server.url, api_key="tml-x") as service:
         assert asyncio.run(run(service)).cancelled()
+
+
+def test_an_error_awaited_again_and_again_does_not_grow(server):
+    """Each await of a sample that failed raises its error with the frames of this time only."""
+    server.fail_next("asample", 400, {"detail": "no such model"})
+
+    async def run():
+        lengths = set()
+        with tinkex.ServiceClient(base_url=server.url, api_key="tml-x") as service:
+            future = service.create_sampling_client(base_model="any/model").sample([1], PARAMS)
+            for _ in range(5):
+                with pytest.raises(tinkex.BadRequestError) as caught:
+                    await future
+                lengths.add(len(caught.traceback))
+        return lengths
+
+    assert len(asyncio.run(run())) == 1

@@ -14,6 +14,8 @@ TEXT_ONLY = ("gemma-2", "llama3.1", "llama3.2", "mistral-nemo", "qwen3", "qwen3-
 WITH_PARTS = ("parts", "parts of all roles")
 WANTS_A_MAPPING = ("llama3.1", "llama3.2", "mistral-nemo")
 WITH_PICTURES = ("picture", "two pictures")  # words in place of pictures there; tests/test_chat.py has real ones
+LEAVES_ROLES_OUT = ("qwen3", "qwen3-generation", "qwen3-vl")  # those it does not know, without a word
+UNKNOWN_ROLE = "unknown role"
 NO_TOOLS, ARGUMENTS_AS_TEXT, NULL_ARGUMENT, NULL_CONTENT = "no tools", "arguments as text", "numbers", "tool call"
 
 
@@ -22,6 +24,7 @@ def is_meant_to_differ(model, name):
     return (
         name in (*WITH_PICTURES, NO_TOOLS, NULL_ARGUMENT)
         or (name in WITH_TOOLS and model in LEAVES_TOOLS_OUT)
+        or (name == UNKNOWN_ROLE and model in LEAVES_ROLES_OUT)
         or (name in WITH_PARTS and model in TEXT_ONLY)
         or (name == ARGUMENTS_AS_TEXT and model in WANTS_A_MAPPING)
         or (name == NULL_CONTENT and model == "qwen3")

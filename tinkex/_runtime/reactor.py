@@ -11,6 +11,7 @@ import heapq
 import itertools
 import logging
 import os
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -69,6 +70,7 @@ class Reactor:
     """
 
     _wakeup_in = _wakeup_out = -1  # where the making was interrupted
+    _wakeups: tuple[socket.socket, ...] = ()
 
     def __init__(self, clock: Clock, name: str) -> None:
         self._clock = clock
@@ -82,9 +84,10 @@ class Reactor:
         self._sleeps_until = self._held_until = _AWAKE
         self._stopping = False
         self._running = threading.Lock()  # taken once, by the thread
-        self._wakeup_out, self._wakeup_in = os.pipe()
-        os.set_blocking(self._wakeup_in, False)
-        os.set_blocking(self._wakeup_out, False)
+        self._wakeups = out, into = socket.socketpair()  # not a pipe: they close themselves where this is interrupted
+        out.setblocking(False)
+        into.setblocking(False)
+        self._wakeup_out, self._wakeup_in = out.fileno(), into.fileno()
         self._poller = make_poller(self._wake)
         self._poller.watch(self._wakeup_out)
 
@@ -188,8 +191,6 @@ class Reactor:
     def __del__(self) -> None:
         # Only when no thread can call _wake any more: the number of a closed descriptor is soon used for another file.
         # What is collected together with this may still call it.
-        descriptors = self._wakeup_in, self._wakeup_out
         self._wakeup_in = self._wakeup_out = -1
-        for descriptor in descriptors:
-            if descriptor >= 0:
-                os.close(descriptor)
+        for each in self._wakeups:
+            each.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -127,22 +128,39 @@ def _choice(name: str, value: Any) -> str | Sequence[int]:
 
 
 def _answer(row: Mapping[str, Any], choices: Sequence[Any]) -> int | None:
-    """Return the index of the right choice: a whole number, or a text that equals a choice or is made of digits."""
+    """Return the index of the right choice: a whole number, or a text that equals one choice or is a whole number.
+
+    None where the row has neither `answer` nor `label`, or -1, data sets' word for a label that is kept secret. Raises
+    InvalidRowError for what names no choice: an accuracy that leaves rows out in silence would be another one.
+    """
+    strangers = []
     for name in ("answer", "label"):
-        value = row.get(name)
-        if isinstance(value, str) and choices.count(value) == 1:
-            return choices.index(value)
-        if isinstance(value, str) and value.isascii() and value.isdecimal():
-            value = int(value[:9])
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if type(value) is int:
-            if value == -1:  # data sets' word for a label that is kept secret
-                continue
-            if not 0 <= value < len(choices):
-                raise InvalidRowError(f"{name} must be the index of one of {len(choices)} choices, not {value}.")
-            return value
+        value = fields.carried(name, row.get(name))
+        found = _index(value, choices)
+        if found is not None and 0 <= found < len(choices):
+            return found
+        if found is not None and found != -1:
+            strangers.append(
+                f"{name} must be the index or the text of one of {len(choices)} choices, not {value!r:.60}."
+            )
+    if strangers:
+        raise InvalidRowError(strangers[0])
     return None
+
+
+def _index(value: Any, choices: Sequence[Any]) -> int | None:
+    """Return the index that an answer stands for, -1 for none that is told; a number of no choice for anything else."""
+    if isinstance(value, str):
+        for texts in (choices, [each.strip() if isinstance(each, str) else each for each in choices]):
+            if texts.count(value if texts is choices else value.strip()) == 1:
+                return texts.index(value if texts is choices else value.strip())
+        number = re.fullmatch(r"\s*(-?\d{1,9})(?:\.0*)?\s*", value, re.ASCII)
+        return int(number[1]) if number else None if not value.strip() else len(choices)
+    if value is None:
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and value >= -1 else len(choices)
 
 
 def _model(value: Any) -> str | None:

@@ -13,10 +13,12 @@ from tinkex.tokenizers._chat_template.messages import is_text_part
 from tinkex.tokenizers._chat_template.plain import PlainList, PlainMapping, place_of, plain_copy, replaced
 from tinkex.tokenizers._chat_template.prefill import Prefill
 from tinkex.tokenizers._chat_template.render import ChatTemplate
-from tinkex.tokenizers._chat_template.traits import PROBE, arguments_form, takes_parts
+from tinkex.tokenizers._chat_template.traits import PROBE, arguments_form, takes_parts, writes_role
 from tinkex.tokenizers.errors import ChatTemplateError
 
 Messages = list[PlainMapping]
+
+_WRITTEN_BY_ALL = ("user", "assistant", "system", "tool", "ipython")  # known to every template, or refused by it
 
 
 @attrs.frozen
@@ -63,6 +65,11 @@ def render_conversation(template: ChatTemplate, messages: Messages, options: Ren
 def _fitted(template: ChatTemplate, message: PlainMapping) -> PlainMapping:
     """Return the message in the form that the template takes."""
     place = place_of(message)
+    if message["role"] not in _WRITTEN_BY_ALL and not writes_role(template, message["role"]):
+        raise ChatTemplateError(
+            f"{place}: the chat template of {template.tokenizer} leaves out messages of the role {message['role']!r}."
+            " Give it another role, such as 'system' or 'user'."
+        )
     changed: dict[str, Any] = {}
     content = message.get("content")
     if isinstance(content, list) and not takes_parts(template, message["role"]):

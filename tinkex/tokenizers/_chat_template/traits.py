@@ -23,12 +23,21 @@ def takes_parts(template: ChatTemplate, role: str) -> bool:
 
     True also where that cannot be found out, since then the parts had best stay as they are.
     """
-    before, after = _around(role)
+    before, after = _around(template, role)
     as_parts = _rendered(template, [*before, _message(role, [{"type": "text", "text": PROBE}]), *after])
     if as_parts is not None and PROBE in as_parts and "'text'" not in as_parts and '"text"' not in as_parts:
         return True
     as_text = _rendered(template, [*before, _message(role, PROBE), *after])
     return as_text is None or PROBE not in as_text
+
+
+@functools.lru_cache(maxsize=256)
+def writes_role(template: ChatTemplate, role: str) -> bool:
+    """Whether the template writes the messages of a role at all. True also where that cannot be found out."""
+    before, after = _around(template, role)
+    contents: tuple[Any, ...] = (PROBE, [{"type": "text", "text": PROBE}])
+    texts = [_rendered(template, [*before, _message(role, content), *after]) for content in contents]
+    return all(text is None for text in texts) or any(text is not None and PROBE in text for text in texts)
 
 
 @functools.lru_cache(maxsize=256)
@@ -55,7 +64,7 @@ def _message(role: str, content: Any) -> dict[str, Any]:
     return {"role": role, "content": content}
 
 
-def _around(role: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _around(template: ChatTemplate, role: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Messages before and after one of that role, since many templates want them to alternate."""
     asked = [_message("user", "x")]
     if role in ("system", "developer"):
@@ -63,7 +72,9 @@ def _around(role: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     if role == "assistant":
         return asked, []
     if role in ("tool", "ipython"):
-        return [*asked, call_message(arguments=_ARGUMENTS)], []
+        arguments = {"city": "Bern"}  # not the probe, which is looked for in the content
+        as_text = arguments_form(template) == "text"
+        return [*asked, call_message(arguments=json.dumps(arguments) if as_text else arguments)], []
     return [], []
 
 

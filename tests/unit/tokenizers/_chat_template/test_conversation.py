@@ -237,3 +237,23 @@ def test_plain_messages_are_written_as_they_are(conversation):
     """Checks and probes change nothing of a conversation of texts."""
     messages = [{"role": role, "content": content} for role, content in conversation]
     assert prompt_text(messages, CONTENTS) == "".join(f"<{role}>{content}" for role, content in conversation)
+
+
+@pytest.mark.parametrize("role", ["tool", "ipython"])
+@pytest.mark.parametrize("arguments", ["{{ c.function.arguments | tojson }}", "{{ ':' + c.function.arguments }}"])
+def test_parts_of_what_a_tool_answered_are_joined(role, arguments):
+    """A template that takes text only gets the parts of a tool's answer as text, however it writes the call before."""
+    content = "m.content if m.content is string else ''"
+    template = CALLS.replace("%ARGUMENTS%", arguments).replace("m.content or ''", content)
+    answer = {"role": role, "tool_call_id": "call_1", "content": [{"type": "text", "text": "ANSWER"}]}
+    assert prompt_text([user("u"), call('{"a": 1}'), answer], template).endswith(f"<{role}>ANSWER")
+
+
+@pytest.mark.parametrize("role", ["developer", "function", "usr"])
+def test_a_role_that_the_template_leaves_out(role):
+    """A message of a role that a template knows nothing of is refused by its place: its words would be lost."""
+    known = "{% if m.role in ('user', 'assistant') %}<{{ m.role }}>{{ m.content }}{% endif %}"
+    template = "{% for m in messages %}" + known + "{% endfor %}"
+    with pytest.raises(ChatTemplateError, match=rf"messages\[0\]: .* leaves out messages of the role '{role}'"):
+        prompt_text([{"role": role, "content": "Answer in French."}, user("hi")], template)
+    assert prompt_text([{"role": role, "content": "Answer."}, user("hi")], CONTENTS) == f"<{role}>Answer.<user>hi"

@@ -7,11 +7,13 @@ import pytest
 from chat_differences import (
     ARGUMENTS_AS_TEXT,
     CONVERSATIONS,
+    LEAVES_ROLES_OUT,
     LEAVES_TOOLS_OUT,
     NO_TOOLS,
     NULL_ARGUMENT,
     NULL_CONTENT,
     TEXT_ONLY,
+    UNKNOWN_ROLE,
     WANTS_A_MAPPING,
     WITH_PARTS,
     WITH_TOOLS,
@@ -69,6 +71,13 @@ def test_rendered_as_transformers_does(model, name):
             render(model, **CONVERSATIONS[name])
     else:
         assert render(model, **CONVERSATIONS[name]) == expected
+
+
+@pytest.mark.parametrize("model", LEAVES_ROLES_OUT)
+def test_roles_that_are_left_out(model):
+    """A real template that drops a message for its role is told of, where transformers gives the prompt without it."""
+    with pytest.raises(ChatTemplateError, match="leaves out messages of the role 'critic'"):
+        render(model, **CONVERSATIONS[UNKNOWN_ROLE])
 
 
 @pytest.mark.parametrize("name", WITH_TOOLS)
