@@ -73,7 +73,7 @@ def test_sys_exit_in_a_with_block(server):
 
 def test_control_c_in_result(server):
     """Ctrl-C gets through a wait, and the end follows at once; only Python's own traceback is printed."""
-    ended = run(FLIGHT + "\n    print('ready')\n    futures[0].result()", server.url, cancel=signal.SIGINT)
+    ended = run(FLIGHT + "\n    print('ready')\n    futures[0].result()", server.url, interrupt=signal.SIGINT)
     assert ended.code in (130, -signal.SIGINT)
     assert ended.err.count("Traceback") == 1
     assert ended.err.rstrip().endswith("KeyboardInterrupt")
@@ -90,7 +90,7 @@ def test_sigterm_whose_handler_raises_in_a_with_block(server):
         print('ready')
         futures[0].result()
     """
-    ended = run(program, server.url, cancel=signal.SIGTERM)
+    ended = run(program, server.url, interrupt=signal.SIGTERM)
     assert (ended.code, ended.err) == (0, "")
     assert ended.seconds < _SOON
 
@@ -113,7 +113,7 @@ def test_control_c_while_closing(server, how):
     print(threading.enumerate())
     assert threading.active_count() == 1
     """
-    ended = succeed(program.replace("\n    \n    service", "\n    service"), server.url, cancel=signal.SIGINT)
+    ended = succeed(program.replace("\n    \n    service", "\n    service"), server.url, interrupt=signal.SIGINT)
     assert ended.seconds < 2 * _SOON
 
 
