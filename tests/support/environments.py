@@ -18,6 +18,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SKYRL_KIT = pathlib.Path(os.environ.get("TINKEX_SHARED", ROOT.parent / "shared")) / "servers" / "skyrl"
 CACHE = pathlib.Path(os.environ.get("TINKEX_TEST_CACHE", "/tmp/tinkex-test-cache"))
+TORCH = ("--find-links", "https://download.pytorch.org/whl/cpu/torch/", "torch>=2.10")  # without CUDA
 
 
 @attrs.frozen
@@ -79,15 +80,18 @@ def environment(name, *requirements):
 
 
 @contextlib.contextmanager
-def running_skyrl(version):
-    """A SkyRL server with a tiny random model."""
+def running_skyrl(version, *, training=False):
+    """A SkyRL server with a tiny random model; for `training` it also has what it saves weights with."""
     if not SKYRL_KIT.is_dir():
         pytest.skip(f"needs the SkyRL start scripts in {SKYRL_KIT}")
     python311()
-    venv = installed(
-        f"skyrl-{version}",
-        lambda path: subprocess.run(["bash", SKYRL_KIT / "install.sh", path, version], check=True),
-    )
+
+    def install(path):
+        subprocess.run(["bash", SKYRL_KIT / "install.sh", path, version], check=True)
+        if training:
+            subprocess.run([path / "bin" / "pip", "install", "--quiet", *TORCH, "peft==0.21.2"], check=True)
+
+    venv = installed(f"skyrl-training-{version}" if training else f"skyrl-{version}", install)
     run = CACHE / f"run-{version}"
     with (CACHE / f"run-{version}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one server at a time uses this folder
