@@ -300,16 +300,15 @@ def test_a_service_that_ends_is_not_held_any_more():
     for moment in ("before", "while", "after"):
         service = tinkex.ServiceClient(base_url="http://127.0.0.1:9", api_key=KEY)
         lifecycle, held = service._lifecycle, []
-        first = lifecycle.hold()
-        lifecycle.release(service._reference._held)
+        first = service._reference._held
         if moment == "before":
-            held.append(lifecycle.hold())
+            held.append(lifecycle.hold(object()))
         if moment == "while":
-            lifecycle._holds = Meeting(lifecycle._holds, lambda: held.append(lifecycle.hold()))  # noqa: B023
+            lifecycle._holds = Meeting(lifecycle._holds, lambda: held.append(lifecycle.hold(object())))  # noqa: B023
         lifecycle.release(first)
         if moment == "after":
-            held.append(lifecycle.hold())
-        assert (held[0] is None) is lifecycle.closed
+            held.append(lifecycle.hold(object()))
+        assert held[0] is not lifecycle.closed
 
 
 def test_threads_that_gevent_replaces_later(monkeypatch):

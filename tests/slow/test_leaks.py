@@ -1,32 +1,12 @@
 from __future__ import annotations
 
-import os
-
 import pytest
+from leaking import COUNT, measure
 from programs import succeed
 
-from tinkex.testing import EngineError, FakeServer, default_answer
+from tinkex.testing import FakeServer
 
 pytestmark = pytest.mark.slow
-
-COUNT = """
-import gc, resource
-
-def open_files():
-    return len(os.listdir("/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"))
-
-def memory():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
-
-def settle():
-    deadline = time.monotonic() + 10
-    while threading.active_count() > 1 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    gc.collect()
-    return threading.active_count(), open_files()
-
-"""
 
 
 @pytest.fixture
@@ -34,15 +14,6 @@ def server():
     """A server that answers at once."""
     with FakeServer(record=False) as fake:
         yield fake
-
-
-def measure(body, server, **options):
-    """Run `body`, a loop's content, until things have settled, and again: threads, files and memory stay."""
-    program = COUNT + "def once():\n" + body + "\nonce()\nbefore, size = settle(), memory()\n"
-    program += "for _ in range(3):\n    once()\n"
-    program += "after = settle()\nassert after == before, (before, after)\n"
-    program += "assert memory() - size < 12 * 2**20, (memory() - size) // 2**20\n"
-    succeed(program, server.url, **options)
 
 
 def test_clients_that_come_and_go(server):
@@ -110,38 +81,6 @@ def test_an_error_that_is_asked_for_again_and_again(server):
     service.close()
     """
     measure(body, server, seconds=110)
-
-
-EVERY_END = """
-    service, client = open_client()
-    for _ in range(COUNT // 1000):
-        futures = [client.sample([1 + i % 5], PARAMS, timeout=1e-9 if i % 5 == 1 else 600) for i in range(1000)]
-        for future in futures[2::5]:
-            future.cancel()
-        for future in futures:
-            try:
-                future.result(600)
-            except (tinkex.TinkexError, __import__("concurrent.futures").futures.CancelledError):
-                pass
-        del future, futures
-    service.close()
-    """
-
-
-@pytest.mark.heavy
-@pytest.mark.timeout(3600)
-def test_a_million_samples_of_every_kind_of_end(server):
-    """A million samples that have a result, fail, are refused, cancelled or too late leave memory where it was."""
-
-    def answer(request):
-        token = request.prompt.to_ints()[0]
-        if token == 4:
-            raise EngineError("no such adapter", 400, "user")
-        return default_answer(request)
-
-    server.answers = answer
-    count = int(os.environ.get("TINKEX_SOAK_SAMPLES", "1000000")) // 4
-    measure(EVERY_END.replace("COUNT", str(count)), server, seconds=3500)
 
 
 def test_results_are_not_kept(server):

@@ -71,18 +71,17 @@ class ServiceLifecycle:
         self.closed = False
         _lifecycles[number] = self
 
-    def hold(self) -> object | None:
-        """What a new reference holds; None where the service ends, or has ended.
+    def hold(self, held: object) -> bool:
+        """Keep the service for a new reference, until `release`; False where it ends, or has ended.
 
         Neither this nor `release` takes a lock: a reference may be collected at any line. A hold is added before
         `_releasing` is looked at, and `_releasing` is set before the holds are: one of the two sees the other.
         """
-        held = object()
         self._holds.add(held)
         if not self._releasing and not self.closed:
-            return held
+            return True
         self.release(held)
-        return None
+        return False
 
     def release(self, held: object) -> bool:
         """End the service in the background if no other reference holds it; whether that ends a service in use."""
@@ -245,8 +244,8 @@ class ServiceReference:
         self.keeps = keeps  # what must live as long, such as the process of a local model
         self._warn = warn
         self._pid = os.getpid()
-        self._held = lifecycle.hold()
-        if self._held is None:
+        self._held = object()  # known before it is held, so that an interrupted start is released, too
+        if not lifecycle.hold(self._held):
             raise ClientClosedError
 
     def __del__(self) -> None:
