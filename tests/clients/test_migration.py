@@ -51,7 +51,7 @@ CLAIMS = {
             "unknown name": "TypeError",
             "temperature -1": "ValueError",
             "token -1": "ValueError",
-            "token 1.0": "TypeError",
+            "token 1.0": "ModelInput",
             "no max_tokens": "ValueError",
             "empty prompt": "ValueError",
             "list": "SampleResponse",
