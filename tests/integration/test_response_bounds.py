@@ -55,16 +55,16 @@ def test_results_up_to_the_bound():
 def test_many_large_answers_at_once():
     """Answers that were not announced, and come all at once, wait for each other instead of filling the memory."""
     with FakeServer("hatchery", long_poll=5.0) as server:
-        settings = {"max_response_bytes": 2 * MIB, "inflight_response_bytes": MIB, "workers": 8}
+        settings = {"max_response_bytes": MIB, "inflight_response_bytes": MIB // 2, "workers": 8}
         retry = tinkex.RetryConfig(max_attempts=50, base_delay=0.01, max_delay=0.05)
         with make_service(server, **settings | {"retry": retry}) as service:
             client = service.create_sampling_client(base_model="fake/model")
-            params = tinkex.SamplingParams(max_tokens=60_000)
+            params = tinkex.SamplingParams(max_tokens=30_000)
             server.hold()
             futures = [client.sample([number], params, timeout=60) for number in range(16)]
             server.wait_for("retrieve_future", 16)
             server.release()
             all_done(futures, 60)
-            assert [len(future.result().sequences[0].tokens) for future in futures] == [60_000] * 16
+            assert [len(future.result().sequences[0].tokens) for future in futures] == [30_000] * 16
             budget = service._lifecycle.runtime.api._transport._receiving
             assert budget.used == 0

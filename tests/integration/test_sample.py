@@ -57,6 +57,16 @@ def seq_ids(server):
     return [request.json["seq_id"] for request in server.requests_to("asample")]
 
 
+def until_it_waits(client, future):
+    """Return once the sample has failed and waits to go on: from when its pause is counted."""
+
+    def waits():
+        live = client.service._lifecycle.runtime.scheduler.live
+        return future.phase == "retrying" and any(task.future is future and task._waiting for task in live)
+
+    until(waits)
+
+
 def barrier(client):
     """Return once the service has done what it could do by now."""
     client.service.get_server_capabilities()
@@ -72,7 +82,7 @@ def test_rate_limit_pauses_all_samples_of_the_service(server):
         other = client.service.create_sampling_client(base_model=MODEL)
         server.fail_next("asample", 429, {"detail": "too many"}, {"Retry-After": "30"})
         first = client.sample(PROMPT, PARAMS)
-        until(lambda: first.phase == "retrying")
+        until_it_waits(client, first)
         second = other.sample(PROMPT, PARAMS)
         clock.advance(29.9)
         barrier(client)
@@ -96,7 +106,7 @@ def test_rate_limit_without_a_time(server, tokens, least, most):
     with sampling(server, clock=clock) as client:
         server.fail_next("asample", 429)
         future = client.sample([7] * tokens, PARAMS)
-        until(lambda: future.phase == "retrying")
+        until_it_waits(client, future)
         assert least <= client.service.stats().paused_for <= most
         assert result_of(future, clock)
 
@@ -117,7 +127,7 @@ def test_release_after_a_pause_is_staggered(server):
         server.fail_next("asample", 429)
         server.fault("asample", "hang", times=None, skip=0)
         futures = [client.sample(PROMPT, PARAMS)]
-        until(lambda: futures[0].phase == "retrying")
+        until_it_waits(client, futures[0])
         futures += [client.sample(PROMPT, PARAMS) for _ in range(30)]
         clock.advance(1.3)
         server.wait_for("asample", 2)
@@ -147,7 +157,7 @@ def test_billing_is_waited_for(server):
     with sampling(server, clock=clock, billing_wait=60.0) as client:
         server.fail_next("asample", 402, {"detail": "no money"}, times=2)
         future = client.sample(PROMPT, PARAMS)
-        until(lambda: future.phase == "retrying")
+        until_it_waits(client, future)
         assert client.service.stats().paused_reason == "no money"
         assert client.service.stats().paused_for >= 5.0
         assert result_of(future, clock)
@@ -398,7 +408,7 @@ def test_a_poll_that_is_cut_at_once_is_a_failure(preemptible, gateway, cut):
         future = client.sample(PROMPT, PARAMS)
         preemptible.wait_for("retrieve_future")
         gateway.cut(CUTS[cut])
-        until(lambda: future.phase == "retrying")
+        until_it_waits(client, future)
         clock.advance(3.5)
         preemptible.wait_for("retrieve_future", 2)
         gateway.cut(CUTS[cut])
@@ -614,7 +624,7 @@ def test_deadline_during_a_pause(server):
     with sampling(server, clock=clock) as client:
         server.fail_next("asample", 429, headers={"Retry-After": "600"})
         future = client.sample(PROMPT, PARAMS, timeout=5)
-        until(lambda: future.phase == "retrying")
+        until_it_waits(client, future)
         clock.advance(5.1)
         error = late(future)
         assert (error.phase, error.last_status) == ("retrying", 429)
@@ -627,7 +637,7 @@ def test_deadline_between_attempts(server):
     with sampling(server, clock=clock, retry=RetryConfig(base_delay=10.0, jitter=0.0)) as client:
         server.fail_next("asample", 500, times=None)
         future = client.sample(PROMPT, PARAMS, timeout=5)
-        until(lambda: future.phase == "retrying")
+        until_it_waits(client, future)
         clock.advance(5.1)
         assert late(future).phase == "retrying"
 

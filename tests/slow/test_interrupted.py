@@ -26,10 +26,12 @@ def server():
 
 
 def ours():
-    """The threads of tinkex, and the descriptors that are not sockets of the server's."""
+    """The threads of tinkex, and the descriptors that are not connections to the server."""
     threads = [thread for thread in threading.enumerate() if thread.name.startswith("tinkex-")]
     links = [_link(entry) for entry in pathlib.Path("/proc/self/fd").iterdir()]
-    return len(threads), sum(link.startswith(("pipe:", "anon_inode:")) for link in links)
+    lines = pathlib.Path("/proc/net/unix").read_text(encoding="utf-8").splitlines()[1:]
+    pairs = {f"socket:[{line.split()[6]}]" for line in lines}
+    return len(threads), sum(link.startswith(("pipe:", "anon_inode:")) or link in pairs for link in links)
 
 
 def _link(entry):

@@ -43,5 +43,5 @@ def test_a_million_samples_of_every_kind_of_end(server):
         return default_answer(request)
 
     server.answers = answer
-    count = int(os.environ.get("TINKEX_SOAK_SAMPLES", "1000000")) // 4
+    count = int(os.environ.get("TINKEX_TEST_SOAK_SAMPLES", "1000000")) // 4
     measure(EVERY_END.replace("COUNT", str(count)), server, seconds=3500)
