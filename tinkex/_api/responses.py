@@ -35,7 +35,7 @@ __all__ = [
 
 BILLING_PAUSE = limits.BILLING_PAUSE.floor
 _LONG_POLL = 3.0  # seconds; what fails sooner was not held
-_GATEWAY_TIMEOUTS = frozenset({502, 504, 524})
+_TIMEOUTS = frozenset({408, 502, 504, 524})
 _SMALL_REQUEST = 131_072  # estimated bytes up to which a 429 without Retry-After means one second, above it five
 
 
@@ -109,7 +109,7 @@ def ends_long_poll(error: APIError, held: float) -> bool:
     if held < _LONG_POLL:
         return False
     lost = isinstance(error, APIConnectionError) and error.may_have_run
-    return lost or (isinstance(error, APIStatusError) and error.status in _GATEWAY_TIMEOUTS)
+    return lost or (isinstance(error, APIStatusError) and error.status in _TIMEOUTS)
 
 
 def decode_object(response: Response) -> dict[str, Any]:

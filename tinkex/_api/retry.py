@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tinkex._api import limits
 from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
 from tinkex.config import RetryConfig
-from tinkex.errors import APIConnectionError, APIStatusError
+from tinkex.errors import APIConnectionError, APIError, APIStatusError
 
 if TYPE_CHECKING:
     import tenacity
 
+_MOST_DOUBTS = 3
 _chance = random.SystemRandom()  # a program's own random numbers stay as they are
 
 
@@ -57,7 +58,7 @@ class RetryBudget:
     Time counts from the first failure, and pauses that the server asks for (`pause`) are not counted.
     """
 
-    __slots__ = ("_clock", "_config", "_first_failure", "_paused", "attempts", "failures")
+    __slots__ = ("_clock", "_config", "_first_failure", "_paused", "attempts", "doubts", "failures")
 
     def __init__(self, config: RetryConfig, clock: Clock) -> None:
         self._config = config
@@ -66,6 +67,7 @@ class RetryBudget:
         self._paused = 0.0
         self.attempts = 1
         self.failures = 0
+        self.doubts = 0  # polls in a row whose answer another poll may contradict
 
     def delay(self, error: Exception, *, attempt: bool = True, retry: bool | None = None) -> float:
         """Seconds to wait before going on after `error`; raises `error` where this is the end.
@@ -84,6 +86,11 @@ class RetryBudget:
             raise error
         self.attempts += attempt
         return delay
+
+    def doubt(self, error: APIError) -> float:
+        """Seconds to wait after a poll whose answer another one may contradict; raises `error` where three have not."""
+        self.doubts += 1
+        return self.delay(error, attempt=False, retry=self.doubts <= _MOST_DOUBTS)
 
     def pause(self, error: APIStatusError) -> float:
         """Seconds to wait after a 429 that is a pause and no failure: the time of failures begins anew.
@@ -107,7 +114,7 @@ class RetryBudget:
 
     def recovered(self) -> None:
         """A request succeeded: the next failure counts as a first one, for delay and clock. Attempts stay spent."""
-        self.failures = 0
+        self.failures = self.doubts = 0
         self._first_failure = None
         self._paused = 0.0
 

@@ -14,13 +14,21 @@ from tinkex._api.client import Api
 from tinkex._api.endpoints import CAPABILITIES, CREATE_SAMPLING_SESSION, CREATE_SESSION, RETRIEVE_FUTURE, Endpoint
 from tinkex._api.flags import ServerFlags
 from tinkex._api.heartbeats import Heartbeats
-from tinkex._api.responses import Response, decode_object
+from tinkex._api.responses import decode_object, ends_long_poll
+from tinkex._api.retry import RetryBudget
 from tinkex._concurrency.fork_locks import new_lock
 from tinkex._identity import PROTOCOL_VERSION
 from tinkex._runtime.single_flight import SingleFlight
 from tinkex._runtime.task import Coroutine, Sleep
 from tinkex.config import ClientConfig
-from tinkex.errors import APIResponseError, APIStatusError, APITimeoutError, RequestFailedError, TinkexError, clean_text
+from tinkex.errors import (
+    APIConnectionError,
+    APIResponseError,
+    APIStatusError,
+    RequestFailedError,
+    TinkexError,
+    clean_text,
+)
 from tinkex.types import ServerCapabilities
 
 T = TypeVar("T")
@@ -111,31 +119,41 @@ class Session:
     def _retrieve(self, request_id: str, config: ClientConfig) -> Coroutine[dict[str, Any]]:
         """Poll for an answer that a server gives as a future where it could have given it at once."""
         body = _wire.encode_json({"request_id": request_id})
-        endpoint = Endpoint(RETRIEVE_FUTURE.path)
+        budget = RetryBudget(config.retry, self._api.clock)
         while True:
             asked_at = self._api.clock.monotonic()
-            response = yield from self._poll(endpoint, body, config)
-            if response is not None:
-                outcome = _wire.outcome_of(decode_object(response))
-                if isinstance(outcome, _wire.Failed):
-                    words = self._api.masked(outcome.message)
-                    raise RequestFailedError(
-                        f"The server could not create the sampling session: {words}", request_id, outcome.category
-                    )
-                if isinstance(outcome, _wire.Completed) and isinstance(outcome.value, dict):
-                    return outcome.value
+            outcome = yield from self._poll(body, config, budget)
+            if isinstance(outcome, _wire.Failed):
+                words = self._api.masked(outcome.message)
+                raise RequestFailedError(
+                    f"The server could not create the sampling session: {words}", request_id, outcome.category
+                )
+            if isinstance(outcome, _wire.Completed) and isinstance(outcome.value, dict):
+                return outcome.value
             yield Sleep(asked_at + config.min_poll_interval)
 
-    def _poll(self, endpoint: Endpoint, body: bytes, config: ClientConfig) -> Coroutine[Response | None]:
-        """One poll for such an answer, again where that failed; None: not yet."""
+    def _poll(self, body: bytes, config: ClientConfig, budget: RetryBudget) -> Coroutine[_wire.Outcome]:
+        """One poll for such an answer; after a failure, once that has been sat out, it is still pending."""
+        clock, endpoint = self._api.clock, Endpoint(RETRIEVE_FUTURE.path)
+        asked_at = clock.monotonic()
+        outcome: _wire.Outcome = _wire.Pending()
         try:
-            return (yield from self._api.persist(endpoint, body, config, seconds=config.poll_timeout))
-        except APITimeoutError:
-            return None
-        except APIStatusError as error:
-            if error.status == 408:
-                return None
-            raise
+            response = yield from self._api.call(
+                endpoint, body, config, seconds=config.poll_timeout, fresh=budget.doubts > 0
+            )
+            if response.status != 408:
+                if not 200 <= response.status < 300:
+                    raise self._api.refusal(response).error
+                outcome = _wire.outcome_of(decode_object(response))
+        except APIResponseError as error:
+            yield Sleep(clock.monotonic() + budget.doubt(error))
+            return outcome
+        except (APIConnectionError, APIStatusError) as error:
+            if not ends_long_poll(error, clock.monotonic() - asked_at):
+                yield Sleep(clock.monotonic() + budget.delay(error, attempt=False))
+                return outcome
+        budget.recovered()
+        return outcome
 
     def _log_messages(self, answer: Mapping[str, Any]) -> None:
         levels = {"info_message": logging.INFO, "warning_message": logging.WARNING, "error_message": logging.ERROR}

@@ -29,7 +29,6 @@ from tinkex.types import SampleRequest, SampleResponse, Timing
 _NO_RETRY = RetryConfig(max_attempts=1)
 _LEAST_ACQUIRED = 131_072  # so that no more than a few hundred wait for a connection, requests in hand
 _UNKNOWN_GRACE = 10.0  # a promise may be unknown for so long after it was made
-_MOST_DOUBTFUL = 3  # polls in a row whose answer may come from a proxy, or cannot be read
 _QUICK_ANSWER = 1.0  # "not yet" sooner than this is not a long poll's
 
 
@@ -37,7 +36,7 @@ class Sample:
     """State and coroutine of one sample: what was asked for, and how far it has come."""
 
     __slots__ = (
-        "_config", "_doubtful", "_fetching_since", "_observers", "_polls", "_quick", "_reference", "_retry",
+        "_config", "_fetching_since", "_observers", "_polls", "_quick", "_reference", "_retry",
         "_retry_config", "future", "may_have_run", "request", "session", "started_at",
     )  # fmt: skip
 
@@ -218,7 +217,7 @@ class Sample:
         if promise.inline is not None:
             return result_of(promise.inline)
         context = self.session.context
-        self._polls = self._doubtful = self._quick = 0
+        self._polls = self._quick = 0
         self.future.phase = "waiting"
         poller = self.session.poller if context.poll_together() else None
         try:
@@ -268,7 +267,7 @@ class Sample:
                     seconds=config.poll_timeout,
                     extra=promise.poll_headers(self._polls),
                     high_priority=whole,
-                    fresh=self._doubtful > 0,
+                    fresh=self._retry.doubts > 0,
                 )
                 answer = self._answer(response)
             except (APIConnectionError, APIResponseError) as error:
@@ -289,28 +288,19 @@ class Sample:
         answer = _wire.decode_answer(response.headers.get("content-type", ""), response.body)
         if not isinstance(answer, _wire.Pending | _wire.MetadataOnly):
             answer = _wire.Finished(result_of(answer))
-        self._recovered()
-        return answer
-
-    def _recovered(self) -> None:
         self._retry.recovered()
-        self._doubtful = 0
+        return answer
 
     def _poll_failed(self, error: APIConnectionError | APIResponseError, asked_at: float) -> Coroutine[Polled | None]:
         """Outcome of a poll without a readable answer, which another poll may bring at no cost; None: poll again."""
         if isinstance(error, APIResponseError):
-            yield from self._doubt(error)
+            yield from self._sit_out(error, self._budget().doubt(error))
         elif ends_long_poll(error, self.session.context.clock.monotonic() - asked_at):
-            self._recovered()
+            self._retry.recovered()
             return _wire.Pending()
         else:
             yield from self._back_off(error, attempt=False)
         return None
-
-    def _doubt(self, error: APIError) -> Coroutine[None]:
-        """Back off after an answer that another poll may contradict, or raise `error` where three have not."""
-        self._doubtful += 1
-        yield from self._back_off(error, attempt=False, retry=self._doubtful <= _MOST_DOUBTFUL)
 
     def _not_answered(
         self, response: Response, promise: Promise, asked_size: bool, asked_at: float
@@ -322,7 +312,7 @@ class Sample:
             return None
         if status == 408:
             body = _wire.decode_error_body(response.headers.get("content-type", ""), response.body)
-            self._recovered()
+            self._retry.recovered()
             return _wire.Pending(body.queue_state, body.reason, retry_after(response.headers, context.clock))
         error, body = context.api.refusal(response, request_id=promise.request_id, phase="waiting")
         if status == 410:
@@ -333,10 +323,10 @@ class Sample:
             return None
         now = context.clock.monotonic()
         if ends_long_poll(error, now - asked_at):
-            self._recovered()
+            self._retry.recovered()
             return _wire.Pending()
         if (status == 400 and not body.is_json) or (status == 404 and now - promise.made_at < _UNKNOWN_GRACE):
-            yield from self._doubt(error)
+            yield from self._sit_out(error, self._budget().doubt(error))
         elif isinstance(error, APIStatusError) and status == 429 and error.should_retry is not False:
             yield from self._sit_out(error, self._budget().pause(error))
         elif status == 429 or status >= 500:

@@ -61,6 +61,7 @@ class Completed:
 
 
 Answer = Finished | Pending | MetadataOnly | Failed
+Outcome = Completed | Pending | MetadataOnly | Failed
 
 
 @frozen
@@ -102,7 +103,7 @@ def decode_promise(body: bytes | bytearray) -> SubmitAnswer:
     return SubmitAnswer(None, None, _answer(value, body))
 
 
-def outcome_of(value: Any) -> Completed | Pending | MetadataOnly | Failed:
+def outcome_of(value: Any) -> Outcome:
     """Classify decoded JSON: is work that a server put off completed, pending or failed?
 
     Raises:
