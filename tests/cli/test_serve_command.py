@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -68,13 +69,23 @@ def test_serve_until_a_signal(number):
     assert KEY not in shown
 
 
-def test_the_doctor_knows_a_gateway(monkeypatch):
-    """Who takes a gateway for a Tinker server is told by the doctor what it is."""
+@pytest.mark.parametrize(("path", "api_key"), [("", None), ("/v1", None), ("", "one")])
+def test_the_doctor_knows_a_gateway(monkeypatch, path, api_key):
+    """Who takes a gateway for a Tinker server is told by the doctor what it is, and what to give instead."""
     from tinkex import ServiceClient
     from tinkex.serve import Gateway
 
     monkeypatch.setenv("TINKER_API_KEY", KEY)
-    with testing.FakeServer() as server, ServiceClient.direct(server.url) as service, Gateway(service) as gateway:
-        result = CliRunner().invoke(app, ["doctor", "--base-url", gateway.url, "--timeout", "5"])
+    arguments = ["doctor", "--json", "--timeout", "5", "--base-url"]
+    with (
+        testing.FakeServer() as server,
+        ServiceClient.direct(server.url) as service,
+        Gateway(service, api_key=api_key) as gateway,
+    ):
+        result = CliRunner().invoke(app, [*arguments, gateway.url + path])
     assert result.exit_code == 1
-    assert "This is a gateway for OpenAI's API (tinkex serve)" in " ".join(result.stdout.split())
+    (failed,) = [step for step in json.loads(result.stdout)["steps"] if step["verdict"] == "failed"]
+    assert failed["name"] == "auth"
+    assert "This is a gateway for OpenAI's API (tinkex serve)" in failed["says"]
+    assert failed["cause"].startswith("A gateway answers there")
+    assert failed["advice"].startswith("Give --base-url the server that the gateway samples from")

@@ -12,6 +12,7 @@ import time
 import aiohttp
 import pytest
 import requests
+import tokenizers
 from gateways import END, MODEL, TOKENIZER, USER, Asking, Bytes, events, says, serving
 from serving import KEY, make_service
 
@@ -47,6 +48,24 @@ def test_completion(gateway):
     assert body["usage"] == {
         "prompt_tokens": 2, "completion_tokens": 14, "total_tokens": 16, "prompt_tokens_details": {"cached_tokens": 1},
     }  # fmt: skip
+
+
+def test_special_tokens_of_a_completion():
+    """The tokenizer's special tokens stand around a text, unless `add_special_tokens` is false."""
+    tokenizer = Bytes()
+    tokenizer.backend_tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+        single="<|im_start|> $A", special_tokens=[("<|im_start|>", TOKENIZER.encode("<|im_start|>")[0])]
+    )
+    with serving(says("a"), tokenizer=tokenizer) as asking:
+        for body, text in (({}, "<|im_start|>Hi"), ({"add_special_tokens": False}, "Hi")):
+            asking.complete("Hi", **body)
+            assert asking.sampled()[-1]["prompt"]["chunks"][0]["tokens"] == TOKENIZER.encode(text)
+            answer = asking.post("/tokenize", {"model": MODEL, "prompt": "Hi", **body}).json()
+            assert answer["tokens"] == TOKENIZER.encode(text)
+        echoed = asking.choice(asking.complete("Hi", echo=True, logprobs=0))
+    assert echoed["text"] == "Hia"
+    assert echoed["logprobs"]["tokens"] == ["<|im_start|>", "H", "i", "a"]
+    assert echoed["logprobs"]["text_offset"] == [0, 0, 1, 2]
 
 
 def test_defaults_of_a_completion(gateway):
@@ -660,6 +679,8 @@ def test_addresses_beyond_this_machine():
             Gateway(service, host="0.0.0.0")
         with pytest.raises(ValueError, match="api_key must not be empty"):
             Gateway(service, api_key="")
+        with pytest.raises(ValueError, match="allowed_hosts must not be empty"):
+            Gateway(service, allowed_hosts=[""])
         with pytest.raises(ValueError, match=r"host: example\.org"):
             make_app(service, listens_on="example.org")
         with pytest.raises(ValueError, match="max_tokens must be at least 1"):
@@ -674,6 +695,16 @@ def test_other_names_with_a_key():
         url = asking.url.replace("0.0.0.0", "127.0.0.1")
         headers = {"Host": "gateway.example", "Authorization": "Bearer one"}
         assert requests.get(f"{url}/v1/models", headers=headers, timeout=9).status_code == 200
+
+
+def test_names_of_a_proxy_in_front():
+    """Beside the loopback names those that are allowed are answered, as Host and as Origin; the others are not."""
+    with serving(says("a"), models=[MODEL], allowed_hosts=["models.example"]) as asking:
+        for host, status in (("models.example", 200), ("models.example:8443", 200), ("evil.example", 403)):
+            assert asking.get("/v1/models", Host=host).status_code == status
+            assert asking.get("/v1/models", Origin=f"https://{host}").status_code == status
+    with serving(says("a"), models=[MODEL], allowed_hosts="*") as asking:
+        assert asking.get("/v1/models", Host="evil.example").status_code == 200
 
 
 def test_the_log(gateway, caplog):

@@ -122,7 +122,8 @@ def events(response):
 @contextlib.contextmanager
 def serving(answers=None, *, models=None, served=None, tokenizer=TOKENIZER, key=None, settings=None, **options):
     """A gateway on a fake server: `models` are the server's, `served` the gateway's."""
-    gateway_options = {name: options.pop(name) for name in ("max_tokens", "api_key", "host") if name in options}
+    names = ("max_tokens", "api_key", "host", "allowed_hosts")
+    gateway_options = {name: options.pop(name) for name in names if name in options}
     with FakeServer(answers=answers, models=models, **options) as server:
         service = make_service(server, api_key=KEY, **(settings or {}))
         try:

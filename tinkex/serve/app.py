@@ -24,7 +24,7 @@ from tinkex.service_client import ServiceClient
 logger = logging.getLogger("tinkex.serve")
 SERVICE: Final = web.AppKey("service", ServiceClient)
 MAX_BODY_BYTES: Final = 64 * 2**20
-_OPEN: Final = "/health"  # asked by programs that watch, which have no key
+_HEALTH: Final = "/health"
 
 
 def make_app(
@@ -35,6 +35,7 @@ def make_app(
     tokenizer: object = None,
     max_tokens: int | None = None,
     listens_on: str = "127.0.0.1",
+    allowed_hosts: str | Iterable[str] = (),
 ) -> web.Application:
     """Build the application, for an aiohttp server of one's own: run it with ``handler_cancellation=True``.
 
@@ -46,16 +47,18 @@ def make_app(
         tokenizer: The tokenizer of all models: a name, a path or an object. None: each model's own.
         max_tokens: Most tokens of a chat's answer where the request does not say. None: what is left of the context.
         listens_on: The address that the server listens on. Pages of other hosts are refused on the loopback interface.
+        allowed_hosts: Further host names by which clients address it, as a proxy in front passes them on; "*" for any.
 
     Raises:
         ValueError: Something is wrong; the text names it. An address beyond this machine needs a key.
     """
-    keys = read_keys(api_key)
+    keys = read_names("api_key", () if api_key is None else api_key)
     if not keys and not is_loopback(listens_on):
         raise ValueError(f"host: {listens_on} is open to other machines, so api_key must be given")
     if max_tokens is not None and (isinstance(max_tokens, bool) or max_tokens < 1):
         raise ValueError(f"max_tokens must be at least 1, not {max_tokens}")
-    hosts = TrustedHosts.listening_on(listens_on, () if is_loopback(listens_on) else "*")
+    names = read_names("allowed_hosts", allowed_hosts) or (() if is_loopback(listens_on) else ("*",))
+    hosts = TrustedHosts.listening_on(listens_on, names)
     guard = make_guard(hosts, lambda status, reason: GatewayError(status, reason).answer(), MAX_BODY_BYTES)
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_answered, guard, _authentication(keys)])
     app[SERVICE] = service
@@ -68,21 +71,21 @@ def make_app(
     app.router.add_post("/tokenize", tokenize)
     app.router.add_post("/detokenize", detokenize)
     app.router.add_get("/tokenizer_info", tokenizer_info)
-    app.router.add_get(_OPEN, health)
-    app.router.add_route("*", "/api/v1/{rest:.*}", no_tinker_server)
+    app.router.add_get(_HEALTH, health)
+    app.router.add_route("*", "/{version:(?:v1/)?}api/v1/{rest:.*}", no_tinker_server)
     return app
 
 
-def read_keys(api_key: str | Iterable[str] | None) -> tuple[str, ...]:
-    """Return the keys of clients.
+def read_names(argument: str, given: str | Iterable[str]) -> tuple[str, ...]:
+    """Return the texts of an argument that takes one or several.
 
     Raises:
         ValueError: One of them is empty.
     """
-    keys = (api_key,) if isinstance(api_key, str) else tuple(api_key or ())
-    if not all(isinstance(key, str) and key.strip() for key in keys):
-        raise ValueError("api_key must not be empty")
-    return keys
+    names = (given,) if isinstance(given, str) else tuple(given)
+    if not all(isinstance(name, str) and name.strip() for name in names):
+        raise ValueError(f"{argument} must not be empty")
+    return names
 
 
 async def health(request: web.Request) -> web.StreamResponse:
@@ -94,8 +97,12 @@ async def health(request: web.Request) -> web.StreamResponse:
 async def no_tinker_server(request: web.Request) -> web.StreamResponse:
     """Answer a client of the Tinker API, such as ``tinkex doctor``, by saying what this is."""
     raise GatewayError(
-        404, "This is a gateway for OpenAI's API (tinkex serve): base_url must lead to the server behind."
-    )
+        404, "This is a gateway for OpenAI's API (tinkex serve): base_url must lead to the server behind.",
+        code="gateway",
+    )  # fmt: skip
+
+
+_OPEN: Final = (health, no_tinker_server)  # for programs that watch, and for those that are wrong here: no key
 
 
 @web.middleware
@@ -132,7 +139,7 @@ def _log(request: web.Request, status: int, seconds: float) -> None:
 def _authentication(keys: tuple[str, ...]) -> Middleware:
     @web.middleware
     async def authentication(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if keys and request.path != _OPEN:
+        if keys and request.match_info.handler not in _OPEN:
             scheme, _, key = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
             if scheme.lower() != "bearer" or not key_is_known(key.strip(), keys):
                 challenge = {str(hdrs.WWW_AUTHENTICATE): "Bearer"}

@@ -36,6 +36,7 @@ class Gateway:
         api_key: The key that clients must send, or several; None: none.
         tokenizer: The tokenizer of all models: a name, a path or an object. None: each model's own.
         max_tokens: Most tokens of a chat's answer where the request does not say. None: what is left of the context.
+        allowed_hosts: Further host names by which clients address it, as a proxy in front passes them on; "*" for any.
 
     Raises:
         ValueError: Something is wrong; the text names it.
@@ -44,11 +45,12 @@ class Gateway:
     def __init__(
         self, service: ServiceClient, models: str | Iterable[str] | Mapping[str, str] | None = None, *,
         host: str = "127.0.0.1", port: int = 0, api_key: str | Iterable[str] | None = None, tokenizer: object = None,
-        max_tokens: int | None = None,
+        max_tokens: int | None = None, allowed_hosts: str | Iterable[str] = (),
     ) -> None:  # fmt: skip
         self._app = make_app(
-            service, models, api_key=api_key, tokenizer=tokenizer, max_tokens=max_tokens, listens_on=host
-        )
+            service, models, api_key=api_key, tokenizer=tokenizer, max_tokens=max_tokens, listens_on=host,
+            allowed_hosts=allowed_hosts,
+        )  # fmt: skip
         self._host = host
         self._port = port
         self._lock = threading.Lock()  # guards what follows

@@ -34,6 +34,10 @@ _SECONDS = 60.0
     "--api-key", multiple=True, envvar="TINKEX_SERVE_API_KEY", metavar="KEY",
     help="Key that clients must send; may be given several times. Better in TINKEX_SERVE_API_KEY, unseen by others.",
 )  # fmt: skip
+@click.option(
+    "--allowed-host", "allowed_hosts", multiple=True, metavar="NAME",
+    help="Host name by which clients address it through a proxy in front; may be given several times.",
+)  # fmt: skip
 @click.option("--tokenizer", metavar="NAME|PATH", help="The tokenizer. Default: each model's own.")
 @click.option("--max-tokens", type=click.IntRange(1), help="Most tokens of a chat's answer where a request says none.")
 def command(*, models: tuple[str, ...], local: bool, base_url: str | None, **options: Any) -> None:

@@ -23,6 +23,7 @@ from tinkex.errors import (
     TinkexError,
 )
 
+_BEHIND: Final = "Give --base-url the server that the gateway samples from; the gateway's own state is at its /health."
 _KEYS: Final = "https://tinker.thinkingmachines.ai/keys"
 # The first kind that fits.
 _REASONS: Final[tuple[tuple[type[TinkexError], str, str], ...]] = (
@@ -50,7 +51,16 @@ _REASONS: Final[tuple[tuple[type[TinkexError], str, str], ...]] = (
 
 def explained(error: TinkexError) -> Trouble:
     """Diagnose an error: its likely cause and the next step."""
+    if comes_from_gateway(error):
+        return Trouble(str(error), "A gateway answers there (tinkex serve), no Tinker server.", _BEHIND)
     for kind, cause, advice in _REASONS:
         if isinstance(error, kind):
             return Trouble(str(error), cause, advice)
     raise error
+
+
+def comes_from_gateway(error: TinkexError) -> bool:
+    """Whether ``tinkex serve`` gave this answer, which is no Tinker server."""
+    body = error.body if isinstance(error, APIStatusError) else None
+    inner = body.get("error") if isinstance(body, dict) else None
+    return isinstance(inner, dict) and inner.get("code") == "gateway"

@@ -14,7 +14,7 @@ from tinkex._api.endpoints import CLIENT_CONFIG, HEARTBEAT, Endpoint
 from tinkex._identity import PROTOCOL_VERSION
 from tinkex._runtime.task import Coroutine
 from tinkex._service.lifecycle import ServiceLifecycle
-from tinkex.cli.doctor.explain import explained
+from tinkex.cli.doctor.explain import comes_from_gateway, explained
 from tinkex.cli.doctor.finding import Trouble
 from tinkex.config import ClientConfig, RetryConfig
 from tinkex.errors import APIStatusError, BillingError, TinkexError
@@ -58,7 +58,8 @@ class Visit:
         try:
             self._flags = self._ask(CLIENT_CONFIG, {"sdk_version": PROTOCOL_VERSION})
         except TinkexError as error:
-            if isinstance(error, APIStatusError) and error.status in (401, 402, 403):
+            is_refused = isinstance(error, APIStatusError) and error.status in (401, 402, 403)
+            if is_refused or comes_from_gateway(error):
                 raise explained(error) from None
             self._refusal = error
             if not _is_absent(error):
