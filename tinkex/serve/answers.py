@@ -145,3 +145,9 @@ def event_stream(events: Iterable[object]) -> web.Response:
     body = b"\n\n".join([*lines, b"data: [DONE]\n\n"])
     headers = {"Cache-Control": "no-cache"}
     return web.Response(body=body, headers=headers, content_type="text/event-stream", charset="utf-8")
+
+
+def route_of(request: web.Request) -> str:
+    """Return the route that a request took, as logs and metrics name it: never what the client wrote into its path."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "another path"

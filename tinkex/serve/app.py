@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib
 import logging
 import time
 from collections.abc import Iterable, Mapping
@@ -13,12 +15,12 @@ from aiohttp.typedefs import Handler, Middleware
 
 from tinkex._server.guard import TrustedHosts, key_is_known, make_guard
 from tinkex.config import is_loopback
-from tinkex.errors import clean_text
-from tinkex.serve.answers import GatewayError, gateway_error, json_answer
-from tinkex.serve.chat import chat_completions
-from tinkex.serve.completions import completions
+from tinkex.errors import MissingExtraError, clean_text
+from tinkex.serve.answers import GatewayError, gateway_error, json_answer, route_of
+from tinkex.serve.endpoints.chat import chat_completions
+from tinkex.serve.endpoints.completions import completions
+from tinkex.serve.endpoints.tokenize import detokenize, list_models, show_model, tokenize, tokenizer_info
 from tinkex.serve.models import MODELS, MOST_TOKENS, ModelRegistry, read_models
-from tinkex.serve.tokenize import detokenize, list_models, show_model, tokenize, tokenizer_info
 from tinkex.service_client import ServiceClient
 
 logger = logging.getLogger("tinkex.serve")
@@ -73,6 +75,8 @@ def make_app(
     app.router.add_get("/tokenizer_info", tokenizer_info)
     app.router.add_get(_HEALTH, health)
     app.router.add_route("*", "/{version:(?:v1/)?}api/v1/{rest:.*}", no_tinker_server)
+    with contextlib.suppress(MissingExtraError):
+        importlib.import_module("tinkex.serve.metrics").add_metrics(app, service)
     return app
 
 
@@ -131,9 +135,7 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
 
 def _log(request: web.Request, status: int, seconds: float) -> None:
     if logger.isEnabledFor(logging.INFO):
-        resource = request.match_info.route.resource
-        path = resource.canonical if resource is not None else "another path"
-        logger.info("%s %s %d %.3f s", clean_text(request.method), path, status, seconds)
+        logger.info("%s %s %d %.3f s", clean_text(request.method), route_of(request), status, seconds)
 
 
 def _authentication(keys: tuple[str, ...]) -> Middleware:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from tinkex.serve.answers import json_answer
-from tinkex.serve.chat import MessageFields
+from tinkex.serve.endpoints.chat import MessageFields
 from tinkex.serve.fields import read_fields, refused
 from tinkex.serve.models import MODELS, background
 

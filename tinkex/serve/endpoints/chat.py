@@ -15,7 +15,7 @@ from attrs import frozen
 from tinkex.chat import Answer, ChatFormat, unread_variables
 from tinkex.chat.openai_format import chat_logprobs, text_before_stop
 from tinkex.serve.answers import GatewayError, event_stream, json_answer
-from tinkex.serve.completions import total_usage
+from tinkex.serve.endpoints.completions import total_usage
 from tinkex.serve.fields import BodyFields, read_fields, refused
 from tinkex.serve.logprobs import ScoredTokens
 from tinkex.serve.models import MODELS, MOST_TOKENS, ModelVocabulary, ServedModel, background
