@@ -106,7 +106,7 @@ def test_same_file_same_page(undrawn, tmp_path):
     ],
     ids=["empty", "torn", "all failed", "one"],
 )
-def test_odd_files(tmp_path, rows, tail):
+def test_odd_files(undrawn, tmp_path, rows, tail):
     """A file that is empty, torn, or full of failures gives a page that says so."""
     page = page_of(tmp_path, rows, tail)
     assert f"{len(rows)} rows" in page.text
@@ -280,6 +280,7 @@ def test_errors_are_counted_by_kind(undrawn, tmp_path):
     assert "request req-1 failed" not in page.text.partition("Rows")[0]
 
 
+@pytest.mark.slow
 def test_memory_is_bounded(tmp_path):
     """Ten times the rows need hardly more memory."""
 

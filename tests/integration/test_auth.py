@@ -283,6 +283,7 @@ def test_rotation_reaches_samples_under_way():
         assert fake.requests_to("retrieve_future")[-1].key == "tml-second"
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("jwt", [False, True])
 def test_rotation_under_load(jwt):
     """Keys rotated while hundreds of samples run disturb none of them."""

@@ -44,6 +44,7 @@ def options(kind):
     return {"seconds": slow[kind]} if kind in slow else {"size": 2**22} if kind == "gzip_bomb" else {}
 
 
+@pytest.mark.thin(5)
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"status"}))
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_a_fault_that_comes_once(server, client, endpoint, kind):

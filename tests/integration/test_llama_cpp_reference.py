@@ -74,6 +74,7 @@ def test_pre_tokenizers(tmp_path, vocabulary, names):
             assert [text for text in texts if tokenizer.encode(text) != library.encode(text)] == []
 
 
+@pytest.mark.slow
 def test_the_texts_tell_the_rules_apart(tmp_path, vocabulary):
     """The vocabulary of these tests shows every difference between two ways to split text."""
     rules = {rule.patterns: name for name, rule in PRE_TOKENIZERS.items()}

@@ -141,6 +141,7 @@ def test_answers_are_bounded(server, fields):
         assert "4,000,000" in caller.poll(request_id).json()["error"]
 
 
+@pytest.mark.thin(5)
 @pytest.mark.parametrize(
     ("data", "status"),
     [

@@ -53,6 +53,7 @@ def scripted(tokenizer):
     return answers
 
 
+@pytest.mark.slow
 def test_rollouts_are_exact_to_the_token(recipe, tokenizer):
     """Each prompt begins with the one before and what was sampled from it, and each sampled token has its logprob."""
     with FakeServer(answers=scripted(tokenizer)) as server:

@@ -231,9 +231,9 @@ class FakeServer(FaultPlanner):
         return None if fault is None else fault.kind
 
     def fail_samples(self, message: str, category: str = "user", status: int = 400, times: int = 1) -> None:
-        """Let the next samples be accepted and then fail, in this server's dialect."""
+        """Let the next samples, none that was accepted before, be accepted and then fail, in this server's dialect."""
         errors = [EngineError(message, status, category) for _ in range(times)]
-        self._engine.failures.extend(errors)
+        self._thread.call(lambda: self._engine.failures.extend(errors))
 
     def hold(self) -> None:
         """Keep samples from being answered until `release`."""

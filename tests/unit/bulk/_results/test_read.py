@@ -5,7 +5,7 @@ import math
 
 import pytest
 from attrs import evolve
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinkex import bulk
@@ -81,7 +81,6 @@ IN_LINES = (
 )  # fmt: skip
 
 
-@settings(max_examples=40)
 @given(rows=st.lists(records(), min_size=1, max_size=4))
 def test_formats_agree(folder, rows):
     """A row reads the same from JSON lines, compressed or not, and Parquet; from CSV as far as it goes."""
