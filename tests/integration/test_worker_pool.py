@@ -204,6 +204,30 @@ def test_elastic_with_one_thread_only(monkeypatch):
     pool.stop()
 
 
+@pytest.mark.parametrize("starts", [False, True])
+def test_elastic_interrupted(monkeypatch, starts):
+    """A Ctrl-C before or after the start of a thread: it is counted if it runs, and work goes on."""
+    pool = ElasticPool(1, "test-elastic")
+    gate, start = threading.Event(), threading.Thread.start
+
+    def interrupted(thread):
+        if starts:
+            start(thread)
+        raise KeyboardInterrupt
+
+    done = [threading.Event(), threading.Event()]
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pool.submit(lambda: done[0].set() or gate.wait(10))
+    until(lambda: pool.threads == starts)
+    pool.submit(done[1].set)
+    gate.set()
+    assert all(event.wait(10) for event in done)
+    assert pool.threads == 1
+    pool.stop()
+
+
 def _refuse(thread):
     raise RuntimeError("can't start new thread")
 

@@ -25,9 +25,15 @@ class ElasticPool:
         self._lock = new_lock()  # guards all below; entered itself: a Ctrl-C in Condition.__enter__ leaves it locked
         self._changed = threading.Condition(self._lock)
         self._items: deque[Callable[[], object]] = deque()
+        self._starting: set[object] = set()  # a token of each thread that has not come to its first line yet
+        self._running = 0
         self._idle = 0
         self._stopped = False
-        self.threads = 0
+
+    @property
+    def threads(self) -> int:
+        """How many threads there are, or are being started."""
+        return self._running + len(self._starting)
 
     @property
     def crowded(self) -> bool:
@@ -36,18 +42,22 @@ class ElasticPool:
 
     def submit(self, work: Callable[[], object]) -> None:
         """Have `work` run soon; what it raises is logged. Raises RuntimeError if no thread can be had for it."""
-        with self._lock:
-            self._items.append(work)
-            start = len(self._items) > self._idle and self.threads < self._most
-            self.threads += start
-            name = f"{self._name}-{self.threads - 1}"
-            self._changed.notify()
-        if start:
-            try:
-                threading.Thread(target=self._run, name=name, daemon=True).start()
-            except RuntimeError:
-                if self._is_lost(work):
-                    raise
+        token = object()
+        try:
+            with self._lock:
+                self._items.append(work)
+                start = len(self._items) > self._idle and self.threads < self._most
+                name = f"{self._name}-{self.threads}"
+                if start:
+                    self._starting.add(token)
+                self._changed.notify()
+            if start:
+                threading.Thread(target=self._run, args=(token,), name=name, daemon=True).start()
+        except BaseException as error:
+            with self._lock:  # a thread that was started all the same, before a Ctrl-C, counts itself
+                self._starting.discard(token)
+            if not isinstance(error, RuntimeError) or self._is_lost(work):
+                raise
 
     def stop(self) -> None:
         """Let the threads end once nothing is queued."""
@@ -62,13 +72,15 @@ class ElasticPool:
     def _is_lost(self, work: Callable[[], object]) -> bool:
         """After a thread could not be started: whether there is no other that will come to `work`."""
         with self._lock:
-            self.threads -= 1
             lost = not self.threads and work in self._items
             if lost:
                 self._items.remove(work)
         return lost
 
-    def _run(self) -> None:
+    def _run(self, token: object) -> None:
+        with self._lock:
+            self._starting.discard(token)
+            self._running += 1
         while (work := self._next()) is not None:
             try:
                 work()
@@ -85,5 +97,5 @@ class ElasticPool:
             self._idle -= 1
             if self._items:
                 return self._items.popleft()
-            self.threads -= 1
+            self._running -= 1
             return None
