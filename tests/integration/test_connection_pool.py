@@ -98,6 +98,18 @@ def test_the_last_one_back_is_the_first_one_out(bench):
     second.close()
 
 
+def test_those_at_rest_are_closed(bench):
+    """Those that no task has are closed on demand; one that a task has comes back as ever."""
+    resting, held = bench.lease().result(5), bench.lease().result(5)
+    resting.finish(reusable=True)
+    bench.pool.close_kept()
+    assert bench.dialer.peers[0].recv(1) == b""
+    assert bench.pool.open == 1
+    held.finish(reusable=True)
+    assert bench.lease().result(5) is held
+    held.close()
+
+
 def test_no_more_than_most_are_at_work_or_idle(bench):
     """Tasks beyond that stand in line, and surplus connections are closed when they come back."""
     leases = [bench.lease() for _ in range(6)]

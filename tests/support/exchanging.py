@@ -59,9 +59,15 @@ class StepTransport:
     dialer = types.SimpleNamespace(target=str, proxy_headers=(), authorization=None, proxy=None)
 
     def __init__(self, clock):
+        self.pool = self
+        self.kept_closed = 0
         self.sent = []
         self.open = deque()
         self._clock = clock
+
+    def close_kept(self):
+        """Count."""
+        self.kept_closed += 1
 
     def exchange(self, head, own, body, *, seconds, max_body, pace, high_priority, fresh=False):
         """The same as the real one's: the answer, or an error."""
@@ -129,11 +135,13 @@ class Client:
         """The bodies of what was sent to an endpoint."""
         return [exchange.json for exchange in self.transport.sent if exchange.endpoint == endpoint]
 
-    def answer(self, body=None, status=200, **headers):
-        """Answer the oldest request, and let what comes of it happen."""
+    def answer(self, body=None, status=200, *, reused=False, **headers):
+        """Answer the oldest request, perhaps over a connection used before, and let what comes of it happen."""
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        self.end(Response(status, {"content-type": "application/json", **fields}, data))
+        response = Response(status, {"content-type": "application/json", **fields}, data)
+        response.reused = reused
+        self.end(response)
 
     def end(self, outcome):
         """End the oldest request with an answer or an error."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
@@ -24,6 +24,7 @@ from tinkex.config import ClientConfig, is_official
 from tinkex.errors import APIConnectionError, APIError, APIResponseError, APIStatusError, clean_text
 
 E = TypeVar("E", bound=APIError)
+T = TypeVar("T")
 logger = logging.getLogger("tinkex")
 
 _GROWTH = 8  # as lists of numbers JSON takes five to seven times the memory of its text, as others up to thirty
@@ -159,7 +160,20 @@ class Api:
         """Retried JSON call: `persist` with an object each way; raises APIResponseError where the answer is none."""
         body = b"" if endpoint.method == "GET" else _wire.encode_json(fields)
         response = yield from self.persist(endpoint, body, config)
-        return decode_object(response)
+        return self.read(response, decode_object)
+
+    def read(self, response: Response, decode: Callable[[Response], T]) -> T:
+        """What `decode` makes of a response.
+
+        One that cannot be read may be what came behind the answer to an earlier request over its connection, which its
+        own answer is still to come over: connections at rest are closed.
+        """
+        try:
+            return decode(response)
+        except APIResponseError:
+            if response.reused:
+                self._transport.pool.close_kept()
+            raise
 
     def keep_token_fresh(self) -> Coroutine[None]:
         """Refresh the token in the background."""

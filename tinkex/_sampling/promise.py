@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tinkex import _wire
-from tinkex.errors import APIResponseError, RequestFailedError
+from tinkex.errors import RequestFailedError
 from tinkex.types import SampleResponse
 
 Polled = _wire.Finished | _wire.MetadataOnly | _wire.Pending
@@ -19,7 +19,7 @@ class Promise(NamedTuple):
     sequence_ids: tuple[str, ...] | None
     made_at: float
     roundtrip: float
-    inline: _wire.Answer | None  # some servers answer at once
+    inline: _wire.Finished | _wire.Failed | None  # some servers answer at once
 
     def poll_body(self, *, asks_size: bool) -> bytes:
         """The body of a poll; `asks_size` lets the server answer with the size of the result, where that is large."""
@@ -44,10 +44,8 @@ class Expired(Exception):  # noqa: N818 - control flow, not an error
         self.error = error
 
 
-def result_of(answer: _wire.Answer) -> SampleResponse:
-    """The result in an answer that must have one; raises RequestFailedError or APIResponseError."""
+def result_of(answer: _wire.Finished | _wire.Failed) -> SampleResponse:
+    """The result in an answer; raises RequestFailedError where the server failed the sample."""
     if isinstance(answer, _wire.Failed):
         raise RequestFailedError(f"The server failed the request: {answer.message}", category=answer.category)
-    if not isinstance(answer, _wire.Finished):
-        raise APIResponseError("The server's answer to asample has neither a request_id nor a result.")
     return answer.response

@@ -133,8 +133,9 @@ class Sample:
             failure: APIError
             try:  # the permit is kept until the pause that an answer asks for has begun: else the next sample would go
                 response = yield from context.api.call(
-                    ASAMPLE, body, config, seconds=config.request_timeout, retry_count=self._retry.failures
-                )
+                    ASAMPLE, body, config, seconds=config.request_timeout, retry_count=self._retry.failures,
+                    fresh=self._retry.doubts > 0,
+                )  # fmt: skip
                 refusal = self._refusal(response)
                 if refusal is None:
                     return self._promised(response, sent_at)
@@ -183,9 +184,16 @@ class Sample:
         return self.session.context.api.refusal(response, phase="submitting")
 
     def _promised(self, response: Response, sent_at: float) -> Promise:
-        now = self.session.context.clock.monotonic()
+        context = self.session.context
+        now = context.clock.monotonic()
         self.may_have_run = True
-        decoded = _wire.decode_promise(response.body)
+        try:
+            decoded = context.api.read(response, lambda response: _wire.decode_promise(response.body))
+        except APIResponseError as error:
+            if response.reused and _wire.is_json_object(response.body):
+                self._budget().doubts += 1
+                raise APIConnectionError(f"Another request's answer came: {error.message}", may_have_run=True) from None
+            raise
         self.future.request_id = decoded.request_id
         self.future.sample_sequence_ids = decoded.sequence_ids
         self._fetching_since = now
@@ -285,7 +293,9 @@ class Sample:
         self._note_answer(response)
         if not 200 <= response.status < 300:
             return None
-        answer = _wire.decode_answer(response.headers.get("content-type", ""), response.body)
+        answer = self.session.context.api.read(
+            response, lambda response: _wire.decode_answer(response.headers.get("content-type", ""), response.body)
+        )
         if not isinstance(answer, _wire.Pending | _wire.MetadataOnly):
             answer = _wire.Finished(result_of(answer))
         self._retry.recovered()

@@ -181,7 +181,7 @@ class SessionPoller:
         )
         if not 200 <= response.status < 300:
             raise self._api.refusal(response).error
-        news = self._record(decode_object(response), acks)
+        news = self._api.read(response, lambda response: self._record(decode_object(response), acks))
         floor = _FLOOR_SECONDS if news else max(_FLOOR_SECONDS, self._api.config.current.min_poll_interval)
         if wait and self._api.clock.monotonic() - asked_at < floor:
             yield Sleep(asked_at + floor)

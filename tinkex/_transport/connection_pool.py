@@ -145,13 +145,18 @@ class ConnectionPool:
         with self._lock:
             trusted = not self._is_distrusted()
             self._distrusted_until = self._clock.monotonic() + _DISTRUST_SECONDS
-            kept = self._take_kept()
-        _close(kept)
+        self.close_kept()
         if trusted:
             logger.warning(
                 "The server, or a proxy, sent something behind an answer that no request asked for. For an hour hardly"
                 " any connection is used twice."
             )
+
+    def close_kept(self) -> None:
+        """Close the connections that no task has: one of them may have an answer to come that is no next task's."""
+        with self._lock:
+            kept = self._take_kept()
+        _close(kept)
 
     def _is_distrusted(self) -> bool:
         return self._clock.monotonic() < self._distrusted_until
@@ -213,8 +218,7 @@ class ConnectionPool:
         """Close the idle connections, and those that come back from now on."""
         with self._lock:
             self._closed = True
-            kept = self._take_kept()
-        _close(kept)
+        self.close_kept()
 
     def forked(self) -> None:
         """In a child: close our copies of the parent's sockets; the parent's stay open."""

@@ -130,7 +130,9 @@ class Transport:
                 clean = whole and reader.keep_alive
                 if reader.surplus:
                     self.pool.distrust()
-                return reader.response()
+                response = reader.response()
+                response.reused = connection.reused
+                return response
             except HTTPFormatError as error:
                 raise APIResponseError(f"The server sent {error}.", may_have_run=True) from None
             except OSError as error:

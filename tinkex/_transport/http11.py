@@ -36,12 +36,13 @@ def request_head(method: str, target: str, headers: Iterable[tuple[str, str]]) -
 class Response:
     """A complete answer: status, header fields (lower-case names) and the decoded body."""
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "headers", "reused", "status")
 
     def __init__(self, status: int, headers: dict[str, str], body: bytes | bytearray) -> None:
         self.status = status
         self.headers = headers
         self.body = body
+        self.reused = False  # whether its connection had carried another exchange: it may be what came behind that
 
 
 class ResponseReader:

@@ -20,7 +20,7 @@ from tinkex._wire.decode_response import (
 )
 from tinkex._wire.encode_request import encode_sample, estimate_bytes
 from tinkex._wire.error_message import ErrorBody, decode_error_body
-from tinkex._wire.json_bytes import MOST_JSON_GROWTH, decode_json, encode_json, json_object_bytes
+from tinkex._wire.json_bytes import MOST_JSON_GROWTH, decode_json, encode_json, is_json_object, json_object_bytes
 
 __all__ = [
     "MOST_JSON_GROWTH",
@@ -43,6 +43,7 @@ __all__ = [
     "estimate_bytes",
     "finish_response",
     "identifier",
+    "is_json_object",
     "json_object_bytes",
     "outcome_of",
 ]

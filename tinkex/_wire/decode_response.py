@@ -71,7 +71,7 @@ class SubmitAnswer:
     request_id: str | None
     sequence_ids: tuple[str, ...] | None = None
     """The ids of the sequences to come, in order; None if the server gives none."""
-    answer: Answer | None = None
+    answer: Finished | Failed | None = None
     """Set, without a request id, if the server answered at once."""
 
 
@@ -93,14 +93,19 @@ def decode_promise(body: bytes | bytearray) -> SubmitAnswer:
     """Read a 2xx answer of asample.
 
     Raises:
-        APIResponseError: It is neither a promise nor a known answer.
+        APIResponseError: It is neither a promise nor a result.
     """
     value = _json(body)
     if isinstance(value, Mapping):
         for key in ("request_id", "future_id"):
             if (request_id := identifier(value.get(key))) is not None and "sequences" not in value:
                 return SubmitAnswer(request_id, _identifiers(value.get("sample_sequence_ids")))
-    return SubmitAnswer(None, None, _answer(value, body))
+    answer = _answer(value, body)
+    if not isinstance(answer, Finished | Failed):
+        raise APIResponseError(
+            f"The server's answer to asample has neither a request_id nor a result. {_excerpt(body)}"
+        )
+    return SubmitAnswer(None, None, answer)
 
 
 def outcome_of(value: Any) -> Outcome:

@@ -41,6 +41,14 @@ def encode_ints(numbers: Sequence[int]) -> bytes:
     return (b"[" + b"%d," * (len(numbers) - 1) + b"%d]") % tuple(numbers)
 
 
+def is_json_object(data: bytes | bytearray) -> bool:
+    """Whether it is an object in JSON."""
+    try:
+        return isinstance(decode_json(data), dict)
+    except ValueError:
+        return False
+
+
 def json_object_bytes(data: bytes | bytearray) -> int:
     """Estimate the memory that the value of a JSON text takes, from its commas and brackets, without reading it."""
     return len(data) + 96 * data.count(b"[") + 256 * data.count(b"{") + 32 * data.count(b",")

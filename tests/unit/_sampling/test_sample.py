@@ -493,6 +493,45 @@ def test_small_results_count_as_larger_ones():
     assert all(future.result(0) for future in futures)
 
 
+OTHERS = [{}, {"supported_models": []}, PENDING, METADATA]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_the_answer_to_another_request(client, other):
+    """What came behind an earlier answer of its connection fails no sample: it is submitted again, over a new one."""
+    future = client.sample()
+    client.answer(other, reused=True)
+    assert client.transport.kept_closed == 1  # one of them has the real answer to come
+    client.advance(1.0)
+    assert numbers(client) == [0, 0]
+    assert [sent.fresh for sent in client.transport.sent] == [False, True]
+    client.promise()
+    client.answer(DONE)
+    assert future.result(0)
+    assert future.attempts == 2
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_no_promise_over_a_new_connection(client, other):
+    """Over a new connection it can only be the answer, and is an error."""
+    future = client.sample()
+    client.answer(other)
+    assert isinstance(future.exception(0), APIResponseError)
+    assert client.transport.kept_closed == 0
+
+
+def test_a_poll_that_gets_the_answer_to_another_request(client):
+    """It is asked again over a new connection, and the one that its answer is still to come over is not used again."""
+    future = client.sample()
+    client.promise()
+    client.answer({"request_id": "r-2"}, reused=True)
+    assert client.transport.kept_closed == 1
+    client.advance(1.0)
+    assert client.transport.sent[-1].fresh
+    client.answer(DONE)
+    assert future.result(0)
+
+
 def test_a_size_twice(client):
     """A server that answers a request for the result with its size again gets no third question."""
     future = client.sample()
