@@ -29,15 +29,16 @@ def raised_as_kept(tree):
     for function in ast.walk(tree):
         if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
+        nodes = list(ast.walk(function))
         kept = {
             target.id
-            for node in ast.walk(function)
+            for node in nodes
             if isinstance(node, ast.Assign) and is_kept(node.value, ())
             for target in node.targets
             if isinstance(target, ast.Name)
         }
-        handled = {node.name for node in ast.walk(function) if isinstance(node, ast.ExceptHandler)}
-        for node in ast.walk(function):
+        handled = {node.name for node in nodes if isinstance(node, ast.ExceptHandler)}
+        for node in nodes:
             if isinstance(node, ast.Raise) and node.exc is not None and is_kept(node.exc, kept - handled):
                 if isinstance(node.exc, ast.Attribute) and node.exc.attr[:1].isupper():
                     continue  # a class

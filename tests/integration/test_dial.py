@@ -302,6 +302,7 @@ class TestAdapter:
         assert len(sample(server.url, adapter=Counting())) == 4
         assert Counting.calls - before == sum(server.counts.values())
 
+    @pytest.mark.slow
     def test_more_samples_than_threads(self, server):
         """They take turns; nothing fails and nothing is sent twice."""
         server.latency = 0.1
@@ -312,6 +313,7 @@ class TestAdapter:
             assert all(len(future.result(20).sequences) == 1 for future in futures)
         assert server.counts["asample"] == 100
 
+    @pytest.mark.slow
     def test_polls_hold_nothing_else_up(self, server):
         """With every thread for polls in a long one, submissions and everything else still go at once."""
         server.latency = 600

@@ -246,6 +246,7 @@ def test_what_follows_a_large_body_is_nobodys_answer(start, secure):
         certificates.directory.cleanup()
 
 
+@pytest.mark.slow
 def test_a_large_body_goes_through_a_full_socket(start):
     """What the kernel does not take at once is sent as it takes it, without holding a worker."""
     _, parts = start(serve)

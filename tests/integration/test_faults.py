@@ -105,6 +105,7 @@ def test_the_error_of_a_size_names_the_setting(server, client):
         client.sample([1], PARAMS).result(5)
 
 
+@pytest.mark.slow
 def test_a_storm_of_faults_loses_and_mixes_nothing(server):
     """Of many samples under all faults that can be survived, each gets its own answer."""
     survivable = sorted(set(KINDS) - UNREADABLE - {"status", "hang", "stall", "drip"})

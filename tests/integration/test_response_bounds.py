@@ -52,6 +52,7 @@ def test_results_up_to_the_bound():
         assert len(client.sample(PROMPT, params).result(20).sequences[0].tokens) == 10_000
 
 
+@pytest.mark.slow
 def test_many_large_answers_at_once():
     """Answers that were not announced, and come all at once, wait for each other instead of filling the memory."""
     with FakeServer("hatchery", long_poll=5.0) as server:

@@ -749,7 +749,7 @@ def test_life():
         service.close()
 
 
-@pytest.mark.parametrize("count", [200, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [50, pytest.param(2000, marks=pytest.mark.slow)])
 def test_many_requests(count):
     """Two thousand requests wait at once, without a thread for each."""
     with serving(says("a"), record=False) as asking:

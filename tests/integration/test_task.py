@@ -32,6 +32,7 @@ def cancel_every_other(futures):
         future.cancel()
 
 
+@pytest.mark.slow
 def test_races_between_threads():
     """A waker, a canceller and workers at once: every task ends once, every permit is released."""
     loans, ended = [], []

@@ -640,6 +640,7 @@ def test_client_certificates():
         assert caller.get("healthz").status_code == 200
 
 
+@pytest.mark.slow
 def test_many_parked_polls_need_no_threads():
     """Hundreds of samples wait for their answers without a thread each."""
     with FakeServer(record=False) as server, Caller(server) as caller:

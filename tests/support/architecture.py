@@ -50,12 +50,14 @@ class SourceTree:
         """The names of what stands in the package's own folder: modules and packages."""
         return sorted({name.split(".")[1] for name in self.paths if "." in name})
 
+    @functools.cached_property
+    def nodes(self):
+        """Every syntax node, with its module's name."""
+        return [(name, node) for name, tree in self.trees.items() for node in ast.walk(tree)]
+
     def walk(self, *kinds):
         """Every syntax node of these kinds, with its module's name."""
-        for name, tree in self.trees.items():
-            for node in ast.walk(tree):
-                if isinstance(node, kinds):
-                    yield name, node
+        return ((name, node) for name, node in self.nodes if isinstance(node, kinds))
 
 
 def is_within(name, *packages):
