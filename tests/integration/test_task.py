@@ -3,6 +3,7 @@ from __future__ import annotations
 from concurrent.futures import wait
 from functools import partial
 
+import pytest
 from stepping import Gate, Loan, at_once, real_jobs
 
 from tinkex._runtime.task import ScheduledTask
