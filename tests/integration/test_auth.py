@@ -284,6 +284,21 @@ def test_rotation_reaches_samples_under_way():
 
 
 @pytest.mark.thin(2)
+@pytest.mark.parametrize("changes", [{"api_key": "tml-second"}, {"default_headers": {"X-Project": "two"}}])
+@pytest.mark.parametrize("status", [402, 429])
+def test_rotation_ends_a_pause(status, changes):
+    """What pauses the samples of one credential holds up none that is sent with another: it is tried at once."""
+    with FakeServer() as server, sampling(server, clock=ManualClock(), billing_wait=1.0) as client:  # time stands still
+        server.fail_next("asample", status, {"detail": "too poor"}, {"Retry-After": "1e12"})
+        futures = [client.sample(PROMPT, PARAMS) for _ in range(50)]
+        until(lambda: client.service.health().state == "paused")
+        client.service.reconfigure(max_queued=1000, api_key=client.service.config.api_key)
+        assert client.service.health().state == "paused"
+        client.service.reconfigure(**changes)
+        assert all(future.result(10) for future in futures)
+        assert client.service.health().ok
+
+
 @pytest.mark.parametrize("jwt", [False, True])
 def test_rotation_under_load(jwt):
     """Keys rotated while hundreds of samples run disturb none of them."""

@@ -125,13 +125,14 @@ import sys
 from peak_memory import peak_bytes
 import tinkex, rich, click
 from tinkex import bulk
-from tinkex.errors import InternalServerError, MissingFeatureError, NotFoundError
+from tinkex.errors import InternalServerError, MissingFeatureError, NotFoundError, SampleTimeoutError
 from tinkex.future import SampleFuture
 from tinkex.types import SampledSequence, SampleResponse, Timing, Usage
 
 kind, count = sys.argv[1], int(sys.argv[2])
 made = {
     "good": lambda n: {"prompt": [97] * 20}, "failed": lambda n: {"prompt": [97] * 20},
+    "cancelled": lambda n: {"prompt": [97] * 20}, "too late": lambda n: {"prompt": [97] * 20},
     "without tokenizer": lambda n: {"prompt": f"the text of row {n}"}, "no text": lambda n: {"prompt": [97] * 20},
     "unknown model": lambda n: {"prompt": [97], "model": "gone"},
     "many unknown models": lambda n: {"prompt": [97], "model": f"gone-{n}"},
@@ -144,6 +145,10 @@ class Client:
         future = SampleFuture(None)
         if kind == "failed":
             future.set_exception(InternalServerError("the model stumbled", 500))
+        elif kind == "too late":
+            future.set_exception(SampleTimeoutError("no result", "waiting"))
+        elif kind == "cancelled":
+            future.cancel()
         else:
             sequence = SampledSequence(list(range(97, 113)), [-1.0] * 16)
             scores = [None] * prompt.length
@@ -172,8 +177,8 @@ print(peak_bytes())
 
 @pytest.mark.parametrize(
     "kind",
-    ["good", "failed", "without tokenizer", "no text", "unknown model", "many unknown models", "wrong", "twice",
-     "without id", "choices"],
+    ["good", "failed", "cancelled", "too late", "without tokenizer", "no text", "unknown model",
+     "many unknown models", "wrong", "twice", "without id", "choices"],
 )  # fmt: skip
 def test_memory_whatever_ends_the_rows(kind, tmp_path):
     """A run holds at most 60 MB and a quarter of a kilobyte a row, however its rows end."""

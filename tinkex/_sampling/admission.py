@@ -63,6 +63,7 @@ class Throttle:
         if now >= self.paused_until:  # the answer to a submission after the last pause, not to one beside it
             follows = now - self.paused_until < _SERIES_SECONDS
             self._floor = max(floor, min(2 * self._floor, _MOST_FLOOR)) if follows else floor
+            self.refused_since = self.refused_since if follows else None
             seconds = max(seconds, self._floor)
         seconds += _chance.uniform(0, min(1.0, _STAGGER * seconds))
         if now + seconds <= self.paused_until:
@@ -72,6 +73,11 @@ class Throttle:
         self.paused_until = now + seconds
         self.reason = reason
         return True
+
+    def lift(self, now: float) -> None:
+        """End the pause that is on; a single submission tries first."""
+        if now < self.paused_until:
+            self.paused_until = self.refused_since = now
 
     def accept(self) -> bool:
         """Note an accepted submission; whether more may go for that."""
@@ -178,6 +184,15 @@ class Admission:
             wait_id = self._wait_id
         for until in (throttle.paused_until, throttle.probes_until):
             self._reactor.call_at(until, self, wait_id)
+
+    def lift_pause(self) -> None:
+        """End the pause that is on: one submission tries now, and the others follow it."""
+        with self._lock:
+            self.throttle.lift(self._clock.monotonic())
+            self._wait_id += 1
+            wait_id = self._wait_id
+        self._reactor.call_at(self.throttle.probes_until, self, wait_id)
+        self._reissue(1)
 
     def accepted(self) -> None:
         """A submission was accepted: the others need not wait for one that tries."""

@@ -82,6 +82,11 @@ class SamplingContext:
         limit = min(wait, self._flags.current.billing_exception_max_pause_duration_sec)
         return now - self._billing_since < limit
 
+    def credential_changed(self) -> None:
+        """Try at once what is sent with another credential: pauses were asked of the last one."""
+        self._billing_since = None
+        self.admission.lift_pause()
+
     def poll_together(self) -> bool:
         """Whether to poll through the session poller: the server offers it, and more samples wait than workers run.
 

@@ -118,12 +118,15 @@ class ServiceLifecycle:
     def reconfigure(self, changes: dict[str, Any]) -> ClientConfig:
         """Validate new settings, then publish them; changes that are refused change nothing."""
         validate_changes(changes)
+        before = self.config.current
         config = self.config.update(lambda current: attrs.evolve(current, **changes))
         self._logger.interval = config.queue_log_interval
         runtime = self._runtime
         if runtime is not None:
             runtime.dialer.limit_connecting(config.connect_timeout)
             runtime.sampling.admission.limits_changed()
+            if (config.api_key, config.default_headers) != (before.api_key, before.default_headers):
+                runtime.sampling.credential_changed()
         return config
 
     def run(self, coroutine: Callable[[], Coroutine[T]], timeout: float | None, what: str) -> ClientFuture[T]:

@@ -48,7 +48,7 @@ def health_of(runtime: ServiceRuntime | None) -> Health:
         return Health(ok=False, state="silent", reason=f"no heartbeat was answered for {stats.last_heartbeat:.0f} s")
     if stats.paused_for:
         why = stats.paused_reason or "the server gave no reason"
-        reason = f"samples are paused for {stats.paused_for:.0f} s: {why}"
+        reason = f"samples are paused; in {stats.paused_for:.0f} s one tries again: {why}"
         return Health(ok=not _outlasts_samples(runtime), state="paused", reason=reason)
     return Health(ok=True)
 

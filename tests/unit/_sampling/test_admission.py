@@ -111,6 +111,47 @@ def test_one_tries_first():
     assert len(samples.submitting) == 10
 
 
+def test_a_pause_that_is_lifted():
+    """One tries at once, and the others once that is accepted; its refusal is a pause that follows the last one."""
+    samples = Samples()
+    samples.admission.pause(300.0, FLOOR, "busy")
+    for name in range(20):
+        samples.offer(name)
+    samples.steps.run()
+    assert not samples.submitting
+    samples.admission.lift_pause()
+    samples.steps.run()
+    assert len(samples.submitting) == 1
+    samples.admission.pause(1e-9, FLOOR, "busy")
+    assert samples.admission.throttle._floor == 2 * FLOOR
+    samples.admission.lift_pause()
+    samples.admission.accepted()
+    samples.steps.run()
+    assert len(samples.submitting) == 10
+    samples.finish()
+
+
+def test_nothing_to_lift():
+    """Where no pause is on nothing changes, and a pause that is over is not begun again."""
+    throttle = admission.Throttle()
+    throttle.lift(5.0)
+    assert throttle.submissions(5.0) == 400
+    throttle.pause(5.0, 1.0, FLOOR, None)
+    until = throttle.paused_until
+    throttle.lift(100.0)
+    assert (throttle.paused_until, throttle.refused_since) == (until, 5.0)
+
+
+def test_refusals_long_after_each_other():
+    """A pause that follows none counts as the first: how long samples have been refused is counted from it."""
+    throttle = admission.Throttle()
+    throttle.pause(0.0, 1.0, FLOOR, None)
+    throttle.pause(30.0, 1.0, FLOOR, None)
+    assert throttle.refused_since == 0.0
+    throttle.pause(1000.0, 1.0, FLOOR, None)
+    assert throttle.refused_since == 1000.0
+
+
 def test_pauses_that_follow_each_other_grow():
     """A refusal of the one that tried doubles the least that the next pause lasts, up to five seconds."""
     throttle, now, lengths = admission.Throttle(), 0.0, []
