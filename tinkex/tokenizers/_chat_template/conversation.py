@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
 from tinkex._validation.values import shown
+from tinkex.tokenizers._chat_template.left_out import Messages, left_out
 from tinkex.tokenizers._chat_template.messages import is_text_part
 from tinkex.tokenizers._chat_template.plain import PlainList, PlainMapping, place_of, plain_copy, replaced
 from tinkex.tokenizers._chat_template.prefill import Prefill
 from tinkex.tokenizers._chat_template.render import ChatTemplate
-from tinkex.tokenizers._chat_template.traits import PROBE, arguments_form, takes_parts, writes_role
+from tinkex.tokenizers._chat_template.traits import arguments_form, takes_parts, writes_role
 from tinkex.tokenizers.errors import ChatTemplateError
-
-Messages = list[PlainMapping]
 
 _WRITTEN_BY_ALL = ("user", "assistant", "system", "tool", "ipython")  # known to every template, or refused by it
 
@@ -44,7 +43,7 @@ def render_conversation(template: ChatTemplate, messages: Messages, options: Ren
     tool calls become text or a mapping, and ``content`` that is None becomes an empty text where it is not taken.
 
     Raises:
-        ChatTemplateError: The template refuses the messages, or would leave out the tools, a tool call or a part.
+        ChatTemplateError: The template refuses the messages, or would leave out something given.
     """
     messages = [_fitted(template, message) for message in messages]
     prefill = None
@@ -53,12 +52,18 @@ def render_conversation(template: ChatTemplate, messages: Messages, options: Ren
         messages = prefill.marked(messages)
         options = attrs.evolve(options, add_generation_prompt=False)
     messages = _with_content(template, messages, options)
-    text = template.render(options.given(messages))
+    try:
+        text = template.render(options.given(messages))
+    except ChatTemplateError:
+        _check_each_tool(template, messages, options)
+        raise
     _check_tools(template, messages, options, text)
-    _check_calls(template, messages, options)
-    for place, others in _odd_contents(messages):
-        if template.try_render(options.given(others)) == text:
-            raise ChatTemplateError(f"{place}: the chat template of {template.tokenizer} leaves it out")
+
+    def render(tried: Messages) -> str | None:
+        return template.try_render(options.given(tried))
+
+    for place in left_out(template, messages, text, render, len(messages) - bool(prefill)):
+        raise ChatTemplateError(f"{place}: the chat template of {template.tokenizer} leaves it out")
     return prefill.cut(text) if prefill else text
 
 
@@ -138,52 +143,24 @@ def _has_null(message: PlainMapping) -> bool:
     return "content" in message and message["content"] is None
 
 
+def _check_each_tool(template: ChatTemplate, messages: Messages, options: RenderOptions) -> None:
+    """Raise for the tool on which the template fails, if it is one."""
+    if not options.tools or template.try_render(attrs.evolve(options, tools=None).given(messages)) is None:
+        return
+    for index, tool in enumerate(options.tools):
+        try:
+            template.render(attrs.evolve(options, tools=[tool]).given(messages))
+        except ChatTemplateError as error:
+            schema = tool.get("function") if isinstance(tool.get("function"), PlainMapping) else tool
+            lacks = [f"no {name}" for name in ("name", "description", "parameters") if name not in schema]
+            has = f", which has {' and '.join(lacks)}" if lacks else ""
+            raise ChatTemplateError(
+                f"tools[{index}]: the chat template of {template.tokenizer} cannot write it{has}: {error}"
+            ) from error
+
+
 def _check_tools(template: ChatTemplate, messages: Messages, options: RenderOptions, text: str) -> None:
     if options.tools and template.try_render(attrs.evolve(options, tools=None).given(messages)) == text:
         raise ChatTemplateError(
             f"tools: the chat template of {template.tokenizer} leaves them out, so the model would not know of them"
         )
-
-
-def _check_calls(template: ChatTemplate, messages: Messages, options: RenderOptions) -> None:
-    """Raise for a tool call that the template leaves out: each goes by a name of its own, which must be found."""
-    names: dict[str, str] = {}
-    renamed = []
-    for message in messages:
-        calls = message.get("tool_calls")
-        if not calls:
-            renamed.append(message)
-            continue
-        known = PlainList(place_of(calls), [_renamed(call, names) for call in calls])
-        renamed.append(replaced(message, tool_calls=known))
-    if not names:
-        return
-    text = template.try_render(options.given(renamed))
-    lost = [place for name, place in names.items() if text is not None and name not in text]
-    if lost:
-        raise ChatTemplateError(f"{lost[0]}: the chat template of {template.tokenizer} leaves it out")
-
-
-def _renamed(call: PlainMapping, names: dict[str, str]) -> PlainMapping:
-    name = f"{PROBE}{len(names)}end"
-    names[name] = place_of(call)
-    if isinstance(call.get("function"), dict):
-        return replaced(call, function=replaced(call["function"], name=name))
-    return replaced(call, name=name)
-
-
-def _odd_contents(messages: Messages) -> Iterator[tuple[str, Messages]]:
-    """Yield content that templates may overlook, with the messages as they would be without it."""
-    for index, message in enumerate(messages):
-        content = message.get("content")
-        if isinstance(content, PlainMapping):
-            yield place_of(content), [*messages[:index], replaced(message, content=""), *messages[index + 1 :]]
-        parts = content if isinstance(content, PlainList) else PlainList("", [])
-        for at, part in enumerate(parts):
-            if not is_text_part(part) and not _is_picture(part):
-                rest = [*parts[:at], *parts[at + 1 :]]
-                yield place_of(part), [*messages[:index], replaced(message, content=rest), *messages[index + 1 :]]
-
-
-def _is_picture(part: Mapping[str, Any]) -> bool:
-    return part.get("type") in ("image", "image_url")

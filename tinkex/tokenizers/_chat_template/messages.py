@@ -12,6 +12,9 @@ from tinkex.tokenizers._chat_template.plain import DROP_NULLS, SCHEMA_NULLS, Pla
 
 REASONING: Final = ("reasoning_content", "thinking", "reasoning")
 """What model families call the reasoning of a message, the usual name first."""
+TOOL_ROLES: Final = ("tool", "ipython")
+"""The roles of what tools have answered."""
+_SENT_ALONG: Final = frozenset({"annotations", "cache_control", "id", "tool_call_id", "type"})
 _PICTURE: Final = "picture"  # what stands in a part in place of a picture: templates look only whether there is one
 
 
@@ -108,10 +111,26 @@ def _check_content(place: str, message: PlainMapping) -> None:
             if is_text_part(part) and not isinstance(part["text"], str):
                 raise TypeError(f"{place}.content[{index}].text must be text, got {shown(part['text'])}")
         return
-    taken = str | Mapping if message["role"] in ("tool", "ipython") else str  # results go to some templates as data
+    if content is None and _needs_content(message):
+        raise TypeError(f"{place}.content must be text or a list of parts, got none")
+    taken = str | Mapping if message["role"] in TOOL_ROLES else str  # results go to some templates as data
     if content is not None and not isinstance(content, taken):
         kind = "a mapping" if isinstance(content, Mapping) else shown(content)
         raise TypeError(f"{place}.content must be text or a list of parts, got {kind}")
+
+
+def _needs_content(message: PlainMapping) -> bool:
+    """Whether a message without content would be empty, as calls, reasoning or a template's own fields are not."""
+    if "content" in message and message["role"] != "assistant":
+        return True
+    return not any(
+        value and name != "role" and not says_nothing(name, message["role"]) for name, value in message.items()
+    )
+
+
+def says_nothing(name: str, role: str) -> bool:
+    """Whether a field of a message is one that clients send along, and that no prompt needs."""
+    return name in _SENT_ALONG or (name == "name" and role in TOOL_ROLES)
 
 
 def is_text_part(part: Mapping[str, Any]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from tinkex.tokenizers._chat_template.messages import is_text_part
+from tinkex.tokenizers._chat_template.messages import is_text_part, says_nothing
 from tinkex.tokenizers._chat_template.plain import PlainMapping, place_of
 from tinkex.tokenizers.errors import ChatTemplateError
 
@@ -20,7 +20,7 @@ def role_colon_pieces(
     """Yield the text of a conversation in the pieces that are encoded one by one, as the cookbook does.
 
     Raises:
-        ChatTemplateError: A message has something else than text.
+        ChatTemplateError: A message has something besides text.
     """
     yield bos_token
     for index, message in enumerate(messages):
@@ -33,8 +33,9 @@ def role_colon_pieces(
 
 def _content_text(message: PlainMapping) -> str:
     place = place_of(message)
-    if message.get("tool_calls"):
-        raise ChatTemplateError(f"{place}.tool_calls: {ROLE_COLON} has no form for them")
+    for name, value in message.items():
+        if value and name not in ("role", "content") and not says_nothing(name, message["role"]):
+            raise ChatTemplateError(f"{place}.{name}: {ROLE_COLON} has no form for it")
     content: Any = message.get("content")
     parts = content if isinstance(content, list) else [{"text": content}]
     if not all(is_text_part(part) and isinstance(part["text"], str) for part in parts):

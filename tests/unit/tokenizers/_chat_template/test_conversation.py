@@ -134,7 +134,7 @@ NULL_IS_TOLD = "{% for m in messages %}{{ 'null' if m.content is none else m.con
     [
         (NULL_IS_TOLD, "null"),
         ("{{ 'content' in messages[0] }}", "True"),
-        ("{{ messages[0] | tojson }}", '{"role": "assistant", "content": null}'),
+        ("{{ messages[0].content | tojson }}", "null"),
         ("{{ '<' + messages[0].content + '>' }}", "<>"),
         ("<{{ messages[0].content }}>", "<>"),
         ("<{{ messages[0].content | trim }}>", "<>"),
@@ -144,12 +144,32 @@ NULL_IS_TOLD = "{% for m in messages %}{{ 'null' if m.content is none else m.con
 )
 def test_null_content(template, text):
     """Content that is null stays so where the template can tell, and is an empty text where it is not taken."""
-    assert prompt_text([{"role": "assistant", "content": None}], template) == text
+    message = {"role": "assistant", "content": None, "reasoning_content": "<think>"}
+    assert prompt_text([message], template + "{# </think> #}") == text
 
 
 def test_absent_content():
     """Content that is not there is not null either."""
-    assert prompt_text([{"role": "assistant"}], "{{ messages[0].content is defined }}") == "False"
+    message = {"role": "assistant", "mood": "good"}
+    assert prompt_text([message], "{{ messages[0].content is defined }}{{ messages[0].mood }}") == "Falsegood"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        user(None),
+        {"role": "user"},
+        {"role": "user", "content": None, "tool_calls": [{"name": "f"}]},
+        {"role": "assistant", "content": None, "tool_calls": None},
+        {"role": "assistant", "content": None, "tool_calls": []},
+        {"role": "assistant", "content": None, "id": "msg_1"},
+        {"role": "tool", "content": None, "tool_call_id": "call_1"},
+    ],
+)
+def test_messages_without_content(message):
+    """A message that would be an empty turn is refused; what an answer without content has are calls or thoughts."""
+    with pytest.raises(TypeError, match=r"messages\[1\]\.content must be text or a list of parts, got none"):
+        prompt_text([user("Hi"), message], CONTENTS)
 
 
 @pytest.mark.parametrize("arguments", [{"city": "Oslo"}, '{"city": "Oslo"}'])
@@ -257,3 +277,76 @@ def test_a_role_that_the_template_leaves_out(role):
     with pytest.raises(ChatTemplateError, match=rf"messages\[0\]: .* leaves out messages of the role '{role}'"):
         prompt_text([{"role": role, "content": "Answer in French."}, user("hi")], template)
     assert prompt_text([{"role": role, "content": "Answer."}, user("hi")], CONTENTS) == f"<{role}>Answer.<user>hi"
+
+
+FIELDS = {
+    "function_call": {"name": "f"},
+    "refusal": "I can't.",
+    "reasoning_content": "Hm.",
+    "name": "Ada",
+    "mood": "good",
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_fields_that_the_template_leaves_out(name):
+    """A field that says something, and that the template does not write, is refused by its place."""
+    messages = [user("Hi"), {"role": "assistant", "content": "Hello", name: FIELDS[name]}, user("Bye")]
+    with pytest.raises(ChatTemplateError, match=rf"messages\[1\]\.{name}: the chat template of .* leaves it out"):
+        prompt_text(messages, CONTENTS)
+    reads = CONTENTS.replace("{{ m.content }}", f"{{{{ m.content }}}}{{{{ m.{name} | tojson if m.{name} else '' }}}}")
+    assert json.dumps(FIELDS[name]) in prompt_text(messages, reads)
+
+
+def test_fields_that_say_nothing():
+    """Fields that are empty, or that clients send along with what they got, are no matter."""
+    result = {"role": "tool", "content": "dry", "name": "rain", "tool_call_id": "call_1", "id": "5"}
+    answer = {"role": "assistant", "content": "Yes", "refusal": None, "audio": None, "annotations": [{"type": "x"}]}
+    messages = [user("Hi", name=""), {**answer, "tool_calls": [], "reasoning_content": ""}, result]
+    assert prompt_text(messages, CONTENTS) == "<user>Hi<assistant>Yes<tool>dry"
+
+
+@pytest.mark.parametrize("reads", ["</think>", "m.reasoning_content", "m['thinking']"])
+def test_thinking_that_is_taken_out_of_history(reads):
+    """A template that knows of thinking may take it out of earlier answers."""
+    messages = [user("Hi"), {"role": "assistant", "content": "Yes", "reasoning": "Hm."}, user("Bye")]
+    assert prompt_text(messages, CONTENTS + f"{{# {reads} #}}") == "<user>Hi<assistant>Yes<user>Bye"
+    in_the_text = [user("Hi"), {"role": "assistant", "content": "<think>Hm.</think>Yes"}, user("Bye")]
+    split = CONTENTS.replace("m.content", "m.content.split('</think>')[-1]")
+    assert prompt_text(in_the_text, split) == "<user>Hi<assistant>Yes<user>Bye"
+
+
+NEW_ONLY = CALLS.replace("m.content or ''", "m.content if not m.tool_calls or loop.last").replace("%ARGUMENTS%", "")
+NEVER = NEW_ONLY.replace(" or loop.last", "")
+
+
+def test_texts_beside_calls():
+    """A text beside tool calls that the template never writes is refused; one that is taken out of history is not."""
+    messages = [user("Rain?"), call({}, content="Let me see."), {"role": "tool", "content": "dry"}]
+    assert prompt_text(messages, NEW_ONLY) == "<user>Rain?<assistant>rain<tool>dry"
+    with pytest.raises(ChatTemplateError, match=r"messages\[1\]\.content: .* leaves it out"):
+        prompt_text(messages, NEVER)
+
+
+@pytest.mark.parametrize("content", ["Be brief.", "a", [{"type": "text", "text": "Be brief."}]])
+def test_messages_that_are_left_out(content):
+    """A message that the template drops in its place, such as a late one of the system's, is refused."""
+    late = {"role": "system", "content": content}
+    first_only = CONTENTS.replace("<", "{% if loop.first or m.role != 'system' %}<").replace("}}{", "}}{% endif %}{")
+    assert prompt_text([late, user("What?")], first_only).endswith("<user>What?")
+    with pytest.raises(ChatTemplateError, match=r"messages\[1\]\.content.*: .* leaves it out"):
+        prompt_text([user("What?"), late, user("a Be brief.")], first_only)
+
+
+DESCRIBED = (
+    "{% for t in tools or [] %}{{ t.function.name + t.function.description }}{% endfor %}{{ messages[0].content }}"
+)
+
+
+def test_a_tool_that_the_template_cannot_write():
+    """A template that fails on a tool says which, and what it has not got."""
+    described = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {}}}
+    with pytest.raises(ChatTemplateError, match=r"tools\[1\]: .* cannot write it, which has no description: "):
+        prompt_text([user("Rain?")], DESCRIBED, tools=[described, *TOOLS])
+    with pytest.raises(ChatTemplateError, match=r"tools\[0\]: .* cannot write it: "):
+        prompt_text([user("Rain?")], DESCRIBED, tools=[described["function"]])

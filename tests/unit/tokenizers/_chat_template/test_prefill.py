@@ -41,7 +41,8 @@ def test_prompt_ends_in_the_last_message(source, text, expected):
 def test_parts():
     """Of content in parts, the last text is continued."""
     parts = [{"type": "text", "text": "Su"}, {"type": "text", "text": "re, "}]
-    assert begun(parts, template("m.content | map(attribute='text') | join")) == "Sure, "
+    either = "m.content if m.content is string else m.content | map(attribute='text') | join"
+    assert begun(parts, template(either)) == "Sure, "
     assert begun(parts, template()) == "Sure, "
 
 
@@ -60,7 +61,7 @@ OPEN = "{% if m.role == 'assistant' %}<think>{% endif %}"
         (template("'x'"), {"content": "Sure"}, "leaves it out or changes it"),
         (template("m.content | upper"), {"content": "Sure"}, "leaves it out or changes it"),
         (template(), {"content": ""}, "has no text in content"),
-        (template(), {"content": None}, "has no text in content"),
+        (template(), {"content": None, "reasoning_content": "Hm"}, "has no text in content"),
         (template(), {"content": "Sure", "tool_calls": [{"name": "f"}]}, "has tool_calls"),
     ],
 )

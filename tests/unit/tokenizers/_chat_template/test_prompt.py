@@ -87,7 +87,8 @@ def test_role_colon():
         (HELLO, {"tools": TOOLS}, "tools: role_colon has no place"),
         (HELLO, {"date": "2026-11-29"}, "date: role_colon has no place"),
         (HELLO, {"mood": "good"}, "mood: role_colon reads no variables"),
-        ([{"role": "user", "content": None}], {}, r"messages\[0\]\.content: role_colon takes text only"),
+        ([{"role": "tool", "content": {}}], {}, r"messages\[0\]\.content: role_colon takes text only"),
+        ([{"role": "user", "content": "Hi", "name": "Ada"}], {}, r"messages\[0\]\.name: role_colon has no form"),
         ([{"role": "assistant", "tool_calls": TOOLS}], {}, r"messages\[0\]\.tool_calls: role_colon has no form"),
     ],
 )
