@@ -160,6 +160,7 @@ def test_broken_transfers(server, kind):
         (lambda s: s.list_sessions(timeout=0), ValueError, "timeout"),
         (lambda s: s.get_training_run(7), TypeError, "training_run_id"),
         (lambda s: s.get_session(" "), ValueError, "session_id"),
+        (lambda s: s.get_session("a\ud800"), ValueError, "session_id"),
         (lambda s: s.get_sampler(None), TypeError, "sampler_id"),
         (lambda s: s.weights_info("/tmp/weights"), ValueError, "tinker://"),
     ],

@@ -40,8 +40,8 @@ def check_id(name: str, value: object) -> None:
     """Check for the id of something on the server."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, not {type(value).__name__}")
-    if not value.strip() or value in (".", ".."):
-        raise ValueError(f"{name} must be an id, not {value!r}")
+    if not value.strip() or value in (".", "..") or any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError(f"{name} must name something on the server, not {value!r}")
 
 
 def check_observer(name: str, observer: object) -> None:
