@@ -69,7 +69,7 @@ def read_refusal(
             ),
             error_body,
         )
-    message = error_body.message or clean_text(response.body[:2000].decode("utf-8", "replace"), 300)
+    message = error_body.message or _wire.clean_words(response.body[:2000].decode("utf-8", "replace"), 300)
     if 300 <= response.status < 400:
         where = clean_text(response.headers.get("location", "nowhere"), 200)
         message = f"a redirect to {where}, which is not followed; check base_url"

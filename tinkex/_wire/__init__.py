@@ -19,7 +19,7 @@ from tinkex._wire.decode_response import (
     outcome_of,
 )
 from tinkex._wire.encode_request import encode_sample, estimate_bytes
-from tinkex._wire.error_message import ErrorBody, decode_error_body
+from tinkex._wire.error_message import ErrorBody, clean_words, decode_error_body
 from tinkex._wire.json_bytes import MOST_JSON_GROWTH, decode_json, encode_json, is_json_object, json_object_bytes
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Outcome",
     "Pending",
     "SubmitAnswer",
+    "clean_words",
     "decode_answer",
     "decode_capabilities",
     "decode_error_body",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,6 +18,8 @@ _MESSAGE_KEYS = ("detail", "error", "error_message", "message", "msg")
 _MOST_DETAILS = 5
 _LONGEST = 2**20
 _LONGEST_TEXT = 10_000
+_TRACEBACK = "Traceback (most recent call last)"
+_FRAME = '\n  File "'
 _TITLE = re.compile(r"<title[^>]*>([^<]*)</title", re.IGNORECASE)
 
 
@@ -58,18 +61,28 @@ def _text_message(content_type: str, body: bytes | bytearray) -> str | None:
 
         title = _TITLE.search(text)
         text = html.unescape(title[1]) if title else ""
-    return clean_text(text) or None
+    return clean_words(text) or None
 
 
 def clean(value: object) -> str | None:
     """Sanitise text; None for anything else."""
-    return clean_text(value) if isinstance(value, str) else None
+    return clean_words(value) if isinstance(value, str) else None
+
+
+def clean_words(text: str, limit: int = 2000) -> str:
+    """Sanitise a server's words, and leave only the exception of a traceback that they hold."""
+    words, traceback, _ = text.partition(_TRACEBACK)
+    if traceback:
+        last = text[max(len(words), text.rfind(_FRAME) + 1) :]
+        raised = "\n".join(itertools.dropwhile(lambda line: line[:1] in " \t\r", last.split("\n")[1:]))
+        words += raised if raised.strip() not in words else ""
+    return clean_text(words, limit)
 
 
 def message_of(value: Any, depth: int = 3) -> str | None:
     """Find the message in an error object, a list of complaints or a text, in each dialect of servers."""
     if isinstance(value, str):
-        return clean_text(value) or None
+        return clean_words(value) or None
     if depth and isinstance(value, Mapping):
         return next(filter(None, [message_of(value.get(key), depth - 1) for key in _MESSAGE_KEYS]), None)
     if depth and isinstance(value, list):

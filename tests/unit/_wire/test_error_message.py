@@ -56,6 +56,34 @@ def test_what_is_not_the_api(kind, body, message):
     assert decode_error_body(kind, body) == ErrorBody(message)
 
 
+FRAMES = 'Traceback (most recent call last):\n  File "a.py", line 3, in f\n    g(x)\n    ~^^^\n'
+CHAINED = f"{FRAMES}KeyError: 'x'\n\nDuring handling of the above exception, another exception occurred:\n\n{FRAMES}"
+
+
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        (f"{FRAMES}ValueError: top_p is 2\nnot 1\n", "ValueError: top_p is 2 not 1"),
+        (f"Sampling failed: {FRAMES}ValueError: top_p is 2", "Sampling failed: ValueError: top_p is 2"),
+        (f"ValueError: top_p is 2\n\n{FRAMES}ValueError: top_p is 2\n", "ValueError: top_p is 2"),
+        (f"{CHAINED}RuntimeError: cannot", "RuntimeError: cannot"),
+        (FRAMES + "  File" * 10**4, None),
+        ("Failed. Traceback (most recent call last)", "Failed."),
+        ("The traceback is in the log.", "The traceback is in the log."),
+    ],
+)
+def test_tracebacks_are_cut_out(words, left):
+    """Of a traceback in a server's words only what was raised is left, in each dialect and in plain text."""
+    for value in ({"detail": words}, {"error": {"message": words}}, {"detail": [words]}):
+        assert decode_error_body("application/json", json.dumps(value).encode()).message == left
+    assert decode_error_body("text/plain", words.encode()).message == left
+
+
+def test_many_tracebacks_take_no_time():
+    """A megabyte of beginnings of tracebacks is read once."""
+    assert decode_error_body("", json.dumps({"detail": FRAMES[:34] * 30_000}).encode()).message is None
+
+
 def test_long_bodies_are_bounded():
     """Neither long words nor long bodies make long messages."""
     for body in (json.dumps({"detail": "x" * 10**5}).encode(), b"x" * (2**20 + 1), b"{" + b" " * 2**20 + b"}"):
