@@ -14,53 +14,24 @@ from tinkex import _wire
 from tinkex._api import limits
 from tinkex._api.endpoints import ASAMPLE, RETRIEVE_FUTURE
 from tinkex._api.responses import BILLING_PAUSE, Refusal, Response, ends_long_poll, requested_pause, retry_after
-from tinkex._api.retry import UNSPENT, RetryBudget
 from tinkex._runtime.byte_semaphore import AcquireBytes
 from tinkex._runtime.task import Coroutine, Sleep, TaskCancelled
+from tinkex._sampling._sample.promise import Expired, Polled, Promise, result_of
+from tinkex._sampling._sample.state import SampleState
 from tinkex._sampling.admission import ReacquirePermit, SubmitPermit
-from tinkex._sampling.promise import Expired, Polled, Promise, result_of
-from tinkex._sampling.session import SamplingSession
-from tinkex.config import ClientConfig, RetryConfig
 from tinkex.errors import APIConnectionError, APIError, APIResponseError, APIStatusError
-from tinkex.future import SampleFuture
-from tinkex.queue_state import QueueState, QueueStateObserver
-from tinkex.types import SampleRequest, SampleResponse, Timing
+from tinkex.queue_state import QueueState
+from tinkex.types import SampleResponse, Timing
 
-_NO_RETRY = RetryConfig(max_attempts=1)
 _LEAST_ACQUIRED = 131_072  # so that no more than a few hundred wait for a connection, requests in hand
 _UNKNOWN_GRACE = 10.0  # a promise may be unknown for so long after it was made
 _QUICK_ANSWER = 1.0  # "not yet" sooner than this is not a long poll's
 
 
-class Sample:
-    """State and coroutine of one sample: what was asked for, and how far it has come."""
+class Sample(SampleState):
+    """Coroutine of one sample."""
 
-    __slots__ = (
-        "_config", "_fetching_since", "_observers", "_polls", "_quick", "_reference", "_retry",
-        "_retry_config", "future", "may_have_run", "request", "session", "started_at",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        session: SamplingSession,
-        request: SampleRequest,
-        config: ClientConfig,
-        future: SampleFuture[Any],
-        retry: RetryConfig,
-        observers: tuple[QueueStateObserver, ...],
-        reference: object,
-    ) -> None:
-        context = session.context
-        self.session = session
-        self.request = request
-        self.future = future
-        self._config = config
-        self._observers = observers
-        self._retry_config = _NO_RETRY if context.no_retries else retry
-        self._retry = UNSPENT
-        self._reference = reference  # a sample keeps alive the client it was asked of
-        self.started_at = context.clock.monotonic()
-        self.may_have_run = False  # whether something was sent that the server may have acted on without an answer
+    __slots__ = ()
 
     def run(self, permit: SubmitPermit | None) -> Coroutine[SampleResponse]:
         """Run the sample to completion; `permit` is the right to submit that comes with the place in flight."""
@@ -102,13 +73,6 @@ class Sample:
         )
         context.completed(response)
         return response
-
-    def _complete(self, error: APIError) -> None:
-        """Add to an error what only the sample knows."""
-        future = self.future
-        error.request_id = error.request_id or future.request_id
-        error.phase = error.phase or future.phase
-        error.may_have_run = error.may_have_run or self.may_have_run or future.request_id is not None
 
     def _leave(self) -> None:
         context = self.session.context
@@ -358,43 +322,3 @@ class Sample:
             until = max(asked_at + interval, now + limits.RETRY_PAUSE.apply(pending.retry_after or 0.0))
             if until > now:
                 yield Sleep(until)
-
-    # --- failures and notes -------------------------------------------------------------------------------------------
-
-    def _budget(self) -> RetryBudget:
-        """This sample's own retry budget, made at its first failure: most need none."""
-        if self._retry is UNSPENT:
-            self._retry = RetryBudget(self._retry_config, self.session.context.clock)
-        return self._retry
-
-    def _back_off(self, error: Exception, *, attempt: bool, retry: bool | None = None) -> Coroutine[None]:
-        """Wait before going on after `error`, or raise it."""
-        return self._sit_out(error, self._budget().delay(error, attempt=attempt, retry=retry))
-
-    def _sit_out(self, error: Exception, delay: float) -> Coroutine[None]:
-        phase, self.future.phase = self.future.phase, "retrying"
-        self._note_failure(error, delay, phase)
-        yield Sleep(self.session.context.clock.monotonic() + delay)
-        self.future.phase = phase
-
-    def _note_failure(self, error: Exception, delay: float, phase: str, *, quiet: bool = False) -> None:
-        future, context = self.future, self.session.context
-        future.last_failure = failure = context.api.masked(str(error))
-        session = self.session.sampling_session_id
-        context.retry_log.note(session, future.request_id, phase, self._retry.attempts, delay, failure, quiet=quiet)
-
-    def _note_answer(self, response: Response) -> None:
-        self.future.last_heard = self.session.context.clock.monotonic()
-        self.future.last_status = response.status
-
-    def _note_queue(self, state: QueueState, reason: str | None) -> None:
-        reason = reason and self.session.context.api.masked(reason)
-        self.future.queue_state = state
-        self.future.queue_state_reason = reason
-        self._notify_observers(state, reason)
-
-    def _notify_observers(self, state: QueueState, reason: str | None) -> None:
-        session = self.session
-        session.context.observers.notify(
-            session.sampling_session_id, self.future.request_id, state, reason, self._observers
-        )

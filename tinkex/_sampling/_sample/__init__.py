@@ -1,0 +1,1 @@
+"""Parts of a sample: its promise, and its state between submission and result."""
