@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 import attrs
 
-from tinkex.tokenizers._chat_files import ChatFiles, FileSource, named_templates, read_chat_files
+from tinkex.tokenizers._chat_files import ChatFiles, FileSource, named_templates, read_chat_files, special_token_texts
 from tinkex.tokenizers.errors import TokenizerError
 
 _LONG: Final = (
@@ -133,11 +133,12 @@ class AdaptedTokenizer:
     @property
     def chat_files(self) -> ChatFiles:
         """The chat templates and special tokens that the original has as attributes."""
-        tokens = getattr(self._inner, "special_tokens_map", None)
-        if not isinstance(tokens, Mapping):
-            tokens = {name: getattr(self._inner, name, None) for name in _SPECIAL_NAMES}
-        named = {name: str(token) for name, token in tokens.items() if name.endswith("_token") and token is not None}
-        return ChatFiles(named_templates(self.chat_template), named)
+        known = getattr(self._inner, "special_tokens_map", None)
+        given = known if isinstance(known, Mapping) else {}
+        tokens = {name: token for name, token in given.items() if name.endswith("_token")}
+        if not (tokens and self.renders_itself):  # transformers has all of them there, and logs errors for the others
+            tokens = {name: getattr(self._inner, name, None) for name in _SPECIAL_NAMES} | tokens
+        return ChatFiles(named_templates(self.chat_template), special_token_texts(tokens))
 
     @property
     def chat_template(self) -> str | Mapping[str, str] | None:

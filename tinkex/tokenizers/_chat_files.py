@@ -77,12 +77,19 @@ def named_templates(given: Any) -> dict[str, str]:
     return {name: text for name, text in given.items() if isinstance(name, str) and isinstance(text, str)}
 
 
+def special_token_texts(given: Mapping[str, Any]) -> dict[str, str]:
+    """Return the texts of special tokens, which may be given as objects or mappings that have one as ``content``."""
+    texts = {
+        name: value.get("content") if isinstance(value, Mapping) else getattr(value, "content", value)
+        for name, value in given.items()
+    }
+    return {name: text for name, text in texts.items() if isinstance(text, str)}
+
+
 def _special_tokens(config: Mapping[str, Any]) -> dict[str, str]:
     extra = config.get("extra_special_tokens")
-    named = [(name, value) for name, value in config.items() if name.endswith("_token")]
-    named += extra.items() if isinstance(extra, Mapping) else ()
-    texts = {name: value.get("content") if isinstance(value, Mapping) else value for name, value in named}
-    return {name: text for name, text in texts.items() if isinstance(text, str)}
+    named = {name: value for name, value in config.items() if name.endswith("_token")}
+    return special_token_texts({**named, **(extra if isinstance(extra, Mapping) else {})})
 
 
 def _json(path: pathlib.Path) -> Mapping[str, Any]:

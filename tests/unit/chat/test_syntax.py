@@ -33,7 +33,7 @@ def parsed(tokens, text, tools=None):
     """An answer in the syntax that has these control tokens, which a template names in a comment."""
     template = CHATML.replace("<tool_call>", "").replace("</tool_call>", "") + "{# " + " ".join(tokens) + " #}"
     tokenizer = ByteTokenizer(template, [*ByteTokenizer.special, *(name for name in tokens if name[-1] in ">]")])
-    return ChatFormat(tokenizer).parse(tokenizer.encode(text), tools=tools)
+    return ChatFormat(tokenizer).parse(tokenizer.encode(text.replace("DEEP", "[" * 99_999)), tools=tools)
 
 
 def calls(answer):
@@ -103,6 +103,21 @@ def test_ids_that_the_model_writes():
         (XML, "<tool_call>\nnonsense\n</tool_call>", "not <function=name>"),
         (XML, "<tool_call>\n<function=f>\n<parameter=a>", "no </tool_call>"),
         (GLM, "<tool_call>f<arg_key>a</arg_key></tool_call>", "not a name and"),
+        (DEEPSEEK, f'{B}{CB}f{SEP}{{"a": NaN}}{CE}{E}', "NaN is no number of JSON"),
+        (KIMI, f'{KB}{KCB}functions.f:0{KSEP}{{"a": -Infinity}}{KCE}{KE}', "-Infinity is no number of JSON"),
+        (KIMI, f'{KB}{KCB}functions.f:0{KSEP}{{"a": 1e999}}{KCE}{KE}', "1e999 is no number of JSON"),
+        (DEEPSEEK, f'{B}{CB}f{SEP}{{"a": [{{"b": 1, "b": 2}}]}}{CE}{E}', "'b' stands twice in an object"),
+        (DEEPSEEK, f"{B}{CB}f{SEP}{'[' * 99_999}{CE}{E}", "nested too deeply"),
+        (MISTRAL, '[TOOL_CALLS][{"name": "f", "arguments": {"a": NaN}}]', "NaN is no number"),
+        (MISTRAL, f"[TOOL_CALLS][{'[' * 99_999}", "not JSON"),
+        (LLAMA, '{"name": "f", "parameters": {"a": 1, "a": 2}}', "'a' stands twice"),
+        (LLAMA, '{"name": "f", "parameters": {"a": DEEP', "not JSON"),
+        (
+            XML,
+            f"<tool_call><function=f>{2 * '<parameter=a>1</parameter>'}</function></tool_call>",
+            "'a' is given twice",
+        ),
+        (GLM, f"<tool_call>f{2 * '<arg_key>a</arg_key><arg_value>1</arg_value>'}</tool_call>", "'a' is given twice"),
         (HARMONY, "<|channel|>commentary to=functions.f", "no <|message|>"),
         (HARMONY, "<|channel|>commentary to=functions.f<|message|>{'a'}<|call|>", "the arguments are not JSON"),
     ],
@@ -118,12 +133,16 @@ def test_tool_calls_that_cannot_be_read(tokens, text, reason):
 
 def test_calls_beside_one_that_cannot_be_read():
     """A call that can be read is read, whatever stands beside it."""
-    answer = parsed(MISTRAL, "[TOOL_CALLS]f[ARGS]{[TOOL_CALLS]g[ARGS]{}")
-    assert calls(answer) == [("g", {})]
-    assert len(answer.unparsed_tool_calls) == 1
+    twice = '[TOOL_CALLS][{"name": "f", "arguments": {"a": 1, "a": 2}}, {"name": "g"}]'
+    for text in ("[TOOL_CALLS]f[ARGS]{[TOOL_CALLS]g[ARGS]{}", twice):
+        answer = parsed(MISTRAL, text)
+        assert calls(answer) == [("g", {})]
+        assert len(answer.unparsed_tool_calls) == 1
 
 
-@pytest.mark.parametrize("value", ["1", "1.5", "true", "True", "null", "[1]", '{"b": 2}', "007", "plain", '"q"', ""])
+@pytest.mark.parametrize(
+    "value", ["1", "1.5", "true", "True", "null", "[1]", '{"b": 2}', "007", "plain", '"q"', "", "NaN", "[" * 99_999]
+)
 @pytest.mark.parametrize("name", SCHEMA)
 def test_types_of_arguments(name, value):
     """Arguments without types are what the tool's schema says, where they are written like that, and text otherwise."""
@@ -134,7 +153,7 @@ def test_types_of_arguments(name, value):
         "maybe": {"1": 1, "null": None}, "list": {"[1]": [1], "null": None},
         "free": {"1": 1, "1.5": 1.5, "true": True, "null": None, "[1]": [1], '{"b": 2}': {"b": 2}},
     }  # fmt: skip
-    assert arguments == {name: allowed[name].get(value, value)}
+    assert arguments == {name: allowed[name].get(value, value.replace("DEEP", "[" * 99_999))}
 
 
 def test_channels():

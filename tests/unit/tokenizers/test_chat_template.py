@@ -91,7 +91,7 @@ def test_named_templates(tmp_path, tools):
 def test_named_templates_without_default(tmp_path):
     """The names that there are stand in the error."""
     tokenizer = write(tmp_path, [{"name": "rag", "template": "x"}])
-    with pytest.raises(ChatTemplateError, match="templates named rag"):
+    with pytest.raises(ChatTemplateError, match=r"templates named rag, and none of them is the default: name one$"):
         ModelInput.from_messages(HELLO, tokenizer)
 
 
@@ -167,6 +167,30 @@ def test_tokenizer_objects_bring_their_template():
         special_tokens_map: ClassVar = {"bos_token": "^", "additional_special_tokens": ["!"]}
 
     assert text_of(Own(), HELLO, Own()) == "^hello"
+
+
+@pytest.mark.parametrize("bos", ["^", {"content": "^", "lstrip": False}, tokenizers.AddedToken("^")])
+@pytest.mark.parametrize("known", [None, {"eos_token": "$"}, {"bos_token": "BOS"}])
+def test_special_tokens_of_objects(bos, known):
+    """Special tokens are those of special_tokens_map, and attributes where it has none, in every form."""
+
+    class Own(Letters):
+        chat_template = "{{ bos_token }}{{ messages[0].content }}"
+        special_tokens_map = {**known, "bos_token": bos} if known and "bos_token" in known else known
+        bos_token = "?" if known and "bos_token" in known else bos
+
+    assert text_of(Own(), HELLO, Own()) == "^hello"
+
+
+def test_special_tokens_of_transformers():
+    """A tokenizer of transformers, which logs an error where a token that is not set is asked for, is not asked."""
+
+    class Own(Letters):
+        chat_template = "{{ bos_token }}{{ messages[0].content }}"
+        special_tokens_map: ClassVar = {"eos_token": "$"}
+        apply_chat_template = bos_token = property(lambda self: print)
+
+    assert text_of(Own(), HELLO, Own()) == "hello"
 
 
 def test_special_tokens_are_not_added_by_objects():

@@ -39,7 +39,7 @@ def _sequence(text: str) -> Calls:
     while rest:
         try:
             _, end = _DECODER.raw_decode(rest)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return [*calls, UnparsedToolCall(rest, f"not JSON: {error}")]
         calls.append(parse_json_call(rest[:end], "parameters"))
         rest = rest[end:].lstrip("; \n")
@@ -71,7 +71,7 @@ def _listed(text: str) -> Calls:
     while position < len(text) and text[position] != "]":
         try:
             _, end = _DECODER.raw_decode(text, position)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return [*calls, UnparsedToolCall(text[position:], f"not JSON: {error}")]
         calls.append(parse_json_call(text[position:end]))
         position = end + len(text[end:]) - len(text[end:].lstrip(", \n"))

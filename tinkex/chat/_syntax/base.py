@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import attrs
 
+from tinkex._validation.strict_json import strict_json
 from tinkex.chat._marks import ControlMarks
 from tinkex.chat.answer import UnparsedToolCall
 
@@ -74,7 +75,7 @@ class ToolSchemas:
 def parse_json_call(text: str, arguments_key: str = "arguments") -> ParsedCall | UnparsedToolCall:
     """Read ``{"name": ..., "arguments": {...}}``; the text of the arguments is kept to the letter."""
     try:
-        found = json.loads(text)
+        found = strict_json(text)
     except ValueError as error:
         return UnparsedToolCall(text, f"not JSON: {error}")
     if not isinstance(found, dict) or not isinstance(found.get("name"), str):
@@ -94,7 +95,7 @@ def checked_call(text: str, name: str, arguments: str, id: str | None = None) ->
     if not name:
         return UnparsedToolCall(text, "no name")
     try:
-        found = json.loads(arguments)
+        found = strict_json(arguments)
     except ValueError as error:
         return UnparsedToolCall(text, f"the arguments are not JSON: {error}")
     if not isinstance(found, dict):

@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any, Final
 
+from tinkex._validation.strict_json import strict_json
 from tinkex.chat._marks import ControlMarks
 from tinkex.chat._syntax.base import Calls, ParsedCall, ParsedTurn, ToolSchemas, parse_json_call
 from tinkex.chat.answer import UnparsedToolCall
@@ -50,8 +51,7 @@ class XmlCalls(TaggedCalls):
         rest = _PARAMETER.sub("", body)
         if rest.strip():
             return UnparsedToolCall(text, f"not a parameter: {rest.strip()[:60]}")
-        arguments = {key: _value(value, tools.types(name, key)) for key, value in _PARAMETER.findall(body)}
-        return ParsedCall(name, json.dumps(arguments, ensure_ascii=False))
+        return _typed_call(text, name, _PARAMETER.findall(body), tools)
 
 
 class GlmCalls(TaggedCalls):
@@ -62,16 +62,25 @@ class GlmCalls(TaggedCalls):
         rest = _KEY_AND_VALUE.sub("", text[len(name) :])
         if not name.strip() or rest.strip():
             return UnparsedToolCall(text, "not a name and <arg_key>...</arg_key> <arg_value>...</arg_value>")
-        name = name.strip()
-        arguments = {key: _value(value, tools.types(name, key)) for key, value in _KEY_AND_VALUE.findall(text)}
-        return ParsedCall(name, json.dumps(arguments, ensure_ascii=False))
+        return _typed_call(text, name.strip(), _KEY_AND_VALUE.findall(text), tools)
+
+
+def _typed_call(
+    text: str, name: str, given: list[tuple[str, str]], tools: ToolSchemas
+) -> ParsedCall | UnparsedToolCall:
+    keys = [key for key, _ in given]
+    for key in keys:
+        if keys.count(key) > 1:
+            return UnparsedToolCall(text, f"{key!r} is given twice")
+    arguments = {key: _value(value, tools.types(name, key)) for key, value in given}
+    return ParsedCall(name, json.dumps(arguments, ensure_ascii=False))
 
 
 def _value(text: str, types: frozenset[str]) -> Any:
     """Return an argument as the schema has it; without one, what JSON would write in the same letters."""
     spelled = {"True": "true", "False": "false", "None": "null"}.get(text, text)  # templates write Python's
     try:
-        value = json.loads(spelled)
+        value = strict_json(spelled)
     except ValueError:
         return text
     if types:

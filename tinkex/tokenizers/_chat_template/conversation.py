@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from tinkex._validation.strict_json import strict_json
 from tinkex._validation.values import shown
 from tinkex.tokenizers._chat_template.left_out import Messages, left_out
 from tinkex.tokenizers._chat_template.messages import is_text_part
@@ -118,7 +119,7 @@ def _fitted_function(template: ChatTemplate, function: PlainMapping) -> PlainMap
 
 def _parsed(template: ChatTemplate, place: str, arguments: str) -> Any:
     try:
-        parsed = json.loads(arguments or "{}")
+        parsed = strict_json(arguments or "{}")
     except ValueError as error:
         problem = f"is not JSON ({error})"
     else:

@@ -78,6 +78,8 @@ def choose_template(tokenizer: AnyTokenizer, given: str | None, *, with_tools: b
         raise ChatTemplateError(
             f"chat_template: {given!r} is neither the text of a template nor the name of one: {tokenizer!r} {known}"
         )
+    if templates:
+        raise ChatTemplateError(f"chat_template: {tokenizer!r} {known}, and none of them is the default: name one")
     raise ChatTemplateError(f"tokenizer: {tokenizer!r} {known}, as base models have none. {_way_out(tokenizer)}")
 
 

@@ -192,7 +192,7 @@ def test_arguments_to_the_letter():
     assert prompt_text([user("Rain?"), call('{"city":  "Oslo"}')], EITHER).endswith('{"city":  "Oslo"}')
 
 
-@pytest.mark.parametrize("arguments", ["not JSON", "[1]", '{"a": }'])
+@pytest.mark.parametrize("arguments", ["not JSON", "[1]", '{"a": }', '{"a": NaN}', '{"a": 1, "a": 2}'])
 def test_arguments_that_are_no_json_object(arguments):
     """Text that is no JSON object is refused by name where the template takes a mapping."""
     with pytest.raises(ChatTemplateError, match=r"messages\[1\]\.tool_calls\[0\]\.function\.arguments is not"):
