@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import pytest
@@ -118,3 +119,20 @@ def test_a_row_that_is_submitted_too_late_is_cancelled(client, run):
     left.set()
     wait_for_the_end(threads)
     assert [future.cancelled() for future in client.futures] == [True]
+
+
+@pytest.mark.parametrize("row", [{"prompt": [1]}, {"prompt": [1], "choices": [[1], [2]]}])
+def test_a_sample_that_is_cancelled(client, tmp_path, row):
+    """A row whose sample something else has cancelled is an error row like any other, and the run goes on."""
+    sample = client.sample
+
+    def cancelled(prompt, params, **options):
+        future = sample(prompt, params, **options)
+        future.cancel()
+        return future
+
+    client.sample = cancelled
+    output = tmp_path / "out.jsonl"
+    summary = bulk.run([row, row], output, bulk.Models(("m",), lambda name: client), max_tokens=1, omit=["text"])
+    assert (summary.done, summary.failed) == (0, 2)
+    assert {json.loads(line)["error"]["type"] for line in output.read_text().splitlines()} == {"CancelledError"}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gc
+import json
 import pathlib
 import threading
 import time
 
 import pytest
-from interrupting import each_line
+from interrupting import each_line, each_place
 from serving import MODEL, PARAMS, PROMPT, make_service
 
+from tinkex import bulk
 from tinkex.testing import FakeServer
 
 pytestmark = pytest.mark.slow
@@ -142,3 +144,43 @@ def test_close(server, before, how):
         assert future.done()
         del service, client, future
         comes_back(before, interrupter.hit)
+
+
+ROWS = [{"id": number, "prompt": [1, 2, number]} for number in range(5)]
+
+
+def descriptors(folder):
+    """The descriptors of files in a folder."""
+    return [link for link in map(_link, pathlib.Path("/proc/self/fd").iterdir()) if link.startswith(str(folder))]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a file that closes with its object
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_bulk_run(server, times, tmp_path):
+    """A run that is interrupted holds no lock, thread or place; the same call again goes on, and no row is lost.
+
+    So it is, but for an interrupt that comes while the run is ending, as long as the traceback is kept.
+    """
+    with make_service(server) as service:
+        client = service.create_sampling_client(base_model=MODEL)
+
+        def run(output):
+            return bulk.run(ROWS, output, client, max_tokens=2, omit=["text"])
+
+        run(tmp_path / "first.jsonl")  # whatever is imported late
+        for number, (interrupter, _) in enumerate(each_place(times)):
+            output = tmp_path / f"{number}.jsonl"
+            try:
+                with interrupter:
+                    run(output)
+            except KeyboardInterrupt:
+                assert interrupter.ending or not descriptors(tmp_path), interrupter.hit  # while the traceback is there
+            assert not descriptors(tmp_path), interrupter.hit
+            settles(service, interrupter.hit)
+            written = output.read_bytes().splitlines() if output.exists() else []
+            assert run(output).skipped == len(written), interrupter.hit
+            lines = output.read_bytes().splitlines()
+            assert set(written) <= set(lines), interrupter.hit
+            rows = [json.loads(line) for line in lines]
+            assert [(row["id"], row["status"]) for row in rows] == [(row["id"], "ok") for row in ROWS], interrupter.hit
+            assert not [each for each in threading.enumerate() if each.name == "tinkex-bulk"], interrupter.hit

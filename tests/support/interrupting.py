@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import contextlib
 import functools
+import itertools
 import pathlib
 import sys
+from collections import Counter
 
 import tinkex
 
@@ -18,12 +20,15 @@ class Interrupter:
 
     Left out are the lines of `finally` and `except` clauses and of `__exit__`, and the way from a `with` block to it,
     where Python gives no guarantee.
-    `hit` is where it was raised; None where the thread came to fewer lines.
+    `hit` is where it was raised; None where the thread came to fewer lines. Lines in `passed` do not count. `ending`
+    says whether that was in what a line that is left out has called.
     """
 
-    def __init__(self, number):
+    def __init__(self, number, passed=()):
         self.hit = None
+        self.ending = False
         self._left = number
+        self._passed = passed
         self._last = {}
 
     def __enter__(self):
@@ -42,12 +47,28 @@ class Interrupter:
         if event == "return":
             del self._last[frame]
         elif event == "line" and frame.f_lineno not in _exempt(path) and not _leaves(path, last, frame.f_lineno):
-            if self._left == 0:
-                self.hit = f"{path.removeprefix(PACKAGE)}:{frame.f_lineno}"
+            where = f"{path.removeprefix(PACKAGE)}:{frame.f_lineno}"
+            if self._counts(where):
+                self.hit = where
+                self.ending = _is_called_by_exempt(frame)
                 sys.settrace(None)
                 raise KeyboardInterrupt
-            self._left -= 1
         return self._trace
+
+    def _counts(self, where):
+        """Whether this is the line."""
+        if where in self._passed:
+            return False
+        self._left -= 1
+        return self._left < 0
+
+
+def _is_called_by_exempt(frame):
+    while (frame := frame.f_back) is not None:
+        path = frame.f_code.co_filename
+        if path.startswith(PACKAGE) and frame.f_lineno in _exempt(path):
+            return True
+    return False
 
 
 def _leaves(path, last, line):
@@ -79,11 +100,34 @@ def _exempt(path):
     return lines
 
 
-def each_line(step=1):
+class LaterInterrupter(Interrupter):
+    """Interrupts where the thread comes to a line for the so-many-th time, the first that is not in `passed`."""
+
+    def __init__(self, times, passed):
+        super().__init__(0, passed)
+        self._times = times
+        self._seen = Counter()
+
+    def _counts(self, where):
+        self._seen[where] += 1
+        return self._seen[where] == self._times and super()._counts(where)
+
+
+def each_line():
     """One context for each line of a call that the test repeats: it interrupts there, the last one nowhere."""
-    number = 0
-    while True:
-        interrupter = Interrupter(number)
+    return _until_none_is_hit(map(Interrupter, itertools.count()))
+
+
+def each_place(times):
+    """The same for a call that comes to its lines often: each once, when it is come to for the so-many-th time."""
+    passed = set()
+    for interrupter, interrupted in _until_none_is_hit(LaterInterrupter(times, passed) for _ in itertools.count()):
+        yield interrupter, interrupted
+        passed.add(interrupter.hit)
+
+
+def _until_none_is_hit(interrupters):
+    for interrupter in interrupters:
 
         @contextlib.contextmanager
         def interrupted(interrupter=interrupter):
@@ -93,4 +137,3 @@ def each_line(step=1):
         yield interrupter, interrupted
         if interrupter.hit is None:
             return
-        number += step

@@ -128,20 +128,20 @@ def run(
     plan = TaskPlan(job.source, job.models.names, given, changed, job.tally, here)
     if job.source.is_at_hand:  # else it is found out when the first rows have come
         plan.refuse_hopeless()
-    with _open_output(output, sync_seconds) as sink:
+    sink = _open_output(output, sync_seconds)
+    try:  # rather than `with`, which calls `__enter__` first: Ctrl-C may come there
         batches = engine(
             plan.tasks(sink), job.models, job.limits, halt=job.halt, omit=omit, timeout=timeout, tell=job.hear
         )
-        try:
-            job.drain(batches, sink, plan)
-        finally:  # cancels what is in flight now, not when a traceback that is kept lets go of the generator
-            getattr(batches, "close", lambda: None)()
+        job.drain(batches, sink, plan)
         if not job.halt.is_set():
             if in_order:
                 job.put_in_order(sink)
             if table is not None:
                 write_table(table, escape_formulas=escape_formulas)
         return job.summary(sink)
+    finally:
+        sink.close()
 
 
 def _open_output(output: str | os.PathLike[str] | BinaryIO, sync_seconds: float) -> Ledger | Stream:
@@ -207,18 +207,24 @@ class _Run:
 
     def drain(self, batches: Iterator[Batch], sink: Ledger | Stream, plan: TaskPlan) -> None:
         """Write and count finished tasks until the engine has no more."""
-        for batch in batches:
-            if batch:
-                rows = [(task, *encode_row(task, record, self.form, self.models)) for task, record in batch]
-                sink.append([(task.index, line) for task, _, line in rows])
-                for task, record, _ in rows:
-                    self.tally.add(task, record)
-                if self.max_failures is not None and self.tally.failed > self.max_failures and not self.halt.is_set():
-                    self.notes.append(f"stopped because more than {self.max_failures} rows failed (max_failures)")
-                    self.halt.set()
-            self._tell(plan)
+        try:
+            for batch in batches:
+                if batch:
+                    self._write(batch, sink)
+                self._tell(plan)
+        finally:  # cancels what is in flight now, not when a traceback that is kept lets go of the generator
+            getattr(batches, "close", lambda: None)()
         self._told_at = float("-inf")
         self._tell(plan)
+
+    def _write(self, batch: Batch, sink: Ledger | Stream) -> None:
+        rows = [(task, *encode_row(task, record, self.form, self.models)) for task, record in batch]
+        sink.append([(task.index, line) for task, _, line in rows])
+        for task, record, _ in rows:
+            self.tally.add(task, record)
+        if self.max_failures is not None and self.tally.failed > self.max_failures and not self.halt.is_set():
+            self.notes.append(f"stopped because more than {self.max_failures} rows failed (max_failures)")
+            self.halt.set()
 
     def put_in_order(self, sink: Ledger | Stream) -> None:
         """Sort the output by input row; a lack of room is noted and loses no result."""

@@ -10,7 +10,7 @@ import attrs
 
 from tinkex.bulk._input.prepare import Prepared, Wanted
 from tinkex.bulk._input.task import Task
-from tinkex.bulk._output.record import Ended, Record, choice_columns, made_record
+from tinkex.bulk._output.record import Ended, Record, choice_columns, error_of, made_record
 from tinkex.types import SampledSequence, SampleResponse, Usage
 
 _GIVEN = ("choices", "completion")
@@ -50,7 +50,7 @@ def scored_record(
     omit: Collection[str] = (),
 ) -> Record:  # fmt: skip
     """Build the output record of a row whose choices were scored; one that could not be makes it an error."""
-    failed = next((future for future in futures if future.exception() is not None), None)
+    failed = next((future for future in futures if error_of(future) is not None), None)
     if failed is not None:
         return _own(task, made_record(task, prepared, failed, started_at, finished_at, omit))
     responses = [future.result() for future in futures]

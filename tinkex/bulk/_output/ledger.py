@@ -113,9 +113,11 @@ class Ledger:
 
     def close(self) -> None:
         """Release the file and its lock."""
-        with contextlib.suppress(OSError):
-            self.sync()
-        self._file.close()
+        try:
+            with contextlib.suppress(OSError):
+                self.sync()
+        finally:
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self

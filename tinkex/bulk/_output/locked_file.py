@@ -42,7 +42,9 @@ class LockedFile:
     def __init__(self, path: pathlib.Path) -> None:
         self._path = path
         self._file: io.FileIO | None = None  # an object, so that the descriptor never outlives this one
+        self._other: io.FileIO | None = None  # while it is replaced: the new one, and then the one before
         is_new = not path.exists()
+        _open_files.add(self)
         try:
             while not self._is_current():  # it was replaced in between
                 self._file = io.FileIO(path, "a+")
@@ -58,7 +60,6 @@ class LockedFile:
         except BaseException:
             self.close()
             raise
-        _open_files.add(self)
 
     def lines(self) -> Iterator[bytes]:
         """Iterate over the lines, each with its line end."""
@@ -98,9 +99,9 @@ class LockedFile:
         Returns the new offsets, and the size.
         """
         new = self._path.with_name(f".{self._path.name}.new")  # one name: what a sudden end leaves is cleared away
-        replaced, file = self._file, None
+        file = None
         try:
-            file = create_file(new)
+            self._other = file = create_file(new)
             os.fchmod(file.fileno(), stat.S_IMODE(os.fstat(self._descriptor()).st_mode))  # before anything is in it
             _lock(file, self._path)
             places = self._copy(offsets, file)
@@ -113,8 +114,8 @@ class LockedFile:
             if isinstance(error, OSError):
                 raise OutputError(f"{self._path} cannot be rewritten: {error.strerror}. It stays as it was.") from error
             raise
-        self._file = file
-        _release(replaced)
+        self._file, self._other = file, self._file
+        _release(self._other)
         _sync_folder(self._path.parent)
         return places
 
@@ -132,12 +133,14 @@ class LockedFile:
 
     def close(self) -> None:
         """Release the file and its lock."""
-        _release(self._file)
+        for file in (self._other, self._file):
+            _release(file)
 
     def forget(self) -> None:
         """Close the descriptor without releasing the lock, which is the parent's: for the child side of a fork."""
-        if self._file is not None:
-            self._file.close()
+        for file in (self._other, self._file):
+            if file is not None:
+                file.close()
 
     def _descriptor(self) -> int:
         if self._file is None or self._file.closed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import CancelledError
 from typing import Any, Final, Protocol
 
 from tinkex.bulk._input.prepare import Prepared
@@ -33,12 +34,20 @@ class Ended(Protocol):
         """Return the result."""
 
 
+def error_of(future: Ended) -> BaseException | None:
+    """Return the error that a future has ended with, which may be that it was cancelled; None where it has a result."""
+    try:
+        return future.exception()
+    except CancelledError as error:
+        return error
+
+
 def made_record(
     task: Task, prepared: Prepared | None, future: Ended, started_at: float, finished_at: float,
     omit: Collection[str] = (),
 ) -> Record:  # fmt: skip
     """Build the output record of a task whose future has ended; its numbers are those that JSON has."""
-    error, row = future.exception(), task.row
+    error, row = error_of(future), task.row
     response = None if error is not None else future.result()
     record: Record = {"id": row.id}
     if isinstance(row.id, LineId):

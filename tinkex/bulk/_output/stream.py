@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 from tinkex.bulk._input.claims import NoOutput
 
@@ -28,9 +28,7 @@ class Stream(NoOutput):
     def put_in_order(self) -> None:
         """Do nothing: what is written cannot be sorted any more."""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close the stream, if it is owned."""
         if self._owned:
             self._file.close()
