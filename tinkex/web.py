@@ -54,6 +54,6 @@ def error_response(error: TinkexError) -> tuple[int, dict[str, str]]:
 def _blames_the_prompt(error: TinkexError) -> bool:
     """Whether the server refused the sample for its content; outside a sample nothing of the visitor's was sent."""
     refused = isinstance(error, BadRequestError | UnprocessableEntityError) or (
-        isinstance(error, RequestFailedError) and error.category == "user"
+        isinstance(error, RequestFailedError) and error.category == "user" and not error.retryable
     )
     return refused and isinstance(error, APIError) and error.phase is not None

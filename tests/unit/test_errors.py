@@ -173,7 +173,7 @@ def test_status_error_without_words():
     ("error", "ours"),
     [
         *((status_error(status), True) for status in (400, 401, 402, 403, 404, 409, 422, 418)),
-        *((status_error(status), False) for status in (302, 408, 410, 429, 500, 503)),
+        *((status_error(status), False) for status in (302, 408, 410, 425, 429, 500, 503)),
         (RequestFailedError("m", category="user"), True),
         (RequestFailedError("m", category="User"), True),
         (RequestFailedError("m", category="user_error"), True),
@@ -192,7 +192,7 @@ def test_is_user_error(error, ours):
 @pytest.mark.parametrize(
     ("error", "retryable"),
     [
-        *((status_error(status), True) for status in (408, 409, 410, 429, 500, 503)),
+        *((status_error(status), True) for status in (408, 409, 410, 425, 429, 500, 503)),
         *((status_error(status), False) for status in (302, 400, 401, 402, 403, 404, 422)),
         (RequestFailedError("m", category="Server error"), True),
         (RequestFailedError("m", category="user"), False),

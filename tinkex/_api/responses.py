@@ -15,6 +15,7 @@ from tinkex.errors import (
     APIResponseError,
     APIStatusError,
     APITimeoutError,
+    RateLimitError,
     clean_text,
     status_error,
 )
@@ -36,14 +37,23 @@ __all__ = [
 BILLING_PAUSE = limits.BILLING_PAUSE.floor
 _LONG_POLL = 3.0  # seconds; what fails sooner was not held
 _TIMEOUTS = frozenset({408, 502, 504, 524})
+_NO_SLOT = (
+    "No wait helps: what it counts is held by clients that have been made, also in other processes. Go on with one of"
+    " those (handle() passes it on), or have whoever runs the server free some."
+)
 _SMALL_REQUEST = 131_072  # estimated bytes up to which a 429 without Retry-After means one second, above it five
 
 
 class Refusal(NamedTuple):
-    """An answer other than a 2xx: the error it stands for, and what its body says."""
+    """An answer that is no success: the error it stands for, and what its body says."""
 
-    error: APIStatusError | APIConnectionError
+    error: APIError
     body: _wire.ErrorBody
+
+    @property
+    def is_rate_limit(self) -> bool:
+        """Whether it came too soon, by its status or by its words: nothing has run."""
+        return getattr(self.error, "status", None) == 429 or _wire.says_rate_limited(self.body.message)
 
 
 class RequestedPause(NamedTuple):
@@ -75,10 +85,13 @@ def read_refusal(
         message = f"a redirect to {where}, which is not followed; check base_url"
     wait = retry_after(response.headers, clock)
     body = error_body.value if error_body.is_json else message or None
-    error = status_error(response.status, message, body, request_id, wait, phase)
+    is_final = response.status == 429 and wait is None and phase is None and _wire.says_slots_full(error_body.message)
+    comes_too_soon = response.status not in (429, *range(500, 600)) and _wire.says_rate_limited(error_body.message)
+    hint = _NO_SLOT if is_final else RateLimitError.hint if comes_too_soon else None
+    error = status_error(response.status, message, body, request_id, wait, phase, hint=hint)
     should_retry = response.headers.get("x-should-retry")
-    if should_retry in ("true", "false"):
-        error.should_retry = error.retryable = should_retry == "true"
+    if should_retry in ("true", "false") or is_final or comes_too_soon:
+        error.should_retry = error.retryable = should_retry != "false" and not is_final
     return Refusal(error, error_body)
 
 
@@ -87,7 +100,7 @@ def requested_pause(refusal: Refusal, size: int) -> RequestedPause:
     error, error_body = refusal
     reason = error_body.reason or error_body.message
     asked = getattr(error, "retry_after", None) or 0.0
-    if isinstance(error, APIStatusError) and error.status == 429:
+    if getattr(error, "status", None) != 402:
         state = QueueState.parse(error_body.queue_state) if error_body.queue_state else QueueState.PAUSED_RATE_LIMIT
         seconds = limits.SUBMIT_PAUSE.apply(asked or (1.0 if size <= _SMALL_REQUEST else 5.0))
         return RequestedPause(seconds, state, reason, error_body.reason)

@@ -41,14 +41,14 @@ def _strategies(config: RetryConfig) -> _Strategies:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same request may be sent again: lost connections, no answer, 408, 409, 429 and 5xx.
+    """Whether the same request may be sent again: lost connections, no answer, 408, 409, 425, 429 and 5xx.
 
     The server's own `x-should-retry` overrules it.
     """
     if isinstance(error, APIStatusError):
         if error.should_retry is not None:
             return error.should_retry
-        return error.status in (408, 409, 429) or error.status >= 500
+        return error.status in (408, 409, 425, 429) or error.status >= 500
     return isinstance(error, APIConnectionError)
 
 

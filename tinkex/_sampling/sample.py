@@ -16,7 +16,7 @@ from tinkex._api.endpoints import ASAMPLE, RETRIEVE_FUTURE
 from tinkex._api.responses import BILLING_PAUSE, Refusal, Response, ends_long_poll, requested_pause, retry_after
 from tinkex._runtime.byte_semaphore import AcquireBytes
 from tinkex._runtime.task import Coroutine, Sleep, TaskCancelled
-from tinkex._sampling._sample.promise import Expired, Polled, Promise, result_of
+from tinkex._sampling._sample.promise import Expired, Polled, Promise, PutOff, result_of
 from tinkex._sampling._sample.state import SampleState
 from tinkex._sampling.admission import ReacquirePermit, SubmitPermit
 from tinkex.errors import APIConnectionError, APIError, APIResponseError, APIStatusError
@@ -45,7 +45,14 @@ class Sample(SampleState):
                     response = yield from self._await_answer(promise)
                     return self._finished(response, promise, admitted_at)
                 except Expired as expired:
+                    self.may_have_run = True
                     yield from self._back_off(expired.error, attempt=True, retry=True)
+                except PutOff as put_off:
+                    failure, _ = put_off.refusal
+                    if not self._is_pause(put_off.refusal):
+                        raise failure from None
+                    self.future.request_id = None
+                    self._pause(put_off.refusal)
         except GeneratorExit:  # in a forked child: it is the parent's sample
             raise
         except TaskCancelled:
@@ -103,8 +110,8 @@ class Sample(SampleState):
                 refusal = self._refusal(response)
                 if refusal is None:
                     return self._promised(response, sent_at)
-                if self._is_pause(refusal.error):
-                    self._pause(refusal, size)
+                if self._is_pause(refusal):
+                    self._pause(refusal)
                     continue
                 failure = refusal.error
             except APIConnectionError as error:
@@ -150,7 +157,7 @@ class Sample(SampleState):
     def _promised(self, response: Response, sent_at: float) -> Promise:
         context = self.session.context
         now = context.clock.monotonic()
-        self.may_have_run = True
+        before, self.may_have_run = self.may_have_run, True
         try:
             decoded = context.api.read(response, lambda response: _wire.decode_promise(response.body))
         except APIResponseError as error:
@@ -158,26 +165,30 @@ class Sample(SampleState):
                 self._budget().doubts += 1
                 raise APIConnectionError(f"Another request's answer came: {error.message}", may_have_run=True) from None
             raise
+        self.may_have_run = before or decoded.request_id is None
         self.future.request_id = decoded.request_id
         self.future.sample_sequence_ids = decoded.sequence_ids
         self._fetching_since = now
         return Promise(decoded.request_id or "", decoded.sequence_ids, now, now - sent_at, decoded.answer)
 
-    def _is_pause(self, failure: APIError) -> bool:
-        """Whether the answer pauses all samples: a 429, or a 402 while that may be sat out.
+    def _is_pause(self, refusal: Refusal) -> bool:
+        """Whether the answer pauses all samples: a rate limit, or a 402 while that may be sat out.
 
-        Raises the 429 where the caller would rather know than wait.
+        Raises the rate limit's error where the caller would rather know than wait.
         """
-        if not isinstance(failure, APIStatusError) or failure.should_retry is False:
+        failure, _ = refusal
+        if getattr(failure, "should_retry", None) is False:
             return False
-        if failure.status == 429:
+        if refusal.is_rate_limit:
             if self._config.on_rate_limit == "raise":
                 raise failure
             return True
-        return failure.status == 402 and self.session.context.may_wait_for_billing(self._config.billing_wait)
+        return getattr(failure, "status", None) == 402 and self.session.context.may_wait_for_billing(
+            self._config.billing_wait
+        )
 
-    def _pause(self, refusal: Refusal, size: int) -> None:
-        pause = requested_pause(refusal, size)
+    def _pause(self, refusal: Refusal) -> None:
+        pause = requested_pause(refusal, _wire.estimate_bytes(self.request.prompt))
         self.session.context.admission.pause(pause.seconds, self._config.min_poll_interval, pause.reason)
         self._note_failure(refusal.error, pause.seconds, self.future.phase, quiet=True)  # observers are notified
         self._note_queue(pause.state, pause.queue_reason)
@@ -288,7 +299,7 @@ class Sample(SampleState):
             body = _wire.decode_error_body(response.headers.get("content-type", ""), response.body)
             self._retry.recovered()
             return _wire.Pending(body.queue_state, body.reason, retry_after(response.headers, context.clock))
-        error, body = context.api.refusal(response, request_id=promise.request_id, phase="waiting")
+        error, body = refusal = context.api.refusal(response, request_id=promise.request_id, phase="waiting")
         if status == 410:
             raise Expired(error)
         if status == 402 and context.may_wait_for_billing(self._config.billing_wait):
@@ -303,7 +314,9 @@ class Sample(SampleState):
             yield from self._sit_out(error, self._budget().doubt(error))
         elif isinstance(error, APIStatusError) and status == 429 and error.should_retry is not False:
             yield from self._sit_out(error, self._budget().pause(error))
-        elif status == 429 or status >= 500:
+        elif refusal.is_rate_limit and status != 429:
+            raise PutOff(refusal)
+        elif status in (425, 429) or status >= 500:
             yield from self._back_off(error, attempt=False)
         else:
             raise error

@@ -221,7 +221,7 @@ class SessionPoller:
                 return 5.0
             if error.status == 400 and bad_requests <= _MOST_BAD_REQUESTS:
                 return 1.0
-            if error.status in (408, 409, 429) or error.status >= 500:
+            if error.status in (408, 409, 425, 429) or error.status >= 500:
                 return max(1.0, limits.RETRY_PAUSE.apply(error.retry_after or 0.0))
             return None
         return 1.0 if isinstance(error, APIConnectionError) else None

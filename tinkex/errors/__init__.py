@@ -96,11 +96,11 @@ for _name in __all__:  # their public place: in tracebacks and pickles, wherever
 def is_user_error(error: BaseException) -> bool:
     """Tell whether *error* is the caller's to correct: sent again unchanged, it would fail again.
 
-    True for a 4xx other than 408, 410 and 429, for a failed request that the server blames on the user, and for a
-    credential that cannot be used.
+    True for a 4xx other than 408, 410, 425 and 429, for a failed request that the server blames on the user, and for a
+    credential that cannot be used; not where the server's words are that it only came too soon.
     """
     if isinstance(error, APIStatusError):
-        return 400 <= error.status < 500 and error.status not in (408, 410, 429)
+        return 400 <= error.status < 500 and error.status not in (408, 410, 425, 429) and not error.should_retry
     if isinstance(error, RequestFailedError):
-        return error.category == "user"
+        return error.category == "user" and not error.retryable
     return isinstance(error, CredentialError)

@@ -35,7 +35,7 @@ class APIStatusError(APIError):
         self.status = status
         self.body = bounded_body(body)
         self.retry_after = retry_after
-        self.retryable = status in (408, 409, 410, 429) or status >= 500
+        self.retryable = status in (408, 409, 410, 425, 429) or status >= 500
         if not self.hint:
             self.hint = TRY_AGAIN if self.retryable else "Unchanged, the request would be refused again."
 
@@ -123,8 +123,12 @@ def status_error(
     retry_after: float | None = None,
     phase: str | None = None,
     may_have_run: bool = False,
+    *,
+    hint: str | None = None,
 ) -> APIStatusError:
     """Build the error of the class that fits *status*; *message* is what the server said, in its words.
+
+    *hint* is what the caller can do, where that is not what the class says.
 
     >>> status_error(404, "no model 'llama'")
     NotFoundError("The server answered 404 Not Found: no model 'llama'.
@@ -136,5 +140,7 @@ def status_error(
     phrase = responses.get(status, "")
     words = message or (body if isinstance(body, str) else "")
     answered = f"The server answered {status} {phrase}".rstrip()
-    text = f"{answered}: {clean_text(words, 1000)}".rstrip(" .:") + f". {kind.hint}"
-    return kind(text.rstrip(), status, body, request_id, retry_after, phase, may_have_run)
+    text = f"{answered}: {clean_text(words, 1000)}".rstrip(" .:") + f". {kind.hint if hint is None else hint}"
+    error = kind(text.rstrip(), status, body, request_id, retry_after, phase, may_have_run)
+    error.hint = error.hint if hint is None else hint
+    return error

@@ -2,8 +2,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tinkex._api.responses import Response, read_refusal, requested_pause
+from tinkex._api.retry import is_transient
 from tinkex._wire import error_message
+from tinkex.errors import is_user_error
 from tinkex.queue_state import QueueState
 from tinkex.testing import ManualClock
 
@@ -37,3 +41,28 @@ def test_a_pause_without_a_word_of_its_length():
     """A 429 without Retry-After means one second, five for a large request; a 402 at least five."""
     assert [requested_pause(refused(429), size).seconds for size in (131_072, 131_073)] == [1.0, 5.0]
     assert [requested_pause(refused(402, **wait), 1).seconds for wait in ({}, {"retry_after": "9"})] == [5.0, 9.0]
+
+
+SLOTS = b'{"detail": "Max 5 concurrent sessions"}'
+
+
+def test_slots_that_are_full():
+    """A 429 for want of a slot is final and says what helps; with a Retry-After, or for a sample, it is not."""
+    error = refused(429, SLOTS).error
+    assert (error.should_retry, error.retryable, is_transient(error)) == (False, False, False)
+    assert "No wait helps" in str(error)
+    assert "Wait before" not in str(error)
+    assert is_transient(refused(429, SLOTS, retry_after="3").error)
+    for phase in ("submitting", "waiting"):
+        assert is_transient(read_refusal(Response(429, {}, SLOTS), ManualClock(), phase=phase).error)
+
+
+@pytest.mark.parametrize("status", [400, 403, 422])
+def test_a_rate_limit_in_words(status):
+    """A refusal that is a rate limit by its words is no error of the user, and may be sent again."""
+    refusal = refused(status, b'{"detail": "Rate limit exceeded: 3/3 requests/s"}')
+    assert refusal.is_rate_limit
+    assert is_transient(refusal.error)
+    assert not is_user_error(refusal.error)
+    assert not refused(status, b'{"detail": "top_p is 2"}').is_rate_limit
+    assert not is_transient(refused(status, b'{"detail": "Rate limited"}', x_should_retry="false").error)

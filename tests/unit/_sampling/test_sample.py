@@ -191,6 +191,78 @@ def test_a_pause_that_is_not_to_be_waited_for(client, status, kind):
     assert client.context.admission.throttle.paused_until < 0
 
 
+LIMITED = "Rate limit exceeded: RPS limit exceeded: 3/3.0 requests/s"
+FAILED_LIMITED = [
+    ({"error": LIMITED, "category": "User"}, 200),
+    ({"detail": LIMITED}, 422),
+    ({"type": "RequestFailedResponse", "error_message": LIMITED}, 400),
+]
+
+
+@pytest.mark.parametrize(("answer", "status"), FAILED_LIMITED)
+def test_a_sample_that_failed_for_a_rate_limit(client, answer, status):
+    """A failed sample whose words are a rate limit has not run: it pauses as a 429 does, and is submitted anew."""
+    future = client.sample()
+    for number in range(3):
+        client.promise(f"r-{number}")
+        client.answer(answer, status)
+        assert (future.phase, client.open) == ("retrying", [])
+        client.advance(30.0)
+    client.answer(DONE)
+    assert future.result(0)
+    assert numbers(client) == [0, 1, 2, 3]
+    assert (future.attempts, client.states[0].state) == (1, QueueState.PAUSED_RATE_LIMIT)
+
+
+@pytest.mark.parametrize(("answer", "status"), FAILED_LIMITED)
+def test_a_rate_limit_in_words_may_raise(answer, status):
+    """With on_rate_limit="raise" it is the error, which can be tried again and is nobody's fault."""
+    client = Client(on_rate_limit="raise")
+    future = client.sample()
+    client.promise()
+    client.answer(answer, status)
+    error = future.exception(0)
+    assert (error.retryable, tinkex.errors.is_user_error(error)) == (True, False)
+    assert "Wait before the next request" in str(error)
+
+
+def test_a_submission_refused_for_a_rate_limit_in_words(client):
+    """Whatever its status, it is put off as a 429 is: under its number."""
+    future = client.sample()
+    client.answer({"detail": LIMITED}, 403)
+    client.advance(30.0)
+    client.answer(DONE)
+    assert future.result(0)
+    assert (numbers(client), future.attempts) == ([0, 0], 1)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_after_a_rate_limit_nothing_may_have_run(client, lost):
+    """What was put off by words leaves no doubt behind, and what was lost before it stays in doubt."""
+    future = client.sample()
+    if lost:
+        client.end(APIConnectionError("lost", may_have_run=True))
+        client.advance(1.0)
+    client.promise()
+    client.answer(*FAILED_LIMITED[0])
+    client.advance(30.0)
+    client.answer({"detail": "no"}, 403)
+    assert future.exception(0).may_have_run is lost
+
+
+def test_too_early(client):
+    """A 425 is no refusal for good: what is asked for is still being made, and is asked for again."""
+    future = client.sample()
+    client.answer({"detail": "Checkpoint is still being created"}, 425)
+    client.advance(1.0)
+    client.promise()
+    client.answer({"detail": "not yet"}, 425)
+    client.advance(1.0)
+    client.answer(DONE)
+    assert future.result(0)
+    assert (numbers(client), future.attempts) == ([0, 0], 2)
+
+
 def test_rate_limits_may_raise():
     """With on_rate_limit="raise" a 429 is the sample's error, with the seconds to wait."""
     client = Client(on_rate_limit="raise")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tinkex import _wire
-from tinkex.errors import RequestFailedError
+from tinkex._api.responses import Refusal
+from tinkex.errors import RateLimitError, RequestFailedError
 from tinkex.types import SampleResponse
 
 Polled = _wire.Finished | _wire.MetadataOnly | _wire.Pending
@@ -44,8 +45,20 @@ class Expired(Exception):  # noqa: N818 - control flow, not an error
         self.error = error
 
 
+class PutOff(Exception):  # noqa: N818 - control flow, not an error
+    """Promise that came to nothing for a rate limit: nothing has run, and a new submission is due after a pause."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__()
+        self.refusal = refusal
+
+
 def result_of(answer: _wire.Finished | _wire.Failed) -> SampleResponse:
-    """The result in an answer; raises RequestFailedError where the server failed the sample."""
-    if isinstance(answer, _wire.Failed):
-        raise RequestFailedError(f"The server failed the request: {answer.message}", category=answer.category)
-    return answer.response
+    """The result in an answer; raises RequestFailedError or `PutOff` where the server failed the sample."""
+    if not isinstance(answer, _wire.Failed):
+        return answer.response
+    error = RequestFailedError(f"The server failed the request: {answer.message}", category=answer.category)
+    if not _wire.says_rate_limited(answer.message):
+        raise error
+    error.retryable, error.hint = True, RateLimitError.hint
+    raise PutOff(Refusal(error, _wire.ErrorBody(answer.message)))

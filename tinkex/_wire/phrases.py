@@ -1,0 +1,44 @@
+"""Phrases by which servers say what their status or category does not."""
+
+from __future__ import annotations
+
+import re
+
+# Anchored, since a server may quote a prompt.
+_RATE_LIMITED = re.compile(
+    r"\W*(error\W+)?(rate[ -]?limit(s|ed)?\b|too many requests\b|[rt]p[ms] limit\b)", re.IGNORECASE
+)
+_THINGS = r"(session|sampler|sampling client|slot)s?\b"
+_SLOTS_FULL = re.compile(
+    rf"\W*(\w+\W+){{0,3}}(max(imum)?|too many|no (more|free|available))\b[^.]{{0,40}}\b{_THINGS}"
+    rf"|\W*(\w+\W+){{0,6}}{_THINGS}[^.]{{0,40}}\b(limit|full|exhausted|in use|taken)\b",
+    re.IGNORECASE,
+)
+_NO_ROUTE = re.compile(r"(404\W*)?not found\W*|.*(/api/v1/|\broute\b).*", re.IGNORECASE)
+
+
+def says_rate_limited(message: str | None) -> bool:
+    """Whether a server's words begin with a rate limit: the request was put off, and has not run.
+
+    >>> says_rate_limited("Rate limit exceeded: RPS limit exceeded: 3/3.0 requests/s")
+    True
+    """
+    return message is not None and _RATE_LIMITED.match(message) is not None
+
+
+def says_slots_full(message: str | None) -> bool:
+    """Whether a server's words are that something which clients hold for long, such as sessions, has run out.
+
+    >>> says_slots_full("Max 5 concurrent sessions"), says_slots_full("Max 5 concurrent requests")
+    (True, False)
+    """
+    return message is not None and _SLOTS_FULL.match(message[:500]) is not None
+
+
+def says_no_route(message: str | None) -> bool:
+    """Whether the words of a 404 are those of a router that has no such path, and not about an id.
+
+    >>> says_no_route("Not Found"), says_no_route("Session s-1 not found")
+    (True, False)
+    """
+    return message is None or _NO_ROUTE.fullmatch(message) is not None
