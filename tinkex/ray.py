@@ -25,9 +25,10 @@ import attrs
 from tinkex.bulk import Batch, FlowState, Limits, Models, Task, perform
 from tinkex.bulk._input import fields
 from tinkex.bulk._input.parquet_file import dicts, parse_arrow
-from tinkex.bulk._input.task import PARAMETERS, Fingerprints
+from tinkex.bulk._input.task import PARAMETERS
 from tinkex.bulk._models import Failure
-from tinkex.bulk._output.json_lines import encode_line
+from tinkex.bulk._output.json_lines import encode_row
+from tinkex.bulk._plan import RowPlanner
 from tinkex.sampling_client import SamplingClient
 
 if TYPE_CHECKING:
@@ -268,33 +269,32 @@ class _Rows:
         self, models: Models, limits: Limits, omit: Collection[str], timeout: float | None,
         parameters: Mapping[str, Any],
     ) -> None:  # fmt: skip
-        self._names = models.names
-        self._parameters = parameters
+        self._models = models
+        self._planner = RowPlanner(models.names, parameters)
         self._sampling = Sampling(models, limits, omit, timeout)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         import pyarrow as pa
 
         rows = itertools.chain.from_iterable(map(dicts, table.to_batches()))
-        tasks = [task for number, row in enumerate(rows) for task in self._tasks_of(number, row)]
-        records = self._sampling.sample(tasks)
+        places: list[int] = []
+        tasks: list[Task] = []
+        for number, row in enumerate(rows):
+            planned = self._planner.tasks(parse_arrow(number, row), len(tasks))
+            tasks += planned
+            places += [number] * len(planned)
+        pairs = zip(tasks, self._sampling.sample(tasks), strict=True)
+        records, lines = zip(*(encode_row(*pair, "native", self._models) for pair in pairs), strict=True)
         columns = {
             "status": pa.array([record["status"] for record in records], pa.string()),
             "error": pa.array([(record["error"] or {}).get("message", "") for record in records], pa.string()),
             "text": pa.array(
                 [[one["text"] for one in record["sequences"]] for record in records], pa.list_(pa.string())
             ),
-            "record": pa.array([encode_line(record).decode().rstrip() for record in records], pa.string()),
+            "record": pa.array([line.decode().rstrip() for line in lines], pa.string()),
         }
-        kept = table.take([task.index for task in tasks])
+        kept = table.take(places)
         for name, column in columns.items():
             kept = kept.drop_columns(name) if name in kept.column_names else kept
             kept = kept.append_column(name, column)
         return kept
-
-    def _tasks_of(self, number: int, data: dict[str, Any] | str) -> Iterator[Task]:
-        row = parse_arrow(number, data)
-        parameters = {**self._parameters, **row.parameters}
-        fingerprint = Fingerprints().of(row, parameters)
-        for model in [row.model] if row.model else self._names:
-            yield Task(number, row, model, parameters, fingerprint)

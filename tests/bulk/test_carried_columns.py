@@ -70,6 +70,23 @@ def test_every_format_has_it(output, suffix):
     assert (ids.prompt_tokens, choices.choices[1].tokens) == ([5, 7], [100, 101])
 
 
+@pytest.mark.parametrize("kind", ["chat", "completion"])
+@pytest.mark.parametrize("omit", [(), ("prompt",)])
+def test_openai_lines_have_it_too(tmp_path, kind, omit):
+    """So does each line in OpenAI's form, beside OpenAI's columns, whatever form its row came in."""
+    prompt = {"messages": CHAT} if kind == "chat" else {"prompt": "Rain?"}
+    line = {"custom_id": "a", "url": f"/v1/{'chat/' * (kind == 'chat')}completions", "topic": "t", "body": prompt}
+    row = {"id": "b", "topic": "t", **prompt}
+    with FakeServer() as server, tinkex.ServiceClient(base_url=server.url, api_key="tml-x") as service:
+        client = service.create_sampling_client(base_model="any/model")
+        path = tmp_path / "out.jsonl"
+        bulk.run([line, row], path, client, tokenizer=Letters(), max_tokens=2, form="openai", omit=omit)
+    for result in bulk.read(path):
+        assert (result.extra, result.parameters) == ({"topic": "t"}, {"max_tokens": 2})
+        given = {} if omit else prompt
+        assert (result.messages, result.prompt) == (given.get("messages"), given.get("prompt"))
+
+
 def test_omitted_prompts(tmp_path):
     """Prompts may be left out: text and conversations are then not in the output."""
     with FakeServer() as server, tinkex.ServiceClient(base_url=server.url, api_key="tml-x") as service:

@@ -7,6 +7,7 @@ import pytest
 import tinkex
 from tinkex import bulk
 from tinkex.testing import FakeServer
+from tinkex.tokenizers import ChatTemplateError
 
 pytest.importorskip("jinja2")
 
@@ -97,6 +98,8 @@ def test_variables_that_some_models_read(service, tmp_path):
 
 
 def test_variables_that_no_model_reads(run):
-    """A variable that no model reads makes an error of the row, which names it."""
-    (row,) = run(ROWS[:1], PLAIN, template_variables={"moood": "good"})
-    assert "moood" in row["error"]["message"]
+    """A variable that no model reads stops the run that gives it to all rows, and is an error of a row of its own."""
+    with pytest.raises(ChatTemplateError, match="moood"):
+        run(ROWS[:1], PLAIN, template_variables={"moood": "good"})
+    first, second = run([{**ROWS[0], "template_variables": {"moood": "good"}}, ROWS[1]], PLAIN)
+    assert ("moood" in first["error"]["message"], second["error"]) == (True, None)

@@ -35,7 +35,8 @@ def answers(request):
     """A log-probability for each token of the prompt that is its number, below zero; zero is impossible."""
     tokens = request.prompt.to_ints()
     scores = [None, *(-math.inf if token == ord("0") else -float(token) for token in tokens[1:])]
-    return SampleResponse([SampledSequence([5], [-1.0])], prompt_logprobs=scores)
+    topk = [None, *([(token, -1.0), (9, -2.0)] for token in tokens[1:])] if request.topk_prompt_logprobs else None
+    return SampleResponse([SampledSequence([5], [-1.0])], prompt_logprobs=scores, topk_prompt_logprobs=topk)
 
 
 @pytest.fixture
@@ -114,6 +115,41 @@ def test_the_right_answer(go, columns, answer):
     _, (found,) = go([{"id": 1, "prompt": "q", "choices": ["a", "b", "ccc"], **columns}])
     assert found["answer"] == answer
     assert (found["correct"] is None) is (answer is None)
+
+
+def test_choices_that_are_the_same(go):
+    """Of choices with the same tokens each is as right as the other."""
+    _, (first, second, third) = go([
+        {"id": 1, "prompt": "q", "choices": ["b", "a", "a"], "answer": 2},
+        {"id": 2, "prompt": "q", "choices": ["a", "a"], "answer": "a"},
+        {"id": 3, "prompt": "q", "choices": [[9], [9], [4]], "answer": 0},
+    ])  # fmt: skip
+    assert [(row["best"], row["answer"], row["correct"]) for row in (first, second, third)] == [
+        (1, 2, True), (0, 0, True), (2, 0, False),
+    ]  # fmt: skip
+
+
+def test_one_choice(go):
+    """The answer to a single choice counts as any other; that of a completion is a column of the caller's."""
+    _, (first, second, third) = go([
+        {"id": 1, "prompt": "q", "choices": ["a"], "answer": 0},
+        {"id": 2, "prompt": "q", "choices": ["a"], "answer": 5},
+        {"id": 3, "prompt": "q", "completion": "a", "answer": 5},
+    ])  # fmt: skip
+    found = [(row["status"], row.get("correct")) for row in (first, second, third)]
+    assert found == [("ok", True), ("error", None), ("ok", None)]
+    assert third["extra"] == {"answer": 5}
+
+
+def test_options_of_scores(go, server):
+    """Every token of a choice is scored, however few are asked for; the likeliest tokens stand with each choice."""
+    options = {"include_prompt_logprobs": True, "prompt_logprobs_last_n": 1, "topk_prompt_logprobs": 2}
+    _, (row,) = go([{"id": 1, "prompt": [7, 8], "choices": [[3, 4, 5], [6]]}], **options)
+    assert all("prompt_logprobs_last_n" not in request.json for request in server.requests_to("asample"))
+    assert [choice["logprobs"] for choice in row["choices"]] == [[-3.0, -4.0, -5.0], [-6.0]]
+    assert row["choices"][1]["topk_logprobs"] == [[[6, -1.0], [9, -2.0]]]
+    assert [each[0][0] for each in row["choices"][0]["topk_logprobs"]] == [3, 4, 5]
+    assert "topk_prompt_logprobs" not in row
 
 
 @pytest.mark.parametrize("answer", ["nothing of that", 3, 1.5, True, ["a"], "7"])

@@ -30,6 +30,22 @@ TEXTS = [{"id": number, "prompt": "text"} for number in range(200)]
 IDS = [{"id": number, "prompt": [1]} for number in range(200)]
 
 
+class Letters:
+    """A token for each character, and a chat template."""
+
+    def __init__(self, chat_template):
+        self.chat_template = chat_template
+
+    def encode(self, text):
+        return [ord(letter) for letter in text]
+
+    def decode(self, ids):
+        return "".join(map(chr, ids))
+
+
+CHATS = [{"id": number, "messages": [{"role": "user", "content": "hi"}]} for number in range(3)]
+
+
 @pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize(
     ("rows", "options", "words"),
@@ -37,6 +53,13 @@ IDS = [{"id": number, "prompt": [1]} for number in range(200)]
         (IDS, {}, "max_tokens is missing"),
         ([{**row, "max_tokens": None} for row in IDS], {}, "max_tokens is missing"),
         (IDS[:1], {}, "max_tokens is missing"),
+        ([{"id": 1, "question": "a"}, {"id": 2, "question": "b"}], {"max_tokens": 1}, "No row has a prompt.* question"),
+        ([{"id": 1, "prompt": None}], {"max_tokens": 1}, "No row has a prompt"),
+        ([{"id": 1, "prompt": []}, {"id": 2}], {"max_tokens": 1}, "No row has a prompt"),
+        (CHATS, {"max_tokens": 1, "tokenizer": Letters(None)}, "no chat template"),
+        (CHATS, {"max_tokens": 1, "tokenizer": Letters("{% for %}")}, "broken"),
+        (CHATS, {"max_tokens": 1, "tokenizer": Letters("x"), "template_variables": {"moood": 1}}, "moood"),
+        (CHATS, {"max_tokens": 1, "tokenizer": Letters("x"), "tools": [{"type": "function"}]}, "tools"),
         ([{"id": "no prompt"}, *IDS], {}, "max_tokens is missing"),
         ([{**IDS[0], "temperature": -1}, *IDS[1:]], {}, "max_tokens is missing"),
         (TEXTS, {"max_tokens": 1, "tokenizer": "/no/such/tokenizer"}, "/no/such/tokenizer"),
@@ -45,13 +68,14 @@ IDS = [{"id": number, "prompt": [1]} for number in range(200)]
 )
 def test_hopeless(server, client, tmp_path, rows, options, words, lazy):
     """No max_tokens anywhere, or no tokenizer for text: one error, and nothing is sent."""
-    output = tmp_path / "out.jsonl"
+    output, before = tmp_path / "out.jsonl", threading.enumerate()
     with pytest.raises(tinkex.TinkexError, match=words):
         bulk.run(iter(rows) if lazy else rows, output, client, **options)
     assert not server.counts["asample"]
     assert output.exists() is lazy
     assert not lazy or output.read_bytes() == b""
-    assert not [thread for thread in threading.enumerate() if thread.name == "tinkex-bulk" and thread.is_alive()]
+    new = set(threading.enumerate()).difference(before)
+    assert not [thread for thread in new if thread.name == "tinkex-bulk" and thread.is_alive()]
 
 
 @pytest.mark.parametrize(
@@ -71,6 +95,13 @@ def test_one_row_that_can_be_tried(client, tmp_path, good, options, place):
     assert (summary.done, summary.failed) == (1, 30)
     written = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
     assert [row["id"] for row in written] == [*range(place), "good", *range(place, 30)]
+
+
+def test_a_template_that_refuses_every_row(client, tmp_path):
+    """Conversations that a template refuses are the errors of their rows: another one it might take."""
+    template = "{% if messages[0].content != 'Hello' %}{{ raise_exception('no') }}{% endif %}{{ messages[0].content }}"
+    summary = bulk.run(CHATS, tmp_path / "out.jsonl", client, max_tokens=1, tokenizer=Letters(template))
+    assert (summary.done, summary.failed) == (0, 3)
 
 
 def test_a_model_of_the_run_that_cannot_be_opened(tmp_path):

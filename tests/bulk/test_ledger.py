@@ -46,7 +46,7 @@ def test_append_and_come_back(path):
         assert ledger.claim("a", "m", MARK) is Verdict.TWICE
         assert ledger.claim("a", "other", MARK) is Verdict.NEW
         assert ledger.claim(1, "m", MARK) is Verdict.NEW
-        assert ledger.claim("1", "m", MARK) is Verdict.NEW
+        assert ledger.claim("1", "m", MARK) is Verdict.TWICE
         assert ledger.found("a", "m")["tail"] == "x"
     with Ledger(path) as ledger:
         assert ledger.claim("a", "m", "00000000000000ab") is Verdict.CHANGED

@@ -6,6 +6,7 @@ import decimal
 import io
 import itertools
 import json
+import math
 import pickle
 import queue
 import threading
@@ -169,10 +170,17 @@ def test_a_bad_row_takes_no_id_of_a_later_one(go):
     assert [row["id"] for row in rows if row["status"] == "error"] == ["line 3", "line 4"]
 
 
-def test_what_json_has_no_form_for_becomes_text(go):
-    """A row may carry what JSON cannot hold, such as the bytes or decimals of a Parquet file."""
-    _, rows = go([{"id": "a", "prompt": [1], "raw": b"x", "price": decimal.Decimal("1.5"), "lone": "\ud800"}])
-    assert rows[0]["extra"] == {"raw": "b'x'", "price": "1.5", "lone": "\ud800"}
+def test_what_json_has_no_form_for(go):
+    """A row may carry the decimals of a Parquet file, which become text; bytes are refused, and nothing is sampled."""
+    _, rows = go([
+        {"id": "a", "prompt": [1], "price": decimal.Decimal("1.5"), "lone": "\ud800"},
+        {"id": "b", "prompt": [1], "raw": b"x"}, {"id": "c", "prompt": [1], "scores": [1.0, -math.inf]},
+    ])  # fmt: skip
+    assert rows[0]["extra"] == {"price": "1.5", "lone": "\ud800"}
+    assert [row["error"]["message"].partition(",")[0] for row in rows[1:]] == [
+        "raw holds an object of type bytes", "scores holds an infinite number",
+    ]  # fmt: skip
+    assert [row["attempts"] for row in rows] == [1, 0, 0]
 
 
 def test_errors_have_the_form_of_their_rows(go):

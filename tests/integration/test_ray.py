@@ -165,7 +165,7 @@ def test_tables_of_numpy(models):
     tokens = pa.ExtensionArray.from_storage(kind, pa.array([[1, 2], [3, 4]], pa.list_(pa.int64(), 2)))
     table = pa.table({
         "id": pa.array(np.array([1.0, 2.0])), "prompt_tokens": tokens, "max_tokens": pa.array(np.array([3.0, np.nan])),
-        "template_variables": pa.array([[("a", 1)], []], pa.map_(pa.string(), pa.int64())), "topic": ["x", "y"],
+        "counts": pa.array([[("a", 1)], []], pa.map_(pa.string(), pa.int64())), "topic": ["x", "y"],
     })  # fmt: skip
     actor = _Rows(models, Limits(), ["text"], None, {"max_tokens": 2})
     found = actor(table).to_pylist()
@@ -174,3 +174,4 @@ def test_tables_of_numpy(models):
     assert [(record["id"], record["prompt_tokens"], record["parameters"]["max_tokens"]) for record in records] == [
         (1, [1, 2], 3), (2, [3, 4], 2),
     ]  # fmt: skip
+    assert [record["extra"]["counts"] for record in records] == [{"a": 1}, {}]

@@ -17,17 +17,21 @@ _SHORT.maxstring = _SHORT.maxother = 60
 
 _NOT_GIVEN = ("NAType", "NaTType")  # pandas' own words for None
 _EXACT = frozenset({str, int, bool, type(None)})
+_TIMES = ("M", "m")
+_CONVERTERS = ("tolist", "to_pylist", "to_list", "as_py")  # NumPy, pandas, torch, array; Arrow; polars; Arrow's scalars
 
 
 def plain(value: Any) -> Any:
     """Return a value from outside as plain Python: the one place that says what values of other libraries mean.
 
-    NumPy scalars and arrays, tensors and Arrow arrays become numbers and lists; enums and subclasses of str, int and
-    float their values; UUIDs text; NaN and pandas' NA None, since in tables they stand for what is not given. Lists,
-    tuples and mappings are copied, and mappings get text keys, spelled as JSON does. Anything else stays as it is.
+    NumPy scalars and arrays, tensors, series and Arrow arrays become numbers and lists, and NumPy's dates text; enums
+    and subclasses of str, int and float their values; UUIDs text; NaN and pandas' NA None, since in tables they stand
+    for what is not given. Lists, tuples, ranges and mappings are copied, and mappings get text keys, spelled as JSON
+    does. Anything else stays as it is.
 
     Raises:
         TypeError: A mapping has a key that JSON has none for.
+        ValueError: A mapping has two keys that are spelled alike.
         RecursionError: It holds itself, or is nested too deeply.
 
     >>> plain({"n": float("nan"), 2: (True, 0.5)})
@@ -38,11 +42,18 @@ def plain(value: Any) -> Any:
         return value
     if kind is float:
         return None if value != value else value
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | range):
         return [each if type(each) in _EXACT else plain(each) for each in value]
     if isinstance(value, Mapping):
-        return {name if type(name) is str else _key(name): plain(each) for name, each in value.items()}
+        return _mapping(value)
     return _unwrapped(value, kind)
+
+
+def _mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
+    made = {name if type(name) is str else _key(name): plain(each) for name, each in value.items()}
+    if len(made) < len(value):
+        raise ValueError(f"two keys are spelled alike among {shown(list(value))}")
+    return made
 
 
 def _key(name: Any) -> str:
@@ -70,9 +81,13 @@ def _unwrapped(value: Any, kind: type) -> Any:
         return None
     if kind.__name__ == "UUID":
         return str(value)
-    for convert in ("tolist", "to_pylist", "as_py"):  # NumPy, pandas, torch, array; Arrow's arrays and scalars
+    if getattr(getattr(value, "dtype", None), "kind", None) in _TIMES:  # as numbers they would have lost their unit
+        scalar = value.ndim == 0
+        return [plain(each) for each in value] if not scalar else None if value != value else str(value)
+    for convert in _CONVERTERS:
         if callable(getattr(kind, convert, None)):
-            return plain(getattr(value, convert)())
+            found = getattr(value, convert)()
+            return plain(value.__float__() if type(found) is kind else found)  # a long double gives itself
     return value
 
 

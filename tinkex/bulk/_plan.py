@@ -13,12 +13,38 @@ import attrs
 from tinkex._concurrency.clock import SYSTEM_CLOCK
 from tinkex.bulk._input.claims import Claims, Verdict
 from tinkex.bulk._input.prepare import find_obstacle
-from tinkex.bulk._input.task import Fingerprints, LineId, Row, Task
+from tinkex.bulk._input.rows import NO_PROMPT, PROMPTS
+from tinkex.bulk._input.task import Fingerprints, InputError, LineId, Row, Task
 from tinkex.bulk._models import Models
 from tinkex.bulk._progress import Tally
 from tinkex.errors import TinkexError
 
 _PEEKED: Final = 50
+_NO_MODEL: Final = "The row names no model, and neither does the run."
+
+
+class RowPlanner:
+    """Makes the tasks of single rows: one for each model that a row goes to."""
+
+    def __init__(self, models: Sequence[str], parameters: Mapping[str, Any]) -> None:
+        self._models = models
+        self._parameters = parameters
+        self._fingerprints = Fingerprints()
+
+    def tasks(self, row: Row, index: int, date: str | None = None) -> list[Task]:
+        """Return the tasks of a row, numbered from *index*; what cannot be planned is the row's own error."""
+        parameters = {**self._parameters, **row.parameters} if row.parameters else self._parameters
+        if row.choices and parameters.get("score") is False:
+            row = attrs.evolve(row, choices=(), answer=None)  # they are only carried along
+        try:
+            fingerprint = self._fingerprints.of(row, parameters)
+        except Exception as error:  # noqa: BLE001 - an object of the caller's may do anything when it is looked at
+            problem = row.problem or f"The row cannot be read: {type(error).__name__}: {error}."
+            row, fingerprint = attrs.evolve(row, prompt=None, choices=(), extra={}, problem=problem), "0" * 16
+        models = [row.model] if row.model else self._models
+        if not models:
+            models, row = [""], attrs.evolve(row, problem=row.problem or _NO_MODEL)
+        return [Task(index + at, row, model, parameters, fingerprint, date) for at, model in enumerate(models)]
 
 
 class ChangedError(TinkexError):
@@ -58,6 +84,7 @@ class TaskPlan:
         else:
             if obstacle is not None:
                 raise obstacle
+            _refuse_without_prompts(head)
         self.opened = None
         self.rows = itertools.chain(head, rows)
 
@@ -66,7 +93,7 @@ class TaskPlan:
         obstacle = None
         for model in [row.model] if row.model else self.models:
             with contextlib.suppress(Exception):  # what is wrong with this row alone says nothing of others
-                found = find_obstacle(row, {**self.parameters, **row.parameters}, model, models)
+                found = find_obstacle(row, self.parameters, model, models)
                 if found is None:
                     return None, True
                 obstacle = obstacle or found
@@ -78,22 +105,16 @@ class TaskPlan:
         ChangedError for a row made with other parameters, if `changed` is "stop".
         """
         self.refuse_hopeless()
-        fingerprints = Fingerprints()
+        planner = RowPlanner(self.models, self.parameters)
         date = claims.date or dt.date.fromtimestamp(SYSTEM_CLOCK.wall()).isoformat()  # noqa: DTZ012 - the user's
         for read in self.rows:
             self.read += 1
-            parameters = {**self.parameters, **read.parameters} if read.parameters else self.parameters
-            row, fingerprint = _fingerprinted(_as_wanted(read, parameters), parameters, fingerprints)
-            for model in [row.model] if row.model else self.models or [""]:
-                task = Task(self.claimed, row, model, parameters, fingerprint, date)
-                if not model and row.problem is None:
-                    task = _spoiled(task, "The row names no model, and neither does the run.")
-                verdict = claims.claim(row.id, model, fingerprint)
-                if verdict is Verdict.TWICE:
-                    task = _renamed(task, claims)
-                    verdict = Verdict.NEW
+            for task in planner.tasks(read, self.claimed, date):
+                verdict = claims.claim(task.row.id, task.model, task.fingerprint)
                 self.claimed += 1
-                if self._is_wanted(task, verdict, claims):
+                if verdict is Verdict.TWICE:
+                    yield _renamed(task, claims)
+                elif self._is_wanted(task, verdict, claims):
                     yield task
 
     def _is_wanted(self, task: Task, verdict: Verdict, claims: Claims) -> bool:
@@ -107,31 +128,21 @@ class TaskPlan:
         return False
 
 
-def _as_wanted(row: Row, parameters: Mapping[str, Any]) -> Row:
-    """Return a row whose choices are only carried along where it is not to be scored."""
-    return attrs.evolve(row, choices=(), answer=None) if row.choices and parameters.get("score") is False else row
-
-
-def _fingerprinted(row: Row, parameters: Mapping[str, Any], fingerprints: Fingerprints) -> tuple[Row, str]:
-    """Return a row with its fingerprint; what has none is the row's own error."""
-    try:
-        return row, fingerprints.of(row, parameters)
-    except Exception as error:  # noqa: BLE001 - an object of the caller's may do anything when it is looked at
-        problem = row.problem or f"The row cannot be read: {type(error).__name__}: {error}."
-        return attrs.evolve(row, prompt=None, choices=(), extra={}, problem=problem), "0" * 16
-
-
-def _spoiled(task: Task, problem: str) -> Task:
-    return attrs.evolve(task, row=attrs.evolve(task.row, problem=problem))
+def _refuse_without_prompts(rows: Sequence[Row]) -> None:
+    """Raise InputError where rows have no prompt, of which none can be tried."""
+    without = next((row for row in rows if row.problem == NO_PROMPT), None)
+    if without is not None:
+        found = ", ".join(without.extra)[:300] or "nothing else"
+        raise InputError(f"No row has a prompt, which is called {', '.join(PROMPTS)}; the first one has {found}.")
 
 
 def _renamed(task: Task, claims: Claims) -> Task:
     """A task whose id is taken goes by its line, as an error; not by a number, which may be the id of a later row."""
-    spoiled = _spoiled(task, f"The id {task.row.id!r} is that of an earlier row.")
+    problem = f"The id {task.row.id!r} is that of an earlier row."
     free = LineId(f"line {task.row.number}")
     while claims.claim(free, task.model, task.fingerprint) is Verdict.TWICE:
         free = LineId(f"{free} again")
-    return attrs.evolve(spoiled, row=attrs.evolve(spoiled.row, id=free))
+    return attrs.evolve(task, row=attrs.evolve(task.row, id=free, problem=problem))
 
 
 def _difference(task: Task, found: Mapping[str, Any]) -> str:

@@ -70,6 +70,10 @@ def test_what_json_holds_stays_as_it_is(value):
         (np.float32("nan"), None),
         (NAType(), None),
         (uuid.UUID(int=5), "00000000-0000-0000-0000-000000000005"),
+        (np.longdouble(0.5), 0.5),
+        (np.datetime64("2026-01-01", "D"), "2026-01-01"),
+        (np.array(["2026-01-01", "NaT"], "M8[D]"), ["2026-01-01", None]),
+        (range(3), [0, 1, 2]),
         ((1, (2, np.int32(3))), [1, [2, 3]]),
         (types.MappingProxyType({"a": np.int64(1)}), {"a": 1}),
         ({"b": 2, None: 3, True: 4, 0.5: 5, Split.TRAIN: 6, np.int64(9): 7, 8: 8},
@@ -95,6 +99,19 @@ def test_arrow():
     """Arrow's arrays and scalars are read as what they hold."""
     pa = pytest.importorskip("pyarrow")
     assert plain({"ids": pa.array([1, None]), "one": pa.scalar("x")}) == {"ids": [1, None], "one": "x"}
+
+
+def test_polars():
+    """So are the series of polars."""
+    pl = pytest.importorskip("polars")
+    assert plain({"ids": pl.Series([1, None])}) == {"ids": [1, None]}
+
+
+@pytest.mark.parametrize("value", [{1: "a", "1": "b"}, {None: "a", "null": "b"}])
+def test_keys_that_are_spelled_alike(value):
+    """Where two keys become one, neither value can be chosen."""
+    with pytest.raises(ValueError, match="spelled alike"):
+        plain({"x": value})
 
 
 @pytest.mark.parametrize("key", [(0, 5), dt.date(2026, 1, 1), b"k"])

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from tinkex.bulk._input.task import RowId
+from tinkex.bulk._input.task import LineId, RowId
 
 
 class Verdict(enum.Enum):
@@ -20,8 +20,11 @@ class Verdict(enum.Enum):
 
 
 def key_of(id: RowId, model: str) -> int:
-    """Hash a row's id and model to the key by which a run recognises it: 128 bits, so that two never collide."""
-    text = f"{type(id).__name__}{len(model)}:{model}{id}"
+    """Hash a row's id and model to the key by which a run recognises it: 128 bits, so that two never collide.
+
+    1 and "1" are one id, since in tables ids are text.
+    """
+    text = f"{'line' if type(id) is LineId else 'id'}{len(model)}:{model}{id}"
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest())
 
 

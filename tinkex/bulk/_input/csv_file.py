@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, BinaryIO
 
 from tinkex.bulk._input import json_file
 from tinkex.bulk._input.rows import PROMPTS, parse_row
-from tinkex.bulk._input.task import PARAMETERS, InputError, LineId, Row
-
-_JSON_CELLS: Final = PARAMETERS | {"prompt_tokens", "messages", "choices"}
+from tinkex.bulk._input.task import InputError, LineId, Row
 
 
 def csv_rows(file: BinaryIO, tell: Callable[[], None], delimiter: str = ",") -> Iterator[Row]:
@@ -52,6 +49,8 @@ class _Lines:
 
     def __next__(self) -> str:
         line = self._again.popleft() if self._again else next(self._text)
+        if not self.taken:
+            line = line.removeprefix("\ufeff")  # at the beginning of every file that was put together with others
         self.number += 1
         self._size += len(line)
         if self._size > json_file.LONGEST_LINE:
@@ -134,18 +133,4 @@ def _parse_cells(number: int, names: Sequence[str], cells: Sequence[str], proble
         "".join(cells).encode()
     except UnicodeEncodeError:
         return Row(number, line, problem="The row is not UTF-8.")
-    return parse_row(number, from_json({name: value for name, value in row.items() if value != ""}))
-
-
-def from_json(cells: Mapping[str, Any]) -> dict[str, Any]:
-    """Parse the text of cells as JSON in the columns of parameters, token ids, messages and choices."""
-    return {name: _parsed(value) if name in _JSON_CELLS else value for name, value in cells.items()}
-
-
-def _parsed(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return value  # such as a stop text
+    return parse_row(number, {name: value for name, value in row.items() if value != ""}, of_table=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import codecs
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, Final
 
 import attrs
 
+from tinkex.bulk._input import fields
 from tinkex.bulk._input.rows import parse_row
 from tinkex.bulk._input.task import LineId, Row
 
@@ -19,8 +21,7 @@ _PIECE: Final = 2**16
 _SPACE: Final = " \t\r\n"
 _EXACT_FLOATS: Final = 2.0**53
 _INTS: Final = frozenset({int})
-_ONCE: Final = (b'"id"', b'"custom_id"', b'"prompt"', b'"prompt_tokens"', b'"messages"', b'"model"')
-"""Names that come twice now and then where rows are put together by hand; a look at each line tells."""
+_SPACED: Final = re.compile(rb'"[ \t\r]+:')
 
 
 def json_lines(file: BinaryIO, tell: Callable[[int], None]) -> Iterator[Row]:
@@ -61,8 +62,7 @@ def _parse_line(number: int, line: bytes) -> Row:
     if data is not None:
         return parse_row(number, data)
     try:
-        hook = _once if any(line.count(name) > 1 for name in _ONCE) else None
-        return parse_row(number, json.loads(line.decode(), object_pairs_hook=hook))
+        return parse_row(number, json.loads(line.decode(), object_pairs_hook=fields.unique))
     except UnicodeDecodeError as error:
         problem = f"The line is not UTF-8: {error.reason} at byte {error.start}."
     except json.JSONDecodeError as error:
@@ -81,7 +81,7 @@ def _flat(line: bytes) -> dict[str, Any] | None:
         data = _orjson.loads(line)
     except ValueError:
         return None
-    if type(data) is not dict or line.count(b'":') != len(data):
+    if type(data) is not dict or line.count(b'":') != len(data) or _SPACED.search(line):
         return None
     for value in data.values():
         kind = type(value)
@@ -94,15 +94,6 @@ def _flat(line: bytes) -> dict[str, Any] | None:
         elif kind is dict:
             return None
     return data
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of its pairs; one whose names come twice says two things, of which neither can be chosen."""
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in made if names.count(name) > 1)!r} comes twice")
-    return made
 
 
 def _broken(number: int, problem: str) -> Row:
@@ -128,7 +119,7 @@ class _Elements:
     def __init__(self, text: io.TextIOWrapper, tell: Callable[[], None]) -> None:
         self._text = text
         self._tell = tell
-        self._decoder = json.JSONDecoder(object_pairs_hook=_once)
+        self._decoder = json.JSONDecoder(object_pairs_hook=fields.unique)
         self._rest = ""  # read and not yet parsed
         self._ended = False
         self.count = 0

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from tinkex.bulk._input.csv_file import from_json
 from tinkex.bulk._input.rows import PROMPTS, parse_row
 from tinkex.bulk._input.task import InputError, LineId, Row
-
-_STRUCTS: Final = ("messages", "prompt", "tools", "template_variables")
 
 
 def parquet_library() -> Any:
@@ -73,21 +70,4 @@ def parse_arrow(number: int, data: dict[str, Any] | str) -> Row:
     """Parse a row of an Arrow table, as `dicts` gives it."""
     if isinstance(data, str):
         return Row(number, LineId(f"line {number}"), problem=f"The row cannot be read: {data}.")
-    for name in _STRUCTS:
-        if isinstance(data.get(name), list | dict):
-            data[name] = _present(data[name], whole=name in ("messages", "prompt"))
-    return parse_row(number, from_json(data))
-
-
-def _present(value: Any, *, whole: bool = False) -> Any:
-    """Leave out the fields of structs that a row does not have; in Parquet every row of a column has every field.
-
-    The content of a message may be null, beside tool calls, and stays.
-    """
-    if isinstance(value, list):
-        return [_present(each, whole=whole) for each in value]
-    if isinstance(value, Mapping):
-        return {
-            name: _present(each) for name, each in value.items() if each is not None or (whole and name == "content")
-        }
-    return value
+    return parse_row(number, data, of_table=True)

@@ -11,6 +11,7 @@ from tinkex._validation.values import whole
 from tinkex.bulk._input.task import OPTIONS, PARAMS, InputError, InvalidRowError, Row, Task
 from tinkex.bulk._models import Model, Models
 from tinkex.chat import unread_variables
+from tinkex.tokenizers import ChatTemplateError
 from tinkex.types import EncodedTextChunk, ModelInput, SamplingParams
 
 PICKS: Final = ("mean_logprob", "logprob")
@@ -84,7 +85,10 @@ class Preparer:
             raise InvalidRowError(row.problem)
         scored = bool(row.choices)
         if self._last is None or self._last[0] is not task.parameters or self._last[1] is not scored:
-            parameters = {**task.parameters, "score": True} if scored else task.parameters
+            # of a choice every token counts, and how many that are differs
+            parameters = (
+                {**task.parameters, "score": True, "prompt_logprobs_last_n": None} if scored else task.parameters
+            )
             self._last = (task.parameters, scored, check_parameters(parameters))
         wanted = self._last[2]
         model = self._models.get(task.model)
@@ -130,7 +134,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> Wanted:
         raise MissingMaxTokensError("max_tokens is missing: give it in the row or for the whole run.")
     kept = _kept(given)
     params = SamplingParams(**{name: given[name] for name in PARAMS if name in given})
-    options: dict[str, Any] = {name: given[name] for name in OPTIONS if name in given}
+    options: dict[str, Any] = {name: given[name] for name in OPTIONS if given.get(name) is not None}
     count = options.get("num_samples", 1)
     most = (params.max_tokens or 0) * (count if isinstance(count, int) else 1)
     return Wanted(params, options, _chat(given), most, kept, given.get("best_of_by", PICKS[0]))
@@ -154,7 +158,10 @@ def _chat(given: Mapping[str, Any]) -> dict[str, Any]:
     variables = given.get("template_variables") or {}
     if not isinstance(variables, Mapping):
         raise InvalidRowError(f"template_variables must be a JSON object, not {variables!r}.")
-    return {"tools": given.get("tools"), **variables}
+    tools = given.get("tools")
+    if tools is not None and not (isinstance(tools, list) and all(isinstance(each, Mapping) for each in tools)):
+        raise InvalidRowError(f"tools must be a list of JSON objects, not {tools!r:.60}.")
+    return {"tools": tools, **variables}
 
 
 def _continuation(prompt: ModelInput, choice: str | Sequence[int], model: Model) -> Continuation:
@@ -170,16 +177,17 @@ def _continuation(prompt: ModelInput, choice: str | Sequence[int], model: Model)
 
 
 def find_obstacle(row: Row, parameters: Mapping[str, Any], model: str, models: Models) -> Exception | None:
-    """Return what keeps a row, and every one like it, from being sampled; None where it can be tried.
+    """Return what keeps a row, and every one like it, from being sampled with the run's parameters; None if it can be.
 
-    That is a missing `max_tokens`, a model of the run that cannot be opened, and a tokenizer that is not there. Raises
-    what is wrong with this row alone.
+    That is a missing `max_tokens`, a model of the run that cannot be opened, a tokenizer that is not there, and a chat
+    template that is broken, missing, or does not read what the run gives it. Raises what is wrong with this row alone.
     """
     if row.problem is not None:
         raise InvalidRowError(row.problem)
+    task = Task(0, row, model, {**parameters, **row.parameters}, "")
     if not row.choices:
         try:
-            check_parameters(parameters)
+            check_parameters(task.parameters)
         except MissingMaxTokensError as error:
             return InputError(error.message)
     try:
@@ -191,4 +199,17 @@ def find_obstacle(row: Row, parameters: Mapping[str, Any], model: str, models: M
         if row.model is not None:
             raise
         return error
+    return None if row.messages is None else _template_obstacle(task, parameters, models)
+
+
+def _template_obstacle(task: Task, parameters: Mapping[str, Any], models: Models) -> Exception | None:
+    try:
+        Preparer(models).prepare(task)
+    except ChatTemplateError:
+        greeting = Row(1, "greeting", [{"role": "user", "content": "Hello"}])
+        try:
+            Preparer(models).prepare(attrs.evolve(task, row=greeting, parameters={**parameters, "max_tokens": 1}))
+        except ChatTemplateError as error:
+            return error
+        raise
     return None

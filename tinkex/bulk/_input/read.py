@@ -10,21 +10,25 @@ import lzma
 import os
 import pathlib
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from tinkex.bulk._input.csv_file import csv_rows
 from tinkex.bulk._input.json_file import json_array, json_lines
 from tinkex.bulk._input.parquet_file import check_once, dicts, parquet_rows, parse_arrow
 from tinkex.bulk._input.rows import parse_row
 from tinkex.bulk._input.task import InputError, Row
+from tinkex.bulk._input.unpack import Unpacked, UnpackError
 
 Rows = str | os.PathLike[str] | Iterable[Mapping[str, Any]]
 FORMATS: Final = ("jsonl", "csv", "tsv", "parquet")
 _SUFFIXES: Final = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".parquet": "parquet", ".pq": "parquet"}
 _BUFFER: Final = 2**18
 _PACKED: Final[Mapping[bytes, Callable[..., Any]]] = {
-    b"\x1f\x8b": lambda raw: gzip.GzipFile(fileobj=raw), b"BZh": bz2.BZ2File, b"\xfd7zXZ\0": lzma.LZMAFile,
+    b"\x1f\x8b": lambda raw: gzip.GzipFile(fileobj=raw),
+    b"BZh": lambda raw: Unpacked(raw, bz2.BZ2Decompressor),
+    b"\xfd7zXZ\0": lambda raw: Unpacked(raw, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ)),
 }  # fmt: skip
 _PACKED_SUFFIXES: Final = (".gz", ".bz2", ".xz")
 _OTHERS: Final[Mapping[bytes, str]] = {
@@ -71,10 +75,9 @@ class Source:
 
     def __iter__(self) -> Iterator[Row]:
         if not isinstance(self._rows, str | os.PathLike):
-            if hasattr(self._rows, "to_batches"):  # Arrow's tables
-                batches = self._rows.to_batches(64)
-                return itertools.starmap(parse_arrow, enumerate(itertools.chain.from_iterable(map(dicts, batches)), 1))
-            return itertools.starmap(parse_row, enumerate(_mappings(self._rows), 1))
+            of_table, rows = _mappings(self._rows)
+            parse = parse_arrow if of_table else parse_row
+            return itertools.starmap(parse, enumerate(rows, 1))
         if self._format == "parquet":
             return parquet_rows(self._rows, self._tell_rows)
         return self._bytes(self._rows)
@@ -85,7 +88,7 @@ class Source:
             file = _unpacked(raw)
             try:
                 yield from self._rows_of(file, path, raw)
-            except (EOFError, gzip.BadGzipFile, lzma.LZMAError) as error:
+            except (EOFError, gzip.BadGzipFile, zlib.error, UnpackError) as error:
                 raise InputError(f"{os.fspath(path)} cannot be unpacked: {error}") from None
 
     def _rows_of(self, file: io.BufferedReader, path: str | os.PathLike[str], raw: io.BufferedReader) -> Iterator[Row]:
@@ -109,15 +112,18 @@ class Source:
         self._read, self._all = read, every
 
 
-def _mappings(rows: Any) -> Iterable[Any]:
-    """Iterate over the rows of a table of pandas or polars, or over any iterable."""
+def _mappings(rows: Any) -> tuple[bool, Iterable[Any]]:
+    """Return whether rows are a table of pandas, polars, Arrow or Hugging Face datasets, and an iterable of them."""
+    if hasattr(rows, "to_batches"):  # Arrow
+        check_once(rows.schema.names)
+        return True, itertools.chain.from_iterable(map(dicts, rows.to_batches(64)))
     if hasattr(rows, "iter_rows"):  # polars
-        return cast("Iterable[Any]", rows.iter_rows(named=True))
+        return True, rows.iter_rows(named=True)
     if hasattr(rows, "itertuples") and hasattr(rows, "columns"):  # pandas
         names = list(rows.columns)
         check_once(names)
-        return (dict(zip(names, cells, strict=True)) for cells in rows.itertuples(index=False, name=None))
-    return cast("Iterable[Any]", rows)
+        return True, (dict(zip(names, cells, strict=True)) for cells in rows.itertuples(index=False, name=None))
+    return hasattr(rows, "column_names") and hasattr(rows, "features"), rows
 
 
 def _format_of(rows: Rows) -> str:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import attrs
+
 from tinkex.bulk._input import fields
 from tinkex.bulk._input.task import PARAMETERS, InvalidRowError, LineId, Prompt, Row, RowId
 from tinkex.chat.openai_format import HARMLESS_FIELDS, NEUTRAL_VALUES
@@ -14,7 +16,10 @@ from tinkex.types import ModelInput
 
 PROMPTS: Final = ("prompt", "prompt_tokens", "messages")
 """The columns of which a row needs one."""
+NO_PROMPT: Final = f"A row needs one of {', '.join(PROMPTS)}; this one has none of them."
 _OWN: Final = frozenset({"id", "custom_id", "model", *PROMPTS})
+_OPENAI_OWN: Final = frozenset({"id", "custom_id", "method", "url", "body"})
+_CHAT: Final = ("tools", "template_variables")
 _CHOICES: Final = ("completion", "choices")
 _SAME: Final = ("max_tokens", "seed", "stop", "temperature", "top_p", "top_k", "tools", "best_of")
 _HARMLESS: Final = HARMLESS_FIELDS | {"model", "messages", "prompt", "stream_options"}
@@ -28,32 +33,36 @@ _READ: Final = frozenset(
 )
 
 
-def parse_row(number: int, data: object) -> Row:
-    """Parse one row; what is wrong with it is noted in the row."""
+def parse_row(number: int, data: object, *, of_table: bool = False) -> Row:
+    """Parse one row; what is wrong with it is noted in the row. In one *of_table*, text may stand for other values."""
     if not isinstance(data, dict | Mapping):
         return _nameless(number, f"A row must be a JSON object, not {type(data).__name__}.")
+    identity: RowId | None = None
     try:
         identity = fields.identity(data.get("custom_id"))
         identity = fields.identity(data.get("id")) if identity is None else identity
-    except InvalidRowError as error:
-        return _nameless(number, error.message)
-    if identity is None:
-        identity = LineId(f"line {number}")
-    try:
-        return _openai(number, identity, data) if "body" in data else _native(number, identity, data)
-    except InvalidRowError as error:
+        identity = LineId(f"line {number}") if identity is None else identity
         if "body" in data:
-            return Row(number, identity, problem=error.message, shape=_shape(data) or "chat")
-        return Row(number, identity, problem=error.message, extra=_own_columns(data))
+            return _openai(number, identity, data)
+        return _native(number, identity, fields.from_cells(data) if of_table else data)
+    except Exception as error:  # noqa: BLE001 - an object of the caller's may do anything when it is looked at
+        known = isinstance(error, InvalidRowError)
+        problem = str(error) if known else f"The row cannot be read: {type(error).__name__}: {error}."
+    if identity is None:
+        return _nameless(number, problem)
+    openai = "body" in data
+    shape = (_shape(data) or "chat") if openai else "native"
+    return Row(number, identity, None, {}, None, _own_columns(data, openai=openai), shape, problem)
 
 
-def _own_columns(data: Mapping[Any, Any]) -> dict[str, Any]:
+def _own_columns(data: Mapping[Any, Any], *, openai: bool) -> dict[str, Any]:
     """Return what a row that cannot be sampled carries along, as far as that can be read."""
     found = {}
+    taken = _OPENAI_OWN if openai else PARAMETERS | _OWN
     for name, value in data.items():
-        if name not in PARAMETERS and name not in _OWN:
-            with contextlib.suppress(InvalidRowError):
-                found[str(name)] = fields.carried(name, value)
+        if name not in taken:
+            with contextlib.suppress(Exception):
+                found[str(name)] = fields.carried(str(name), value)
     return found
 
 
@@ -71,20 +80,28 @@ def _native(number: int, identity: RowId, data: Mapping[str, Any]) -> Row:
         elif name not in _OWN:
             extra[str(name)] = fields.carried(name, value)
     model = data.get("model")
-    model = None if model is None else _model(model)
-    prompt = _prompt(data)
+    row = Row(number, identity, _prompt(data), parameters, None if model is None else _model(model), extra)
+    if parameters:
+        _check_chat(row)
     if not extra or parameters.get("score") is False:
-        return Row(number, identity, prompt, parameters, model, extra)
+        return row
     choices = _choices(extra)
-    answer = _answer(extra, choices) if len(choices) > 1 else None
-    return Row(number, identity, prompt, parameters, model, extra, choices=choices, answer=answer)
+    answer = _answer(extra, choices) if choices and extra.get("choices") is not None else None
+    return attrs.evolve(row, choices=choices, answer=answer) if choices else row
+
+
+def _check_chat(row: Row) -> None:
+    """Refuse what a row asks of the chat template where there is no conversation, and it would be ignored."""
+    for name in _CHAT:
+        if name in row.parameters and row.messages is None:
+            raise InvalidRowError(f"{name} is for messages, and this row has none.")
 
 
 def _prompt(data: Mapping[str, Any]) -> Prompt:
     given = [(name, data[name]) for name in PROMPTS if name in data and fields.is_given(data[name])]
     if len(given) != 1:
-        found = " and ".join(name for name, _ in given) or "none of them"
-        raise InvalidRowError(f"A row needs one of prompt, prompt_tokens and messages; this one has {found}.")
+        found = " and ".join(name for name, _ in given)
+        raise InvalidRowError(NO_PROMPT.replace("none of them", found or "none of them"))
     ((name, prompt),) = given
     if isinstance(prompt, str) and name == "prompt":
         return str(prompt)
@@ -151,9 +168,11 @@ def _answer(row: Mapping[str, Any], choices: Sequence[Any]) -> int | None:
 def _index(value: Any, choices: Sequence[Any]) -> int | None:
     """Return the index that an answer stands for, -1 for none that is told; a number of no choice for anything else."""
     if isinstance(value, str):
-        for texts in (choices, [each.strip() if isinstance(each, str) else each for each in choices]):
-            if texts.count(value if texts is choices else value.strip()) == 1:
-                return texts.index(value if texts is choices else value.strip())
+        if value in choices:
+            return choices.index(value)
+        alike = [each for each in choices if isinstance(each, str) and each.strip() == value.strip()]
+        if len(set(alike)) == 1:
+            return choices.index(alike[0])
         number = re.fullmatch(r"\s*(-?\d{1,9})(?:\.0*)?\s*", value, re.ASCII)
         return int(number[1]) if number else None if not value.strip() else len(choices)
     if value is None:
@@ -193,8 +212,13 @@ def _openai(number: int, identity: RowId, data: Mapping[str, Any]) -> Row:
     chat = shape == "chat"
     prompt = _prompt({"messages": body.get("messages")} if chat else {"prompt": _only_prompt(body.get("prompt"))})
     logprobs = body.get("logprobs")  # a switch in a chat, a number that may be 0 in a completion
-    extra = {} if logprobs is None or logprobs is False else {"logprobs": True}
-    return Row(number, identity, prompt, _asked(body, shape), _model(body.get("model")), extra, shape)
+    extra = {str(name): fields.carried(name, value) for name, value in data.items() if name not in _OPENAI_OWN}
+    row = Row(
+        number, identity, prompt, _asked(body, shape), _model(body.get("model")), extra, shape,
+        logprobs=logprobs is not None and logprobs is not False,
+    )  # fmt: skip
+    _check_chat(row)
+    return row
 
 
 def _only_prompt(prompt: Any) -> Any:

@@ -60,6 +60,8 @@ class Row:
     """Continuations of the prompt, text or token ids, to be scored; empty for a row to be sampled."""
     answer: int | None = None
     """The index of the right choice; None where the row does not tell it."""
+    logprobs: bool = False
+    """Whether a line of an OpenAI batch asks for the log-probabilities of what is sampled."""
 
     @property
     def messages(self) -> Sequence[Mapping[str, Any]] | None:
@@ -110,7 +112,10 @@ def _prompt_bytes(prompt: Prompt) -> bytes:
     if isinstance(prompt, str):
         return b"s" + prompt.encode("utf-8", "surrogatepass")
     if isinstance(prompt, ModelInput):
-        return b"m" + _canonical(attrs.asdict(prompt))
+        try:
+            return _prompt_bytes(prompt.to_ints())  # the same tokens are the same prompt, however they came
+        except ValueError:  # pictures
+            return b"m" + _canonical(attrs.asdict(prompt))
     try:
         return b"i" + array.array("q", prompt).tobytes()  # type: ignore[arg-type,type-var]  # messages raise
     except (TypeError, OverflowError):

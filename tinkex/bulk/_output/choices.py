@@ -60,12 +60,16 @@ def scored_record(
         for each, response in zip(prepared.continuations, responses, strict=True)
     ]
     record.pop("prompt_logprobs", None)
+    alternatives = record.pop("topk_prompt_logprobs", None) is not None and "logprobs" not in omit
     record |= {
         "sequences": [],
         "usage": _sum([response.usage for response in responses]),
         "attempts": sum(future.attempts for future in futures),
         **choice_columns(scored, task.row.answer, omit),
     }
+    if alternatives:
+        for choice, each, response in zip(record["choices"], prepared.continuations, responses, strict=True):
+            choice["topk_logprobs"] = response.to_dict()["topk_prompt_logprobs"][-len(each.tokens) :]
     return _own(task, record)
 
 

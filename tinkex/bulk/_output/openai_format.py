@@ -9,7 +9,7 @@ import attrs
 
 from tinkex.bulk._input.task import Task
 from tinkex.bulk._models import Model, Models
-from tinkex.bulk._output.record import Record
+from tinkex.bulk._output.record import FROM_CALLER, Record
 from tinkex.chat.openai_format import (
     SpelledToken,
     chat_logprobs,
@@ -26,7 +26,8 @@ FORMS: Final = ("native", "openai")
 def shaped(task: Task, record: Record, form: str | None, models: Models) -> Record:
     """Convert a record to the format it is written in: `form`, or if that is None that of its input row.
 
-    Scored choices have no place in OpenAI's format and stay in tinkex's own.
+    What the row itself held stands beside OpenAI's columns. Scored choices have no place in OpenAI's format and stay in
+    tinkex's own.
     """
     native = task.row.shape == "native"
     if form == "native" or (form is None and native) or task.row.choices:
@@ -44,7 +45,7 @@ def shaped(task: Task, record: Record, form: str | None, models: Models) -> Reco
         **({"date": record["date"]} if "date" in record else {}),
         "response": _response(task, record, shape, models) if error is None or refused else None,
         "error": {"code": error["type"], "message": error["message"]} if error is not None and not refused else None,
-        **({"extra": record["extra"]} if native and "extra" in record else {}),
+        **{name: record[name] for name in FROM_CALLER if name in record},
     }
 
 
@@ -75,7 +76,7 @@ def _body(task: Task, record: Record, model: Model, *, chat: bool) -> Record:
 def _choice(task: Task, sequence: Record, model: Model, *, chat: bool) -> Record:
     text, stopped = _before_stop(sequence, task.parameters.get("stop"), model)
     logprobs = None
-    if task.row.extra.get("logprobs") or "topk_sample_logprobs" in task.parameters:
+    if task.row.logprobs or "topk_sample_logprobs" in task.parameters:
         pieces = model.pieces()
         if pieces is not None and sequence["tokens"] is not None and sequence["logprobs"] is not None:
             tokens = list(_tokens(sequence, pieces, text if stopped else None))

@@ -12,6 +12,8 @@ from tinkex.bulk._input.task import LineId, Row, Task
 from tinkex.types import ModelInput, SampledSequence, SampleResponse
 
 Record = dict[str, Any]
+FROM_CALLER: Final = ("parameters", "extra", "messages", "prompt")
+"""Columns that repeat what the caller gave."""
 OMITTABLE: Final = ("text", "tokens", "logprobs", "prompt", "prompt_tokens")
 """Columns that may be left out of the output, to keep it small: null, or absent like the text of a prompt."""
 
@@ -162,14 +164,15 @@ def choice_columns(
     - ``best`` and ``best_by_mean``: the index of the likeliest choice, by sum and by mean; the first of equals. Null
       where not all are known, and where all are impossible.
     - ``answer``: the index of the right choice, null where the row does not tell it.
-    - ``correct`` and ``correct_by_mean``: whether the best one is the right one; null where that is not known.
+    - ``correct`` and ``correct_by_mean``: whether the best one is the right one, or has its tokens; null where that is
+      not known.
 
     Args:
         choices: Text, token ids and log-probabilities of each continuation; the text may be None. None is empty.
         answer: The index of the right one; None where the row does not tell it.
         omit: Which of "text", "tokens" and "logprobs" are to be null.
     """
-    made, sums = [], []
+    made, sums, every = [], [], []
     for text, tokens, logprobs in choices:
         scored = SampledSequence(tokens, logprobs)
         numbers = scored.to_dict()["logprobs"]
@@ -182,16 +185,21 @@ def choice_columns(
             "mean_logprob": None if total is None else total / len(numbers),
         })  # fmt: skip
         sums.append((sum(scored.logprobs or ()), scored.length))
+        every.append(list(tokens))
     best = _likeliest([total for total, _ in sums])
     best_by_mean = _likeliest([total / length for total, length in sums])
     unknown = answer is None or any(total != total for total, _ in sums)
+
+    def is_right(index: int | None) -> bool:
+        return index is not None and answer is not None and every[index] == every[answer]
+
     return {
         "choices": made,
         "best": best,
         "best_by_mean": best_by_mean,
         "answer": answer,
-        "correct": None if unknown else best == answer,
-        "correct_by_mean": None if unknown else best_by_mean == answer,
+        "correct": None if unknown else is_right(best),
+        "correct_by_mean": None if unknown else is_right(best_by_mean),
     }
 
 

@@ -30,22 +30,22 @@ def undefined_logprobs(record: Mapping[str, Any]) -> int:
 
 def restore_record(record: dict[str, Any]) -> dict[str, Any]:
     """Replace, in a record read from JSON, -9999.0 by minus infinity and the null of a sampled token by NaN."""
-    for texts, missing in (([record], None), (record["sequences"], math.nan)):
+    choices = record.get("choices") or ()
+    for texts, missing in (([record], None), (record["sequences"], math.nan), (choices, math.nan)):
         for each in texts:
             for name in ("prompt_logprobs", "logprobs", "topk_prompt_logprobs", "topk_logprobs"):
                 if isinstance(each.get(name), list):
                     each[name] = _rows(each[name]) if name.startswith("topk") else _numbers(each[name], missing)
-    for choice in record.get("choices") or ():
-        _restore_choice(choice)
+    for choice in choices:
+        _restore_sums(choice)
     return record
 
 
-def _restore_choice(choice: dict[str, Any]) -> None:
+def _restore_sums(choice: dict[str, Any]) -> None:
     if choice["logprobs"] is None:
         unknown = choice["logprob"] is None
         choice.update({"logprob": math.nan, "mean_logprob": math.nan} if unknown else {})
         return
-    choice["logprobs"] = _numbers(choice["logprobs"], math.nan)
     choice["logprob"] = sum(choice["logprobs"])
     choice["mean_logprob"] = choice["logprob"] / len(choice["logprobs"])
 

@@ -43,8 +43,8 @@ def read_parquet(path: pathlib.Path) -> Iterator[Record]:
         for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
             for record in batch.to_pylist():
                 _parse(record, _AS_JSON)
-                for sequence in record["sequences"]:
-                    _parse(sequence, _SEQUENCE_AS_JSON)
+                for each in (*record["sequences"], *(record.get("choices") or ())):
+                    _parse(each, _SEQUENCE_AS_JSON)
                 yield restore_record(record)
 
 
@@ -56,9 +56,11 @@ def _parse(record: Record, names: Iterable[str]) -> None:
 
 def _flat(record: Record) -> Record:
     """Convert a record to one type a column: ids as text, columns of any type as JSON, minus infinity as itself."""
-    sequences = [{**each, **_dumped(each, _SEQUENCE_AS_JSON)} for each in record["sequences"]]
-    flat = {**record, "id": str(record["id"]), "sequences": sequences, **_dumped(record, _AS_JSON)}
-    return restore_record(flat)
+    texts: Record = {
+        name: [{**each, **_dumped(each, _SEQUENCE_AS_JSON)} for each in record[name]]
+        for name in ("sequences", "choices") if name in record
+    }  # fmt: skip
+    return restore_record({**record, **texts, "id": str(record["id"]), **_dumped(record, _AS_JSON)})
 
 
 def _dumped(record: Record, names: Iterable[str]) -> Record:
@@ -78,7 +80,7 @@ def _schema(pa: Any) -> Any:
     text, whole, real, flag = pa.string(), pa.int64(), pa.float64(), pa.bool_()
     tokens = {"text": text, "tokens": pa.list_(whole), "logprobs": pa.list_(real)}
     sequence = {**tokens, "stop_reason": text, "topk_logprobs": text, "message": text}
-    choice = {**tokens, "logprob": real, "mean_logprob": real}
+    choice = {**tokens, "logprob": real, "mean_logprob": real, "topk_logprobs": text}
     usage = {"prompt_tokens": whole, "sampled_tokens": whole, "prompt_cache_hit_tokens": whole}
     timing = {"queued": real, "submit": real, "wait": real, "fetch": real}
     error = {

@@ -36,10 +36,9 @@ def _native(line: Record) -> Record:
     error, usage = body.get("error"), body.get("usage")
     return {
         **{name: line[name] for name in ("model", "fingerprint", "status")},
-        **{name: line[name] for name in ("line", "date") if name in line},
+        **{name: line[name] for name in ("line", "date", "parameters", "extra", "messages", "prompt") if name in line},
         **{name: body[name] for name in ("prompt_logprobs", "topk_prompt_logprobs") if name in body},
         "id": line["custom_id"],
-        "extra": line.get("extra"),
         "sequences": [_sequence(choice) for choice in body.get("choices") or ()],
         "usage": usage and {
             "prompt_tokens": usage["prompt_tokens"],

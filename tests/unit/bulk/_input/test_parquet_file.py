@@ -28,13 +28,13 @@ def test_maps(read):
     """A column of maps is read as mappings; a map that has a key twice spoils its own row alone."""
     kind = pa.map_(pa.string(), pa.bool_())
     table = pa.table({
-        "prompt": ["a", "b", "c"],
+        "messages": [[{"role": "user", "content": "a"}]] * 3,
         "template_variables": pa.array([[("thinking", False)], [("x", True), ("x", False)], None], kind),
     })  # fmt: skip
     first, second, third = read(table)
     assert first.parameters == {"template_variables": {"thinking": False}}
     assert second.problem.startswith("The row cannot be read: ")
-    assert (third.prompt, third.parameters) == ("c", {})
+    assert (third.problem, third.parameters) == (None, {})
 
 
 def test_fields_that_other_rows_have(read):
@@ -93,3 +93,43 @@ def test_data_frames_of_polars():
     polars = pytest.importorskip("polars")
     (only,) = Source(polars.DataFrame({"id": [1], "prompt_tokens": [[1, 2]]}))
     assert (only.id, only.prompt) == (1, [1, 2])
+
+
+CALL = {"function": {"name": "f", "arguments": {"city": "Oslo"}}}
+OTHER = {"function": {"name": "g", "arguments": {"unit": 3}}}
+TABLE = pa.table({
+    "messages": [[{"role": "assistant", "content": None, "tool_calls": [call]}] for call in (CALL, OTHER)],
+    "max_tokens": ["16", "NaN"],
+    "stop": ['["a", "b"]', "x"],
+})  # fmt: skip
+
+
+class DataSet:
+    """Rows with names and types of columns, as a data set of Hugging Face has them."""
+
+    column_names = features = TABLE.column_names
+
+    def __iter__(self):
+        return iter(TABLE.to_pylist())
+
+
+@pytest.mark.parametrize("kind", ["arrow", "pandas", "polars", "datasets"])
+def test_one_meaning_in_all_tables(kind):
+    """In a table of any library structs have what the row has, and text of parameters is JSON, as in a file."""
+    if kind in ("pandas", "polars"):
+        pytest.importorskip(kind)
+    table = {
+        "arrow": lambda: TABLE, "pandas": TABLE.to_pandas, "datasets": DataSet,
+        "polars": lambda: __import__("polars").from_arrow(TABLE),
+    }[kind]()  # fmt: skip
+    first, second = Source(table)
+    assert first.messages == [{"role": "assistant", "content": None, "tool_calls": [CALL]}]
+    assert second.messages == [{"role": "assistant", "content": None, "tool_calls": [OTHER]}]
+    assert [first.parameters, second.parameters] == [{"max_tokens": 16, "stop": ["a", "b"]}, {"stop": "x"}]
+
+
+def test_a_column_twice_in_memory():
+    """A column that comes twice in a table in memory ends the run, too."""
+    twice = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["prompt", "prompt"])
+    with pytest.raises(InputError, match="'prompt' comes twice"):
+        list(Source(twice))

@@ -126,6 +126,10 @@ def test_csv_files_put_together(read):
     rows = read("id,prompt\n1,a\nid,prompt\n2,b\n")
     assert good(rows) == [("1", "a"), ("2", "b")]
     assert "two files" in bad(rows)["line 2"]
+    mark = b"\xef\xbb\xbf"
+    rows = read(mark + b"id,prompt\r\n1,a\r\n" + mark + b"id,prompt\r\n2,b\r\n" + mark + b"3,c\r\n")
+    assert good(rows) == [("1", "a"), ("2", "b"), ("3", "c")]
+    assert "two files" in bad(rows)["line 2"]
 
 
 def test_tab_separated(read):
@@ -141,6 +145,27 @@ def test_truth_in_cells(read):
     assert b.parameters == {"score": True, "include_prompt_logprobs": False}
     assert c.parameters == {"score": True}
     assert d.parameters == {"score": "maybe"}
+
+
+WORDS = ["NaN", "nan", "null", "NULL", "None", "none", "NA", "N/A", "<NA>", " NaN "]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_words_for_nothing(read, word):
+    """The words that tables have for nothing give no parameter, token ids, messages, choices or model; text is text."""
+    names = ["max_tokens", "temperature", "score", "stop", "seed", "tools", "prompt_tokens", "messages", "choices",
+             "model"]  # fmt: skip
+    (row,) = read(f"id,prompt,topic,{','.join(names)}\n{word},{word},{word},{','.join([word] * len(names))}\n")
+    assert (row.id, row.prompt, row.extra.get("topic"), row.problem) == (word, word, word, None)
+    assert (row.parameters, row.model, list(row.choices)) == ({}, None, [])
+    (row,) = read(f'prompt,stop\na,"""{word}"""\n')
+    assert row.parameters == {"stop": word}
+
+
+def test_json_in_cells(read):
+    """What a cell of JSON says twice is an error of its row."""
+    (row,) = read('id,messages\na,"[{""role"": ""user"", ""role"": ""system""}]"\n')
+    assert row.problem == "messages cannot be read as JSON: 'role' comes twice."
 
 
 @pytest.mark.parametrize(("pack", "suffix"), [(gzip.compress, "gz"), (bz2.compress, "bz2"), (lzma.compress, "xz")])
@@ -160,6 +185,27 @@ def test_a_packed_file_that_is_cut_off(tmp_path):
         found.extend(source)
     assert 30_000 < len(found) < 40_000
     assert 0 < source.fraction <= 1
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("rest", [b"something else", b"BZh9", b"\xfd7zXZ\0..."])
+def test_what_follows_a_packed_file(tmp_path, pack, rest):
+    """Something else behind what was packed, such as a second file that is broken, is told of; padding is not."""
+    (tmp_path / "in").write_bytes(pack(LINES) + rest)
+    found = []
+    with pytest.raises(InputError, match="in cannot be unpacked"):
+        found.extend(Source(tmp_path / "in"))
+    (tmp_path / "in").write_bytes(pack(LINES) + bytes(8))
+    assert good(Source(tmp_path / "in")) == [("a", "one"), ("b", "two")]
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, lzma.compress])
+def test_large_packed_files(read, pack):
+    """A packed file is read in pieces, to its end."""
+    rows = read(pack(LINES * 20_000) + pack(LINES), "in.jsonl")
+    assert len(good(rows)) == 40_002
+    with pytest.raises(InputError, match="cannot be unpacked: it ends too early"):
+        read(pack(LINES * 1000)[:-20], "in.jsonl")
 
 
 @pytest.mark.parametrize("indent", [None, 2])
@@ -212,13 +258,16 @@ def test_two_rows_on_one_line(read):
     assert "Extra data" in bad(rows)["line 2"]
 
 
-@pytest.mark.parametrize("name", ["id", "custom_id", "prompt", "prompt_tokens", "messages", "model"])
-def test_a_name_that_comes_twice(read, name):
+@pytest.mark.parametrize("name", ["id", "custom_id", "prompt", "prompt_tokens", "messages", "model", "max_tokens", "x"])
+@pytest.mark.parametrize("space", ["", " ", "\t \t"])
+def test_a_name_that_comes_twice(read, name, space):
     """A row that says two things under one name is an error row; the same name further inside is another one."""
-    twice = f'{{"{name}": "a", "{name}": "b", "prompt": "x"}}\n'
+    twice = f'{{"{name}": "a", "{name}"{space}: "b"}}\n'
     rows = read(twice + '{"id": 1, "prompt": "id \\"id\\"", "x": {"id": 2}}\n', "in.jsonl")
     assert "comes twice" in bad(rows)["line 1"]
     assert good(rows) == [(1, 'id "id"')]
+    (row,) = read('{"messages": [{"role": "user", "role": "system"}], "x": {"id": 2}}\n', "in.jsonl")
+    assert "'role' comes twice" in row.problem
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
+import datetime as dt
 import decimal
 import enum
 import json
+import math
+import pathlib
 import uuid
 
 import pytest
@@ -30,6 +32,9 @@ class NAType:
     """Stands for pandas' NA."""
 
 
+CHAT = [{"role": "user", "content": "hi"}]
+
+
 def row(**data):
     """The row of these columns."""
     return parse_row(7, {"prompt": "x", **data})
@@ -39,7 +44,8 @@ def row(**data):
     ("given", "read"),
     [
         (np.str_("a"), "a"), (Split.TRAIN, "train"), (Level.LOW, 3), (np.int64(3), 3), (1.0, 1), (np.float64(2), 2),
-        (decimal.Decimal(5), 5), (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (decimal.Decimal(5), 5), (dt.date(2026, 1, 2), "2026-01-02"), (np.datetime64("2026-01-02"), "2026-01-02"),
+        (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
         (float("nan"), "line 7"), (None, "line 7"), (NAType(), "line 7"), ("", ""), ("007", "007"), (10**30, 10**30),
     ],
 )  # fmt: skip
@@ -57,6 +63,13 @@ def test_what_is_no_id(given):
     found = row(id=given)
     assert found.problem.startswith("id must be text or a whole number, not ")
     assert found.id == "line 7"
+
+
+def test_numbers_and_their_text_are_one_id():
+    """1 and "1" are one id: in tables ids are text, and there would be two rows of one id."""
+    from tinkex.bulk._input.claims import key_of
+
+    assert key_of(row(id=7).id, "m") == key_of(row(id="7").id, "m")
 
 
 def test_a_row_without_an_id_is_no_row_with_that_id():
@@ -79,12 +92,13 @@ def test_a_row_without_an_id_is_no_row_with_that_id():
         ("template_variables", {1: "a", "b": 2}, {"1": "a", "b": 2}),
         ("template_variables", {"level": np.int64(3)}, {"level": 3}),
         ("tools", np.array([{"type": "function"}]), [{"type": "function"}]),
-        ("max_tokens", 1.5, 1.5), ("score", "maybe", "maybe"),
+        ("max_tokens", decimal.Decimal(16), 16), ("temperature", decimal.Decimal("0.5"), 0.5), ("max_tokens", 1.5, 1.5),
+        ("template_variables", {"day": dt.date(2026, 1, 2)}, {"day": "2026-01-02"}), ("score", "maybe", "maybe"),
     ],
 )  # fmt: skip
 def test_parameters(name, given, read):
     """A parameter has the type it is checked, written and compared in; what has none is left to the check."""
-    found = row(**{name: given})
+    found = parse_row(7, {"messages": CHAT, name: given})
     assert found.problem is None
     assert found.parameters == {name: read}
     assert json.dumps(found.parameters[name]) == json.dumps(read)
@@ -95,7 +109,17 @@ def test_parameters_that_are_not_given(given):
     """A cell that holds nothing sets nothing: the run's own value is meant."""
     names = ("max_tokens", "temperature", "score", "stop", "seed", "tools", "template_variables")
     assert row(**dict.fromkeys(names, given), model=given).parameters == {}
-    assert row(tools=[]).parameters == {}
+    assert row(tools=[], template_variables={}).parameters == {}
+
+
+@pytest.mark.parametrize(("name", "value"), [("tools", 5), ("tools", [{"type": "function"}]),
+                                             ("template_variables", {"a": 1})])  # fmt: skip
+def test_what_is_for_conversations_only(name, value):
+    """What only a chat template reads is an error where there is no conversation, and never ignored."""
+    for data in ({"prompt": "x"}, {"prompt_tokens": [1]}, {"prompt": tinkex.ModelInput.from_ints([1])}):
+        assert parse_row(1, {**data, name: value}).problem == f"{name} is for messages, and this row has none."
+    assert parse_row(1, {"prompt": CHAT, name: value}).problem is None
+    assert "tools is for messages" in openai("/v1/completions", tools=[{"type": "function"}]).problem
 
 
 def test_the_same_row_from_any_tool():
@@ -112,7 +136,8 @@ def test_the_same_row_from_any_tool():
 @pytest.mark.parametrize(
     "prompt",
     [[1, 2], (1, 2), np.array([1, 2]), [np.int64(1), np.int64(2)], [1.0, 2.0], np.array([1.0, 2.0]),
-     tinkex.ModelInput.from_ints([1, 2])],
+     range(1, 3), [decimal.Decimal(1), 2], tinkex.ModelInput.from_ints([1, 2]),
+     tinkex.ModelInput.from_ints([1]).append(tinkex.EncodedTextChunk([2]))],
 )  # fmt: skip
 def test_prompts_of_token_ids(prompt):
     """Token ids may be given in every form that `sample()` takes."""
@@ -120,7 +145,7 @@ def test_prompts_of_token_ids(prompt):
     assert found.problem is None
     given = found.prompt
     assert (given if isinstance(given, tinkex.ModelInput) else tinkex.ModelInput.from_ints(given)).to_ints() == [1, 2]
-    assert len(Fingerprints().of(found, {})) == 16
+    assert Fingerprints().of(found, {}) == Fingerprints().of(parse_row(1, {"prompt_tokens": [1, 2]}), {})
 
 
 def test_messages():
@@ -153,32 +178,61 @@ def test_what_no_row_can_hold(columns, words):
     assert words in found.problem
 
 
-def test_objects_that_fail_when_looked_at():
+class Grumpy:
+    """An object that raises when it is looked at."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def tolist(self):
+        raise self.error
+
+
+@pytest.mark.parametrize("name", ["id", "prompt", "messages", "topic", "max_tokens", "model"])
+@pytest.mark.parametrize("error", [OSError("leave me alone"), KeyError("no")])
+def test_objects_that_fail_when_looked_at(name, error):
     """An object of the caller's that raises when it is looked at spoils its own row alone."""
-    from tinkex.bulk import Models
-    from tinkex.bulk._input.claims import NoOutput
-    from tinkex.bulk._plan import TaskPlan
-    from tinkex.bulk._progress import Tally
-
-    class Grumpy:
-        def __str__(self):
-            raise OSError("leave me alone")
-
-    @dataclasses.dataclass
-    class Nested:
-        value: object = None
-
-    rows = [{"id": "a", "messages": [{"role": "user", "content": Grumpy()}]}, {"id": "b", "prompt": "x"}]
-    plan = TaskPlan(Source(rows), Models(("m",), None).names, {"max_tokens": 1}, "stop", Tally(None))
-    first, second = plan.tasks(NoOutput())
-    assert "OSError: leave me alone" in first.row.problem
-    assert second.row.problem is None
+    first, second = Source([{"id": "a", "prompt": [1], name: Grumpy(error)}, {"id": "b", "prompt": "x"}])
+    assert f"The row cannot be read: {type(error).__name__}" in first.problem
+    assert second.problem is None
 
 
 def test_carried_along():
     """The caller's own columns keep their values as plain ones."""
     found = row(score_np=np.float64(0.5), count=np.int64(3), good=np.bool_(True), many=np.array([1, 2]), none=np.nan)
     assert json.dumps(found.extra) == '{"score_np": 0.5, "count": 3, "good": true, "many": [1, 2], "none": null}'
+
+
+@pytest.mark.parametrize(
+    ("given", "carried"),
+    [
+        (dt.date(2026, 1, 2), "2026-01-02"), (dt.datetime(2026, 1, 2, tzinfo=dt.UTC), "2026-01-02T00:00:00+00:00"),
+        (dt.time(1, 2), "01:02:00"), (dt.timedelta(seconds=5), "0:00:05"), (decimal.Decimal("1.50"), "1.50"),
+        (decimal.Decimal("NaN"), None), (pathlib.PurePosixPath("/x"), "/x"), (Split.TRAIN, "train"), (2**70, 2**70),
+        ([{"day": dt.date(2026, 1, 2)}], [{"day": "2026-01-02"}]), (np.datetime64("2026-01-02"), "2026-01-02"),
+        ((1, [2.5, math.nan]), [1, [2.5, None]]),
+    ],
+)  # fmt: skip
+def test_what_becomes_text(given, carried):
+    """What JSON has no type for and one text stands for is carried along as that text, with orjson or without."""
+    assert row(own=given).extra == {"own": carried}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [math.inf, -math.inf, np.float32("-inf"), [1.0, math.inf], {"a": {"b": -math.inf}}, decimal.Decimal("Infinity"),
+     b"x", np.bytes_(b"x"), {1, 2}, frozenset(), 1j, object(), print, [object()]],
+)  # fmt: skip
+def test_what_cannot_be_carried_along(given):
+    """What JSON has no form for is an error that names the column: another value would be told as the caller's."""
+    found = row(id="a", own=given, topic="t")
+    assert found.id == "a"
+    assert found.problem.startswith("own holds an ")
+    assert found.extra == {"topic": "t"}
+    assert parse_row(1, {"body": {"prompt": "x"}, "own": given}).problem == found.problem
+    for name, value in {"tools": [{"a": given}], "template_variables": {"a": given}}.items():
+        assert parse_row(1, {"messages": CHAT, name: value}).problem.startswith(f"{name} holds an ")
+    assert parse_row(1, {"messages": [{"role": "user", "content": given}]}).problem.startswith("messages holds an ")
 
 
 def openai(url="/v1/chat/completions", **body):
@@ -246,6 +300,12 @@ def test_a_bad_row_keeps_its_columns():
     found = parse_row(1, {"id": "x", "prompt": [], "topic": "t", "loop": loop, "max_tokens": 3})
     assert (found.extra, found.id) == ({"topic": "t"}, "x")
     assert "loop cannot be read" in found.problem
+
+
+def test_own_columns_of_lines():
+    """A line of a batch has own columns as any row has; whether it wants log-probabilities is none of them."""
+    found = parse_row(1, {"custom_id": "a", "method": "POST", "topic": "t", "body": {"prompt": "x", "logprobs": 0}})
+    assert (found.extra, found.logprobs, found.problem) == ({"topic": "t"}, True, None)
 
 
 def test_addresses_of_other_services():

@@ -16,7 +16,8 @@ CHOICES = st.lists(st.lists(LOGPROB, min_size=1, max_size=4), min_size=1, max_si
 
 def columns(*logprobs, answer=None, omit=()):
     """The columns of choices that have these log-probabilities."""
-    return choice_columns([(f"c{n}", range(len(each)), each) for n, each in enumerate(logprobs)], answer, omit)
+    choices = [(f"c{n}", [n, *range(1, len(each))], each) for n, each in enumerate(logprobs)]
+    return choice_columns(choices, answer, omit)
 
 
 def test_choices():
