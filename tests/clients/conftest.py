@@ -38,4 +38,4 @@ def transformers_python():
 @pytest.fixture(scope="session")
 def families():
     """The folder with real tokenizers and chat templates, a directory for each family of models."""
-    return installed("chat-families", make_families)
+    return installed("chat-families-2", make_families)

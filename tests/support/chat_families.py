@@ -25,6 +25,8 @@ DEEPSEEK = {"bos_token": "<｜begin▁of▁sentence｜>", "eos_token": "<｜end�
 MISTRAL = {"bos_token": "<s>", "eos_token": "</s>"}
 NEMOTRON = {"bos_token": "<s>", "eos_token": "<|im_end|>"}
 KIMI = {"bos_token": "[BOS]", "eos_token": "<|im_end|>"}
+#: What Llama 3.1 and later call tokens that are reserved in Llama 3.
+LLAMA_NAMES = {"<|reserved_special_token_4|>": "<|eom_id|>", "<|reserved_special_token_5|>": "<|python_tag|>"}
 #: Family: where its tokenizer is from, where its template is from, its special tokens. "stand-in" is Qwen3's vocabulary
 #: with the control tokens of the template, for models whose tokenizer is in no package.
 FAMILIES = {
@@ -77,7 +79,10 @@ def make(folder):
         made.mkdir(exist_ok=True)
         text = _template(packages, template)
         control = [*_CONTROL.findall(text), *special.values()]
-        (made / "tokenizer.json").write_text(_tokenizer(packages, tokenizer, control), encoding="utf-8")
+        vocabulary = _tokenizer(packages, tokenizer, control)
+        for reserved, given in LLAMA_NAMES.items() if name in ("llama3_1", "llama3_2") else ():
+            vocabulary = vocabulary.replace(reserved, given)
+        (made / "tokenizer.json").write_text(vocabulary, encoding="utf-8")
         (made / "tokenizer_config.json").write_text(json.dumps({**special, "chat_template": text}))
 
 

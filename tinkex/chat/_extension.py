@@ -10,14 +10,13 @@ from tinkex.tokenizers import ChatTemplateError
 from tinkex.tokenizers._chat_template.role_colon import ROLE_COLON_STOP
 
 
-def turn_before(message: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a short conversation to render new messages behind, which answers as *message* does.
+def turn_before(calls: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a short conversation to render new messages behind, with an answer that makes these tool calls.
 
     Templates look at the calls that the results of tools belong to, by name or id. Thinking and content, which many
     templates treat differently in history, are left out.
     """
     answered: dict[str, Any] = {"role": "assistant", "content": SAYS}
-    calls = message.get("tool_calls")
     if calls:
         named = [{**call, "function": {**call["function"], "arguments": {"x": SAYS}}} for call in calls]
         answered = {"role": "assistant", "content": "", "tool_calls": named}

@@ -9,6 +9,7 @@ from typing import Any, Final
 import attrs
 
 from tinkex.chat._syntax import NoCalls, syntax_of
+from tinkex.chat._syntax.bare_json import LlamaCalls
 from tinkex.chat._syntax.base import Syntax
 from tinkex.tokenizers import ChatTemplateError
 from tinkex.tokenizers._adapters import CONTROL_TOKEN
@@ -26,7 +27,7 @@ _THINKING_TAGS: Final = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))
 _ENDS_OF_TEXT: Final = ("<|endoftext|>", "<|end_of_text|>", "<｜end▁of▁sentence｜>", "<eos>")
 """What ends a text in the families, also where the tokenizer names what ends a turn instead."""
 _END_OF_MESSAGE: Final = "<|eom_id|>"
-"""What ends a call of a built-in tool in Llama 3."""
+"""What ends a tool call of Llama 3 where results are expected, which not all of its templates name."""
 
 
 @attrs.frozen
@@ -52,6 +53,8 @@ class TurnLayout:
     """The control tokens that end a turn when another message follows it."""
     text_ends: tuple[str, ...]
     """The control tokens that end a text."""
+    ends_with_next: bool = False
+    """Whether a turn ends with the control token that the next message begins with, as GLM's ``<|user|>``."""
     stop_text: str | None = None
     """The text that ends a turn, where no control token does."""
 
@@ -86,9 +89,10 @@ class LayoutProbe:
         ]
         ends = [self._first(last[0]), self._last(last[1])]
         history_ends = [self._first(text) for text in followed]
-        if _END_OF_MESSAGE in self._template.source and self._is_token(_END_OF_MESSAGE):
+        if isinstance(self._syntax, LlamaCalls) and self._is_token(_END_OF_MESSAGE):
             ends.append(_END_OF_MESSAGE)
-        if not any(ends):  # a turn of GLM ends where the next message begins
+        ends_with_next = not any(ends)
+        if ends_with_next:
             ends = history_ends
         eos = dict(self._template.special_tokens).get("eos_token")
         role_name, begun = self._divided(header)
@@ -103,6 +107,7 @@ class LayoutProbe:
             turn_ends=_unique(ends),
             history_ends=_unique([*history_ends, *ends]),
             text_ends=_unique([eos, *filter(self._is_token, _ENDS_OF_TEXT)]),
+            ends_with_next=ends_with_next,
         )
 
     def _divided(self, header: str) -> tuple[str, str]:
@@ -163,7 +168,7 @@ class LayoutProbe:
 def role_colon_layout(eos: str | None) -> TurnLayout:
     """Return the layout of the format ``role_colon``, which has no control tokens."""
     return TurnLayout(
-        NoCalls(), None, ("", "", ""), "", "", "", frozenset(), (), (), (eos,) if eos else (), ROLE_COLON_STOP
+        NoCalls(), None, ("", "", ""), "", "", "", frozenset(), (), (), (eos,) if eos else (), stop_text=ROLE_COLON_STOP
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -151,25 +151,43 @@ class ChatFormat:
             options: Further arguments of `ModelInput.from_messages`.
 
         Raises:
-            ChatTemplateError: The template refuses the messages, or writes no control token behind an answer.
+            ChatTemplateError: The template refuses the messages, writes no control token behind an answer, or begins
+                them with another one than the model has ended its answer with, where that begins what follows (GLM).
         """
         answer = self.parse(sequence, prompt, tools)
         tokens = _tokens(sequence)[: answer.num_tokens]
-        is_ended = answer.ended in ("turn_end", "end_of_text")
+        new = list(messages) if isinstance(messages, Iterator) else messages
+        given = {"tools": tools, **self._given, **options}
+        variables = {name: given.pop(name) for name in list(given) if name not in _PROMPT_OPTIONS}
 
         def following(pieces: list[str]) -> list[str]:
             if self._template is None:
-                said = self._marks.decode(tokens)
-                return role_colon_continuation(pieces, said)
+                return role_colon_continuation(pieces, self._marks.decode(tokens))
             end, behind = text_behind_turn("".join(pieces), self._layout.history_ends, repr(self._tokenizer))
-            return [behind] if is_ended else [end, behind]
+            return self._from_end(answer.ended, tokens, end, behind)
 
-        before = turn_before(answer.message)
-        given = {"tools": tools, **self._given, **options}
-        variables = {name: given.pop(name) for name in list(given) if name not in _PROMPT_OPTIONS}
-        added = chat_chunks(messages, self._tokenizer, before=before, kept=following, **given, variables=variables)
+        def rendered(calls: Sequence[dict[str, Any]]) -> list[Chunk]:
+            before = turn_before(calls)
+            return chat_chunks(new, self._tokenizer, before=before, kept=following, **given, variables=variables)
+
+        try:
+            added = rendered(answer.tool_calls)
+        except ChatTemplateError:
+            if len(answer.tool_calls) < 2:
+                raise
+            added = rendered(answer.tool_calls[:1])  # Llama's template takes one call only; the model may make more
         begun = prompt if isinstance(prompt, ModelInput) else ModelInput.from_ints(prompt)
         return _joined([*begun.chunks, EncodedTextChunk(tokens), *added])
+
+    def _from_end(self, ended: Ended, tokens: Sequence[int], end: str, behind: str) -> list[str]:
+        """Return what of the end token and the text behind it is to follow the tokens of an answer."""
+        if ended == "turn_end" and self._layout.ends_with_next and tokens[-1] != self._id(end):
+            raise ChatTemplateError(
+                f"messages[0].role: the answer ended with {self._tokenizer.decode_exactly(tokens[-1:])}, which begins"
+                f" what follows, and the chat template of {self._tokenizer!r} begins this message with {end}"
+            )
+        is_there = ended == "turn_end" or (ended == "end_of_text" and not self._layout.ends_with_next)
+        return [behind] if is_there else [end, behind]
 
     def _end(self, tokens: Sequence[int]) -> tuple[int, Ended]:
         """Return how many tokens the answer has, its end token included, and how it ended."""

@@ -250,3 +250,62 @@ def test_formats_travel(tmp_path):
     assert TOKENIZER.decode(copy.prompt(USER).to_ints()).startswith("2026<|im_start|>")
     assert copy.stop == chat.stop
     assert repr(chat).startswith("ChatFormat(<tokenizer of ")
+
+
+GLM = (
+    "{% for m in messages %}<|{{ 'observation' if m.role == 'tool' else m.role }}|>{{ m.content }}"
+    "{% for c in m.tool_calls or [] %}<tool_call>{{ c.function.name }}{% for k, v in c.function.arguments | items %}"
+    "<arg_key>{{ k }}</arg_key><arg_value>{{ v }}</arg_value>{% endfor %}</tool_call>{% endfor %}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+RESULT = [{"role": "tool", "content": "dry"}]
+
+
+def test_ends_that_begin_the_next_message():
+    """Where a turn ends with the first token of the next message, what follows is that message, or refused."""
+    tokenizer = ByteTokenizer(GLM, [*ByteTokenizer.special, "<|user|>", "<|observation|>", "<|assistant|>"])
+    chat = ChatFormat(tokenizer)
+    prompt = chat.prompt(USER)
+
+    def added(sampled, messages):
+        return tokenizer.decode(chat.extend(prompt, tokenizer.encode(sampled), messages).to_ints()[prompt.length :])
+
+    call = "<tool_call>f</tool_call>"
+    assert added("Hi<|user|>", USER) == "Hi<|user|>Hi<|assistant|>"
+    assert added(f"{call}<|observation|>", RESULT) == f"{call}<|observation|>dry<|assistant|>"
+    assert added("Hi<|endoftext|>", USER) == "Hi<|endoftext|><|user|>Hi<|assistant|>"
+    assert added("Hi", USER) == "Hi<|user|>Hi<|assistant|>"
+    for sampled, messages in ((f"{call}<|observation|>", USER), (f"{call}<|user|>", RESULT)):
+        with pytest.raises(ChatTemplateError, match=r"messages\[0\]\.role: the answer ended with <\|"):
+            added(sampled, messages)
+
+
+LLAMA = (
+    "{% for m in messages %}{% if m.tool_calls and m.tool_calls|length > 1 %}{{ raise_exception('one call only') }}"
+    "{% endif %}<|start_header_id|>{{ m.role }}\n{{ m.content or '' }}{% for c in m.tool_calls or [] %}"
+    '{"name": "{{ c.function.name }}", "parameters": {{ c.function.arguments }}}{% endfor %}<|eot_id|>{% endfor %}'
+    "{% if add_generation_prompt %}<|start_header_id|>assistant\n{% endif %}"
+)
+
+
+def test_ends_of_tool_calls():
+    """Llama 3 may end a tool call with a token of its own, whether its template names it or not."""
+    tokenizer = ByteTokenizer(LLAMA, ["<|start_header_id|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>"])
+    chat = ChatFormat(tokenizer)
+    assert [tokenizer.decode([token]) for token in chat.stop] == ["<|eot_id|>", "<|eom_id|>", "<|end_of_text|>"]
+    without = ByteTokenizer(LLAMA, ["<|start_header_id|>", "<|eot_id|>", "<|end_of_text|>"])
+    assert [without.decode([token]) for token in ChatFormat(without).stop] == ["<|eot_id|>", "<|end_of_text|>"]
+
+
+@pytest.mark.parametrize("end", ["<|eom_id|>", "<|eot_id|>"])
+def test_more_calls_than_the_template_takes(end):
+    """An answer with more calls than the template can write is extended all the same: its tokens are kept."""
+    tokenizer = ByteTokenizer(LLAMA, ["<|start_header_id|>", "<|eot_id|>", "<|eom_id|>"])
+    chat = ChatFormat(tokenizer)
+    prompt = chat.prompt(USER)
+    sampled = '{"name": "f", "parameters": {}}; {"name": "g", "parameters": {}}' + end
+    following = chat.extend(prompt, tokenizer.encode(sampled), iter(2 * RESULT)).to_ints()
+    results = 2 * "<|start_header_id|>tool\ndry<|eot_id|>"
+    assert tokenizer.decode(following[prompt.length :]) == f"{sampled}{results}<|start_header_id|>assistant\n"
+    with pytest.raises(ChatTemplateError, match="one call only"):
+        chat.prompt([*USER, chat.parse(tokenizer.encode(sampled)).message, *RESULT])
