@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 FILES = sorted(path.name for path in (ROOT / "tests" / "clients" / "compat").glob("test_*.py"))
 COOKBOOK = "tinker-cookbook==0.6.1"  # of what it depends on, some cannot be installed everywhere
 PACKAGES = [
-    *TORCH,
+    TORCH,
     *("blobfile", "chz", "cloudpickle", "datasets", "pillow", "pyrage", "safetensors", "termcolor", "tiktoken", "tqdm"),
     *("litellm==1.110.2", "transformers==5.24.0"),
     *("aiohttp", "attrs", "click", "hypothesis", "jinja2", "pytest", "pytest-timeout", "requests", "rich", "sybil"),

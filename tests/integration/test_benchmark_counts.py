@@ -259,6 +259,7 @@ def test_an_idle_client_wakes_for_heartbeats_and_flags_only():
         service = make_service(server, clock=clock)
         client = service.create_sampling_client(base_model=MODEL)
         client.sample(PROMPT, PARAMS).result(10)
+        server.wait_for("get_server_capabilities")  # asked for in the background
         with pytest.MonkeyPatch.context() as patch:
             polls = Counting(patch, machine_of(service).reactor._poller, "poll")
             before, began, steps = server.counts, clock.monotonic(), Counting(patch, clock, "advance")

@@ -18,7 +18,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SKYRL_KIT = pathlib.Path(os.environ.get("TINKEX_SHARED", ROOT.parent / "shared")) / "servers" / "skyrl"
 CACHE = pathlib.Path(os.environ.get("TINKEX_TEST_CACHE", "/tmp/tinkex-test-cache"))
-TORCH = ("--find-links", "https://download.pytorch.org/whl/cpu/torch/", "torch>=2.10")  # without CUDA
+TORCH = "torch>=2.10"
+WITHOUT_CUDA = ("--find-links", "https://download.pytorch.org/whl/cpu/torch/")
 
 
 @attrs.frozen
@@ -53,16 +54,23 @@ def installed(name, install):
     return path
 
 
+def pip_install(path, *packages):
+    """Install packages into the virtual environment at that path."""
+    pip = [path / "bin" / "pip", "install", "--quiet"]
+    if TORCH in packages:  # alone: pip would ask a page that may be barred for every package
+        subprocess.run([*pip, "--no-deps", "--retries", "1", *WITHOUT_CUDA, TORCH], check=True)
+    subprocess.run([*pip, *packages], check=True)
+
+
 def environment_of(name, *packages, without_dependencies=()):
     """The interpreter of a virtual environment that has the packages."""
     python = python311()
 
     def install(path):
         subprocess.run([python, "-m", "venv", path], check=True)
-        pip = [path / "bin" / "pip", "install", "--quiet"]
-        subprocess.run([*pip, *packages], check=True)
+        pip_install(path, *packages)
         if without_dependencies:
-            subprocess.run([*pip, "--no-deps", *without_dependencies], check=True)
+            pip_install(path, "--no-deps", *without_dependencies)
 
     return installed(name, install) / "bin" / "python"
 
@@ -89,7 +97,7 @@ def running_skyrl(version, *, training=False):
     def install(path):
         subprocess.run(["bash", SKYRL_KIT / "install.sh", path, version], check=True)
         if training:
-            subprocess.run([path / "bin" / "pip", "install", "--quiet", *TORCH, "peft==0.21.2"], check=True)
+            pip_install(path, TORCH, "peft==0.21.2")
 
     venv = installed(f"skyrl-training-{version}" if training else f"skyrl-{version}", install)
     run = CACHE / f"run-{version}"
