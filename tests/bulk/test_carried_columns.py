@@ -39,7 +39,8 @@ def output(tmp_path_factory):
 
     def answers(request):
         scores = [None, *[-1.0] * (request.prompt.length - 1)] if request.include_prompt_logprobs else None
-        sequences = [tinkex.SampledSequence([111, 107], [-0.5, -0.25])] * request.num_samples
+        most = request.sampling_params.max_tokens
+        sequences = [tinkex.SampledSequence([111, 107][:most], [-0.5, -0.25][:most])] * request.num_samples
         return tinkex.SampleResponse(sequences, prompt_logprobs=scores)
 
     with FakeServer(answers=answers) as server, tinkex.ServiceClient(base_url=server.url, api_key="tml-x") as service:

@@ -38,7 +38,7 @@ def line(kind, name="x", **body):
         "custom_id": name,
         "method": "POST",
         "url": url,
-        "body": {"model": "any/model", "max_tokens": 9, **prompt, **body},
+        "body": {"model": "any/model", "max_tokens": 99, **prompt, **body},
     }
 
 
@@ -131,7 +131,7 @@ def test_stop_tokens(answer):
     """A stop token that is text is left out of it, too; tinkex's own format keeps both."""
     inner = byte_level()
     ids = inner.encode("yes.").ids
-    row = {"id": "x", "prompt": "hi", "max_tokens": 9, "stop": ids[-1:], "score_of": 3}
+    row = {"id": "x", "prompt": "hi", "max_tokens": 99, "stop": ids[-1:], "score_of": 3}
     assert answer(inner, ids, row, form="openai")["text"] == "yes"
 
 
@@ -144,7 +144,7 @@ def test_own_format_keeps_the_stop(tmp_path):
 
     with FakeServer(answers=answers) as server, tinkex.ServiceClient(base_url=server.url, api_key="tml-x") as service:
         client = service.create_sampling_client(base_model="any/model")
-        row = {"id": "x", "prompt": "hi", "max_tokens": 9, "stop": ["."], "topic": "t"}
+        row = {"id": "x", "prompt": "hi", "max_tokens": 99, "stop": ["."], "topic": "t"}
         bulk.run([row], tmp_path / "own.jsonl", client, tokenizer=Chat(inner))
         bulk.run([row], tmp_path / "openai.jsonl", client, tokenizer=Chat(inner), form="openai")
     own, openai = (next(iter(bulk.read(tmp_path / name))) for name in ("own.jsonl", "openai.jsonl"))

@@ -11,6 +11,7 @@ import pickle
 import queue
 import threading
 
+import attrs
 import pytest
 from stepping import until
 
@@ -35,10 +36,14 @@ class Letters:
         return "".join("" if token == 0 and skip_special_tokens else chr(token) for token in ids)
 
 
+LONG = tinkex.SamplingParams(max_tokens=100)
+
+
 def echo(request):
     """The prompt again, with a log-probability of -1 a token."""
     tokens = request.prompt.to_ints()
-    sequences = [SampledSequence([*tokens, 0], [-1.0] * (len(tokens) + 1))] * request.num_samples
+    sampled = [*tokens, 0][: request.sampling_params.max_tokens]
+    sequences = [SampledSequence(sampled, [-1.0] * len(sampled))] * request.num_samples
     return SampleResponse(sequences, prompt_logprobs=[None] + [-2.0] * (len(tokens) - 1))
 
 
@@ -91,7 +96,7 @@ def test_rows_become_results(go):
     assert rows[1]["parameters"] == {"max_tokens": 8, "num_samples": 2, "temperature": 0.5}
     assert (rows[2]["sequences"], rows[2]["prompt_logprobs"]) == ([], [None])
     assert all(keys_of(row) == KEYS for row in rows)
-    assert (summary.done, summary.failed, summary.sampled_tokens) == (3, 0, 3 + 6 + 2)
+    assert (summary.done, summary.failed, summary.sampled_tokens) == (3, 0, 3 + 6 + 1)
 
 
 def test_a_finished_run_again(go, server, tmp_path):
@@ -196,6 +201,21 @@ def test_log_probabilities_of_prompts_in_the_other_form(go):
     """What was paid for is written, also where OpenAI's form has no place for it."""
     _, rows = go([{"prompt": "ab"}], form="openai", score=True)
     assert rows[0]["response"]["body"]["prompt_logprobs"] == [None, -2.0]
+
+
+def test_an_answer_that_is_refused_is_kept(go, client, server, monkeypatch):
+    """An answer that is not what was asked for is an error row with the tokens that came, and is tried again."""
+    monkeypatch.setattr(server, "answers", lambda request: echo(attrs.evolve(request, sampling_params=LONG)))
+    for answers, (done, failed) in ((server.answers, (1, 1)), (echo, (1, 0))):
+        server.answers = answers
+        summary, rows = go([{"prompt": "a"}, {"prompt": "abcdefgh"}])
+        assert (summary.done, summary.failed, summary.sampled_tokens) == (done, failed, 2 + 9 if failed else 8)
+        if failed:
+            assert (rows[1]["status"], rows[1]["error"]["type"]) == ("error", "APIResponseError")
+            assert rows[1]["error"]["may_have_run"]
+            assert rows[1]["sequences"][0]["text"] == "abcdefgh"
+            assert rows[1]["usage"]["sampled_tokens"] == 9
+    assert [row["status"] for row in rows] == ["ok", "ok"]
 
 
 def test_failed_rows_are_tried_again(go, server):

@@ -20,10 +20,14 @@ WORDS = {"zero": 0, "one": 1, "two": 2, "three": 3}
 @pytest.fixture
 def server(monkeypatch):
     """A server that says "two three" to everything, and the way to it in the environment."""
-    answer = SampledSequence([2, 3], [-0.5, -1.0])
+
+    def answers(request):
+        most = request.sampling_params.max_tokens
+        return SampleResponse([SampledSequence([2, 3][:most], [-0.5, -1.0][:most])] * request.num_samples)
+
     monkeypatch.setenv("TINKER_API_KEY", "tml-test")
     monkeypatch.setenv("TINKER_TELEMETRY", "0")
-    with testing.FakeServer(answers=lambda request: SampleResponse([answer] * request.num_samples)) as running:
+    with testing.FakeServer(answers=answers) as running:
         monkeypatch.setenv("TINKER_BASE_URL", running.url)
         yield running
 

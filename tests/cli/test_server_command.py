@@ -20,11 +20,15 @@ WORDS = {"zero": 0, "one": 1, "two": 2, "three": 3}
 @pytest.fixture
 def server(monkeypatch):
     """A server that says "two three" to everything, and the key to it in the environment."""
-    answer = SampleResponse([SampledSequence([2, 3], [-0.5, -1.0])], prompt_logprobs=[None, -2.0])
+
+    def answers(request):
+        most = request.sampling_params.max_tokens
+        return SampleResponse([SampledSequence([2, 3][:most], [-0.5, -1.0][:most])], prompt_logprobs=[None, -2.0])
+
     monkeypatch.setenv("TINKER_API_KEY", KEY)
     monkeypatch.setenv("TINKER_TELEMETRY", "0")
     monkeypatch.delenv("TINKEX_DEBUG", raising=False)
-    with testing.FakeServer(answers=lambda _: answer, require_key=KEY) as running:
+    with testing.FakeServer(answers=answers, require_key=KEY) as running:
         yield running
 
 

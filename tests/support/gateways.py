@@ -58,7 +58,8 @@ def says(text, **changes):
     """Answers that sample a text, with the fake server's scores."""
 
     def answer(request):
-        tokens, prompt = TOKENIZER.encode(text), request.prompt.to_ints()
+        most = request.sampling_params.max_tokens
+        tokens, prompt = TOKENIZER.encode(text)[:most], request.prompt.to_ints()
         k, p = request.topk_sample_logprobs, request.topk_prompt_logprobs
         sequence = SampledSequence(
             tokens, expected_logprobs(tokens), TopkLogprobs([_row(t, k) for t in tokens]) if k else None,

@@ -39,6 +39,8 @@ def finish_response(
     Raises:
         MissingFeatureError: Something that was asked for is not there; the server does not know the option.
         APIResponseError: What is there does not fit the request.
+
+    Both carry the response: it may have been paid for.
     """
     try:
         length = _text_length(request)
@@ -55,6 +57,7 @@ def finish_response(
         )
     except (MissingFeatureError, APIResponseError) as error:
         error.request_id, error.may_have_run = request_id, True
+        error.response = evolve(response, request_id=request_id, usage=_usage(response, request), timing=timing)
         raise
 
 
@@ -69,6 +72,12 @@ def _sequences(
 ) -> list[SampledSequence]:
     if len(sequences) != request.num_samples:
         raise APIResponseError(f"The server sent {len(sequences)} sequences for num_samples={request.num_samples}.")
+    most = request.sampling_params.max_tokens
+    longest = max([sequence.length for sequence in sequences])
+    if most is not None and longest > most:
+        raise APIResponseError(
+            f"The server sent {longest} tokens for max_tokens={most}: that is ignored, or this is another's result."
+        )
     if request.topk_sample_logprobs:
         sequences = tuple([_with_topk(sequence) for sequence in sequences])
     if ids is None or len(ids) != len(sequences):

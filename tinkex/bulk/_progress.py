@@ -95,16 +95,16 @@ class Tally:
     def add(self, task: Task, record: Mapping[str, Any]) -> None:
         """Count one row."""
         error, usage = record["error"], record["usage"]
+        if usage is not None:  # also of an answer that was refused
+            self.prompt_tokens += usage["prompt_tokens"]
+            self.sampled_tokens += usage["sampled_tokens"]
+            self.bill.add(task.model, usage)
         if error is not None:
             self.failed += 1
             self._count_error(f"{error['type']}: {error['message']}", error["type"])
             return
         self.done += 1
         self.accuracy.add(record)
-        if usage is not None:
-            self.prompt_tokens += usage["prompt_tokens"]
-            self.sampled_tokens += usage["sampled_tokens"]
-            self.bill.add(task.model, usage)
 
     def commonest(self, count: int = 10) -> tuple[tuple[str, int], ...]:
         """The commonest errors, each in the words of its first; numbers do not tell them apart."""

@@ -89,10 +89,15 @@ class APIResponseError(APIError):
     """The server's answer cannot be read: truncated, larger than allowed, or not what the protocol says."""
 
     hint = "Whether a repetition helps, whoever runs the server can tell; it may be billed again."
+    response: Any = None
+    """The `SampleResponse` as the server sent it, where it could be read and is not what was asked for; else None."""
 
 
 class MissingFeatureError(APIError):
     """The server left out something that was asked for, such as log-probabilities: it does not know how."""
+
+    response: Any = None
+    """The `SampleResponse` as the server sent it; None where the server was asked for something else than a sample."""
 
 
 class RequestFailedError(APIError):

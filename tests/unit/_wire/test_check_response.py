@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import pytest
 from attrs import evolve
@@ -50,6 +51,26 @@ def test_sequences_are_built_once(monkeypatch):
     assert (labelled.sequence_id, labelled.tokens, labelled.logprobs) == ("a", [7, 8], [-1.0, -2.0])
     assert labelled.stop_reason == "length"
     assert labelled._tokens is response.sequences[0]._tokens
+
+
+@pytest.mark.parametrize("lengths", [(5,), (2, 9)])
+def test_more_tokens_than_were_asked_for(lengths):
+    """They are an error, which carries what came: it may have been paid for."""
+    came = answer(*[SampledSequence(range(length)) for length in lengths])
+    with pytest.raises(APIResponseError, match=f"sent {max(lengths)} tokens for max_tokens=4") as caught:
+        finished(came, num_samples=len(lengths))
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert error.response.sequences == came.sequences
+    assert (error.response.request_id, error.response.usage) == ("r", Usage(3, sum(lengths), 0))
+    assert error.may_have_run
+
+
+@pytest.mark.parametrize("options", [{"num_samples": 2}, {"topk_prompt_logprobs": 2}])
+def test_what_is_refused_is_carried(options):
+    """Also an answer with too few sequences, or without an option, comes with its error."""
+    with pytest.raises((APIResponseError, MissingFeatureError)) as caught:
+        finished(answer(), **options)
+    assert caught.value.response.sequences[0].tokens == [7, 8]
 
 
 def test_labels():

@@ -48,9 +48,12 @@ def made_record(
     task: Task, prepared: Prepared | None, future: Ended, started_at: float, finished_at: float,
     omit: Collection[str] = (),
 ) -> Record:  # fmt: skip
-    """Build the output record of a task whose future has ended; its numbers are those that JSON has."""
+    """Build the output record of a task whose future has ended; its numbers are those that JSON has.
+
+    Where the server's answer was refused, the record has the error and what came.
+    """
     error, row = error_of(future), task.row
-    response = None if error is not None else future.result()
+    response: SampleResponse | None = future.result() if error is None else getattr(error, "response", None)
     record: Record = {"id": row.id}
     if isinstance(row.id, LineId):
         record["line"] = row.number
