@@ -16,7 +16,7 @@ from tinkex._sampling.sample import Sample
 from tinkex._sampling.session import SamplingSession
 from tinkex._sampling.submission import submit
 from tinkex._service.handle import Handle
-from tinkex._service.lifecycle import ServiceLifecycle, ServiceReference
+from tinkex._service.lifecycle import ServiceLifecycle, ServiceReference, is_exiting
 from tinkex._service.runtime import ServiceRuntime
 from tinkex._service.stats import collect_stats
 from tinkex._validation.arguments import check_choice, check_observer, check_timeout
@@ -346,6 +346,8 @@ def _rebuilt(config: ClientConfig, identity: Handle, retry: RetryConfig | None) 
         try:
             return _attached(ServiceReference(lifecycle, warn=False), identity, retry)
         except ClientClosedError:  # its last client has just gone, and it with it
+            if is_exiting():
+                raise
             with _rebuilding:
                 if _lifecycles.get(name) is lifecycle:
                     del _lifecycles[name]

@@ -173,6 +173,25 @@ def test_pickle(client, server, monkeypatch):
     copy._lifecycle.close(5.0, cancel_pending=True, reason="success")
 
 
+def test_unpickling_while_the_last_client_goes(client, monkeypatch):
+    """A copy that is made in the very moment in which the last one goes has a service of its own, which goes on."""
+    monkeypatch.setenv("TINKER_API_KEY", KEY)
+    data = pickle.dumps(client.client)
+    last = pickle.loads(data)
+    ending, hold = last._lifecycle, last._lifecycle.hold
+
+    def too_late(held):
+        ending.release(last._reference._held)
+        return hold(held)
+
+    monkeypatch.setattr(ending, "hold", too_late)
+    copy = pickle.loads(data)
+    assert ending.closed
+    assert copy._lifecycle is not ending
+    assert copy.sample(PROMPT, PARAMS).result(5)
+    copy._lifecycle.close(5.0, cancel_pending=True, reason="success")
+
+
 def test_a_pending_future_keeps_what_it_needs(server):
     """A chain of calls whose objects nobody keeps still ends."""
 

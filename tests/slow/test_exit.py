@@ -121,13 +121,14 @@ def test_submitting_while_the_interpreter_ends(server):
     """Whatever is asked of a client after the end has begun raises ClientClosedError, also of one made then."""
     succeed(
         """
-        import atexit
+        import atexit, pickle
 
         def late():
             for use in (
                 lambda: client.sample([1], PARAMS),
                 lambda: service.create_sampling_client(base_model="fake/model"),
                 lambda: open_client(),
+                lambda: pickle.loads(pickled),
                 service.get_server_capabilities,
             ):
                 try:
@@ -142,6 +143,7 @@ def test_submitting_while_the_interpreter_ends(server):
             print("not ended", file=sys.stderr)
 
         service, client = open_client()
+        pickled = pickle.dumps(client)
         future = client.sample([1], PARAMS)
         import tinkex._service.lifecycle as core
         atexit.unregister(core._exit)

@@ -218,7 +218,7 @@ class ServiceLifecycle:
 
     def _start(self) -> ServiceRuntime:
         with self._lock:
-            if self.closed or _exiting.is_set():
+            if self.closed or is_exiting():
                 raise ClientClosedError
             if self._runtime is None:
                 self._runtime = self._build()
@@ -267,6 +267,11 @@ _noticing = threading.Lock()  # guards `_notice_fork`; not for `reopen_all`, whi
 
 
 _LOADED_LATE = ("tenacity", "orjson", "subprocess", "email.utils", "html")  # by our threads, with the first use
+
+
+def is_exiting() -> bool:
+    """Whether the interpreter's exit has begun: no service starts any more."""
+    return _exiting.is_set()
 
 
 def _exit() -> None:
