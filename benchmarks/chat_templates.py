@@ -1,29 +1,45 @@
 """What rendering conversations costs, against transformers: run it where both are installed.
 
-    python benchmarks/chat_templates.py [conversations]
+    python benchmarks/chat_templates.py [conversations] [--tools]
 
-Each model's template of tests/chat_templates renders the same conversations in turns: with transformers'
-`apply_chat_template(tokenize=False)`; in the sandbox of tinkex, which is what safety costs; and with
-`ModelInput.from_messages`, which also copies and checks the messages, through a tokenizer that makes no tokens. Prints
-CPU time for each conversation and ratios to transformers, at the end those of the sums.
+Each model's template of tests/chat_templates renders the same conversations in turns, a hundred at a time. As text:
+with transformers' `apply_chat_template(tokenize=False)`, in the sandbox of tinkex, which is what safety costs, and with
+`ModelInput.from_messages` through a tokenizer that makes no tokens. As tokens, of one tokenizer.json: with
+transformers, with `ModelInput.from_messages` and the tokenizer that tinkex loads from it, and with that of
+transformers. Prints CPU time for each conversation and ratios to transformers, at the end those of the sums.
+`--tools`: conversations that call a tool.
 """
 
 from __future__ import annotations
 
 import json
 import pathlib
+import re
 import sys
+import tempfile
 import time
 
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from tinkex.tokenizers import get_tokenizer
 from tinkex.tokenizers._chat_template.render import ChatTemplate
 from tinkex.types import ModelInput
 
-TEMPLATES = pathlib.Path(__file__).parent.parent / "tests" / "chat_templates"
+ROOT = pathlib.Path(__file__).parent.parent
+TEMPLATES = ROOT / "tests" / "chat_templates"
+CONTROL_TOKEN = re.compile(r"<[^<>\s'\"]{1,60}>|\[/?[A-Z_]+\]")
 DATE = {"date_string": "22 Nov 2026"}
 WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "and", "says", "nothing", "about", "it")
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "Get the weather of a place.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string", "description": "A place"}}},
+    },
+}
+WAYS = ("transformers", "sandbox", "from_messages", "transformers", "from_messages", "the same, with theirs")
 
 
 class Untokenized:
@@ -42,7 +58,19 @@ class Untokenized:
         return ""
 
 
-def conversations(count):
+def vocabulary():
+    """A byte-level tokenizer of the documentation's words."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=8000, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    tokenizer.train(sorted(map(str, (ROOT / "docs").glob("*.rst"))), trainer)
+    return tokenizer
+
+
+def conversations(count, with_tools):
     """Conversations of one to five turns, with one to sixty words in each."""
     for number in range(count):
         turns = 1 + 2 * (number % 3)
@@ -50,67 +78,97 @@ def conversations(count):
         for turn in range(turns):
             text = " ".join(WORDS[(number + index) % len(WORDS)] for index in range(1 + (number * 7 + turn) % 60))
             messages.append({"role": ("user", "assistant")[turn % 2], "content": f"{text}?\n"})
+        if with_tools:
+            function = {"name": "get_weather", "arguments": {"city": WORDS[number % len(WORDS)]}}
+            call = {"id": f"call{number % 9}xxxx", "type": "function", "function": function}
+            messages.append({"role": "assistant", "content": "", "tool_calls": [call]})
+            result = {"role": "tool", "name": "get_weather", "tool_call_id": call["id"], "content": "Rain."}
+            messages.append(result)
         yield messages
 
 
-def measure(name, special_tokens, batch):
+def measure(name, special_tokens, words, batch, tools):
     """How many conversations the template renders, and the CPU seconds of each way to do so."""
     template = (TEMPLATES / f"{name}.jinja").read_text(encoding="utf-8")
-    words = Tokenizer(models.WordLevel({"?": 0}, "?"))
-    theirs = PreTrainedTokenizerFast(tokenizer_object=words, chat_template=template, **special_tokens)
-    ours = Untokenized(template, special_tokens)
+    tokenizer = Tokenizer.from_str(words.to_str())
+    tokenizer.add_special_tokens(sorted({*CONTROL_TOKEN.findall(template), *special_tokens.values()}))
+    theirs = PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=template, **special_tokens)
+    with tempfile.TemporaryDirectory() as folder:
+        theirs.save_pretrained(folder)
+        loaded = get_tokenizer(pathlib.Path(folder))
+        assert loaded.chat_template == template
+    untokenized = Untokenized(template, special_tokens)
     sandboxed = ChatTemplate(template, special_tokens.items(), name)
     date = DATE if "date_string" in template else {}
+    given = {"tools": tools, "add_generation_prompt": True, "documents": None, **date}
 
-    given = {"add_generation_prompt": True, "tools": None, "documents": None, **date}
+    def apply(messages, **options):
+        return theirs.apply_chat_template(messages, tools=tools, add_generation_prompt=True, **date, **options)
 
-    def from_messages(messages):
-        ModelInput.from_messages(messages, ours, **date)
-        return ours.text
+    def as_text(messages):
+        ModelInput.from_messages(messages, untokenized, tools=tools, **date)
+        return untokenized.text
 
-    def in_the_sandbox(messages):
-        return sandboxed.render({**given, "messages": messages})
+    def as_tokens(messages, tokenizer=loaded):
+        return ModelInput.from_messages(messages, tokenizer, tools=tools, **date).to_ints()
 
-    def transformers(messages):
-        return theirs.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **date)
-
-    kept = []
-    for messages in batch:
-        try:
-            expected = transformers(messages)
-        except Exception:  # noqa: BLE001 - a template may refuse, as Gemma's does a system message
-            continue
-        assert in_the_sandbox(messages) == from_messages(messages) == expected, name
-        kept.append(messages)
-    sums = {transformers: 0.0, in_the_sandbox: 0.0, from_messages: 0.0}
+    texts = (
+        lambda messages: apply(messages, tokenize=False),
+        lambda messages: sandboxed.render({**given, "messages": messages}),
+        as_text,
+    )
+    tokens = (
+        lambda messages: apply(messages, return_dict=False),
+        as_tokens,
+        lambda messages: as_tokens(messages, theirs),
+    )
+    kept = [messages for messages in batch if is_rendered(texts[0], messages) and is_rendered(texts[2], messages)]
+    seconds = [0.0] * len(WAYS)
     for start in range(0, len(kept), 100):
-        for render in sums:
+        some = kept[start : start + 100]
+        made = []
+        for number, render in enumerate((*texts, *tokens)):
             began = time.process_time()
-            for messages in kept[start : start + 100]:
-                render(messages)
-            sums[render] += time.process_time() - began
-    return len(kept), list(sums.values())
+            made.append([render(messages) for messages in some])
+            seconds[number] += time.process_time() - began
+        assert made[0] == made[1] == made[2], name
+        assert made[3] == made[4] == made[5], name
+    return len(kept), seconds
+
+
+def is_rendered(render, messages):
+    """Whether the template takes the conversation: Gemma's, for one, refuses a system message, and leaves out tools."""
+    try:
+        render(messages)
+    except Exception:  # noqa: BLE001 - a template may fail like any program
+        return False
+    return True
 
 
 def main():
     """Print a line for each model."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    numbers = [int(argument) for argument in sys.argv[1:] if argument.isdigit()]
+    with_tools = "--tools" in sys.argv
     special = json.loads((TEMPLATES / "special_tokens.json").read_text(encoding="utf-8"))
-    batch = list(conversations(count))
-    totals, all_rendered = [0.0, 0.0, 0.0], 0
-    print(f"{'model':18} {'rendered':>9} {'transformers':>13} {'sandbox':>16} {'from_messages':>16}")
+    batch = list(conversations(*(numbers or [10_000]), with_tools))
+    words, totals, all_rendered = vocabulary(), [0.0] * len(WAYS), 0
+    print(f"{'':26}{'as text':^54}{'as tokens':^54}")
+    print(f"{'model':16} {'rendered':>9}" + "".join(f"{way:>18.17}" for way in WAYS))
     for name, tokens in special.items():
-        rendered, seconds = measure(name, tokens, batch)
-        all_rendered += rendered
-        totals = [total + each for total, each in zip(totals, seconds, strict=True)]
-        print(line(name, rendered, seconds), flush=True)
+        rendered, seconds = measure(name, tokens, words, batch, [TOOL] if with_tools else None)
+        if rendered:
+            all_rendered += rendered
+            totals = [total + each for total, each in zip(totals, seconds, strict=True)]
+            print(line(name, rendered, seconds), flush=True)
     print(line("all", all_rendered, totals))
 
 
 def line(name, rendered, seconds):
     """Microseconds for a conversation, and ratios."""
-    first, *others = (each * 1e6 / max(1, rendered) for each in seconds)
-    return f"{name:18} {rendered:9,} {first:10.1f} us" + "".join(f" {us:7.1f} us {us / first:5.2f}" for us in others)
+    each = [one * 1e6 / rendered for one in seconds]
+    firsts = (each[0],) * 3 + (each[3],) * 3
+    ratios = "".join(f"{us:9.1f} us {us / first:5.2f}" for us, first in zip(each, firsts, strict=True))
+    return f"{name:16} {rendered:9,}{ratios}"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import functools
 import inspect
 import operator
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, Protocol
 
 import attrs
@@ -107,12 +108,17 @@ class AdaptedTokenizer:
         """
         if _names(self._inner.encode, "allowed_special"):  # tiktoken and openai-harmony refuse them otherwise
             return self.encode(text, allowed_special="all")
-        self._check_reads_control_tokens(text)
-        return self.encode(text, add_special_tokens=False)
+        ids = self.encode(text, add_special_tokens=False)
+        self._check_reads_control_tokens(text, ids)
+        return ids
 
-    def _check_reads_control_tokens(self, text: str) -> None:
+    def _check_reads_control_tokens(self, text: str, ids: list[int]) -> None:
+        look_up = _look_up(self._inner)
+        if look_up is None:
+            return
+        encoded = set(ids[1:-1])  # those at the ends may not be written in the text
         for name in dict.fromkeys(CONTROL_TOKEN.findall(text)):
-            token = _id_of(self._inner, name)
+            token = _id_of(look_up, name, encoded)
             if token is not None and self.encode(name, add_special_tokens=False) != [token]:
                 raise TokenizerError(
                     f"tokenizer: {self!r} takes {name} in a text for letters, not for its token {token}, so a rendered"
@@ -162,17 +168,26 @@ class AdaptedTokenizer:
         return inner if inner.startswith("<tokenizer ") else f"<tokenizer {inner}>"
 
 
-def _id_of(tokenizer: Any, name: str) -> int | None:
-    """Return the id that a tokenizer has for a control token, asked in the way of its library; None if it has none."""
+_LookUp = tuple[Callable[[Any], Any], Callable[[Any], Any]]
+
+
+def _look_up(tokenizer: Any) -> _LookUp | None:
+    """Return a tokenizer's functions from a token's name to its id and back, by the names they have in its library."""
     for to_id, to_name in _LOOK_UPS:
         find, back = getattr(tokenizer, to_id, None), getattr(tokenizer, to_name, None)
         if callable(find) and callable(back):
-            try:
-                token = find(name)
-                return operator.index(token) if token is not None and back(token) == name else None
-            except Exception:  # noqa: BLE001 - each library has its own way to say that there is none
-                return None
+            return find, back
     return None
+
+
+def _id_of(look_up: _LookUp, name: str, encoded: AbstractSet[int]) -> int | None:
+    """Return the id of a control token that is not among the encoded ones; None for any other name."""
+    find, back = look_up
+    try:
+        token = find(name)
+        return operator.index(token) if token is not None and token not in encoded and back(token) == name else None
+    except Exception:  # noqa: BLE001 - each library has its own way to say that there is none
+        return None
 
 
 def _takes(function: Any, option: str) -> bool:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import itertools
+import re
+
 import pytest
 from letters import Letters, prompt_text
 
@@ -31,6 +34,24 @@ def test_tokenizers_that_read_no_control_tokens(functions, way_out):
     """A tokenizer that has a control token, but reads its name as letters, is refused with the way out."""
     with pytest.raises(TokenizerError, match=rf"takes <s> in a text for letters, not for its token 1.*{way_out}"):
         prompt_text(HELLO, tokenizer=Letters(**functions), chat_template=TEMPLATE)
+
+
+class Counting(Letters):
+    """A tokenizer that puts <s> before every text, and reads the control tokens that a test gives it."""
+
+    def encode(self, text):
+        self.encoded = [*getattr(self, "encoded", []), text]
+        pieces = re.split(r"(\[/?INST\]|<s>)", text)
+        ids = [[VOCABULARY[each]] if each in self.reads else map(ord, each) for each in pieces]
+        return [1, *itertools.chain.from_iterable(ids)]
+
+
+def test_control_tokens_are_found_in_what_was_encoded():
+    """What is among the token ids has been read as a control token, but for the first and last, which may be added."""
+    tokenizer = Counting(**look_ups("token_to_id", "id_to_token", None), reads=["[INST]", "[/INST]"])
+    with pytest.raises(TokenizerError, match="takes <s> in a text for letters"):
+        prompt_text(HELLO, tokenizer=tokenizer, chat_template=f"{TEMPLATE}.")
+    assert tokenizer.encoded == ["<s>[INST]hello[/INST].", "<s>"]
 
 
 def test_names_that_are_no_tokens():

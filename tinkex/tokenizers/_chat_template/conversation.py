@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import attrs
 
@@ -18,6 +18,7 @@ from tinkex.tokenizers._chat_template.render import ChatTemplate
 from tinkex.tokenizers._chat_template.traits import arguments_form, takes_parts, writes_role
 from tinkex.tokenizers.errors import ChatTemplateError
 
+_MARKING: Final = 8  # characters of a text that is not met by chance
 _WRITTEN_BY_ALL = ("user", "assistant", "system", "tool", "ipython")  # known to every template, or refused by it
 
 
@@ -131,9 +132,9 @@ def _parsed(template: ChatTemplate, place: str, arguments: str) -> Any:
 
 def _with_content(template: ChatTemplate, messages: Messages, options: RenderOptions) -> Messages:
     """Return the messages with empty text for content that is None, where the template takes no None or writes it."""
-    empty = [replaced(message, content="") if _has_null(message) else message for message in messages]
-    if empty == messages:
+    if not any(map(_has_null, messages)):
         return messages
+    empty = [replaced(message, content="") if _has_null(message) else message for message in messages]
     with_null, with_text = (template.try_render(options.given(tried)) for tried in (messages, empty))
     if with_text is None:
         return messages
@@ -161,7 +162,28 @@ def _check_each_tool(template: ChatTemplate, messages: Messages, options: Render
 
 
 def _check_tools(template: ChatTemplate, messages: Messages, options: RenderOptions, text: str) -> None:
-    if options.tools and template.try_render(attrs.evolve(options, tools=None).given(messages)) == text:
+    if not options.tools or _is_from_tools(template, messages, options, text):
+        return
+    if template.try_render(attrs.evolve(options, tools=None).given(messages)) == text:
         raise ChatTemplateError(
             f"tools: the chat template of {template.tokenizer} leaves them out, so the model would not know of them"
         )
+
+
+def _is_from_tools(template: ChatTemplate, messages: Messages, options: RenderOptions, text: str) -> bool:
+    """Whether a text tells of the tools: it has the longest text in them, which it can have from nowhere else.
+
+    Where this cannot be told, the template is rendered again without them, which costs as much as the first time.
+    """
+    mark = max(_texts(options.tools), key=len, default="")
+    written = json.dumps(mark, ensure_ascii=False)
+    if len(mark) < _MARKING or len(written) > len(mark) + 2 or mark not in text or mark in template.source:
+        return False
+    return mark not in json.dumps([messages, options.variables], ensure_ascii=False, default=str)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _texts(item)

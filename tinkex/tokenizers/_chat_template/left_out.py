@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from tinkex.tokenizers._chat_template.messages import REASONING, is_text_part, says_nothing
@@ -53,17 +54,33 @@ def _has(text: str | None, name: str) -> bool:
 
 
 def _are_plainly_there(messages: Messages, text: str) -> bool:
+    if any("tool_calls" in each or each["role"] not in ("user", "assistant") for each in messages[1:]):
+        return False
+    if not messages or "tool_calls" in messages[0]:
+        return False
+    first, *others = (_texts(message) for message in messages)
+    if _are_in_order(chain(first, *others), text):
+        return True
+    # Some templates write the system message further down: then it must be there besides what is in other messages.
+    return _are_in_order(chain(*others), text) and all(
+        text.count(said) > sum(other.count(said) for other in chain(*others)) for said in first if said
+    )
+
+
+def _texts(message: PlainMapping) -> list[str]:
+    content = message.get("content")
+    if isinstance(content, str):
+        return [content.strip()]
+    return [part["text"].strip() for part in content if is_text_part(part)] if isinstance(content, list) else []
+
+
+def _are_in_order(texts: Iterable[str], text: str) -> bool:
     position = 0
-    for index, message in enumerate(messages):
-        if message.get("tool_calls") or (index and message["role"] not in ("user", "assistant")):
+    for said in texts:
+        found = text.find(said, position)
+        if found < 0:
             return False
-        content = message.get("content")
-        parts = content if isinstance(content, list) else [{"text": content}] if isinstance(content, str) else ()
-        for said in (part["text"].strip() for part in parts if is_text_part(part)):
-            found = text.find(said, position)
-            if found < 0:
-                return False
-            position = found + len(said)
+        position = found + len(said)
     return True
 
 
@@ -103,6 +120,8 @@ def _fields(template: ChatTemplate, messages: Messages, text: str, render: Rende
     """Yield the first of each kind of field without which the text is the same."""
     fields: dict[tuple[str, str], str] = {}
     for message in messages:
+        if message.keys() <= _CHECKED_OTHERWISE:
+            continue
         for name, value in message.items():
             if value and name not in _CHECKED_OTHERWISE and not says_nothing(name, message["role"]):
                 kind = "reasoning" if name in REASONING else name
@@ -123,6 +142,8 @@ def _odd_contents(messages: Messages) -> Iterator[tuple[str, Messages]]:
     """Yield content that templates may overlook, with the messages as they would be without it."""
     for index, message in enumerate(messages):
         content = message.get("content")
+        if isinstance(content, str):
+            continue
         if isinstance(content, PlainMapping):
             yield place_of(content), [*messages[:index], replaced(message, content=""), *messages[index + 1 :]]
         parts = content if isinstance(content, PlainList) else PlainList("", [])

@@ -62,7 +62,7 @@ def _mappings(name: str, items: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
         raise TypeError(f"{name} must be a sequence of mappings, got {shown(items)}")
     for index, item in enumerate(items):
-        if not isinstance(item, Mapping):
+        if not isinstance(item, (dict, Mapping)):
             raise TypeError(f"{name}[{index}] must be a mapping, got {shown(item)}")
         yield f"{name}[{index}]", item
 
@@ -73,16 +73,16 @@ def _message(
     if message.get("role") is None:
         raise ValueError(f"{place} has no role, only {', '.join(map(str, message)) or 'nothing'}")
     content = message.get("content")
-    if isinstance(content, list | tuple):
+    if isinstance(content, (list, tuple)):
         parts = [_part(f"{place}.content[{i}]", part, picture_types, pictures) for i, part in enumerate(content)]
         message = {**message, "content": parts}
     copied: PlainMapping = plain_copy(place, message, DROP_NULLS)
-    if "content" in message and content is None:
+    if content is None and "content" in message:
         copied["content"] = None
     _check_content(place, copied)
     _move_thinking(copied)
-    reasoning = next((copied[name] for name in REASONING if name in copied), None)
-    if reasoning is not None:
+    if not copied.keys().isdisjoint(REASONING):
+        reasoning = next(copied[name] for name in REASONING if name in copied)
         copied["reasoning_content"] = reasoning
         copied.setdefault("thinking", reasoning)
     return copied
@@ -106,6 +106,8 @@ def _part(place: str, part: Any, picture_types: tuple[type, ...], pictures: list
 
 def _check_content(place: str, message: PlainMapping) -> None:
     content = message.get("content")
+    if isinstance(content, str):
+        return
     if isinstance(content, list):
         for index, part in enumerate(content):
             if is_text_part(part) and not isinstance(part["text"], str):

@@ -17,6 +17,7 @@ DROP_NULLS: Final[frozenset[str]] = frozenset()
 """A column of structures in Parquet gives each row all the fields of the others, as nulls: those are absent."""
 SCHEMA_NULLS: Final = frozenset({"default", "const"})
 """The keywords of a JSON schema for which null says something."""
+_IMMUTABLE: Final = frozenset({str, int, float, bool, type(None)})
 
 
 class PrintedAsPythonError(Exception):
@@ -61,8 +62,8 @@ def place_of(container: PlainMapping | PlainList) -> str:
 
 
 def replaced(mapping: PlainMapping, **items: Any) -> PlainMapping:
-    """Return a copy of a mapping in the same place, with other items."""
-    return PlainMapping(place_of(mapping), {**mapping, **items})
+    """Return a copy of a mapping in the same place, with other items; the mapping itself where there are none."""
+    return PlainMapping(place_of(mapping), {**mapping, **items}) if items else mapping
 
 
 def plain_copy(place: str, value: Any, kept_nulls: AbstractSet[str] | None = KEEP_NULLS) -> Any:
@@ -73,23 +74,25 @@ def plain_copy(place: str, value: Any, kept_nulls: AbstractSet[str] | None = KEE
     Raises:
         TypeError: Something in it is not plain data.
     """
-    if value is None or type(value) is bool:
+    if type(value) in _IMMUTABLE:
         return value
+    if isinstance(value, (dict, Mapping)):
+        items = {
+            key if type(key) is str else _key(place, key): (
+                item if type(item) in _IMMUTABLE else plain_copy(f"{place}.{key}", item, kept_nulls)
+            )
+            for key, item in value.items()
+            if item is not None or kept_nulls is None or key in kept_nulls
+        }
+        return PlainMapping(place, items)
+    if isinstance(value, (list, tuple)):
+        return PlainList(place, [plain_copy(f"{place}[{i}]", item, kept_nulls) for i, item in enumerate(value)])
     if isinstance(value, str):
         return str.__str__(value)  # what a subclass adds stays behind
     if isinstance(value, int):
         return int.__int__(value)
     if isinstance(value, float):
         return float.__float__(value)
-    if isinstance(value, Mapping):
-        items = {
-            _key(place, key): plain_copy(f"{place}.{key}", item, kept_nulls)
-            for key, item in value.items()
-            if item is not None or kept_nulls is None or key in kept_nulls
-        }
-        return PlainMapping(place, items)
-    if isinstance(value, list | tuple):
-        return PlainList(place, [plain_copy(f"{place}[{i}]", item, kept_nulls) for i, item in enumerate(value)])
     raise TypeError(f"{place} must be plain data (text, numbers, lists, mappings, None), got {shown(value)}")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from tinkex.tokenizers._adapters import AdaptedTokenizer, LoadedTokenizer
+from tinkex.tokenizers._chat_files import ChatFiles
 from tinkex.tokenizers._chat_template.conversation import RenderOptions, render_conversation
 from tinkex.tokenizers._chat_template.messages import Conversation, read_tools
 from tinkex.tokenizers._chat_template.plain import DROP_NULLS, plain_copy
@@ -51,7 +52,8 @@ def prompt_pieces(conversation: Conversation, tokenizer: AnyTokenizer, options: 
     variables = dict(options.variables)
     if options.documents is not None:
         variables["documents"] = plain_copy("documents", options.documents, DROP_NULLS)
-    check_variables([*variables, *(["date"] if options.date is not None else ())], [template])
+    if names := [*variables, *(["date"] if options.date is not None else ())]:
+        check_variables(names, [template])
     rendering = RenderOptions(
         tools=tools,
         variables=template_variables(variables, template, options.date),
@@ -69,10 +71,11 @@ def choose_template(tokenizer: AnyTokenizer, given: str | None, *, with_tools: b
     """
     if given is not None and "{" in given:
         return _template(tokenizer, given)
-    templates = tokenizer_templates(tokenizer)
+    files = tokenizer.chat_files
+    templates = files.templates
     name = given or ("tool_use" if with_tools and "tool_use" in templates else "default")
     if name in templates:
-        return _template(tokenizer, templates[name])
+        return _template(tokenizer, templates[name], files)
     known = f"has chat templates named {', '.join(sorted(templates))}" if templates else "has no chat template"
     if given is not None:
         raise ChatTemplateError(
@@ -94,11 +97,12 @@ def _way_out(tokenizer: AnyTokenizer) -> str:
     return f"Pass chat_template=... with the text of one, or {ROLE_COLON!r}."
 
 
-def _template(tokenizer: AnyTokenizer, source: str) -> ChatTemplate:
-    template = ChatTemplate(source, (), repr(tokenizer))
-    if not any(name.endswith("_token") for name in template.reads):
+def _template(tokenizer: AnyTokenizer, source: str, files: ChatFiles | None = None) -> ChatTemplate:
+    template = ChatTemplate(source, (), tokenizer)
+    if not template.reads_special_tokens:
         return template  # so that the files of a model need not be there for a template that is given
-    return ChatTemplate(source, sorted(tokenizer.chat_files.special_tokens.items()), repr(tokenizer))
+    special_tokens = (files or tokenizer.chat_files).special_tokens
+    return ChatTemplate(source, sorted(special_tokens.items()), tokenizer)
 
 
 def _role_colon(conversation: Conversation, tokenizer: AnyTokenizer, options: PromptOptions, header: bool) -> list[str]:

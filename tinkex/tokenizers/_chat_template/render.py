@@ -26,8 +26,8 @@ class ChatTemplate:
     source: str
     special_tokens: tuple[tuple[str, str], ...] = attrs.field(converter=_pairs)
     """The texts of special tokens under the names that templates use, such as ``bos_token``."""
-    tokenizer: str = attrs.field(eq=False)
-    """What error messages call the tokenizer."""
+    tokenizer: object = attrs.field(eq=False)
+    """What error messages call the tokenizer: an object, since it may take long to write some of them."""
 
     def render(self, given: Mapping[str, Any]) -> str:
         """Run the template; the special tokens are variables of it, which *given* goes before.
@@ -37,24 +37,28 @@ class ChatTemplate:
                 Python spells it.
         """
         sandbox = _sandbox()
-        told = f"tokenizer: the chat template of {self.tokenizer}"
         try:
             with sandbox.limited_time():
-                pieces = _compiled(self.source).generate({**dict(self.special_tokens), **given})
-                return "".join(sandbox.limited(pieces))
+                return _compiled(self.source).render({**dict(self.special_tokens), **given})
         except PrintedAsPythonError as error:
             raise ChatTemplateError(
                 f"{error.place} is a {error.kind}, which the chat template of {self.tokenizer} does not take:"
                 " the prompt would hold it as Python spells it"
             ) from None
         except sandbox.SecurityError as error:
-            raise ChatTemplateError(f"{told} was stopped: {error}.") from error
+            raise ChatTemplateError(f"{self._told} was stopped: {error}.") from error
         except sandbox.TemplateSyntaxError as error:
-            raise ChatTemplateError(f"{told} is broken in line {error.lineno}: {error.message}") from error
+            raise ChatTemplateError(f"{self._told} is broken in line {error.lineno}: {error.message}") from error
         except sandbox.TemplateRefusedError as error:
             raise ChatTemplateError(f"messages: the chat template of {self.tokenizer} refuses them: {error}") from None
         except Exception as error:  # a template is a program, and can fail like one
-            raise ChatTemplateError(f"{told} failed on these messages: {type(error).__name__}: {error}") from error
+            raise ChatTemplateError(
+                f"{self._told} failed on these messages: {type(error).__name__}: {error}"
+            ) from error
+
+    @property
+    def _told(self) -> str:
+        return f"tokenizer: the chat template of {self.tokenizer}"
 
     def try_render(self, given: Mapping[str, Any]) -> str | None:
         """Run the template; None where `render` raises."""
@@ -70,6 +74,11 @@ class ChatTemplate:
         A template that asks for today's date reads ``date``.
         """
         return _names_read(self.source)
+
+    @property
+    def reads_special_tokens(self) -> bool:
+        """Whether the template reads a variable such as ``bos_token``."""
+        return _reads_special_tokens(self.source)
 
 
 @functools.lru_cache(maxsize=32)
@@ -87,6 +96,11 @@ def _names_read(source: str) -> frozenset[str]:
         return frozenset()
     asks_for_today = "strftime_now" in source or "date_string" in names
     return frozenset(names | ({"date"} if asks_for_today else set()))
+
+
+@functools.lru_cache(maxsize=128)
+def _reads_special_tokens(source: str) -> bool:
+    return any(name.endswith("_token") for name in _names_read(source))
 
 
 def _sandbox() -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
-from typing import Any, Final, Literal
+from collections.abc import Callable
+from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeVar
 
 from tinkex.tokenizers._chat_template.plain import plain_copy
 from tinkex.tokenizers._chat_template.render import ChatTemplate
@@ -15,9 +16,24 @@ PROBE: Final = "tinkexprobe"
 CALL_ID: Final = "tinkexcal"
 """Nine letters, as Mistral's templates want them."""
 _ARGUMENTS: Final = {PROBE: "value"}
+_Options = ParamSpec("_Options")
+_Trait = TypeVar("_Trait")
 
 
-@functools.lru_cache(maxsize=256)
+def _cached(
+    find: Callable[Concatenate[ChatTemplate, _Options], _Trait],
+) -> Callable[Concatenate[ChatTemplate, _Options], _Trait]:
+    """Keep what was found out about a template, without the tokenizer that it came with."""
+    cached = functools.lru_cache(maxsize=256)(find)
+
+    def ask(template: ChatTemplate, /, *options: _Options.args, **named: _Options.kwargs) -> _Trait:
+        unnamed = ChatTemplate(template.source, template.special_tokens, tokenizer="")
+        return cached(unnamed, *options, **named)  # type: ignore[arg-type]  # which may be anything hashable
+
+    return ask
+
+
+@_cached
 def takes_parts(template: ChatTemplate, role: str) -> bool:
     """Whether the template takes the content of a role as a list of text parts.
 
@@ -31,7 +47,7 @@ def takes_parts(template: ChatTemplate, role: str) -> bool:
     return as_text is None or PROBE not in as_text
 
 
-@functools.lru_cache(maxsize=256)
+@_cached
 def writes_role(template: ChatTemplate, role: str) -> bool:
     """Whether the template writes the messages of a role at all. True also where that cannot be found out."""
     before, after = _around(template, role)
@@ -40,7 +56,7 @@ def writes_role(template: ChatTemplate, role: str) -> bool:
     return all(text is None for text in texts) or any(text is not None and PROBE in text for text in texts)
 
 
-@functools.lru_cache(maxsize=256)
+@_cached
 def arguments_form(template: ChatTemplate) -> ArgumentsForm | None:
     """How the template takes the arguments of a tool call: JSON text, a mapping, or None where it writes neither.
 

@@ -42,7 +42,7 @@ def check_variables(names: Iterable[str], templates: Iterable[ChatTemplate]) -> 
         read = frozenset[str]().union(*(template.reads for template in templates))
         near = difflib.get_close_matches(name, read, 1)
         meant = f"; did you mean {near[0]}?" if near else ""
-        told = " or ".join(dict.fromkeys(template.tokenizer for template in templates))
+        told = " or ".join(dict.fromkeys(str(template.tokenizer) for template in templates))
         raise ChatTemplateError(f"{name}: the chat template of {told} reads no variable of that name{meant}")
 
 

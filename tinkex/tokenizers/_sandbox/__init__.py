@@ -7,7 +7,7 @@ jinja2.
 
 from __future__ import annotations
 
-from tinkex.tokenizers._sandbox.budget import limited, limited_time
+from tinkex.tokenizers._sandbox.budget import limited_time
 from tinkex.tokenizers._sandbox.environment import (
     Sandbox,
     SecurityError,
@@ -23,7 +23,6 @@ __all__ = [
     "TemplateRefusedError",
     "TemplateSyntaxError",
     "check_format",
-    "limited",
     "limited_time",
     "variables_of",
 ]

@@ -147,11 +147,3 @@ def limited_time(timer: Callable[[], float] = thread_seconds) -> Iterator[None]:
         yield
     finally:
         _budget.reset(token)
-
-
-def limited(pieces: Iterable[str]) -> Iterator[str]:
-    """Pass the pieces of a rendered text on while the budget lasts."""
-    budget = current()
-    for piece in pieces:
-        budget.charge(0)
-        yield piece

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import jinja2
@@ -193,7 +193,7 @@ _INTERNAL: Final[dict[str, Callable[..., Any]]] = {
 
 @jinja2.utils.pass_context
 def _output(_: Context, value: Any) -> str:
-    text = operations.text_of(value)
+    text: str = value if type(value) is str else operations.text_of(value)
     current().charge(operations.CHARACTER * len(text))
     return text
 
@@ -247,16 +247,17 @@ _GLOBALS: Final[dict[str, Callable[..., Any]]] = {
     "strftime_now": _strftime_now,
 }
 _CALLABLE: Final = frozenset(map(id, _GLOBALS.values()))
+_OF_MAPPINGS: Final = frozenset(dir(dict))
 _OF_LOOPS: Final = ("changed", "cycle")
 
 
 class _Template(jinja2.Template):
     """Template that tells the budget what it is given."""
 
-    def generate(self, *arguments: Any, **named: Any) -> Iterator[str]:
+    def render(self, *arguments: Any, **named: Any) -> str:
         given = dict(*arguments, **named)
         current().give(given)
-        return super().generate(given)
+        return super().render(given)
 
 
 def variables_of(source: str) -> set[str]:
@@ -280,6 +281,10 @@ class Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
         self.tests = dict(TESTS)
         self.globals = dict(_GLOBALS)
 
+    def make_globals(self, d: Any) -> dict[str, Any]:
+        """Return the globals of a template as one mapping, which is quicker to copy than jinja2's chain of them."""
+        return {**self.globals, **(d or {})}
+
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         if len(source) > _LONGEST_SOURCE or sum(1 for _ in self.lexer.tokeniter(source, name, filename)) > _MOST_TOKENS:
             raise SecurityError(f"it has more than {_LONGEST_SOURCE:,} characters or {_MOST_TOKENS:,} tokens")
@@ -288,6 +293,8 @@ class Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Return an attribute or item; methods of plain data are looked at when they are called."""
+        if isinstance(obj, dict) and attribute not in _OF_MAPPINGS and attribute in obj:
+            return obj[attribute]  # as below, but quicker
         if not attribute.startswith("_"):
             value = getattr(obj, attribute, None)
             if type(value) is types.BuiltinMethodType:

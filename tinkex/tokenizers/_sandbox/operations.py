@@ -54,7 +54,9 @@ def check_written(value: Any, growth: int) -> None:
 def made(value: Any) -> Any:
     """Count what an operation has made."""
     kind = type(value)
-    if kind is list or kind is tuple or kind is dict:
+    if kind is str:
+        current().charge(value.__sizeof__())
+    elif kind is list or kind is tuple or kind is dict:
         current().register(value)
     elif isinstance(value, str):
         current().charge(value.__sizeof__())
@@ -228,8 +230,8 @@ def _join(between: str, items: Iterable[Any]) -> str:
 
 def add(left: Any, right: Any) -> Any:
     """Compute ``left + right``."""
-    if isinstance(left, str) and isinstance(right, str):
-        if (size := len(left) + len(right)) > _SMALL:
+    if isinstance(left, str):
+        if isinstance(right, str) and (size := len(left) + len(right)) > _SMALL:
             current().check(CHARACTER * size * (1 if type(left) is type(right) else ESCAPED))
     elif isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
         budget = current()

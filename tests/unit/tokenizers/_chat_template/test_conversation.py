@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import weakref
 
 import pytest
 from hypothesis import given, strategies
-from letters import prompt_text
+from letters import Letters, prompt_text
 
 from tinkex.tokenizers import ChatTemplateError
+from tinkex.tokenizers._chat_template.render import ChatTemplate
 from tinkex.types import ImageChunk
 
 pytest.importorskip("jinja2")
@@ -24,6 +26,7 @@ AS_TEXT = CALLS.replace("%ARGUMENTS%", "{{ c.function.arguments }}")
 EITHER = CALLS.replace(
     "%ARGUMENTS%", "{{ c.function.arguments if c.function.arguments is string else c.function.arguments | tojson }}"
 )
+RENDER = ChatTemplate.render
 FIRST_ONLY = CALLS.replace("m.tool_calls or []", "(m.tool_calls or [])[:1]").replace("%ARGUMENTS%", "")
 
 
@@ -228,6 +231,52 @@ def test_tools_that_are_left_out(template):
     """Tools that leave the prompt as it is without them are refused, read or not."""
     with pytest.raises(ChatTemplateError, match=r"tools: the chat template of .* leaves them out"):
         prompt_text([user("Rain?")], template, tools=TOOLS)
+
+
+def described(description):
+    """A tool with a description."""
+    return [{"type": "function", "function": {"name": "rain", "description": description}}]
+
+
+TELLING = "{{ tools[0].function.description if tools and TELLS }}" + CONTENTS
+
+
+@pytest.mark.parametrize(
+    ("description", "content", "renderings"),
+    [
+        ("Whether it rains in a city", "Hi", 1),
+        ("Whether it rains in a city", "Whether it rains in a city?", 2),
+        ("Rain?", "Hi", 2),
+        ('Whether it rains in "a city"', "Hi", 2),
+    ],
+)
+def test_tools_that_the_text_shows(monkeypatch, description, content, renderings):
+    """Tools are looked for in the text, and by rendering without them only where that may have it from elsewhere."""
+    rendered = []
+    monkeypatch.setattr(ChatTemplate, "render", lambda *given: rendered.append(given) or RENDER(*given))
+    tools = described(description)
+    assert (
+        prompt_text([user(content)], TELLING.replace("TELLS", "true"), tools=tools) == f"{description}<user>{content}"
+    )
+    assert len(rendered) == renderings
+    with pytest.raises(ChatTemplateError, match="leaves them out"):
+        prompt_text([user(content)], TELLING.replace("TELLS", "false"), tools=tools)
+
+
+def test_tools_that_the_template_brings_itself():
+    """A template that has a tool's description by itself may still leave out the tools."""
+    template = "Whether it rains in a city{{ tools[0] if false }}" + CONTENTS
+    with pytest.raises(ChatTemplateError, match="leaves them out"):
+        prompt_text([user("Hi")], template, tools=described("Whether it rains in a city"))
+
+
+def test_what_is_found_out_keeps_no_tokenizer():
+    """What is found out about a template is remembered for all tokenizers that have it, and keeps none of them."""
+    tokenizer = Letters(CONTENTS)
+    prompt_text([user([{"type": "text", "text": "x"}])], tokenizer=tokenizer)
+    alive = weakref.ref(tokenizer)
+    del tokenizer
+    assert alive() is None
 
 
 def test_empty_tools():
