@@ -13,7 +13,7 @@ import attrs
 from tinkex._concurrency.clock import SYSTEM_CLOCK
 from tinkex.bulk._input.claims import Claims, Verdict
 from tinkex.bulk._input.prepare import find_obstacle
-from tinkex.bulk._input.rows import NO_PROMPT, PROMPTS
+from tinkex.bulk._input.rows import shared_fault
 from tinkex.bulk._input.task import Fingerprints, InputError, LineId, Row, Task
 from tinkex.bulk._models import Models
 from tinkex.bulk._progress import Tally
@@ -82,9 +82,11 @@ class TaskPlan:
             if can_be_tried:
                 break
         else:
+            fault = shared_fault(head)
+            if obstacle is None and fault is not None:
+                obstacle = InputError(fault)
             if obstacle is not None:
                 raise obstacle
-            _refuse_without_prompts(head)
         self.opened = None
         self.rows = itertools.chain(head, rows)
 
@@ -126,14 +128,6 @@ class TaskPlan:
             return True
         self.tally.skipped += 1
         return False
-
-
-def _refuse_without_prompts(rows: Sequence[Row]) -> None:
-    """Raise InputError where rows have no prompt, of which none can be tried."""
-    without = next((row for row in rows if row.problem == NO_PROMPT), None)
-    if without is not None:
-        found = ", ".join(without.extra)[:300] or "nothing else"
-        raise InputError(f"No row has a prompt, which is called {', '.join(PROMPTS)}; the first one has {found}.")
 
 
 def _renamed(task: Task, claims: Claims) -> Task:

@@ -25,6 +25,7 @@ _NO_TEXT: Final = PARAMETERS | {"prompt_tokens", "messages", "choices"}
 _NOTHING: Final = frozenset({"", "nan", "null", "none", "na", "n/a", "<na>"})
 _STRUCTS: Final = frozenset({"messages", "prompt", "tools", "template_variables"})
 _PICTURES: Final = (ImageChunk, ImageAssetPointerChunk)
+NO_FORM: Final = "for which JSON has no form: leave it out, or write it as text."
 _EXACT: Final = frozenset({str, int, bool, type(None)})
 
 
@@ -151,8 +152,7 @@ def _json(name: str, value: Any) -> Any:
     try:
         return _json_value(value, _PICTURES if name in {"messages", "prompt"} else ())
     except TypeError as error:
-        words = f"{name} holds {error}, for which JSON has no form: leave it out, or write it as text."
-        raise InvalidRowError(words) from None
+        raise InvalidRowError(f"{name} holds {error}, {NO_FORM}") from None
 
 
 def _json_value(value: Any, kept: tuple[type, ...]) -> Any:

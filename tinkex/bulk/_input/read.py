@@ -114,9 +114,10 @@ class Source:
 
 def _mappings(rows: Any) -> tuple[bool, Iterable[Any]]:
     """Return whether rows are a table of pandas, polars, Arrow or Hugging Face datasets, and an iterable of them."""
-    if hasattr(rows, "to_batches"):  # Arrow
+    if hasattr(rows, "to_batches") or hasattr(rows, "read_next_batch"):  # Arrow's tables and readers
         check_once(rows.schema.names)
-        return True, itertools.chain.from_iterable(map(dicts, rows.to_batches(64)))
+        batches = rows.to_batches(64) if hasattr(rows, "to_batches") else rows
+        return True, itertools.chain.from_iterable(map(dicts, batches))
     if hasattr(rows, "iter_rows"):  # polars
         return True, rows.iter_rows(named=True)
     if hasattr(rows, "itertuples") and hasattr(rows, "columns"):  # pandas

@@ -17,6 +17,7 @@ from tinkex.types import ModelInput
 PROMPTS: Final = ("prompt", "prompt_tokens", "messages")
 """The columns of which a row needs one."""
 NO_PROMPT: Final = f"A row needs one of {', '.join(PROMPTS)}; this one has none of them."
+_NO_OBJECT: Final = "A row must be a JSON object"
 _OWN: Final = frozenset({"id", "custom_id", "model", *PROMPTS})
 _OPENAI_OWN: Final = frozenset({"id", "custom_id", "method", "url", "body"})
 _CHAT: Final = ("tools", "template_variables")
@@ -36,7 +37,7 @@ _READ: Final = frozenset(
 def parse_row(number: int, data: object, *, of_table: bool = False) -> Row:
     """Parse one row; what is wrong with it is noted in the row. In one *of_table*, text may stand for other values."""
     if not isinstance(data, dict | Mapping):
-        return _nameless(number, f"A row must be a JSON object, not {type(data).__name__}.")
+        return _nameless(number, f"{_NO_OBJECT}, not {type(data).__name__}.")
     identity: RowId | None = None
     try:
         identity = fields.identity(data.get("custom_id"))
@@ -53,6 +54,19 @@ def parse_row(number: int, data: object, *, of_table: bool = False) -> Row:
     openai = "body" in data
     shape = (_shape(data) or "chat") if openai else "native"
     return Row(number, identity, None, {}, None, _own_columns(data, openai=openai), shape, problem)
+
+
+def shared_fault(rows: Sequence[Row]) -> str | None:
+    """Return what is wrong with a whole table, none of whose first rows can be read; None for faults of single rows.
+
+    That are rows that have no prompt, that are no rows, or that have a column which cannot be written down.
+    """
+    without = next((row for row in rows if row.problem == NO_PROMPT), None)
+    if without is not None:
+        found = ", ".join(without.extra)[:300] or "nothing else"
+        return f"No row has a prompt, which is called {', '.join(PROMPTS)}; the first one has {found}."
+    problem = rows[0].problem or "" if len({row.problem for row in rows}) == 1 < len(rows) else ""
+    return problem if problem.startswith(_NO_OBJECT) or problem.endswith(fields.NO_FORM) else None
 
 
 def _own_columns(data: Mapping[Any, Any], *, openai: bool) -> dict[str, Any]:

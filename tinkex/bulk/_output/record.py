@@ -12,6 +12,7 @@ from tinkex.bulk._input.task import LineId, Row, Task
 from tinkex.types import ModelInput, SampledSequence, SampleResponse
 
 Record = dict[str, Any]
+_NOTHING: Final[Record] = {}
 FROM_CALLER: Final = ("parameters", "extra", "messages", "prompt")
 """Columns that repeat what the caller gave."""
 OMITTABLE: Final = ("text", "tokens", "logprobs", "prompt", "prompt_tokens")
@@ -54,33 +55,29 @@ def made_record(
     """
     error, row = error_of(future), task.row
     response: SampleResponse | None = future.result() if error is None else getattr(error, "response", None)
-    record: Record = {"id": row.id}
-    if isinstance(row.id, LineId):
-        record["line"] = row.number
-    record["model"] = task.model
-    record["fingerprint"] = task.fingerprint
-    record["status"] = "ok" if error is None else "error"
-    if prepared is not None and prepared.date is not None:
-        record["date"] = prepared.date
-    record["parameters"] = task.parameters
-    if row.extra:
-        record["extra"] = row.extra
-    if "prompt" not in omit:
-        record |= _prompt_column(row)
-    record["prompt_tokens"] = None if prepared is None or "prompt_tokens" in omit else _tokens(prepared.prompt)
-    if response is not None and (response.prompt_logprobs is not None or response.topk_prompt_logprobs is not None):
-        plain = response.to_dict()
-        record |= {name: plain[name] for name in ("prompt_logprobs", "topk_prompt_logprobs") if name in plain}
+    messages = row.messages
     scored = response is None or task.parameters.get("score")
-    record["sequences"] = [] if response is None or scored else _sequences(task, response, prepared, omit)
-    record["usage"] = _usage(response)
-    record["timing"] = _timing(response)
-    record["request_id"] = future.request_id
-    record["started_at"] = round(started_at, 3)
-    record["finished_at"] = round(finished_at, 3)
-    record["attempts"] = future.attempts
-    record["error"] = None if error is None else error_record(error)
-    return record
+    return {
+        "id": row.id,
+        **({"line": row.number} if type(row.id) is LineId else _NOTHING),
+        "model": task.model,
+        "fingerprint": task.fingerprint,
+        "status": "ok" if error is None else "error",
+        **({"date": prepared.date} if prepared is not None and prepared.date is not None else _NOTHING),
+        "parameters": task.parameters,
+        **({"extra": row.extra} if row.extra else _NOTHING),
+        **(_NOTHING if "prompt" in omit else _prompt_column(row, messages)),
+        "prompt_tokens": None if prepared is None or "prompt_tokens" in omit else _tokens(prepared.prompt),
+        **(_NOTHING if response is None else _prompt_logprobs(response)),
+        "sequences": [] if response is None or scored else _sequences(response, prepared, omit, messages is not None),
+        "usage": _usage(response),
+        "timing": _timing(response),
+        "request_id": future.request_id,
+        "started_at": round(started_at, 3),
+        "finished_at": round(finished_at, 3),
+        "attempts": future.attempts,
+        "error": None if error is None else error_record(error),
+    }
 
 
 def _usage(response: SampleResponse | None) -> Record | None:
@@ -126,16 +123,22 @@ def _tokens(prompt: ModelInput) -> list[int] | None:
         return None
 
 
-def _prompt_column(row: Row) -> Record:
+def _prompt_column(row: Row, messages: Sequence[Any] | None) -> Record:
     """Return the column of a prompt that was text or messages; token ids have one of their own."""
-    if isinstance(row.prompt, str):
-        return {"prompt": row.prompt}
-    return {} if row.messages is None else {"messages": row.messages}
+    if messages is not None:
+        return {"messages": messages}
+    return {"prompt": row.prompt} if isinstance(row.prompt, str) else _NOTHING
 
 
-def _sequences(task: Task, response: SampleResponse, prepared: Prepared | None, omit: Collection[str]) -> list[Record]:
+def _prompt_logprobs(response: SampleResponse) -> Record:
+    if response.prompt_logprobs is None and response.topk_prompt_logprobs is None:
+        return _NOTHING
+    plain = response.to_dict()
+    return {name: plain[name] for name in ("prompt_logprobs", "topk_prompt_logprobs") if name in plain}
+
+
+def _sequences(response: SampleResponse, prepared: Prepared | None, omit: Collection[str], chat: bool) -> list[Record]:
     decode = None if "text" in omit or prepared is None else prepared.model.decode
-    chat = task.row.messages is not None
     return [_sequence(each.to_dict(), decode, omit, chat=chat) for each in response.sequences]
 
 

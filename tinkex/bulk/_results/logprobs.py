@@ -17,7 +17,7 @@ def sum_logprobs(logprobs: Sequence[float | None] | None, undefined: int = 0) ->
     >>> sum_logprobs([None, -0.5, -1.0], 1), sum_logprobs([None, None, -1.0], 1), sum_logprobs([None], 1)
     (-1.5, nan, None)
     """
-    if logprobs is None or 0 < undefined >= len(logprobs):
+    if logprobs is None or undefined >= len(logprobs):
         return None
     return float(sum(math.nan if logprob is None else logprob for logprob in logprobs[undefined:]))
 

@@ -113,13 +113,13 @@ class DataSet:
         return iter(TABLE.to_pylist())
 
 
-@pytest.mark.parametrize("kind", ["arrow", "pandas", "polars", "datasets"])
+@pytest.mark.parametrize("kind", ["arrow", "reader", "pandas", "polars", "datasets"])
 def test_one_meaning_in_all_tables(kind):
     """In a table of any library structs have what the row has, and text of parameters is JSON, as in a file."""
     if kind in ("pandas", "polars"):
         pytest.importorskip(kind)
     table = {
-        "arrow": lambda: TABLE, "pandas": TABLE.to_pandas, "datasets": DataSet,
+        "arrow": lambda: TABLE, "reader": TABLE.to_reader, "pandas": TABLE.to_pandas, "datasets": DataSet,
         "polars": lambda: __import__("polars").from_arrow(TABLE),
     }[kind]()  # fmt: skip
     first, second = Source(table)

@@ -103,7 +103,7 @@ def test_sums(numbers, front):
     """A sum is finite only if all its numbers are, but for those in front that are undefined."""
     total = sum_logprobs([*[None] * front, *numbers], front)
     if not numbers:
-        assert total == (None if front else 0.0)
+        assert total is None
     elif any(map(math.isnan, numbers)):
         assert math.isnan(total)
     else:
@@ -117,6 +117,9 @@ def test_the_likeliest():
     result = Result(id=1, model="m", status="ok", sequences=[unknown, impossible, one, none, two])
     assert (result.likeliest(), result.likeliest(by="logprob")) == (one, two)
     assert evolve(result, sequences=[unknown, impossible]).likeliest() is impossible
+    empty = ResultSequence.from_record({"text": "", "tokens": [], "logprobs": []})
+    assert (empty.logprob, empty.mean_logprob, empty.length) == (None, None, 0)
+    assert evolve(result, sequences=[empty, two]).likeliest(by="logprob") is two
     assert evolve(result, sequences=()).likeliest() is None
     with pytest.raises(ValueError, match="by must be"):
         result.likeliest(by="length")
