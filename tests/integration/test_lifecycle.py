@@ -46,7 +46,7 @@ def threads():
 
 def gone(condition):
     """Wait until a condition holds."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while not condition() and time.monotonic() < deadline:
         gc.collect()
         time.sleep(0.002)
