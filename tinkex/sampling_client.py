@@ -56,8 +56,8 @@ class SamplingClient:
 
     @property
     def sampling_session_id(self) -> str:
-        """The server's id for this client's use of the model."""
-        return self._identity.sampling_session_id
+        """The server's id for this client's use of the model; another after the server has forgotten the first."""
+        return self._session.latest.sampling_session_id
 
     @property
     def model_path(self) -> str | None:
@@ -254,7 +254,7 @@ class SamplingClient:
 
     def handle(self) -> str:
         """This client as a line of text, for `from_handle` in another process. It holds no key."""
-        return self._identity.encode()
+        return self._present_identity().encode()
 
     def close(self) -> None:
         """Accept no more samples; those under way go on, and the service stays open. Idempotent."""
@@ -264,7 +264,7 @@ class SamplingClient:
         return f"<SamplingClient of {self._identity.base_model or 'a model'}, session {self.sampling_session_id}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (self._lifecycle.config.current.without_secrets(), self._identity, self._retry)
+        return _rebuilt, (self._lifecycle.config.current.without_secrets(), self._present_identity(), self._retry)
 
     def _begin(
         self, request: SampleRequest, timeout: float | None, on_full: str | None, observer: QueueStateObserver | None,
@@ -283,7 +283,7 @@ class SamplingClient:
             raise ClientClosedError("This sampling client is closed: make a new one.")
         runtime = lifecycle.start()
         self._check_context(request, runtime)
-        session = self._session
+        self._session = session = self._session.latest
         if session.context is not runtime.sampling:
             session = self._move(runtime)
         future: SampleFuture[Any] = SampleFuture(runtime.callbacks)
@@ -315,14 +315,25 @@ class SamplingClient:
             )
 
     def _make_session(self, runtime: ServiceRuntime, *, original: bool) -> SamplingSession:
+        identity = self._identity
         return runtime.sampling_session(
-            self.sampling_session_id, original=original, record_stability_info=self._identity.record_stability_info
+            identity.sampling_session_id, original=original, record_stability_info=identity.record_stability_info,
+            model=identity.model,
+        )  # fmt: skip
+
+    def _present_identity(self) -> Handle:
+        session, identity = self._session.latest, self._identity
+        return attrs.evolve(
+            identity,
+            sampling_session_id=session.sampling_session_id,
+            session_id=session.session_id or identity.session_id,
         )
 
     def _move(self, runtime: ServiceRuntime) -> SamplingSession:
         """After a fork: go on as a clone, with sequence numbers of this process's own."""
         with runtime.sampling.joining:
             if self._session.context is not runtime.sampling:
+                self._identity = self._present_identity()
                 self._session = self._make_session(runtime, original=False)
                 if self._identity.session_id is not None:
                     runtime.session.heartbeats.keep_alive(self._identity.session_id)

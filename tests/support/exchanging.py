@@ -114,7 +114,12 @@ class Client:
         notifier = ObserverNotifier([observer], AtOnce(), self.clock)
         self.context = SamplingContext(self.api, self.flags, notifier, self.reported.append)
         self.session = SamplingSession(
-            self.context, Session(self.api), "session:sampler:0", original=not clone, record_stability_info=False
+            self.context,
+            Session(self.api),
+            "session:sampler:0",
+            original=not clone,
+            record_stability_info=False,
+            model=("any/model", None),
         )
 
     def sample(self, prompt=(1, 2, 3), *, timeout=1000.0, **options):

@@ -21,7 +21,7 @@ from tinkex._runtime.task import Coroutine, Scheduler, Sleep
 from tinkex._transport.exchange import Transport
 from tinkex._transport.http11 import Response, request_head
 from tinkex.config import ClientConfig, is_official
-from tinkex.errors import APIConnectionError, APIError, APIResponseError, APIStatusError, clean_text
+from tinkex.errors import APIConnectionError, APIError, APIResponseError, APIStatusError, APITimeoutError, clean_text
 
 E = TypeVar("E", bound=APIError)
 T = TypeVar("T")
@@ -29,6 +29,7 @@ logger = logging.getLogger("tinkex")
 
 _GROWTH = 8  # as lists of numbers JSON takes five to seven times the memory of its text, as others up to thirty
 _MOST_SECRETS = 100  # of headers that were replaced
+_GONE = frozenset({502, 503, 504})  # what gateways say of a server that is not there
 _REDIRECTS = frozenset({307, 308})  # the same request, elsewhere
 
 
@@ -64,6 +65,7 @@ class Api:
         self._key_stem = f"tinkex-{random_uuid()}"
         self.last_failure = ""  # of any call that must succeed, in words
         self.reached = False  # whether the server has ever answered
+        self.lost_at = float("-inf")  # when the server was last found gone, as it is in a restart
         self.knows_no_metadata = False  # the server refuses `allow_metadata_only`
         self._secrets_of: tuple[Mapping[str, str] | None, tuple[str, ...]] = (None, ())  # and the headers they are of
         self._heads: dict[tuple[str, str, int], tuple[Mapping[str, str], str | None, bytes]] = {}
@@ -105,8 +107,12 @@ class Api:
                     fresh=fresh,
                 )
             except APIError as error:
+                if isinstance(error, APIConnectionError) and not isinstance(error, APITimeoutError):
+                    self.lost_at = self.clock.monotonic()
                 raise self.cleaned(error) from None
             self.reached = True
+            if response.status in _GONE:
+                self.lost_at = self.clock.monotonic()
             _check_growth(response, config.max_response_bytes)
             if response.status >= 300:
                 redact(response, (credential, *self._header_secrets(config)))

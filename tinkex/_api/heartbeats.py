@@ -1,8 +1,9 @@
-"""Session heartbeats: they keep sessions alive on the server, and show that the server has ended one."""
+"""Session heartbeats: they keep sessions alive on the server, and show that it has ended one, or forgotten it."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import Future
 
 from tinkex import _wire
@@ -24,24 +25,29 @@ _LAST_BEAT_SECONDS = 1.0  # for one in flight, before the session is finished
 class Heartbeats:
     """One heartbeat of every session every 10 s, from one task, begun with the first session. Safe to share.
 
-    `ready` is awaited first: a session that was adopted comes without the server's flags.
+    `ready` is awaited first: a session that was adopted comes without the server's flags. `renew` begins a session in
+    place of one that the server has forgotten; whether it could.
     """
 
-    def __init__(self, api: Api, ready: SingleFlight) -> None:
+    def __init__(self, api: Api, ready: SingleFlight, renew: Callable[[str], Coroutine[bool]]) -> None:
         self._api = api
         self._ready = ready
+        self._renew = renew
         self._lock = new_lock()  # guards _sessions and _running
         self._sessions: set[str] = set()
         self._running = False
         self._stopped = False
         self._in_flight: Future[None] | None = None  # the heartbeats that are not answered yet, or the last ones
         self.heard_at: float | None = None  # when the server last confirmed a session
-        self.ended: set[str] = set()  # sessions that the server says are finished
+        self.finished: set[str] = set()  # sessions that the server says are finished
+        self.forgotten: set[str] = set()  # and those that it does not know any more
 
-    def keep_alive(self, session_id: str) -> None:
-        """Send heartbeats of this session, too, from now on."""
+    def keep_alive(self, session_id: str, instead_of: str | None = None) -> None:
+        """Send heartbeats of this session, too, from now on, and none of the one it replaces."""
         with self._lock:
+            self._sessions.discard(instead_of or "")
             self._sessions.add(session_id)
+            self.forgotten.discard(session_id)
             start, self._running = not self._running, True
         if start:
             self._api.scheduler.start(self._run, Future())
@@ -62,7 +68,7 @@ class Heartbeats:
             self._in_flight = in_flight  # before `_stopped` is looked at: `stop` sees this, or this sees `stop`
             try:
                 for session_id in () if self._stopped else tuple(self._sessions):
-                    heard_at[session_id] = yield from self._beat(session_id, heard_at.get(session_id, begun_at))
+                    heard_at[session_id] = yield from self.beat(session_id, heard_at.get(session_id, begun_at))
             finally:
                 in_flight.set_result(None)
             with self._lock:
@@ -70,25 +76,39 @@ class Heartbeats:
                     self._running = False
                     return
 
-    def _beat(self, session_id: str, heard_at: float) -> Coroutine[float]:
-        """One heartbeat, the last where the session is finished; when it was last confirmed."""
+    def beat(self, session_id: str, heard_at: float) -> Coroutine[float]:
+        """One heartbeat, the last where the session is finished; when it was last confirmed.
+
+        A session that the server does not know is `forgotten`, and renewed in place of its next heartbeat.
+        """
         api, shown = self._api, clean_text(session_id, 200)
         try:
             yield from self._ready()
+            if session_id in self.forgotten:
+                if not (yield from self._renew(session_id)):
+                    self._drop(session_id)
+                return api.clock.monotonic()
             body = _wire.encode_json({"session_id": session_id, "type": "session_heartbeat"})
             response = yield from api.call(HEARTBEAT, body, api.config.current, seconds=_TIMEOUT)
             if response.status == 410:
                 logger.info("Session %s is finished; its heartbeat stops.", shown)
-                self.ended.add(session_id)
-                with self._lock:
-                    self._sessions.discard(session_id)
+                self.finished.add(session_id)
+                self._drop(session_id)
             elif response.status >= 300:
-                raise api.refusal(response).error
+                failure, _ = refusal = api.refusal(response)
+                if not refusal.is_unknown_id:
+                    raise failure
+                logger.warning("The server has forgotten session %s, perhaps in a restart.", shown)
+                self.forgotten.add(session_id)
             else:
                 self.heard_at = heard_at = api.clock.monotonic()
         except Exception as error:  # noqa: BLE001 - an adapter may raise anything, and the next one may be heard
             silence = api.clock.monotonic() - heard_at
             level = logging.WARNING if silence > _PATIENCE else logging.DEBUG
-            logger.log(level, "No heartbeat of session %s was answered for %.0f s; the server may end it: %s",
+            logger.log(level, "No heartbeat of session %s was confirmed for %.0f s; the server may end it: %s",
                        shown, silence, api.masked(str(error)))  # fmt: skip
         return heard_at
+
+    def _drop(self, session_id: str) -> None:
+        with self._lock:
+            self._sessions.discard(session_id)

@@ -41,6 +41,13 @@ _NO_SLOT = (
     "No wait helps: what it counts is held by clients that have been made, also in other processes. Go on with one of"
     " those (handle() passes it on), or have whoever runs the server free some."
 )
+_FORGOTTEN = {
+    "submitting": (
+        "The server no longer knows the sampling session, or its weights, perhaps after a restart: make a new sampling"
+        " client."
+    ),
+    "waiting": "The server no longer knows the request, perhaps after a restart: what it had computed is lost.",
+}
 _SMALL_REQUEST = 131_072  # estimated bytes up to which a 429 without Retry-After means one second, above it five
 
 
@@ -54,6 +61,11 @@ class Refusal(NamedTuple):
     def is_rate_limit(self) -> bool:
         """Whether it came too soon, by its status or by its words: nothing has run."""
         return getattr(self.error, "status", None) == 429 or _wire.says_rate_limited(self.body.message)
+
+    @property
+    def is_unknown_id(self) -> bool:
+        """Whether the API does not know an id in the request: a 404, and not for want of such a path."""
+        return _is_unknown_id(getattr(self.error, "status", None), self.body)
 
 
 class RequestedPause(NamedTuple):
@@ -88,11 +100,17 @@ def read_refusal(
     is_final = response.status == 429 and wait is None and phase is None and _wire.says_slots_full(error_body.message)
     comes_too_soon = response.status not in (429, *range(500, 600)) and _wire.says_rate_limited(error_body.message)
     hint = _NO_SLOT if is_final else RateLimitError.hint if comes_too_soon else None
+    if _is_unknown_id(response.status, error_body):
+        hint = _FORGOTTEN.get(phase or "")
     error = status_error(response.status, message, body, request_id, wait, phase, hint=hint)
     should_retry = response.headers.get("x-should-retry")
     if should_retry in ("true", "false") or is_final or comes_too_soon:
         error.should_retry = error.retryable = should_retry != "false" and not is_final
     return Refusal(error, error_body)
+
+
+def _is_unknown_id(status: int | None, body: _wire.ErrorBody) -> bool:
+    return status == 404 and body.is_json and not _wire.says_no_route(body.message)
 
 
 def requested_pause(refusal: Refusal, size: int) -> RequestedPause:

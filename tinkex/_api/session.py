@@ -25,6 +25,7 @@ from tinkex.errors import (
     APIConnectionError,
     APIResponseError,
     APIStatusError,
+    NotFoundError,
     RequestFailedError,
     TinkexError,
     clean_text,
@@ -41,26 +42,55 @@ class Session:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._sampling_numbers = itertools.count()
-        self._lock = new_lock()  # guards _asked_capabilities
+        self._lock = new_lock()  # guards _asked_capabilities and _begun
         self._asked_capabilities = False
         self.flags = ServerFlags(api)
         self.session_id: str | None = None  # None until created
         self.created_here = False
         self.started = SingleFlight(api.scheduler, self._start)
-        self.begun = SingleFlight(api.scheduler, self._begin)
-        self.heartbeats = Heartbeats(api, self.started)
+        self._begun = SingleFlight(api.scheduler, self._begin)
+        self.heartbeats = Heartbeats(api, self.started, self._renew)
         self.capabilities: ServerCapabilities | None = None  # as last told
 
     @property
-    def ended_by_server(self) -> bool:
-        """Whether the server answered to a heartbeat that this session is finished."""
-        return self.session_id in self.heartbeats.ended
+    def over(self) -> str | None:
+        """Why the server no longer takes this session, in words; None where it does, or has not said otherwise."""
+        finished, forgotten = self.heartbeats.finished, self.heartbeats.forgotten
+        ours = finished | forgotten if self.session_id is None else {self.session_id}  # without one: those adopted
+        if finished & ours:
+            return "the server has ended the session: make a new client"
+        if forgotten & ours:
+            return "the server has forgotten the session, perhaps in a restart: a new one begins within seconds"
+        return None
+
+    def begun(self) -> Coroutine[str]:
+        """The id of the session, which begins now if there is none, or if the server has forgotten the last."""
+        with self._lock:
+            if self._begun.value in self.heartbeats.forgotten:
+                self._begun = SingleFlight(self._api.scheduler, self._begin)
+        return self._begun()
+
+    def _renew(self, session_id: str) -> Coroutine[bool]:
+        if session_id != self.session_id:
+            return False
+        yield from self.begun()
+        return True
 
     def create_sampling_session(self, base_model: str | None, model_path: str | None) -> Coroutine[str]:
-        """Register a model with the session; the id to sample with."""
-        yield from self.begun()
+        """Register a model with the session, or a new one where that is forgotten; the id to sample with."""
+        session_id = yield from self.begun()
+        try:
+            return (yield from self._register(session_id, base_model, model_path))
+        except NotFoundError:  # the model, or the session?
+            yield from self.heartbeats.beat(session_id, self._api.clock.monotonic())
+            if session_id not in self.heartbeats.forgotten:
+                raise
+        session_id = yield from self.begun()
+        return (yield from self._register(session_id, base_model, model_path))
+
+    def _register(self, session_id: str, base_model: str | None, model_path: str | None) -> Coroutine[str]:
         fields = {
-            "session_id": self.session_id,
+            "session_id": session_id,
             "sampling_session_seq_id": next(self._sampling_numbers),
             "base_model": base_model,
             "model_path": model_path,
@@ -80,7 +110,7 @@ class Session:
 
     def finish(self, reason: str, detail: str | None, seconds: float) -> Coroutine[None]:
         """Finish the session on the server, if it was begun here; failures do not matter any more."""
-        if not self.created_here or self.session_id is None:
+        if not self.created_here or self.session_id is None or self.session_id in self.heartbeats.forgotten:
             return
         yield from self.heartbeats.stop(seconds)
         body = _wire.encode_json({"reason": {"type": reason}, "detail": detail})
@@ -98,7 +128,8 @@ class Session:
 
     def _begin(self) -> Coroutine[str]:
         yield from self.started()
-        if self.session_id is None:
+        old = self.session_id
+        if old is None or old in self.heartbeats.forgotten:
             config = self._api.config.current
             fields = {
                 "tags": list(config.tags) or ["tinkex-python"],
@@ -113,7 +144,8 @@ class Session:
             self.created_here = True
             self.heartbeats.heard_at = self._api.clock.monotonic()
             self._log_messages(answer)
-        self.heartbeats.keep_alive(self.session_id)
+        assert self.session_id is not None
+        self.heartbeats.keep_alive(self.session_id, instead_of=old)
         return self.session_id
 
     def _retrieve(self, request_id: str, config: ClientConfig) -> Coroutine[dict[str, Any]]:

@@ -19,7 +19,7 @@ from tinkex._runtime.task import Coroutine, Sleep, TaskCancelled
 from tinkex._sampling._sample.promise import Expired, Polled, Promise, PutOff, result_of
 from tinkex._sampling._sample.state import SampleState
 from tinkex._sampling.admission import ReacquirePermit, SubmitPermit
-from tinkex.errors import APIConnectionError, APIError, APIResponseError, APIStatusError
+from tinkex.errors import APIConnectionError, APIError, APIResponseError, APIStatusError, RequestFailedError
 from tinkex.queue_state import QueueState
 from tinkex.types import SampleResponse, Timing
 
@@ -102,6 +102,7 @@ class Sample(SampleState):
             future.attempts = self._retry.attempts
             sent_at = context.clock.monotonic()
             failure: APIError
+            refusal = None
             try:  # the permit is kept until the pause that an answer asks for has begun: else the next sample would go
                 response = yield from context.api.call(
                     ASAMPLE, body, config, seconds=config.request_timeout, retry_count=self._retry.failures,
@@ -120,7 +121,22 @@ class Sample(SampleState):
             finally:
                 permit.release()
                 permit = None
-            yield from self._back_off(failure, attempt=True)
+            if refusal is not None and (yield from self._moved(refusal)):
+                body = yield from self._encoded(None)
+            else:
+                yield from self._back_off(failure, attempt=True)
+
+    def _moved(self, refusal: Refusal) -> Coroutine[bool]:
+        """Whether the sampling session, which the server has forgotten, was renewed: for a sample that has not run."""
+        may_have_run = self.may_have_run or self.future.request_id is not None
+        if not refusal.is_unknown_id or may_have_run or getattr(refusal.error, "should_retry", None) is False:
+            return False
+        renewed = yield from self.session.renewed()
+        if renewed is None:
+            return False
+        self._note_failure(refusal.error, 0.0, self.future.phase)
+        self.session = renewed
+        return True
 
     def _encoded(self, permit: SubmitPermit | None) -> Coroutine[bytes]:
         session = self.session
@@ -150,6 +166,7 @@ class Sample(SampleState):
         if 200 <= response.status < 300:
             self._retry.recovered()
             self.session.context.admission.accepted()
+            self.session.accepted = True
             return None
         self.may_have_run |= response.status >= 500 and response.status != 503
         return self.session.context.api.refusal(response, phase="submitting")
@@ -252,6 +269,7 @@ class Sample(SampleState):
                     high_priority=whole,
                     fresh=self._retry.doubts > 0,
                 )
+                yield from self._check_memory(promise)
                 answer = self._answer(response)
             except (APIConnectionError, APIResponseError) as error:
                 answer = yield from self._poll_failed(error, asked_at)
@@ -262,6 +280,17 @@ class Sample(SampleState):
                 yield from self._not_yet(answer, asked_at)
             elif answer is not None:
                 return answer
+
+    def _check_memory(self, promise: Promise) -> Coroutine[None]:
+        """Believe no answer to a poll if the server may have been restarted, and has forgotten what it promised."""
+        lost_at = self.session.context.api.lost_at
+        if lost_at <= promise.made_at or not promise.has_guessable_id or (yield from self.session.is_known(lost_at)):
+            return
+        raise RequestFailedError(
+            "The server has forgotten the sampling session, perhaps in a restart: what it answers for the number of the"
+            " request may be another request's result, and what it had computed is lost.",
+            category="server",
+        )
 
     def _answer(self, response: Response) -> Polled | None:
         """Outcome of a poll that was answered with a 2xx; None where the status is another."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import secrets
 import threading
 from collections import OrderedDict
 from typing import Any
@@ -113,6 +114,8 @@ class ServerState:
     samplers: dict[str, ServerSampler] = field(factory=dict)
     samples: dict[str, PendingSample] = field(factory=dict)
     tokens: dict[str, float] = field(factory=dict)
+    #: Part of the ids of sampling sessions: those of a server at the same address before this one are other ids.
+    birth_mark: str = field(factory=lambda: secrets.token_hex(4))
     running: int = 0
     running_bytes: int = 0
     training_runs: list[TrainingRun] = field(factory=list)

@@ -35,6 +35,16 @@ class Handle:
     """The model as the client was created: see `name_of_model`. None for a client of a session id, whose model only the
     server knows, and for handles and pickles of versions without this field."""
 
+    @property
+    def model(self) -> tuple[str | None, str | None] | None:
+        """Base model and weights as the client was created with them; None where that is not known.
+
+        `base_model` alone does not tell: it is also filled in later, and by the official SDK for weights.
+        """
+        if self.model_name is None:
+            return None
+        return None if self.model_name == self.model_path else self.base_model, self.model_path
+
     def encode(self) -> str:
         """Encode the handle as text: base64 of compact JSON, safe in a URL."""
         fields: dict[str, Any] = {

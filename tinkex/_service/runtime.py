@@ -19,7 +19,7 @@ from tinkex._runtime.reactor import Reactor
 from tinkex._runtime.task import Coroutine, ScheduledTask, Scheduler
 from tinkex._sampling.context import SamplingContext
 from tinkex._sampling.observers import ObserverNotifier
-from tinkex._sampling.session import SamplingSession
+from tinkex._sampling.session import Model, SamplingSession
 from tinkex._service.telemetry_sender import TelemetrySender
 from tinkex._transport.connection_pool import ConnectionPool
 from tinkex._transport.dial import make_dialer
@@ -84,12 +84,12 @@ class ServiceRuntime:
         return future
 
     def sampling_session(
-        self, sampling_session_id: str, *, original: bool, record_stability_info: bool
+        self, sampling_session_id: str, *, original: bool, record_stability_info: bool, model: Model | None
     ) -> SamplingSession:
         """A sampling session for use by this process; `original` where this process created it."""
         return SamplingSession(
             self.sampling, self.session, sampling_session_id, original=original,
-            record_stability_info=record_stability_info,
+            record_stability_info=record_stability_info, model=model,
         )  # fmt: skip
 
     def stop(self) -> None:

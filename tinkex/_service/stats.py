@@ -40,12 +40,13 @@ def health_of(runtime: ServiceRuntime | None) -> Health:
     if runtime is None:
         return Health(ok=True, state="unused", reason="nothing was sent yet: whether the server answers is not known")
     session, stats = runtime.session, collect_stats(runtime)
-    if session.ended_by_server:
-        return Health(ok=False, state="ended", reason="the server has ended the session: make a new client")
+    over = session.over
+    if over is not None:
+        return Health(ok=False, state="ended", reason=over)
     if stats.last_heartbeat is None:
         return _starting(runtime)
     if stats.last_heartbeat > _STALE_HEARTBEAT:
-        return Health(ok=False, state="silent", reason=f"no heartbeat was answered for {stats.last_heartbeat:.0f} s")
+        return Health(ok=False, state="silent", reason=f"no heartbeat was confirmed for {stats.last_heartbeat:.0f} s")
     if stats.paused_for:
         why = stats.paused_reason or "the server gave no reason"
         reason = f"samples are paused; in {stats.paused_for:.0f} s one tries again: {why}"

@@ -263,6 +263,100 @@ def test_too_early(client):
     assert (numbers(client), future.attempts) == ([0, 0], 2)
 
 
+FORGOTTEN = {"detail": "Sampling session session:sampler:0 does not exist."}
+
+
+def test_a_forgotten_sampling_session(client):
+    """A submission that met none goes on in a new one, under that one's numbers, and costs no attempt."""
+    future = client.sample()
+    client.answer(FORGOTTEN, 404)
+    for answer in ({}, {}, {"session_id": "s"}, {"sampling_session_id": "s:sampler:1"}):
+        client.answer(answer)
+    assert (future.phase, client.open) == ("submitting", [ASK])
+    client.answer(DONE)
+    assert future.result(0)
+    assert [(body["sampling_session_id"], body["seq_id"]) for body in client.sent(ASK)] == [
+        ("session:sampler:0", 0), ("s:sampler:1", 0),
+    ]  # fmt: skip
+    assert future.attempts == 1
+
+
+def test_a_sampling_session_that_is_renewed_under_its_id(client):
+    """Where the server gives it the same id again, no number stands for two requests."""
+    future = client.sample()
+    client.answer(FORGOTTEN, 404)
+    for answer in ({}, {}, {"session_id": "s"}, {"sampling_session_id": "session:sampler:0"}, DONE):
+        client.answer(answer)
+    assert future.result(0)
+    assert numbers(client) == [0, 1]
+
+
+def test_what_may_have_run_stays_where_it_is(client):
+    """A submission that was lost may have run, as may one that was promised: neither goes on in another session."""
+    lost, promised = client.sample(), client.sample()
+    client.end(APIConnectionError("lost", may_have_run=True))
+    client.promise()
+    client.answer({"detail": "expired"}, 410)
+    client.advance(1.5)
+    client.answer(FORGOTTEN, 404)
+    client.answer(FORGOTTEN, 404)
+    for future in (lost, promised):
+        error = future.exception(0)
+        assert (type(error), error.may_have_run) == (tinkex.NotFoundError, True)
+        assert "make a new sampling client" in str(error)
+    assert client.open == []
+
+
+def test_a_path_that_is_not_there(client):
+    """A 404 of a router, or of a proxy, says nothing of the sampling session."""
+    for answer in ({"detail": "Not Found"}, b"404 page not found"):
+        future = client.sample()
+        client.answer(answer, 404)
+        assert isinstance(future.exception(0), tinkex.NotFoundError)
+        assert client.open == []
+
+
+def doubted(client, request_id):
+    """A sample whose first poll is lost, and whose second is answered with a result."""
+    future = client.sample()
+    client.promise(request_id)
+    client.advance(0.1)
+    client.end(APIConnectionError("lost", may_have_run=True))
+    client.advance(1.5)
+    client.answer(DONE)
+    return future
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "believed"),
+    [({"base_model": "m"}, 200, True), ({"detail": "Not Found"}, 404, True), (FORGOTTEN, 404, False)],
+)
+def test_results_after_a_lost_connection(client, answer, status, believed):
+    """Where ids are plain numbers a result counts if the server still knows the sampling session, or cannot say."""
+    future = doubted(client, "7")
+    client.answer({})  # flags, which a session has before all else
+    client.answer({})
+    assert client.open == ["samplers/session%3Asampler%3A0"]
+    client.answer(answer, status)
+    if believed:
+        assert future.result(0)
+        return
+    error = future.exception(0)
+    assert (type(error), error.may_have_run, error.retryable) == (tinkex.RequestFailedError, True, True)
+    assert "another request's result" in str(error)
+
+
+def test_ids_that_can_be_trusted(client):
+    """Where ids are unguessable, and where nothing was lost since, no question is asked."""
+    assert doubted(client, "0b9d2f").result(0)
+    future = client.sample()
+    client.advance(0.1)
+    client.promise("8")
+    client.answer(DONE)
+    assert future.result(0)
+    assert {exchange.endpoint for exchange in client.transport.sent} == {ASK, POLL}
+
+
 def test_rate_limits_may_raise():
     """With on_rate_limit="raise" a 429 is the sample's error, with the seconds to wait."""
     client = Client(on_rate_limit="raise")
@@ -353,7 +447,7 @@ def test_no_retries_flag():
     assert future.exception(0).status == 500
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 422])
+@pytest.mark.parametrize("status", [400, 401, 403, 410, 422])
 def test_a_submission_that_is_refused(client, status):
     """Any other refusal is the error at once."""
     future = client.sample()

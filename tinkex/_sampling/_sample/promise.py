@@ -22,6 +22,11 @@ class Promise(NamedTuple):
     roundtrip: float
     inline: _wire.Finished | _wire.Failed | None  # some servers answer at once
 
+    @property
+    def has_guessable_id(self) -> bool:
+        """Whether its id is a plain number: a server without a memory of it gives it to another request."""
+        return self.request_id.isdecimal()
+
     def poll_body(self, *, asks_size: bool) -> bytes:
         """The body of a poll; `asks_size` lets the server answer with the size of the result, where that is large."""
         fields: dict[str, object] = {"request_id": self.request_id}

@@ -121,7 +121,7 @@ def _add_sampler(service: Service, session: ServerSession, model: object, path: 
     if not service.options.any_model and model is not None and model not in known:
         raise RequestRefusedError(404, f"Model {model} does not exist.")
     name = service.options.constant_session_id
-    name = name or f"{session.session_id}:sampler:{service.state.number()}"
+    name = name or f"{session.session_id}:sampler:{service.state.number()}-{service.state.birth_mark}"
     base = str(model if model is not None else models[0].model_name)
     stored = None if path is None else str(path)
     service.state.add_sampler(ServerSampler(name, session.session_id, base, stored), len(base) + len(stored or ""))
