@@ -38,8 +38,9 @@ class ChatTemplate:
         """
         sandbox = _sandbox()
         try:
+            template = _compiled(self.source)
             with sandbox.limited_time():
-                return _compiled(self.source).render({**dict(self.special_tokens), **given})
+                return template.render({**dict(self.special_tokens), **given})
         except PrintedAsPythonError as error:
             raise ChatTemplateError(
                 f"{error.place} is a {error.kind}, which the chat template of {self.tokenizer} does not take:"

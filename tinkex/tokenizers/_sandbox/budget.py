@@ -19,11 +19,12 @@ from tinkex._concurrency.clock import thread_seconds
 
 _MADE: Final = 16 * 2**20  # bytes, besides those by what was given
 _MADE_BY_BYTE: Final = 64
-_SECONDS: Final = 1.0
+_SECONDS: Final = 0.5
 _SECONDS_BY_BYTE: Final = 2e-6
 _DEEPEST: Final = 100  # containers in containers, besides what was given
 _OPERATIONS: Final = 32  # between two looks at the time
 _LARGE: Final = 16  # bits of a size that counts as further operations
+_STEPS: Final = 6  # bits of a number of steps, each a character or item looked at, that counts as further operations
 _SCALAR: Final = 64  # bytes of a number, or of anything else that holds nothing
 _CONTAINER: Final = 256  # bytes of a container, with what is noted about it
 _SLOT: Final = 8
@@ -60,10 +61,10 @@ class Budget:
         """Tell what the template is given; it is measured once the budget would be used up without it."""
         self._given = values
 
-    def charge(self, size: int) -> None:
-        """Count one operation, and the bytes it made."""
+    def charge(self, size: int, steps: int = 0) -> None:
+        """Count one operation, the bytes it made, and the steps it takes: with many, the time is looked at first."""
         self._made += size
-        self._operations += 1 + (size >> _LARGE)
+        self._operations += 1 + (size >> _LARGE) + (steps >> _STEPS)
         if self._made > self._limit or self._operations >= self._next_look:
             self._look(0)
 
@@ -74,7 +75,7 @@ class Budget:
 
     def register(self, container: Any, weight: int | None = None, depth: int = 1) -> None:
         """Count a container that was made, and note what it weighs; None has it measured."""
-        self.charge(_CONTAINER + _SLOT * len(container))
+        self.charge(_CONTAINER + container.__sizeof__(), len(container))
         found = self._measure(container) if weight is None else Measured(container, weight, depth)
         self._measured[id(container)] = found
         if found.weight > self.heaviest or found.depth > _DEEPEST:

@@ -42,6 +42,11 @@ _LONGEST_DATE: Final = 200  # characters of its format
 _WIDE_DATE: Final = re.compile(r"%[^a-zA-Z%]*\d{3}")
 _LONG: Final = 400  # bytes that a branch writes, from which on it counts them itself
 _CALL: Final = 512  # bytes of what a call may make besides texts: a namespace, the frame of a macro
+_ARGUMENT: Final = 48  # bytes of each further one, with a number that was made for it
+_FEW: Final = 8
+_MOST_PAIRS: Final = 500  # of a mapping that is written down, whose keys may have the same hash
+_MOST_COMPARED: Final = 4  # values in a chain such as a < b < c, which is one operation
+_DEEPEST: Final = 50  # statements in statements
 _STATEMENTS: Final = (
     *(nodes.Output, nodes.If, nodes.For, nodes.Assign, nodes.AssignBlock, nodes.Macro, nodes.CallBlock, nodes.Scope),
     *(nodes.FilterBlock, nodes.With, nodes.Break, nodes.Continue),
@@ -83,10 +88,20 @@ def _written(statements: Iterable[nodes.Node]) -> int:
 class _Counting(NodeTransformer):
     """Refuses what templates do not use, and sends what makes or compares values through the budget."""
 
+    def __init__(self) -> None:
+        self._depth = 0
+
     def generic_visit(self, node: nodes.Node, *arguments: Any, **named: Any) -> nodes.Node:
-        if isinstance(node, nodes.Stmt) and not isinstance(node, _STATEMENTS):
+        if not isinstance(node, nodes.Stmt):
+            return super().generic_visit(node, *arguments, **named)
+        if not isinstance(node, _STATEMENTS):
             raise SecurityError(f"it uses {{% {type(node).__name__.lower()} %}}, {_ELSEWHERE}")
-        return super().generic_visit(node, *arguments, **named)
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise SecurityError(f"it nests statements more than {_DEEPEST} deep")
+        visited = super().generic_visit(node, *arguments, **named)
+        self._depth -= 1
+        return visited
 
     def visit_Filter(self, node: nodes.Filter) -> nodes.Node:  # noqa: N802 - jinja2's name for it
         if node.name in jinja2.filters.FILTERS and node.name not in FILTERS:
@@ -118,10 +133,14 @@ class _Counting(NodeTransformer):
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)
-        if not all(_is_constant(operand.expr) for operand in node.ops) and not (
-            _is_constant(node.expr) and node.ops[0].op not in ("in", "notin") and len(node.ops) == 1
-        ):
-            node.expr = _through("_count", node.expr)
+        if all(_is_constant(operand.expr) for operand in node.ops):
+            return node
+        if len(node.ops) > _MOST_COMPARED:
+            raise SecurityError(f"it compares more than {_MOST_COMPARED} values with one")
+        searches = len(node.ops) > 1 or node.ops[0].op in ("in", "notin")
+        for place in node.ops if searches else [node]:
+            if not _is_constant(place.expr):
+                place.expr = _through("_count", place.expr)
         return node
 
     def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802
@@ -133,6 +152,8 @@ class _Counting(NodeTransformer):
         return node
 
     def visit_List(self, node: nodes.List | nodes.Dict | nodes.Tuple) -> nodes.Node:  # noqa: N802
+        if isinstance(node, nodes.Dict) and len(node.items) > _MOST_PAIRS:
+            raise SecurityError(f"it writes down a mapping of more than {_MOST_PAIRS} pairs")
         self.generic_visit(node)
         stored = isinstance(node, nodes.Tuple) and node.ctx != "load"
         return node if stored or _is_constant(node) else _through("_made", node)
@@ -167,7 +188,7 @@ def _is_constant(node: nodes.Node) -> bool:
 
 
 def _count_value(_: Context, value: Any, size: int = 0) -> Any:
-    current().charge(size)
+    current().charge(size, len(value) >> operations.CHARACTERS_A_STEP if isinstance(value, str) else 0)
     return value
 
 
@@ -211,8 +232,14 @@ class _Dict:
         return made
 
 
+_dict: Final = _Dict()
+
+
 class _Namespace(jinja2.utils.Namespace):
     """``namespace`` for templates, without names that mean something to Python, and not written with its values."""
+
+    def __init__(self, *pairs: Any, **named: Any) -> None:
+        super().__init__(_dict(*pairs, **named))
 
     def __setitem__(self, name: str, value: Any) -> None:
         if name.startswith("_"):
@@ -240,7 +267,7 @@ def _strftime_now(format: str) -> Any:
 
 
 _GLOBALS: Final[dict[str, Callable[..., Any]]] = {
-    "dict": _Dict(),
+    "dict": _dict,
     "namespace": _Namespace,
     "raise_exception": _raise_exception,
     "range": jinja2.sandbox.safe_range,
@@ -307,6 +334,8 @@ class Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
     def call(*arguments: Any, **named: Any) -> Any:
         """Call a macro, a method that is allowed, or one of the globals."""
         _, context, function, *given = arguments
+        if len(given) > _FEW:
+            current().charge(_ARGUMENT * len(given))
         owner = getattr(function, "__self__", None)
         if type(function) is types.BuiltinMethodType or isinstance(owner, markupsafe.Markup):
             named.pop("_loop_vars", None)  # which compiled code adds within loops

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, cast
 
@@ -18,7 +19,8 @@ from tinkex.tokenizers._sandbox import operations
 from tinkex.tokenizers._sandbox.budget import current
 from tinkex.tokenizers._sandbox.operations import CHARACTER, ESCAPED, SHORT, joined, listed, made, text_of
 
-_LONGEST_NAME: Final = 200  # characters of the path to an attribute
+_ATTRIBUTE: Final = re.compile(r"[^.,]{0,100}(?:[.,][^.,]{0,100}){0,4}")  # or the name of a test
+_ITEM: Final = 4  # steps for an item that a filter is applied to
 _MOST_UNIQUE: Final = 1000  # items, whose hashes may be the same
 _LONGEST_NUMBER: Final = 400  # digits
 _LARGEST_EXPONENT: Final = 64
@@ -139,9 +141,7 @@ def _passing(function: Callable[..., Any]) -> Callable[..., Any]:
 def _list(_: Context, value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return operations.sliced(list(value), value)
-    if isinstance(value, (str, range)):
-        current().check(operations.STRING * len(value))
-    return made(list(value))
+    return listed(value) if isinstance(value, (str, range)) else made(list(value))
 
 
 def _of_items(
@@ -158,8 +158,10 @@ def _of_items(
         if most is not None and len(items) > most:
             raise SecurityError(f"it looks for what is unique among more than {most} values")
         names = (*arguments[: 1 if of_context else 3], named.get("attribute"))
-        if any(isinstance(name, str) and len(name) > _LONGEST_NAME for name in names):
+        if any(isinstance(name, str) and not _ATTRIBUTE.fullmatch(name) for name in names):
             raise SecurityError("it asks for something of an unusual name")
+        if items:
+            current().charge(0, _ITEM * len(items))
         result = function(context if of_context else context.environment, items, *arguments, **named)
         return iter(made(list(result))) if isinstance(result, Iterator) else made(result)
 
@@ -167,13 +169,18 @@ def _of_items(
 
 
 def _item_of(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A filter that gives one of the items."""
-    return _of_items(function, made=_found)
+    """A filter that looks at all items and gives one of them."""
+    return _of_items(function, made=lambda item: item)
 
 
-def _found(item: Any) -> Any:
-    current().charge(0)
-    return item
+def _end_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter that gives the first or last item."""
+
+    def apply(context: Context, value: Any) -> Any:
+        current().charge(0)
+        return function(context.environment, value if isinstance(value, (str, range)) else listed(value))
+
+    return apply
 
 
 def _sort(context: Context, value: Any, *arguments: Any, **named: Any) -> Any:
@@ -242,14 +249,14 @@ _FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "dictsort": _dictsort,
     "e": _escape,
     "escape": _escape,
-    "first": _item_of(jinja2.filters.sync_do_first),
+    "first": _end_of(jinja2.filters.sync_do_first),
     "float": _float,
     "format": _format,
     "indent": _indent,
     "int": _int,
     "items": _items,
     "join": _join,
-    "last": _item_of(jinja2.filters.do_last),
+    "last": _end_of(jinja2.filters.do_last),
     "length": _length,
     "list": _list,
     "map": _map,

@@ -18,6 +18,7 @@ SHORT: Final = 32  # characters to strip, separators from the end, steps of an i
 CHARACTER: Final = 4  # bytes, at most
 STRING: Final = 80  # bytes of a text besides its characters
 ESCAPED: Final = 6  # characters that one becomes in HTML or JSON, at most
+CHARACTERS_A_STEP: Final = 4  # bits of the number of characters that are compared or searched in a step
 _WIDEST: Final = 1000  # of a text that is filled up
 _MOST_BITS: Final = 10_000  # of a number
 _LARGEST_EXPONENT: Final = 64
@@ -27,6 +28,7 @@ _CONVERSION: Final = re.compile(r"%(?:\(\w*\))?[-+ #0]{0,5}\d{0,3}(?:\.\d{1,3})?
 _FIELD: Final = re.compile(r"\w*")
 _SPECIFICATION: Final = re.compile(r"[<>=^]?[-+ ]?#?0?\d{0,3},?(?:\.\d{1,3})?[a-zA-Z%]?")
 _LINE_ENDS: Final = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+_IN_PIECES: Final = frozenset({"split", "rsplit", "splitlines", "partition", "rpartition"})
 _VIEWS: Final = (KeysView, ValuesView, ItemsView)
 
 
@@ -63,13 +65,18 @@ def made(value: Any) -> Any:
     else:
         if kind is int and value.bit_length() > _MOST_BITS:
             raise SecurityError("it computes too large a number")
-        current().charge(0)
+        current().charge(value.__sizeof__())
     return value
 
 
 def listed(value: Any) -> Any:
-    """Return items as something that has a length, so that iterators are never chained."""
-    return value if isinstance(value, (list, tuple, str, dict, range)) else made(list(value))
+    """Return items as something that has a length, so that iterators are never chained; single characters are made."""
+    if isinstance(value, (list, tuple, dict)):
+        return value
+    if isinstance(value, (str, range)):
+        current().check(STRING * len(value))
+        current().charge(STRING * len(value))
+    return made(list(value))
 
 
 def sliced(value: Any, whole: Any) -> Any:
@@ -201,7 +208,11 @@ def call_method(method: Any, arguments: tuple[Any, ...], named: Mapping[str, Any
     if type(value) is markupsafe.Markup:
         arguments = tuple(escaped(each) if isinstance(each, str) else each for each in arguments)
     look(value, *arguments, *named.values())
+    if len(value) > _SMALL:
+        current().charge(0, len(value) >> CHARACTERS_A_STEP)
     result = method(*arguments, **named)
+    if name in _IN_PIECES:
+        current().charge(value.__sizeof__() + STRING * len(result))
     return result if name == "get" else made(result)
 
 

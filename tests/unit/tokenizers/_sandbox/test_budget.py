@@ -80,10 +80,10 @@ def test_what_is_given_widens_the_budget(monkeypatch):
     left = Budget(timer)
     left.give({"messages": ["a" * 1_000_000]})
     left.check(64_000_000)
-    timer.seconds = 2.9
+    timer.seconds = 2.4
     left.register(["a" * 3_000_000])
     left.charge(60_000_000)
-    timer.seconds = 3.1
+    timer.seconds = 2.6
     with pytest.raises(SecurityError, match="too long"):
         left.charge(2_500_000)
 
