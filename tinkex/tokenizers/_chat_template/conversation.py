@@ -110,12 +110,17 @@ def _fitted_call(template: ChatTemplate, call: PlainMapping) -> PlainMapping:
 
 
 def _fitted_function(template: ChatTemplate, function: PlainMapping) -> PlainMapping:
-    arguments, form = function.get("arguments"), arguments_form(template)
-    if isinstance(arguments, str) and form == "mapping":
-        return replaced(function, arguments=_parsed(template, f"{place_of(function)}.arguments", arguments))
+    if "name" not in function:
+        return function
+    place, form = f"{place_of(function)}.arguments", arguments_form(template)
+    arguments = function.get("arguments", {})
+    if not isinstance(arguments, str | dict):
+        raise TypeError(f"{place} must be a mapping or JSON text, got {shown(arguments)}")
+    if isinstance(arguments, str) and (form == "mapping" or not arguments.strip()):
+        arguments = _parsed(template, place, arguments.strip())
     if isinstance(arguments, dict) and form == "text":
-        return replaced(function, arguments=json.dumps(arguments, ensure_ascii=False))
-    return function
+        arguments = json.dumps(arguments, ensure_ascii=False)
+    return replaced(function, arguments=arguments)
 
 
 def _parsed(template: ChatTemplate, place: str, arguments: str) -> Any:

@@ -56,7 +56,7 @@ def _has(text: str | None, name: str) -> bool:
 def _are_plainly_there(messages: Messages, text: str) -> bool:
     if any("tool_calls" in each or each["role"] not in ("user", "assistant") for each in messages[1:]):
         return False
-    if not messages or "tool_calls" in messages[0]:
+    if not messages or "tool_calls" in messages[0] or isinstance(messages[0].get("content"), PlainMapping):
         return False
     first, *others = (_texts(message) for message in messages)
     if _are_in_order(chain(first, *others), text):
@@ -96,6 +96,9 @@ def _named(message: PlainMapping, index: int, names: dict[str, tuple[str, int]])
     content = message.get("content")
     if isinstance(content, str) and content.strip():
         changed["content"] = name_of(f"{place_of(message)}.content")
+    if isinstance(content, PlainMapping):
+        items = {key: name_of(f"{place_of(content)}.{key}") for key in content}
+        changed["content"] = PlainMapping(place_of(content), items)
     if isinstance(content, list):
         changed["content"] = PlainList(
             f"{place_of(message)}.content",
@@ -142,14 +145,11 @@ def _odd_contents(messages: Messages) -> Iterator[tuple[str, Messages]]:
     """Yield content that templates may overlook, with the messages as they would be without it."""
     for index, message in enumerate(messages):
         content = message.get("content")
-        if isinstance(content, str):
+        if not isinstance(content, PlainList):
             continue
-        if isinstance(content, PlainMapping):
-            yield place_of(content), [*messages[:index], replaced(message, content=""), *messages[index + 1 :]]
-        parts = content if isinstance(content, PlainList) else PlainList("", [])
-        for at, part in enumerate(parts):
+        for at, part in enumerate(content):
             if not is_text_part(part) and not _is_picture(part):
-                rest = [*parts[:at], *parts[at + 1 :]]
+                rest = [*content[:at], *content[at + 1 :]]
                 yield place_of(part), [*messages[:index], replaced(message, content=rest), *messages[index + 1 :]]
 
 

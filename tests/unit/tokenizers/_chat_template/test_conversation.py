@@ -107,8 +107,10 @@ def test_results_of_tools_may_be_data():
     """A template that writes a tool's result as JSON takes a mapping; one that would leave it out is refused."""
     result = {"role": "tool", "content": {"sky": "blue"}}
     assert prompt_text([result], "{{ messages[0].content | tojson }}") == '{"sky": "blue"}'
-    with pytest.raises(ChatTemplateError, match=r"messages\[0\]\.content: .* leaves it out"):
-        prompt_text([result], "{{ messages[0].content if messages[0].content is string }}")
+    keys_only = "{% for key in messages[0].content %}{{ key }}{% endfor %}"
+    for template in ("{{ messages[0].content if messages[0].content is string }}", keys_only):
+        with pytest.raises(ChatTemplateError, match=r"messages\[0\]\.content\.sky: .* leaves it out"):
+            prompt_text([result], template)
 
 
 def test_null_fields_of_parts():
@@ -201,6 +203,24 @@ def test_arguments_that_are_no_json_object(arguments):
     with pytest.raises(ChatTemplateError, match=r"messages\[1\]\.tool_calls\[0\]\.function\.arguments is not"):
         prompt_text([user("Rain?"), call(arguments)], AS_JSON)
     assert prompt_text([user("Rain?"), call(arguments)], AS_TEXT).endswith(arguments)
+
+
+@pytest.mark.parametrize("template", [AS_JSON, AS_TEXT, EITHER])
+def test_calls_without_arguments(template):
+    """A call without arguments, or with an empty text for them, has an empty object."""
+    absent = call({})
+    del absent["tool_calls"][0]["function"]["arguments"]
+    for message in (call(""), call(" "), call(None), call({}), absent):
+        assert prompt_text([user("Rain?"), message], template) == "<user>Rain?<assistant>rain{}"
+
+
+@pytest.mark.parametrize("arguments", [[1], 5, True])
+@pytest.mark.parametrize("template", [AS_JSON, AS_TEXT, EITHER])
+def test_arguments_of_another_kind(template, arguments):
+    """Arguments are a mapping or a text."""
+    complaint = r"messages\[1\]\.tool_calls\[0\]\.function\.arguments must be a mapping or JSON text, got "
+    with pytest.raises(TypeError, match=complaint):
+        prompt_text([user("Rain?"), call(arguments)], template)
 
 
 def test_calls_without_a_function():
