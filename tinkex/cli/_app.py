@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "serve": "Serve models to programs that speak OpenAI's API, until Ctrl-C.",
     "config": "Show the settings and where they come from.",
     "doctor": "Find out what keeps sampling from working.",
+    "check": "Find out whether a server samples as it is asked to.",
     "completion": "Print the lines that make a shell complete commands.",
     "version": "Show the version.",
 }
@@ -45,7 +46,9 @@ class App(click.Group):
 
     table: ClassVar[dict[str, str]] = COMMANDS
     package: ClassVar[str] = "tinkex.cli.commands"
-    packages: ClassVar[dict[str, str]] = {name: f"tinkex.cli.{name}" for name in ("batch", "doctor", "version")}
+    packages: ClassVar[dict[str, str]] = {
+        name: f"tinkex.cli.{name}" for name in ("batch", "check", "doctor", "version")
+    }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the commands in the order of the help text."""

@@ -1,7 +1,7 @@
-"""HTML reports: the outcome of a batch, and texts coloured by the log-probability of each token.
+"""HTML reports: the outcome of a batch or a check, and texts coloured by the log-probability of each token.
 
-A page is complete in itself: it holds no script and asks the network for nothing. `logprobs_report` needs jinja2 (the
-``chat`` and ``cli`` extras bring it), `batch_report` the ``report`` extra.
+A page is complete in itself: it holds no script and asks the network for nothing. `logprobs_report` and
+`check_report` need jinja2 (the ``chat`` and ``cli`` extras bring it), `batch_report` the ``report`` extra.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import functools
 import gzip
 import os
 import pathlib
-from collections.abc import Sequence
-from typing import IO, Final, cast
+from collections.abc import Mapping, Sequence
+from typing import IO, Any, Final, cast
 
 from tinkex.report.tokens import Alternatives, Decode
 from tinkex.tokenizers import get_tokenizer, tokenizer_at_hand
 
-__all__ = ["batch_report", "logprobs_report"]
+__all__ = ["batch_report", "check_report", "logprobs_report"]
 
 _TABLES: Final = (".csv", ".parquet")
 
@@ -72,6 +72,19 @@ def logprobs_report(
     from tinkex.report.tokens_page import tokens_page
 
     return tokens_page(read_tokens(ids, logprobs, get_tokenizer(tokenizer).decode, alternatives), title, model)
+
+
+def check_report(report: Mapping[str, Any]) -> str:
+    """Return a page about a check of a server.
+
+    Args:
+        report: What ``ServerReport.to_dict()`` returns, or ``tinkex check --json`` prints.
+
+    Raises ImportError without jinja2.
+    """
+    from tinkex.report.check_page import check_page
+
+    return check_page(report)
 
 
 def _open(path: pathlib.Path) -> IO[bytes]:

@@ -16,6 +16,7 @@ with extra("test", "tinkex.testing"):
     from tinkex.testing._journal import RecordedRequest
     from tinkex.testing._process import FakeServerProcess
     from tinkex.testing._rules.rules import Violation
+    from tinkex.testing._toy.model import ToyModel
 
 __all__ = [
     "EngineError",
@@ -26,6 +27,7 @@ __all__ = [
     "Plan",
     "RecordedRequest",
     "ServerOptions",
+    "ToyModel",
     "Violation",
     "default_answer",
     "expected_logprobs",

@@ -138,7 +138,7 @@ def connected_models(target: Target, *, tokenizer: bool = True) -> Iterator[list
     reports: list[SampleReport] = []
     with open_service(target, reports.append) as service:
         with working("Connecting"), wrong_arguments():
-            names = target.names() or (_only_model(service, target.timeout),)
+            names = target.names() or (only_model(service, target.timeout),)
             ask = functools.partial(
                 service.create_sampling_client_async, retry_config=tinkex.RetryConfig(), timeout=target.timeout
             )
@@ -208,7 +208,8 @@ def wrong_arguments() -> Iterator[None]:
         usage_error(str(error))
 
 
-def _only_model(service: Any, timeout: float | None) -> str:
+def only_model(service: Any, timeout: float | None) -> str:
+    """The one model that the server offers; ends the command where there are more, or none."""
     capabilities = service.get_server_capabilities(timeout=timeout)
     names = [model.model_name for model in capabilities.supported_models if model.model_name]
     if len(names) != 1:

@@ -1,0 +1,1 @@
+"""The checks: a module for each theme. Functions named ``judge_...`` are pure, over what was observed."""

@@ -1,0 +1,1 @@
+"""The toy language model of the fake server."""
