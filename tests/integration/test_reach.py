@@ -120,10 +120,14 @@ def test_health_over_a_life():
         advance_until(clock, future.done, step=5.0)
         assert service.health() == tinkex.Health(ok=True)
         fake.fail_next("asample", 429, {"detail": "too many"}, {"Retry-After": "30"})
+        fake.fault("asample", "hang")
         sample = future.result().sample(PROMPT, PARAMS)
         until(lambda: service.health().state == "paused")
         assert service.health().ok
-        assert "too many" in service.health().reason
+        assert re.fullmatch(r"samples are paused; in 3\d s one tries again: too many", service.health().reason)
+        clock.advance(service.stats().paused_for)
+        fake.wait_for("asample", 2)
+        assert service.health().reason == "samples are paused; one is trying again: too many"
         advance_until(clock, sample.done)
         fake.fail_next("session_heartbeat", 410)
         advance_until(clock, lambda: not service.health().ok)

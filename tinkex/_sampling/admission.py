@@ -63,7 +63,8 @@ class Throttle:
         if now >= self.paused_until:  # the answer to a submission after the last pause, not to one beside it
             follows = now - self.paused_until < _SERIES_SECONDS
             self._floor = max(floor, min(2 * self._floor, _MOST_FLOOR)) if follows else floor
-            self.refused_since = self.refused_since if follows else None
+            if not follows:
+                self.refused_since = None
             seconds = max(seconds, self._floor)
         seconds += _chance.uniform(0, min(1.0, _STAGGER * seconds))
         if now + seconds <= self.paused_until:

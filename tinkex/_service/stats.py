@@ -47,9 +47,10 @@ def health_of(runtime: ServiceRuntime | None) -> Health:
         return _starting(runtime)
     if stats.last_heartbeat > _STALE_HEARTBEAT:
         return Health(ok=False, state="silent", reason=f"no heartbeat was confirmed for {stats.last_heartbeat:.0f} s")
-    if stats.paused_for:
-        why = stats.paused_reason or "the server gave no reason"
-        reason = f"samples are paused; in {stats.paused_for:.0f} s one tries again: {why}"
+    throttle = runtime.sampling.admission.throttle
+    if runtime.clock.monotonic() < throttle.probes_until:
+        when = f"in {stats.paused_for:.0f} s one tries again" if stats.paused_for else "one is trying again"
+        reason = f"samples are paused; {when}: {throttle.reason or 'the server gave no reason'}"
         return Health(ok=not _outlasts_samples(runtime), state="paused", reason=reason)
     return Health(ok=True)
 
