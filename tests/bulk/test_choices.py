@@ -53,7 +53,7 @@ def go(server, tmp_path):
     def run(rows, name="out.jsonl", output="out.jsonl", **options):
         with tinkex.ServiceClient(base_url=server.url, api_key="tml-test") as service:
             client = service.create_sampling_client(base_model="any/model")
-            summary = bulk.run(rows, tmp_path / name, client, **{"tokenizer": Pairs(), **options})
+            summary = bulk.run(rows, tmp_path / name, client, **{"tokenizer": Pairs(), "canary": False, **options})
         return summary, [json.loads(line) for line in (tmp_path / output).read_text().splitlines()]
 
     return run

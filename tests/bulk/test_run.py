@@ -245,7 +245,7 @@ def test_other_weights_of_one_model_are_another_model(go, service):
 def test_changed_parameters(go, server):
     """Other parameters for a row that is there already are noticed: stop, keep or redo."""
     rows = [{"id": "a", "prompt": [1]}, {"id": "b", "prompt": [2]}]
-    go(rows)
+    go(rows, canary=False)
     sent = server.counts["asample"]
     with pytest.raises(bulk.ChangedError, match=r"'a' of fake/model.*max_tokens=8 \(now 9\)"):
         go(rows, max_tokens=9)

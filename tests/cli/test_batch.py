@@ -103,7 +103,7 @@ def test_the_best_of_several(run, server):
     """--best-of samples so many answers and keeps as many as are wanted; --best-by says what the best is."""
     result, rows = run([{"id": "a", "prompt": "one"}], "--best-of", "4", "--best-by", "logprob", "-n", "2")
     assert result.exit_code == 0
-    assert server.requests_to("asample")[-1].json["num_samples"] == 4
+    assert server.requests_to("asample")[0].json["num_samples"] == 4
     assert rows[0]["parameters"] == {"max_tokens": 4, "num_samples": 2, "best_of": 4, "best_of_by": "logprob"}
     assert run([{"id": "a", "prompt": "one"}], "--best-by", "length")[0].exit_code == 2
 

@@ -24,7 +24,7 @@ WORDS = {"zero": 0, "one": 1, "two": 2, "three": 3}
 
 def echo(request):
     """The prompt again."""
-    tokens = request.prompt.to_ints()
+    tokens = request.prompt.to_ints()[: request.sampling_params.max_tokens]
     return SampleResponse([SampledSequence(tokens, [-1.0] * len(tokens))])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -160,9 +160,9 @@ class Models:
                 return model
         raise self._failed[name].error()
 
-    def clients(self) -> Sequence[SamplingClient]:
-        """Return the clients that are open now."""
-        return [model.client for model in list(self._opened.values())]
+    def clients(self) -> dict[str, SamplingClient]:
+        """Return the clients that are open now, by name."""
+        return {name: model.client for name, model in list(self._opened.items())}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Models, (self.names, self.open, self.tokenizer)

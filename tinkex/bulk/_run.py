@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, Final, Protocol
 import attrs
 
 from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
+from tinkex.bulk._canary import Canaries
 from tinkex.bulk._engine import Batch, FlowState, perform
 from tinkex.bulk._input import fields
 from tinkex.bulk._input.parquet_file import parquet_library
@@ -35,6 +36,7 @@ from tinkex.types import SampleRequest
 
 CHANGED: Final = ("stop", "redo", "keep")
 _TELL_SECONDS: Final = 0.2
+_LONG_SECONDS: Final = 5.0
 
 
 class Engine(Protocol):
@@ -67,6 +69,7 @@ def run(
     timeout: float | None = None,
     prices: Prices | None = None,
     sync_seconds: float = 1.0,
+    canary: bool = True,
     halt: threading.Event | None = None,
     on_progress: Callable[[Progress], object] | None = None,
     engine: Engine = perform,
@@ -96,6 +99,9 @@ def run(
         timeout: Seconds for each sample; None as configured.
         prices: For the cost; None for none.
         sync_seconds: How long a finished row may be where a power cut, and nothing else, takes it.
+        canary: Keep the log-probabilities of three short prompts under each model in a file beside the output, and say
+            in the summary's notes where a later run that goes on with this output meets other weights. Only where
+            `engine` is this process.
         halt: Set it, from any thread, to have no more rows begun; those in flight end.
         on_progress: Called with a `Progress` at most five times a second, and at the end.
         engine: What samples the tasks; by default this process.
@@ -115,7 +121,6 @@ def run(
     Ctrl-C cancels what is in flight and keeps what is written; the same call again goes on.
     """
     _check(parameters, changed, omit, form)
-    given = fields.parameters(parameters)
     table = _table_of(output, form)
     if table is not None:
         output, form = rows_file(table), "native"
@@ -125,7 +130,7 @@ def run(
         on_progress=on_progress,
     )  # fmt: skip
     here = job.models if engine is perform else None  # the actors of others may have what this process lacks
-    plan = TaskPlan(job.source, job.models.names, given, changed, job.tally, here)
+    plan = TaskPlan(job.source, job.models.names, fields.parameters(parameters), changed, job.tally, here)
     if job.source.is_at_hand:  # else it is found out when the first rows have come
         plan.refuse_hopeless()
     sink = _open_output(output, sync_seconds)
@@ -133,7 +138,7 @@ def run(
         batches = engine(
             plan.tasks(sink), job.models, job.limits, halt=job.halt, omit=omit, timeout=timeout, tell=job.hear
         )
-        job.drain(batches, sink, plan)
+        job.drain(batches, sink, plan, canary=canary)
         if not job.halt.is_set():
             if in_order:
                 job.put_in_order(sink)
@@ -197,6 +202,7 @@ class _Run:
     clock: Clock = SYSTEM_CLOCK
     began: float = attrs.field(factory=SYSTEM_CLOCK.monotonic)
     notes: list[str] = attrs.field(factory=list)
+    canaries: Canaries | None = None
     _flow: FlowState = attrs.field(factory=FlowState)
     _told_at: float = float("-inf")
     _first: tuple[float, float] | None = None  # when the first row ended, and the fraction then
@@ -205,15 +211,20 @@ class _Run:
         """Keep the state of the engine for the next progress report."""
         self._flow = state
 
-    def drain(self, batches: Iterator[Batch], sink: Ledger | Stream, plan: TaskPlan) -> None:
+    def drain(self, batches: Iterator[Batch], sink: Ledger | Stream, plan: TaskPlan, *, canary: bool) -> None:
         """Write and count finished tasks until the engine has no more."""
+        if canary and isinstance(sink, Ledger):
+            self.canaries = Canaries(sink.path, resumed=not sink.is_empty)
         try:
             for batch in batches:
                 if batch:
                     self._write(batch, sink)
+                self._look_at_canaries()
                 self._tell(plan)
         finally:  # cancels what is in flight now, not when a traceback that is kept lets go of the generator
             getattr(batches, "close", lambda: None)()
+        if self.canaries is not None and self.tally.done and not self.halt.is_set():
+            self.canaries.finish(self.models.clients())
         self._told_at = float("-inf")
         self._tell(plan)
 
@@ -225,6 +236,12 @@ class _Run:
         if self.max_failures is not None and self.tally.failed > self.max_failures and not self.halt.is_set():
             self.notes.append(f"stopped because more than {self.max_failures} rows failed (max_failures)")
             self.halt.set()
+
+    def _look_at_canaries(self) -> None:
+        """Compare weights as soon as rows are sampled; numbers that are new can wait until the run has proved long."""
+        if self.canaries is not None and (self._flow.in_flight or self.tally.done):
+            self.canaries.ask(self.models.clients(), new=self.clock.monotonic() - self.began > _LONG_SECONDS)
+            self.canaries.collect()
 
     def put_in_order(self, sink: Ledger | Stream) -> None:
         """Sort the output by input row; a lack of room is noted and loses no result."""
@@ -241,7 +258,7 @@ class _Run:
             interrupted=self.halt.is_set(), seconds=self.clock.monotonic() - self.began,
             prompt_tokens=tally.prompt_tokens, sampled_tokens=tally.sampled_tokens,
             cost=tally.bill.cost, unpriced=tally.bill.unpriced, errors=tally.commonest(),
-            notes=(*sink.notes, *self.notes),
+            notes=(*sink.notes, *self.notes, *(self.canaries.notes if self.canaries is not None else ())),
             accuracy=tally.accuracy if tally.accuracy.rows + tally.accuracy.undecided else None,
         )  # fmt: skip
 
@@ -250,7 +267,7 @@ class _Run:
         if self.on_progress is None or now - self._told_at < _TELL_SECONDS:
             return
         self._told_at = now
-        tally, stats = self.tally, [client.stats() for client in self.models.clients()]
+        tally, stats = self.tally, [client.stats() for client in self.models.clients().values()]
         ended = tally.done + tally.failed + tally.skipped
         read = self.source.fraction
         fraction = None if read is None or not plan.claimed else read * min(1.0, ended / plan.claimed)

@@ -59,6 +59,11 @@ class Ledger:
             self._file.close()
             raise
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the file has no rows."""
+        return self._rows == 0
+
     def claim(self, id: RowId, model: str, fingerprint: str) -> Verdict:
         """Register a task, and tell its state before that. Its index is how many were claimed before it."""
         key, mark = key_of(id, model), int(fingerprint, 16)

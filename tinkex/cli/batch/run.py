@@ -60,6 +60,7 @@ is; or sample rows with choices, too.",
               help="Leave this out of the output; may be given several times.")  # fmt: skip
 @click.option("--as-completed", is_flag=True, help="Do not bring the output into the order of the input at the end.")
 @click.option("--escape-formulas", is_flag=True, help="In a .csv output, keep spreadsheets from computing texts.")
+@click.option("--no-canary", is_flag=True, help="Do not look whether a later run meets the same weights.")
 @click.option("--sync", "sync_seconds", type=click.FloatRange(0), default=1.0, show_default=True, metavar="SECONDS",
               help="How long a row may be where a power cut takes it.")  # fmt: skip
 @click.option("--prices", type=click.Path(exists=True, dir_okay=False), help="A table of prices: TOML or JSON.")
@@ -108,7 +109,8 @@ def command(
             with interrupts(halt) as interrupted, shown(results_here=output == "-") as show, wrong_arguments():
                 summary = bulk.run(
                     input, _results() if output == "-" else output, models, limits=limits, prices=prices,
-                    timeout=target.timeout, in_order=not options.pop("as_completed"), halt=halt, on_progress=show,
+                    timeout=target.timeout, in_order=not options.pop("as_completed"),
+                    canary=not options.pop("no_canary"), halt=halt, on_progress=show,
                     **options, **settings,
                 )  # fmt: skip
         except KeyboardInterrupt:
