@@ -17,16 +17,17 @@ def http_answer(body: bytes, kind: bytes = b"application/json") -> bytes:
 
 
 class Answers:
-    """Results of sequences of so many tokens, with their log-probabilities."""
+    """Results of sequences of so many tokens of a vocabulary, with their log-probabilities."""
 
-    def __init__(self, tokens: int) -> None:
+    def __init__(self, tokens: int, vocabulary: int = 150_000) -> None:
         self._tokens = tokens
+        self._vocabulary = vocabulary
         self.result = functools.cache(self._result)
 
     def _result(self, count: int, scored: int, *, protobuf: bool) -> bytes:
-        draw = random.Random(7)
+        draw, tokens = random.Random(7), range(self._tokens)
         sequences = [
-            ([draw.randrange(150_000) for _ in range(self._tokens)], [-5 * draw.random() for _ in range(self._tokens)])
+            ([draw.randrange(self._vocabulary) for _ in tokens], [-5 * draw.random() for _ in tokens])
             for _ in range(count)
         ]
         prompt = [float("nan"), *(-5 * draw.random() for _ in range(scored - 1))] if scored else []

@@ -9,10 +9,20 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 OFFICIAL = "tinker==0.38.0"
+# The proxy's own extra cannot be installed: it names packages that no index has. These are what the proxy imports.
+LITELLM = [
+    "litellm==1.110.2", "apscheduler>=3.11.2,<4", "backoff>=2.2.1,<3", "backports-zstd>=1.0", "cryptography>=49,<51",
+    "expression>=5.6,<6", "fastapi>=0.136.3,<1", "fastapi-sso>=0.19,<1", "mcp>=2.3,<3", "orjson>=3.11.6,<4",
+    "pyjwt>=2.13,<3", "python-multipart>=0.0.27,<1", "pyyaml>=6.0.3,<7", "redis", "rich>=13.9.4,<14",
+    "semver>=3.0.4,<4", "soundfile>=0.12.1,<1", "starlette>=1.0.1,<2", "uvicorn>=0.33,<1", "uvloop>=0.22.1,<1",
+    "websockets>=15.0.1,<16",
+]  # fmt: skip
 INSTALLED = {
     "tinker": [OFFICIAL],
     "tinkex": ["--editable", str(CHECKOUT)],
     "compat": [OFFICIAL, "--editable", str(CHECKOUT), "aiohttp>=3.10"],
+    "serve": ["--editable", f"{CHECKOUT}[serve,cli,fast]"],
+    "litellm": LITELLM,
     "tinkex+fast": ["--editable", f"{CHECKOUT}[fast]", "matplotlib>=3.8"],  # the plots are drawn there as well
 }
 

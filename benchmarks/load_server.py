@@ -137,10 +137,11 @@ class Server:
             "session_poller": False,  # whether retrieve_futures is offered
             "max_concurrent": 2000,  # samples in flight that a client is allowed, where it polls for each
             "tokens": 16,  # in every sequence
+            "vocabulary": 150_000,  # how many tokens there are
             **options,
         }
         self.selector = selectors.DefaultSelector()
-        self.answers = Answers(self.options["tokens"])
+        self.answers = Answers(self.options["tokens"], self.options["vocabulary"])
         self.counts: Counter[str] = Counter()
         self.open = self.parked = self.running = 0
         self._connections: set[Connection] = set()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,7 +22,7 @@ def module(monkeypatch):
     before = set(sys.modules)
     yield importlib.import_module
     for name in set(sys.modules) - before:
-        if name in {"cases", "report"}:
+        if name in {"cases", "environments", "gateway", "report"}:
             del sys.modules[name]
 
 
@@ -71,3 +73,40 @@ def test_the_page_shows_what_was_measured(module):
     table = module("report").table
     assert (page / "short.txt").read_text() == table(results, first_only=True)
     assert (page / "table.txt").read_text() == table(results)
+
+
+def test_the_table_of_the_gateway(module):
+    """CPU and latency stand beside their ratios to LiteLLM's proxy, and the difference to the bare handler below."""
+    gateway = module("gateway")
+    figures = {"tinkex serve": (0.5, 1.0), "LiteLLM": (5.0, 8.0), "bare aiohttp": (0.4, 0.9)}
+    medians = {
+        f"{name} {path}": {"cpu_ms": cpu, "added_ms": added}
+        for path in gateway.BODIES
+        for name, (cpu, added) in figures.items()
+    }
+    medians["2000 waiting, long polls"] = {"waiting_kb": 17.5, "threads": 20}
+    lines = gateway.table(medians).splitlines()
+    assert lines[1].split()[-4:] == ["0.50", "(0.10)", "1.00", "(0.12)"]
+    assert lines[-2].endswith("17.5 KiB a request, 20 threads")
+    assert lines[-1] == "above the bare handler: 100 us of CPU, 100 us of the median latency"
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_the_gateway_still_runs(module, monkeypatch, tmp_path):
+    """Its servers start, answer, and are measured; LiteLLM's proxy apart, which needs an environment of its own."""
+    gateway = module("gateway")
+    monkeypatch.setattr(gateway, "python_of", lambda _: sys.executable)
+    monkeypatch.setattr(gateway, "WAITING", 20)
+    subprocess.run([sys.executable, gateway.OTHERS, "tokenizer", tmp_path], check=True)
+    with gateway.tinker_server(latency=0.01) as tinker, gateway.gateway(tinker.url, str(tmp_path)) as measured:
+        body = gateway.answered(measured, gateway.COMPLETIONS)
+        prepared = tmp_path / "bodies.json"
+        prepared.write_text(json.dumps({gateway.COMPLETIONS: body}))
+        with (
+            gateway.started(sys.executable, gateway.OTHERS, "openai", prepared, "0.01") as openai,
+            gateway.started(sys.executable, gateway.OTHERS, "bare", tinker.url) as bare,
+        ):
+            assert gateway.answered(openai, gateway.COMPLETIONS) == body
+            for server in (measured, openai, bare):
+                assert gateway.measure(server, gateway.COMPLETIONS, 8)["cpu_ms"] >= 0
+        assert asyncio.run(gateway.memory(measured, tinker.url))["threads"] > 1
