@@ -188,6 +188,13 @@ def test_tokens_by_id(gateway):
         ({"max_tokens": True}, "max_tokens"),
         ({"max_tokens": "9"}, "max_tokens"),
         ({"n": 0}, "n"),
+        ({"n": 2**31}, "n"),
+        ({"logprobs": 2**31}, "logprobs"),
+        ({"stop": {}}, "stop"),
+        ({"stop_token_ids": [2**31]}, "stop_token_ids"),
+        ({"stop_token_ids": [False]}, "stop_token_ids"),
+        ({"stream": True, "stream_options": {"include_usage": 1}}, "stream_options"),
+        ({"include_reasoning": False}, "include_reasoning"),
         ({"temperature": -1}, "temperature"),
         ({"temperature": "hot"}, "temperature"),
         ({"top_p": 0}, "top_p"),
@@ -216,6 +223,12 @@ def test_completion_refused(gateway, body, param):
     [
         ({"tools": [TOOL], "tool_choice": "required"}, "tool_choice"),
         ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "look"}}}, "tool_choice"),
+        ({"tools": [{"type": "web_search"}]}, "tools"),
+        ({"tools": [{"type": "function", "function": {}}]}, "tools"),
+        ({"chat_template_kwargs": {"messages": []}}, "chat_template_kwargs"),
+        ({"chat_template_kwargs": {"chat_template": "x"}}, "chat_template_kwargs"),
+        ({"include_reasoning": False}, "include_reasoning"),
+        ({"messages": [{"role": 5, "content": "Hi"}]}, "messages"),
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"echo": True}, "echo"),
         ({"functions": [{"name": "look"}]}, "functions"),
@@ -423,8 +436,9 @@ def test_overflow(gateway):
 
 def test_unknown_model(gateway):
     """A name that the server does not have is 404 with OpenAI's code, and no other model answers for it."""
-    status, error = gateway.error(gateway.post("/v1/completions", {"model": "gpt-9", "prompt": "Hi"}))
-    assert (status, error["code"], error["param"]) == (404, "model_not_found", "model")
+    for name in ("gpt-9", ""):
+        status, error = gateway.error(gateway.post("/v1/completions", {"model": name, "prompt": "Hi"}))
+        assert (status, error["code"], error["param"]) == (404, "model_not_found", "model")
 
 
 def test_models(gateway):
@@ -716,6 +730,27 @@ def test_the_log(gateway, caplog):
     assert [line.rsplit(" ", 2)[0] for line in lines] == ["POST /v1/completions 200", "POST /v1/completions 400"]
     assert "secret" not in caplog.text
     assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"a secret prompt\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer a secret key\r\nHost: b\r\n\r\n",
+        b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nsecret\r\n\r\n",
+        b"POST /v1/models HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: 6\r\n\r\nsecret",
+    ],
+)
+def test_broken_requests(gateway, caplog, sent):
+    """What is no HTTP gets a 4xx answer, and what the log says of it shows nothing of it."""
+    caplog.set_level(logging.INFO)
+    host, port = gateway.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(sent)
+        assert connection.makefile("rb").readline().split()[1].startswith(b"4")
+    assert "secret" not in caplog.text
+    assert "Traceback" not in caplog.text
+    assert gateway.get("/health").status_code == 200
 
 
 # --- Life

@@ -6,6 +6,7 @@ that address (DNS rebinding). The guard refuses both: such requests name the pag
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import ipaddress
@@ -76,8 +77,8 @@ def make_guard(hosts: TrustedHosts, refuse: Refuse, max_bytes: int) -> Middlewar
 
     @web.middleware
     async def guard(request: web.Request, handler: RouteHandler) -> web.StreamResponse:
-        refusal = _refusal(request, hosts, max_bytes)
-        return await handler(request) if refusal is None else refuse(*refusal)
+        refused = refusal(request, hosts, max_bytes)
+        return await handler(request) if refused is None else refuse(*refused)
 
     return guard
 
@@ -89,7 +90,8 @@ def key_is_known(key: str | None, known: Iterable[str]) -> bool:
     return any(matches)
 
 
-def _refusal(request: web.Request, hosts: TrustedHosts, max_bytes: int) -> tuple[int, str] | None:
+def refusal(request: web.Request, hosts: TrustedHosts, max_bytes: int) -> tuple[int, str] | None:
+    """Return status and reason with which a request is refused, as by the middleware of `make_guard`; None if not."""
     host, origin = ", ".join(request.headers.getall(hdrs.HOST, [])), request.headers.get(hdrs.ORIGIN)
     if not hosts.trust_host(host):
         return 403, "Host: this server does not answer to that name."
@@ -97,7 +99,8 @@ def _refusal(request: web.Request, hosts: TrustedHosts, max_bytes: int) -> tuple
         return 403, "Origin: this server takes no requests from the pages of other hosts."
     if request.method in _WITHOUT_BODY:
         return None
-    if request.content_type != "application/json":
+    kind = request.headers.get(hdrs.CONTENT_TYPE, "")  # request.content_type would parse, and keep, its parameters
+    if kind.partition(";")[0].strip().lower() != "application/json":
         return 415, "Content-Type: must be application/json."
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
         return 415, "Content-Encoding: compressed bodies are not taken."
@@ -106,6 +109,7 @@ def _refusal(request: web.Request, hosts: TrustedHosts, max_bytes: int) -> tuple
     return None
 
 
+@functools.lru_cache(64)
 def _host_name(url: str) -> str | None:
     """The host name of a URL, in lower case; None where there is none, or more than a host and a port."""
     try:

@@ -10,7 +10,7 @@ import attrs
 from tinkex.tokenizers import TokenPieces
 
 HARMLESS_FIELDS: Final = frozenset({
-    "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key",
+    "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
 })  # fmt: skip
 """Fields of a request that have no effect on what is sampled, whatever they hold."""
 NEUTRAL_VALUES: Final[Mapping[str, Sequence[Any]]] = {
@@ -20,6 +20,7 @@ NEUTRAL_VALUES: Final[Mapping[str, Sequence[Any]]] = {
     "function_call": ("auto", "none"), "verbosity": ("medium",), "length_penalty": (1,), "use_beam_search": (False,),
     "ignore_eos": (False,), "typical_p": (1,), "skip_special_tokens": (True,),
     "spaces_between_special_tokens": (True,), "include_stop_str_in_output": (False,),
+    "include_reasoning": (True,), "best_of": (1,), "bad_words": ([],), "documents": ([],), "priority": (0,),
 }  # fmt: skip
 """Values that change nothing: defaults of OpenAI's API and of the servers that speak it, which clients write out."""
 

@@ -116,7 +116,7 @@ class _Codec:
     """JSON in bytes: orjson where it is installed, else the standard library."""
 
     dumps: Callable[[object], bytes]
-    loads: Callable[[bytes], Any]
+    loads: Callable[[bytes | bytearray], Any]
 
 
 def _codec() -> _Codec:

@@ -13,19 +13,19 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from tinkex._server.guard import TrustedHosts, key_is_known, make_guard
+from tinkex._server.guard import TrustedHosts, key_is_known, refusal
 from tinkex.config import is_loopback
 from tinkex.errors import MissingExtraError, clean_text
 from tinkex.serve.answers import GatewayError, gateway_error, json_answer, route_of
 from tinkex.serve.endpoints.chat import chat_completions
 from tinkex.serve.endpoints.completions import completions
 from tinkex.serve.endpoints.tokenize import detokenize, list_models, show_model, tokenize, tokenizer_info
+from tinkex.serve.fields import MAX_BODY_BYTES
 from tinkex.serve.models import MODELS, MOST_TOKENS, ModelRegistry, read_models
 from tinkex.service_client import ServiceClient
 
 logger = logging.getLogger("tinkex.serve")
 SERVICE: Final = web.AppKey("service", ServiceClient)
-MAX_BODY_BYTES: Final = 64 * 2**20
 _HEALTH: Final = "/health"
 
 
@@ -61,8 +61,7 @@ def make_app(
         raise ValueError(f"max_tokens must be at least 1, not {max_tokens}")
     names = read_names("allowed_hosts", allowed_hosts) or (() if is_loopback(listens_on) else ("*",))
     hosts = TrustedHosts.listening_on(listens_on, names)
-    guard = make_guard(hosts, lambda status, reason: GatewayError(status, reason).answer(), MAX_BODY_BYTES)
-    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_answered, guard, _authentication(keys)])
+    app = web.Application(middlewares=[_middleware(hosts, keys)])
     app[SERVICE] = service
     app[MODELS] = ModelRegistry(service, read_models(models), tokenizer)
     app[MOST_TOKENS] = max_tokens or 0
@@ -109,43 +108,45 @@ async def no_tinker_server(request: web.Request) -> web.StreamResponse:
 _OPEN: Final = (health, no_tinker_server)  # for programs that watch, and for those that are wrong here: no key
 
 
-@web.middleware
-async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn errors into answers, and log the request: never what is in it."""
-    began = time.monotonic()
-    status = 499  # what logs of nginx have for a client that hung up
-    try:
-        response = await handler(request)
-        status = response.status
-    except asyncio.CancelledError:
-        raise
-    except web.HTTPException as error:
-        status = error.status
-        found = GatewayError(status, f"{request.method} of this path is not offered: {error.reason}.")
-        response = found.answer()
-    except Exception as error:
-        found = gateway_error(error)
-        status, response = found.status, found.answer()
-        if found.code == "internal_error":
-            logger.exception("The gateway failed.")
-    finally:
-        _log(request, status, time.monotonic() - began)
-    return response
+def _middleware(hosts: TrustedHosts, keys: tuple[str, ...]) -> Middleware:
+    """Build the middleware of all routes: one for everything, as each takes memory while a request waits."""
 
-
-def _log(request: web.Request, status: int, seconds: float) -> None:
-    if logger.isEnabledFor(logging.INFO):
-        logger.info("%s %s %d %.3f s", clean_text(request.method), route_of(request), status, seconds)
-
-
-def _authentication(keys: tuple[str, ...]) -> Middleware:
     @web.middleware
-    async def authentication(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if keys and request.match_info.handler not in _OPEN:
-            scheme, _, key = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-            if scheme.lower() != "bearer" or not key_is_known(key.strip(), keys):
-                challenge = {str(hdrs.WWW_AUTHENTICATE): "Bearer"}
-                raise GatewayError(401, "The API key is missing or not known.", None, "invalid_api_key", challenge)
-        return await handler(request)
+    async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Admit a request, turn errors into answers, and log it: never what is in it."""
+        began = time.monotonic()
+        status = 499  # what logs of nginx have for a client that hung up
+        try:
+            _admit(request, hosts, keys)
+            response = await handler(request)
+            status = response.status
+        except asyncio.CancelledError:
+            raise
+        except web.HTTPException as error:
+            status = error.status
+            found = GatewayError(status, f"{request.method} of this path is not offered: {error.reason}.")
+            response = found.answer()
+        except Exception as error:
+            found = gateway_error(error)
+            status, response = found.status, found.answer()
+            if found.code == "internal_error":
+                logger.exception("The gateway failed.")
+        finally:
+            if logger.isEnabledFor(logging.INFO):
+                seconds = time.monotonic() - began
+                logger.info("%s %s %d %.3f s", clean_text(request.method), route_of(request), status, seconds)
+        return response
 
-    return authentication
+    return answered
+
+
+def _admit(request: web.Request, hosts: TrustedHosts, keys: tuple[str, ...]) -> None:
+    """Refuse requests from pages of other hosts, with bodies that are not plain JSON, and without a key."""
+    refused = refusal(request, hosts, MAX_BODY_BYTES)
+    if refused is not None:
+        raise GatewayError(*refused)
+    if keys and request.match_info.handler not in _OPEN:
+        scheme, _, key = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        if scheme.lower() != "bearer" or not key_is_known(key.strip(), keys):
+            challenge = {str(hdrs.WWW_AUTHENTICATE): "Bearer"}
+            raise GatewayError(401, "The API key is missing or not known.", None, "invalid_api_key", challenge)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from aiohttp import web
 
 from tinkex.chat.openai_format import HARMLESS_FIELDS, NEUTRAL_VALUES
 from tinkex.serve.answers import CODEC, GatewayError
 
+MAX_BODY_BYTES: Final = 64 * 2**20
 _MOST_VALUES: Final = 4_000_000
 _MOST_STOPS: Final = 1024
+_MOST_COUNT: Final = 2**31 - 1
 
 
 class BodyFields:
@@ -55,19 +57,23 @@ class BodyFields:
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool):
             raise refused(name, "must be a whole number")
-        if value < least:
-            raise refused(name, f"must be at least {least}, not {value}")
+        if not least <= value <= _MOST_COUNT:
+            raise refused(name, f"must be from {least} to {_MOST_COUNT}, not {value}")
         return value
 
-    def items(self, name: str, kind: type) -> list[Any] | None:
-        """Return a list whose items are of one type, or None."""
+    def objects(self, name: str) -> list[dict[str, Any]] | None:
+        """Return a list of objects, or None."""
         value = self.any(name)
-        if value is None:
-            return None
-        what = {dict: "objects", int: "token ids", str: "texts"}[kind]
-        if not isinstance(value, list) or not all(isinstance(each, kind) and each is not True for each in value):
-            raise refused(name, f"must be a list of {what}")
-        return value
+        if value is None or (isinstance(value, list) and all(isinstance(each, dict) for each in value)):
+            return value
+        raise refused(name, "must be a list of objects")
+
+    def token_ids(self, name: str) -> list[int] | None:
+        """Return a list of token ids, which may be empty, or None."""
+        value = self.any(name)
+        if value is None or is_token_ids(value):
+            return value
+        raise refused(name, f"must be a list of token ids, which are whole numbers from 0 to {_MOST_COUNT}")
 
     def mapping(self, name: str) -> dict[str, Any]:
         """Return an object; empty where it is not given."""
@@ -79,23 +85,23 @@ class BodyFields:
     def stops(self) -> tuple[str, ...]:
         """Return the stop texts: a text, or a list of them, which may be empty."""
         given = self.any("stop")
-        texts = [given] if isinstance(given, str) else given or []
+        texts = [given] if isinstance(given, str) else [] if given is None else given
         if not isinstance(texts, list) or not all(isinstance(each, str) for each in texts):
             raise refused("stop", "must be a text or a list of texts")
         if len(texts) > _MOST_STOPS:
             raise refused("stop", f"must be at most {_MOST_STOPS} texts")
         return tuple(texts)
 
-    @property
-    def names(self) -> list[str]:
-        """The names of what has not been read."""
-        return list(self._left)
-
     def close(self, neutral: Mapping[str, Sequence[Any]] = NEUTRAL_VALUES) -> None:
         """Refuse what is left, unless it has no effect."""
         for name, value in self._left.items():
             if name not in HARMLESS_FIELDS and not any(_same(value, each) for each in neutral.get(name, ())):
                 raise refused(name, "is not offered by this gateway", code="unsupported_parameter")
+
+
+def is_token_ids(value: object) -> TypeGuard[list[int]]:
+    """Whether a value is a list of token ids; it may be empty."""
+    return isinstance(value, list) and set(map(type, value)) <= {int} and all(0 <= i <= _MOST_COUNT for i in value)
 
 
 def _same(value: object, neutral: object) -> bool:
@@ -114,10 +120,11 @@ async def read_fields(request: web.Request) -> BodyFields:
     Raises:
         GatewayError: It is not one, or too large.
     """
-    try:
-        data = await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise GatewayError(413, "The body is too large.", None, "body_too_large") from None
+    data = bytearray()  # request.read() would keep it until there is an answer
+    while chunk := await request.content.readany():
+        data += chunk
+        if len(data) > MAX_BODY_BYTES:
+            raise GatewayError(413, "The body is too large.", None, "body_too_large")
     if sum(map(data.count, (b",", b"[", b"{"))) > _MOST_VALUES:
         raise GatewayError(413, f"The body has more than {_MOST_VALUES:,} values.", None, "body_too_large")
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import socket
 import threading
 from collections.abc import Iterable, Mapping
@@ -118,7 +119,10 @@ class Gateway:
 
     async def _serve(self, listener: socket.socket, listens: threading.Event) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        runner = web.AppRunner(self._app, access_log=None, handler_cancellation=True, shutdown_timeout=_DRAIN_SECONDS)
+        runner = web.AppRunner(
+            self._app, access_log=None, logger=_broken_requests, auto_decompress=False, handler_cancellation=True,
+            shutdown_timeout=_DRAIN_SECONDS,
+        )  # fmt: skip
         await runner.setup()
         try:
             await web.SockSite(runner, listener, backlog=_BACKLOG).start()
@@ -127,6 +131,22 @@ class Gateway:
             await self._stop.wait()
         finally:
             await runner.cleanup()
+
+
+class _InOneLine(logging.Filter):
+    """Filter for what aiohttp logs of broken requests: the kind of error, without the traceback, which quotes them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Shorten a record."""
+        kind = record.exc_info[0] if record.exc_info else None
+        record.msg, record.args = "%s: %s", (record.getMessage(), kind.__name__ if kind else "no error")
+        record.levelno, record.levelname = logging.INFO, "INFO"
+        record.exc_info = record.exc_text = None
+        return True
+
+
+_broken_requests: Final = logging.getLogger("tinkex.serve.http")
+_broken_requests.addFilter(_InOneLine())
 
 
 def _in_url(host: str) -> str:

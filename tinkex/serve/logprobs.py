@@ -8,7 +8,9 @@ from typing import Any
 from attrs import evolve, frozen
 
 from tinkex.chat.openai_format import SpelledToken, spell_token
+from tinkex.serve.answers import GatewayError
 from tinkex.tokenizers import TokenPieces, token_runs
+from tinkex.types import SampledSequence
 
 Cell = tuple[int, float | None]
 Rows = Sequence[Sequence[Cell] | None]
@@ -21,6 +23,18 @@ class ScoredTokens:
     tokens: Sequence[int]
     logprobs: Sequence[float | None]
     rows: Rows | None = None
+
+    @classmethod
+    def of(cls, sequence: SampledSequence) -> ScoredTokens:
+        """Return the tokens of a sample.
+
+        Raises:
+            GatewayError: 400: the server gave no log-probabilities.
+        """
+        plain = sequence.to_dict()
+        if plain.get("logprobs") is None and plain["tokens"]:
+            raise GatewayError(400, "logprobs: the server gives none for sampled tokens.", "logprobs")
+        return cls(plain["tokens"], plain.get("logprobs") or [], plain.get("topk_logprobs"))
 
     def spelled(
         self, pieces: TokenPieces | None, top: int, *, by_id: bool = False, first: bool = True

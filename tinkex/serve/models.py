@@ -105,7 +105,7 @@ class ModelVocabulary:
         Raises:
             ChatTemplateError: There is no template.
         """
-        unread = unread_variables(variables, self.tokenizer)
+        unread = unread_variables(variables, self.tokenizer) if variables else []
         if not self._unread.issuperset(unread):
             logger.warning("The chat template of %r does not read %s.", self.tokenizer, ", ".join(unread))
             self._unread.update(unread)
@@ -146,7 +146,7 @@ class ServedModel:
         if task is None or not _is_usable(task):
             task = self._vocabulary = asyncio.create_task(asyncio.to_thread(self._load))
         try:
-            return await asyncio.shield(task)
+            return task.result() if task.done() else await asyncio.shield(task)
         except TinkexError as error:
             advice = "Send token ids, or start the gateway with --tokenizer."
             raise GatewayError(400, f"There is no tokenizer for this model: {error} {advice}", "model") from error
@@ -194,14 +194,14 @@ class ModelRegistry:
         Raises:
             GatewayError: 404 for a name that is not offered, and what opening it ends with.
         """
-        name = name or await self._default()
+        name = await self._default() if name is None else name
         task = self._open.get(name)
         if task is None or not _is_usable(task):
             task = self._open[name] = asyncio.create_task(self._opened(name))
             while len(self._open) > _MOST_MODELS:
                 self._open.popitem(last=False)
         self._open.move_to_end(name)
-        return await asyncio.shield(task)
+        return task.result() if task.done() else await asyncio.shield(task)
 
     async def entries(self) -> list[dict[str, Any]]:
         """Return the list of models as OpenAI's API has it, with vLLM's ``root``, ``parent`` and ``max_model_len``."""

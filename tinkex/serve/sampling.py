@@ -42,12 +42,10 @@ class SamplingFields:
         stream, options = fields.flag("stream"), fields.any("stream_options")
         if options is not None and not (stream and isinstance(options, dict)):
             raise refused("stream_options", "must be an object, and is for requests that stream")
-        streaming = BodyFields(options or {})
-        usage = streaming.flag("include_usage")
-        streaming.flag("include_obfuscation")
-        if left := streaming.names:
-            raise refused("stream_options", f"has an option that is not offered: {left[0]}")
-        stops, stop_tokens = fields.stops(), tuple(fields.items("stop_token_ids", int) or ())
+        for name, value in (options or {}).items():
+            if name not in ("include_usage", "include_obfuscation") or not isinstance(value, bool | None):
+                raise refused("stream_options", f"has an option that is not offered, or no boolean: {name}")
+        stops, stop_tokens = fields.stops(), tuple(fields.token_ids("stop_token_ids") or ())
         if stops and stop_tokens:
             raise refused("stop_token_ids", "cannot be had together with stop: the server takes texts or tokens")
         drawing = {name: fields.any(name) for name in ("seed", "temperature", "top_p", "top_k")}
@@ -59,7 +57,7 @@ class SamplingFields:
             drawing={name: value for name, value in drawing.items() if value is not None},
             prompt_logprobs=fields.count("prompt_logprobs"),
             stream=stream,
-            stream_usage=usage,
+            stream_usage=bool((options or {}).get("include_usage")),
             token_ids=fields.flag("return_token_ids"),
             tokens_by_id=fields.flag("return_tokens_as_token_ids"),
         )

@@ -30,7 +30,7 @@ def test_unread_fields_are_refused():
     assert param(BodyFields({"ignore_eos": 0}).close) == "ignore_eos"
 
 
-@pytest.mark.parametrize("value", [True, "1", 1.5, [1], -1])
+@pytest.mark.parametrize("value", [True, "1", 1.5, [1], -1, 2**31, 1e30])
 def test_counts(value):
     """A count is a whole number that is not negative; one written with a point is one."""
     assert param(lambda: BodyFields({"n": value}).count("n")) == "n"
@@ -43,13 +43,19 @@ def test_types():
     assert param(lambda: BodyFields(body).text("a")) == "a"
     assert param(lambda: BodyFields(body).flag("a")) == "a"
     assert param(lambda: BodyFields(body).mapping("b")) == "b"
-    assert param(lambda: BodyFields(body).items("b", int)) == "b"
-    assert param(lambda: BodyFields({"b": [True]}).items("b", int)) == "b"
+    for wrong in ("x", {"a": 1}, ["x"], [True]):
+        assert param(lambda wrong=wrong: BodyFields({"b": wrong}).objects("b")) == "b"
+        assert param(lambda wrong=wrong: BodyFields({"b": wrong}).token_ids("b")) == "b"
+    assert param(lambda: BodyFields({"b": [False]}).token_ids("b")) == "b"
+    assert param(lambda: BodyFields({"b": [-1]}).token_ids("b")) == "b"
+    assert param(lambda: BodyFields({"b": [2**31]}).token_ids("b")) == "b"
+    assert BodyFields({"b": [0, 2**31 - 1]}).token_ids("b") == [0, 2**31 - 1]
+    assert BodyFields({"b": []}).objects("b") == []
 
 
 def test_stops():
     """A stop is a text or several; none, and an empty list, are no stops of one's own."""
     for given, stops in ((None, ()), ([], ()), ("a", ("a",)), (["a", "b"], ("a", "b"))):
         assert BodyFields({"stop": given}).stops() == stops
-    for wrong in (1, [1], {"a": 1}, ["a"] * 1025):
+    for wrong in (0, False, {}, 1, [1], {"a": 1}, ["a"] * 1025):
         assert param(lambda wrong=wrong: BodyFields({"stop": wrong}).stops()) == "stop"

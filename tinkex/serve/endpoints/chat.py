@@ -23,6 +23,9 @@ from tinkex.serve.sampling import SamplingFields, patience, room_for, sample_pro
 from tinkex.tokenizers import ChatTemplateError
 from tinkex.types import ImageChunk, ModelInput, SampledSequence, SampleResponse
 
+_OF_A_PROMPT: Final = frozenset({
+    "messages", "tokenizer", "tools", "add_generation_prompt", "continue_final_message", "chat_template",
+})  # fmt: skip
 _UNKNOWN_ROOM: Final = 2048  # tokens of an answer where the server does not tell how many fit
 
 
@@ -40,10 +43,12 @@ class MessageFields:
     @classmethod
     def read(cls, fields: BodyFields) -> MessageFields:
         """Take the fields out of a body."""
-        messages = fields.items("messages", dict)
+        messages = fields.objects("messages")
         if not messages:
             raise refused("messages", "must be a list of messages, and not be empty")
-        tools, choice = fields.items("tools", dict), fields.any("tool_choice")
+        tools, choice = fields.objects("tools"), fields.any("tool_choice")
+        if not all(map(_is_function, tools or ())):
+            raise refused("tools", "must be functions with a name: no others are offered", code="unsupported_value")
         if choice not in (None, "auto", "none"):
             raise refused("tool_choice", "must be auto or none: a call cannot be enforced", code="unsupported_value")
         fields.any("parallel_tool_calls")
@@ -53,10 +58,13 @@ class MessageFields:
         header = fields.any("add_generation_prompt")
         if header is not None and not isinstance(header, bool):
             raise refused("add_generation_prompt", "must be true or false")
+        variables = fields.mapping("chat_template_kwargs")
+        if own := _OF_A_PROMPT.intersection(variables):
+            raise refused("chat_template_kwargs", f"must not have {min(own)}, which is no variable of a template")
         return cls(
             messages=[_with_pictures(place, message) for place, message in enumerate(messages)],
             tools=None if choice == "none" else tools or None,
-            variables=fields.mapping("chat_template_kwargs"),
+            variables=variables,
             effort=fields.text("reasoning_effort"),
             add_generation_prompt=header,
             continue_final_message=continued,
@@ -80,8 +88,15 @@ class MessageFields:
         return chat, chat.prompt(self.messages, self.tools, **options)
 
 
+def _is_function(tool: dict[str, Any]) -> bool:
+    function = tool.get("function")
+    return tool.get("type") == "function" and isinstance(function, dict) and isinstance(function.get("name"), str)
+
+
 def _with_pictures(place: int, message: dict[str, Any]) -> dict[str, Any]:
     """Return a message in which the pictures of data: URLs stand as chunks."""
+    if not isinstance(message.get("role"), str):
+        raise GatewayError(400, f"messages[{place}].role must be a text.", "messages")
     content = message.get("content")
     if not isinstance(content, list):
         return message
@@ -129,7 +144,6 @@ class ChatFields:
             raise refused("top_logprobs", "needs logprobs to be true")
         if fields.flag("echo"):
             raise refused("echo", "is not offered for chats")
-        fields.flag("include_reasoning", default=True)
         fields.close()
         return read
 
@@ -184,17 +198,17 @@ class ChatAnswer:
 
     def body(self, response: SampleResponse) -> dict[str, Any]:
         """Return the answer as JSON has it."""
-        plain, sampling = response.to_dict(), self.asked.sampling
-        pairs = zip(response.sequences, plain["sequences"], strict=True)
+        sampling = self.asked.sampling
         body = {
             "id": f"chatcmpl-{uuid.uuid4().hex}",
             "object": "chat.completion",
             "created": int(time.time()),
             "model": self.model.name,
-            "choices": [{"index": at, **self._choice(*pair)} for at, pair in enumerate(pairs)],
+            "choices": [{"index": at, **self._choice(sequence)} for at, sequence in enumerate(response.sequences)],
             "usage": total_usage([response]),
         }
         if sampling.prompt_logprobs is not None:
+            plain = response.to_dict()
             scored = ScoredTokens(self._prompt_ids(), plain["prompt_logprobs"], plain.get("topk_prompt_logprobs"))
             body["prompt_logprobs"] = scored.by_position(self.vocabulary.pieces, sampling.prompt_logprobs)
         if sampling.token_ids:
@@ -207,7 +221,7 @@ class ChatAnswer:
         except ValueError:
             raise GatewayError(400, "messages: a prompt with pictures has no token ids.", "messages") from None
 
-    def _choice(self, sequence: SampledSequence, plain: dict[str, Any]) -> dict[str, Any]:
+    def _choice(self, sequence: SampledSequence) -> dict[str, Any]:
         sampling, tokens = self.asked.sampling, sequence.tokens
         ended = bool(tokens) and tokens[-1] in sampling.stop_tokens
         read = tokens[:-1] if ended else sequence
@@ -215,16 +229,13 @@ class ChatAnswer:
         reason = "stop" if ended or stopped else sequence.stop_reason
         return {
             "message": message,
-            "logprobs": self._logprobs(plain) if self.asked.logprobs else None,
+            "logprobs": self._logprobs(sequence) if self.asked.logprobs else None,
             "finish_reason": "tool_calls" if "tool_calls" in message and reason == "stop" else reason,
-            **({"token_ids": plain["tokens"]} if sampling.token_ids else {}),
+            **({"token_ids": tokens} if sampling.token_ids else {}),
         }
 
-    def _logprobs(self, plain: dict[str, Any]) -> dict[str, Any]:
-        if plain.get("logprobs") is None and plain["tokens"]:
-            raise GatewayError(400, "logprobs: the server gives none for sampled tokens.", "logprobs")
-        scored = ScoredTokens(plain["tokens"], plain["logprobs"] or [], plain.get("topk_logprobs"))
-        by_id = self.asked.sampling.tokens_by_id
+    def _logprobs(self, sequence: SampledSequence) -> dict[str, Any]:
+        scored, by_id = ScoredTokens.of(sequence), self.asked.sampling.tokens_by_id
         return chat_logprobs(scored.spelled(self.vocabulary.pieces, self.asked.top_logprobs, by_id=by_id))
 
 

@@ -11,13 +11,13 @@ from aiohttp import web
 from attrs import field, frozen
 
 from tinkex.chat.openai_format import completion_logprobs, text_before_stop, usage_object
-from tinkex.serve.answers import GatewayError, event_stream, json_answer
-from tinkex.serve.fields import BodyFields, read_fields, refused
+from tinkex.serve.answers import event_stream, json_answer
+from tinkex.serve.fields import BodyFields, is_token_ids, read_fields, refused
 from tinkex.serve.logprobs import ScoredTokens, text_offsets
 from tinkex.serve.models import MODELS, ModelVocabulary, ServedModel, background
 from tinkex.serve.sampling import SamplingFields, patience, room_for, sample_prompts
 from tinkex.tokenizers import TokenPieces
-from tinkex.types import ModelInput, SampleResponse
+from tinkex.types import ModelInput, SampledSequence, SampleResponse
 
 _USUAL_TOKENS: Final = 16
 _MOST_PROMPTS: Final = 2048
@@ -28,7 +28,8 @@ class CompletionFields:
     """The fields of a request for text completions."""
 
     sampling: SamplingFields
-    prompts: Sequence[str | list[int]]
+    prompts: Sequence[str | ModelInput]
+    """Texts, and token ids as they are sampled from: a list of them would take memory until there is an answer."""
     max_tokens: int
     """0: the prompt only, with `echo`."""
     echo: bool
@@ -72,16 +73,20 @@ class CompletionFields:
         }
 
 
-def _prompts(given: Any) -> Sequence[str | list[int]]:
+def _prompts(given: Any) -> Sequence[str | ModelInput]:
     """Return one prompt or several, each a text or token ids."""
     prompts = given if isinstance(given, list) and given and isinstance(given[0], str | list) else [given]
     if len(prompts) > _MOST_PROMPTS:
         raise refused("prompt", f"must be at most {_MOST_PROMPTS} prompts")
-    for prompt in prompts:
-        is_ids = isinstance(prompt, list) and prompt and all(type(each) is int for each in prompt)
-        if not is_ids and not (isinstance(prompt, str) and prompt):
-            raise refused("prompt", "must be a text, token ids, or a list of either, and not be empty")
-    return prompts
+    return [_prompt(prompt) for prompt in prompts]
+
+
+def _prompt(given: Any) -> str | ModelInput:
+    if given and isinstance(given, str):
+        return given
+    if given and is_token_ids(given):
+        return ModelInput.from_ints(given)
+    raise refused("prompt", "must be a text, token ids (whole numbers from 0), or a list of either, and not be empty")
 
 
 async def completions(request: web.Request) -> web.StreamResponse:
@@ -98,9 +103,9 @@ async def completions(request: web.Request) -> web.StreamResponse:
     return event_stream(_events(body, asked.sampling)) if asked.sampling.stream else json_answer(body)
 
 
-async def _encoded(model: ServedModel, prompt: str | list[int], add_special_tokens: bool) -> ModelInput:
+async def _encoded(model: ServedModel, prompt: str | ModelInput, add_special_tokens: bool) -> ModelInput:
     if not isinstance(prompt, str):
-        return ModelInput.from_ints(prompt)
+        return prompt
     vocabulary = await model.vocabulary()
     ids = await background(lambda: vocabulary.encode(prompt, add_special_tokens=add_special_tokens), size=len(prompt))
     if not ids:
@@ -114,7 +119,7 @@ def _body(
 ) -> dict[str, Any]:  # fmt: skip
     choices: list[dict[str, Any]] = []
     for given, prompt, response in zip(asked.prompts, prompts, responses, strict=True):
-        made = PromptAnswer(asked, vocabulary, given, prompt.to_ints(), response.to_dict())
+        made = PromptAnswer(asked, vocabulary, given, prompt.to_ints(), response)
         choices += [{"index": len(choices) + index, **choice} for index, choice in enumerate(made.choices())]
     return {
         "id": f"cmpl-{uuid.uuid4().hex}",
@@ -139,36 +144,44 @@ class PromptAnswer:
 
     asked: CompletionFields
     vocabulary: ModelVocabulary | None
-    given: str | list[int]
+    given: str | ModelInput
     ids: list[int]
-    response: dict[str, Any]
-    """What `SampleResponse.to_dict` gives: numbers as JSON has them."""
+    response: SampleResponse
     echoed: str = field(init=False)
     """The prompt's text, where it stands before the answer's."""
+    scored_prompt: ScoredTokens | None = field(init=False)
+    """The prompt with its log-probabilities, where they are wanted."""
 
-    def __attrs_post_init__(self) -> None:
+    @echoed.default
+    def _echoed(self) -> str:
         if not self.asked.echo or self.vocabulary is None:
-            echoed = ""
-        else:
-            echoed = self.given if isinstance(self.given, str) else self.vocabulary.tokenizer.decode(self.ids)
-        object.__setattr__(self, "echoed", echoed)
+            return ""
+        return self.given if isinstance(self.given, str) else str(self.vocabulary.tokenizer.decode(self.ids))
+
+    @scored_prompt.default
+    def _scored_prompt(self) -> ScoredTokens | None:
+        if not self.asked.scores_prompt:
+            return None
+        plain = self.response.to_dict()  # numbers as JSON has them
+        scores = plain.get("prompt_logprobs") or [None] * len(self.ids)
+        return ScoredTokens(self.ids, scores, plain.get("topk_prompt_logprobs"))
 
     def choices(self) -> Iterator[dict[str, Any]]:
         """Yield the choices, without their index."""
         asked = self.asked
         shared: dict[str, Any] = {}
-        if asked.sampling.prompt_logprobs is not None:
-            shared["prompt_logprobs"] = self._scored_prompt().by_position(self._pieces, asked.sampling.prompt_logprobs)
+        if asked.sampling.prompt_logprobs is not None and self.scored_prompt is not None:
+            shared["prompt_logprobs"] = self.scored_prompt.by_position(self._pieces, asked.sampling.prompt_logprobs)
         shows_ids = asked.sampling.token_ids or self.vocabulary is None
         if shows_ids:
             shared["prompt_token_ids"] = self.ids
-        for sequence in self.response["sequences"]:
-            tokens = sequence["tokens"] if asked.max_tokens else []
+        for sequence in self.response.sequences:
+            tokens = sequence.tokens if asked.max_tokens else []
             text, ended = self._text(tokens)
             yield {
                 "text": self.echoed + text,
                 "logprobs": None if asked.logprobs is None else self._logprobs(sequence, tokens, text),
-                "finish_reason": "stop" if ended else (sequence["stop_reason"] if tokens else "length"),
+                "finish_reason": "stop" if ended else (sequence.stop_reason if tokens else "length"),
                 **({"token_ids": tokens} if shows_ids else {}),
                 **shared,
             }
@@ -176,10 +189,6 @@ class PromptAnswer:
     @property
     def _pieces(self) -> TokenPieces | None:
         return None if self.vocabulary is None else self.vocabulary.pieces
-
-    def _scored_prompt(self) -> ScoredTokens:
-        scores = self.response.get("prompt_logprobs") or [None] * len(self.ids)
-        return ScoredTokens(self.ids, scores, self.response.get("topk_prompt_logprobs"))
 
     def _text(self, tokens: list[int]) -> tuple[str, bool]:
         """Return the text that follows the prompt, up to the first stop, and whether one came."""
@@ -197,15 +206,13 @@ class PromptAnswer:
             return decode([tokens[0], *tokens]).removeprefix(decode(tokens[:1]))
         return decode(tokens)
 
-    def _logprobs(self, sequence: dict[str, Any], tokens: list[int], text: str) -> dict[str, Any]:
+    def _logprobs(self, sequence: SampledSequence, tokens: list[int], text: str) -> dict[str, Any]:
         asked, pieces = self.asked, self._pieces
         top, by_id = asked.logprobs or 0, asked.sampling.tokens_by_id
-        spelled = self._scored_prompt().spelled(pieces, top, by_id=by_id) if asked.echo else []
+        echoed = self.scored_prompt if asked.echo else None
+        spelled = [] if echoed is None else echoed.spelled(pieces, top, by_id=by_id)
         if tokens:
-            if sequence.get("logprobs") is None:
-                raise GatewayError(400, "logprobs: the server gives none for sampled tokens.", "logprobs")
-            scored = ScoredTokens(tokens, sequence["logprobs"], sequence.get("topk_logprobs"))
-            spelled += scored.spelled(pieces, top, by_id=by_id, first=False)
+            spelled += ScoredTokens.of(sequence).spelled(pieces, top, by_id=by_id, first=False)
         offsets = [0] * len(spelled)
         if self.vocabulary is not None:
             before = self._prompt_offsets() if asked.echo else []

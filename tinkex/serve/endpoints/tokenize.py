@@ -45,7 +45,7 @@ async def detokenize(request: web.Request) -> web.StreamResponse:
     """Answer ``POST /detokenize``; special tokens stay in the text."""
     fields = await read_fields(request)
     model = await request.app[MODELS].get(fields.text("model"))
-    ids = fields.items("tokens", int)
+    ids = fields.token_ids("tokens")
     if ids is None:
         raise refused("tokens", "must be a list of token ids")
     fields.close()
