@@ -11,7 +11,7 @@ import attrs
 from tinkex._validation.strict_json import strict_json
 from tinkex._validation.values import shown
 from tinkex.tokenizers._chat_template.left_out import Messages, left_out
-from tinkex.tokenizers._chat_template.messages import is_text_part
+from tinkex.tokenizers._chat_template.messages import further_fields, is_text_part
 from tinkex.tokenizers._chat_template.plain import PlainList, PlainMapping, place_of, plain_copy, replaced
 from tinkex.tokenizers._chat_template.prefill import Prefill
 from tinkex.tokenizers._chat_template.render import ChatTemplate
@@ -93,6 +93,8 @@ def _joined(template: ChatTemplate, place: str, parts: list[Any]) -> str:
             raise ChatTemplateError(
                 f"{place}[{index}] is not text, and the chat template of {template.tokenizer} takes text only"
             )
+        for name in further_fields(part):
+            raise ChatTemplateError(f"{place}[{index}].{name}: the chat template of {template.tokenizer} leaves it out")
     return "".join(part["text"] for part in parts)
 
 

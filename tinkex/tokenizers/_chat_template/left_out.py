@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
-from tinkex.tokenizers._chat_template.messages import REASONING, is_text_part, says_nothing
+from tinkex.tokenizers._chat_template.messages import REASONING, further_fields, is_text_part, says_nothing
 from tinkex.tokenizers._chat_template.plain import PlainList, PlainMapping, place_of, replaced
 from tinkex.tokenizers._chat_template.render import ChatTemplate
 from tinkex.tokenizers._chat_template.traits import PROBE
@@ -28,7 +28,7 @@ def left_out(template: ChatTemplate, messages: Messages, text: str, render: Rend
     """
     if not _are_plainly_there(messages[:count], text):
         yield from _texts_and_calls(messages, render, count, writes_texts="content" in template.source)
-    yield from _fields(template, messages, text, render)
+    yield from _fields(template, messages, text, render, count)
     for place, others in _odd_contents(messages):
         if render(others) == text:
             yield place
@@ -119,20 +119,19 @@ def _renamed(call: PlainMapping, name: str) -> PlainMapping:
     return replaced(call, name=name)
 
 
-def _fields(template: ChatTemplate, messages: Messages, text: str, render: Render) -> Iterator[str]:
+def _fields(template: ChatTemplate, messages: Messages, text: str, render: Render, count: int) -> Iterator[str]:
     """Yield the first of each kind of field without which the text is the same."""
     fields: dict[tuple[str, str], str] = {}
-    for message in messages:
+    for index, message in enumerate(messages):
         if message.keys() <= _CHECKED_OTHERWISE:
             continue
         for name, value in message.items():
             if value and name not in _CHECKED_OTHERWISE and not says_nothing(name, message["role"]):
                 kind = "reasoning" if name in REASONING else name
-                fields.setdefault((message["role"], kind), f"{place_of(message)}.{name}")
+                if kind != "reasoning" or index >= count or not _READS_REASONING.search(template.source):
+                    fields.setdefault((message["role"], kind), f"{place_of(message)}.{name}")
     for (role, kind), place in fields.items():
         names = REASONING if kind == "reasoning" else (kind,)
-        if kind == "reasoning" and _READS_REASONING.search(template.source):
-            continue
         if render([_without(message, names) if message["role"] == role else message for message in messages]) == text:
             yield place
 
@@ -151,6 +150,10 @@ def _odd_contents(messages: Messages) -> Iterator[tuple[str, Messages]]:
             if not is_text_part(part) and not _is_picture(part):
                 rest = [*content[:at], *content[at + 1 :]]
                 yield place_of(part), [*messages[:index], replaced(message, content=rest), *messages[index + 1 :]]
+            for name in further_fields(part):
+                rest = [*content[:at], _without(part, [name]), *content[at + 1 :]]
+                others = [*messages[:index], replaced(message, content=rest), *messages[index + 1 :]]
+                yield f"{place_of(part)}.{name}", others
 
 
 def _is_picture(part: Mapping[str, Any]) -> bool:

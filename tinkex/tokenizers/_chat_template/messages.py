@@ -140,6 +140,13 @@ def is_text_part(part: Mapping[str, Any]) -> bool:
     return part.get("type", "text") == "text" and "text" in part
 
 
+def further_fields(part: Mapping[str, Any]) -> list[str]:
+    """Return the names of fields that a text part has besides, and that say something."""
+    if not is_text_part(part):
+        return []
+    return [name for name, value in part.items() if value and name != "text" and name not in _SENT_ALONG]
+
+
 def _move_thinking(message: PlainMapping) -> None:
     """Take thinking that stands as a part of the content for the message's reasoning."""
     content = message.get("content")

@@ -62,15 +62,22 @@ class Prefill:
                 f"{self._place}.{self._field} cannot be continued: the chat template of {self._template.tokenizer}"
                 " leaves it out or changes it"
             )
-        if self._field not in REASONING and self._is_in_thinking(kept):
-            raise ChatTemplateError(
-                f"{self._place}.{self._field} cannot be continued: the chat template of {self._template.tokenizer}"
-                " puts it where the model thinks. Continue reasoning_content instead, or turn thinking off"
-            )
+        if self._field not in REASONING:
+            self._check_thinking(kept)
         return kept
 
-    def _is_in_thinking(self, kept: str) -> bool:
+    def _check_thinking(self, kept: str) -> None:
         header = kept.rstrip()[: -len(self._beginning.strip())]
         if isinstance(self._before, str):
             header = header.rpartition(self._before)[2]
-        return any(header.rfind(begin) > header.rfind(end) for begin, end in _THINKING)
+        for begin, end in _THINKING:
+            if header.rfind(begin) > header.rfind(end):
+                problem = "puts it where the model thinks"
+            elif end in header and self._beginning.rfind(begin) > self._beginning.rfind(end):
+                problem = "has ended the thinking before it"
+            else:
+                continue
+            raise ChatTemplateError(
+                f"{self._place}.{self._field} cannot be continued: the chat template of {self._template.tokenizer}"
+                f" {problem}. Continue reasoning_content instead, or turn thinking off"
+            )

@@ -15,6 +15,7 @@ ArgumentsForm = Literal["text", "mapping"]
 PROBE: Final = "tinkexprobe"
 CALL_ID: Final = "tinkexcal"
 """Nine letters, as Mistral's templates want them."""
+_SECOND: Final = "tinkexsecond"
 _ARGUMENTS: Final = {PROBE: "value"}
 _Options = ParamSpec("_Options")
 _Trait = TypeVar("_Trait")
@@ -35,13 +36,20 @@ def _cached(
 
 @_cached
 def takes_parts(template: ChatTemplate, role: str) -> bool:
-    """Whether the template takes the content of a role as a list of text parts.
+    """Whether the template takes the content of a role as a list of text parts, and writes more than the first.
 
     True also where that cannot be found out, since then the parts had best stay as they are.
     """
     before, after = _around(template, role)
-    as_parts = _rendered(template, [*before, _message(role, [{"type": "text", "text": PROBE}]), *after])
-    if as_parts is not None and PROBE in as_parts and "'text'" not in as_parts and '"text"' not in as_parts:
+    parts = [{"type": "text", "text": text} for text in (PROBE, _SECOND)]
+    as_parts = _rendered(template, [*before, _message(role, parts), *after])
+    if (
+        as_parts is not None
+        and PROBE in as_parts
+        and _SECOND in as_parts
+        and "'text'" not in as_parts
+        and '"text"' not in as_parts
+    ):
         return True
     as_text = _rendered(template, [*before, _message(role, PROBE), *after])
     return as_text is None or PROBE not in as_text

@@ -419,3 +419,18 @@ def test_a_tool_that_the_template_cannot_write():
         prompt_text([user("Rain?")], DESCRIBED, tools=[described, *TOOLS])
     with pytest.raises(ChatTemplateError, match=r"tools\[0\]: .* cannot write it: "):
         prompt_text([user("Rain?")], DESCRIBED, tools=[described["function"]])
+
+
+@pytest.mark.parametrize("template", [CONTENTS, PARTS])
+def test_fields_of_text_parts(template):
+    """What a text part says besides is not lost either; what clients send along is no matter."""
+    part = {"type": "text", "text": "Yes", "annotations": [1], "cache_control": {"type": "ephemeral"}, "citation": ""}
+    assert prompt_text([user([part])], template) == "<user>Yes"
+    with pytest.raises(ChatTemplateError, match=r"messages\[0\]\.content\[0\]\.citation: .* leaves it out"):
+        prompt_text([user([{**part, "citation": "C"}])], template)
+
+
+def test_a_template_that_takes_the_first_part_only():
+    """Texts in several parts are joined for it."""
+    template = "{% set c = messages[0].content %}{{ c if c is string else c[0].text }}"
+    assert prompt_text([user([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}])], template) == "ab"

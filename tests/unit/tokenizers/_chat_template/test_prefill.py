@@ -58,6 +58,12 @@ OPEN = "{% if m.role == 'assistant' %}<think>{% endif %}"
     ("source", "message", "complaint"),
     [
         (template(thinking=OPEN), {"content": "Sure"}, "puts it where the model thinks"),
+        (template(thinking=THINKS), {"content": "<think>Hm"}, "has ended the thinking before it"),
+        (
+            template(thinking="{# </think> #}"),
+            {"content": "S", "reasoning_content": "Hm"},
+            "reasoning_content: .* leaves",
+        ),
         (template("'x'"), {"content": "Sure"}, "leaves it out or changes it"),
         (template("m.content | upper"), {"content": "Sure"}, "leaves it out or changes it"),
         (template(), {"content": ""}, "has no text in content"),
