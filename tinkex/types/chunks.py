@@ -138,7 +138,8 @@ def chat_chunks(
     from tinkex.tokenizers._chat_template.messages import read_conversation
     from tinkex.tokenizers._chat_template.prompt import PromptOptions, prompt_pieces
 
-    conversation = read_conversation(messages, (ImageChunk, ImageAssetPointerChunk))
+    calls = before[-1].get("tool_calls") if before else None
+    conversation = read_conversation(messages, (ImageChunk, ImageAssetPointerChunk), calls)
     if before:
         conversation.messages[:0] = read_conversation(before, ()).messages
     known = adapt(get_tokenizer(tokenizer))

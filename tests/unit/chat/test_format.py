@@ -309,3 +309,13 @@ def test_more_calls_than_the_template_takes(end):
     assert tokenizer.decode(following[prompt.length :]) == f"{sampled}{results}<|start_header_id|>assistant\n"
     with pytest.raises(ChatTemplateError, match="one call only"):
         chat.prompt([*USER, chat.parse(tokenizer.encode(sampled)).message, *RESULT])
+
+
+def test_results_of_several_calls_follow_in_their_order():
+    """What follows an answer with several calls is put in the order of the calls as well."""
+    prompt, call = CHAT.prompt(USER), '<tool_call>{"name": "%s", "arguments": {}}</tool_call>'
+    sampled = TOKENIZER.encode(call % "f" + call % "g" + "<|im_end|>")
+    first, second = (each["id"] for each in CHAT.parse(sampled, prompt).tool_calls)
+    results = [{"role": "tool", "tool_call_id": name, "content": name} for name in (second, first)]
+    added = TOKENIZER.decode(CHAT.extend(prompt, sampled, results).to_ints())
+    assert added.index(first) < added.index(second)

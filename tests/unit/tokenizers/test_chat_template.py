@@ -371,11 +371,12 @@ def test_subclasses_of_plain_data():
     message = {
         "role": Role.USER,
         "content": "x",
-        "tool_calls": [{"arguments": {"type": "image", "of": (1, 2.5, True)}}],
+        "tool_calls": [{"name": "f", "arguments": {"type": "image", "of": (1, 2.5, True)}}],
     }
     template = "{{ messages[0].role.name is defined }} {{ messages|tojson }}"
     expected = (
-        '[{"role": "user", "content": "x", "tool_calls": [{"arguments": {"type": "image", "of": [1, 2.5, true]}}]}]'
+        '[{"role": "user", "content": "x", "tool_calls": [{"name": "f",'
+        ' "arguments": {"type": "image", "of": [1, 2.5, true]}}]}]'
     )
     assert rendered(template, [message]) == f"False {expected}"
 

@@ -112,8 +112,8 @@ def _fitted_call(template: ChatTemplate, call: PlainMapping) -> PlainMapping:
 
 
 def _fitted_function(template: ChatTemplate, function: PlainMapping) -> PlainMapping:
-    if "name" not in function:
-        return function
+    if not isinstance(function.get("name"), str) or not function["name"]:
+        raise ValueError(f"{place_of(function)} has no name of a function, only {', '.join(function) or 'nothing'}")
     place, form = f"{place_of(function)}.arguments", arguments_form(template)
     arguments = function.get("arguments", {})
     if not isinstance(arguments, str | dict):

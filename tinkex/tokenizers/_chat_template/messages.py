@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -34,18 +35,20 @@ class Conversation:
     pictures: list[PlacedPicture]
 
 
-def read_conversation(messages: Any, picture_types: tuple[type, ...]) -> Conversation:
-    """Check and copy messages.
+def read_conversation(messages: Any, picture_types: tuple[type, ...], calls: Any = None) -> Conversation:
+    """Check and copy messages; *calls* are the tool calls that stand before them.
 
     A field that is None counts as absent, but for ``content``, which templates tell from an absent one; reasoning goes
-    by every name that templates have for it.
+    by every name that templates have for it. Results of tools stand in the order of their calls: many templates write
+    no ids.
 
     Raises:
         TypeError: Something has the wrong type; the message names it, as in ``messages[0].content``.
         ValueError: There are no messages, or one has no role.
     """
     pictures: list[PlacedPicture] = []
-    read = [_message(place, message, picture_types, pictures) for place, message in _mappings("messages", messages)]
+    placed = _in_order_of_calls(_mappings("messages", messages), calls)
+    read = [_message(place, message, picture_types, pictures) for place, message in placed]
     if not read:
         raise ValueError("messages must not be empty")
     return Conversation(read, pictures)
@@ -65,6 +68,19 @@ def _mappings(name: str, items: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
         if not isinstance(item, (dict, Mapping)):
             raise TypeError(f"{name}[{index}] must be a mapping, got {shown(item)}")
         yield f"{name}[{index}]", item
+
+
+def _in_order_of_calls(
+    placed: Iterable[tuple[str, Mapping[str, Any]]], calls: Any
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for are_results, group in itertools.groupby(placed, key=lambda each: each[1].get("role") in TOOL_ROLES):
+        found = list(group)
+        if are_results and isinstance(calls, list | tuple):
+            ids = [call.get("id") for call in calls if isinstance(call, Mapping)]
+            if all(message.get("tool_call_id") in ids for _, message in found):
+                found.sort(key=lambda each: ids.index(each[1].get("tool_call_id")))
+        calls = found[-1][1].get("tool_calls")
+        yield from found
 
 
 def _message(

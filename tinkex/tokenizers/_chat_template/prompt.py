@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from tinkex._validation.values import shown
 from tinkex.tokenizers._adapters import AdaptedTokenizer, LoadedTokenizer
 from tinkex.tokenizers._chat_files import ChatFiles
 from tinkex.tokenizers._chat_template.conversation import RenderOptions, render_conversation
@@ -68,7 +69,10 @@ def choose_template(tokenizer: AnyTokenizer, given: str | None, *, with_tools: b
 
     Raises:
         ChatTemplateError: There is none, or none of that name.
+        TypeError: It is no text.
     """
+    if given is not None and not isinstance(given, str):
+        raise TypeError(f"chat_template must be the text or the name of a template, got {shown(given)}")
     if given is not None and "{" in given:
         return _template(tokenizer, given)
     files = tokenizer.chat_files

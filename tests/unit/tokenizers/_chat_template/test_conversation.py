@@ -434,3 +434,32 @@ def test_a_template_that_takes_the_first_part_only():
     """Texts in several parts are joined for it."""
     template = "{% set c = messages[0].content %}{{ c if c is string else c[0].text }}"
     assert prompt_text([user([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}])], template) == "ab"
+
+
+def test_results_in_the_order_of_their_calls():
+    """Results of several calls are put in the order of the calls, which templates without ids go by."""
+    calls = [{"id": name, "function": {"name": name, "arguments": {}}} for name in "abc"]
+    answer = {"role": "assistant", "content": None, "tool_calls": calls}
+    results = [{"role": "tool", "tool_call_id": name, "content": f"of {name}"} for name in "cab"]
+    ordered = prompt_text([user("Rain?"), answer, *results, user("So?")], AS_TEXT)
+    assert ordered.endswith("<tool>of a<tool>of b<tool>of c<user>So?")
+    results[1]["tool_call_id"] = "another"  # then they are left as they are
+    assert prompt_text([user("Rain?"), answer, *results], AS_TEXT).endswith("<tool>of c<tool>of a<tool>of b")
+
+
+@pytest.mark.parametrize(
+    "bad", [{"type": "custom", "custom": {}}, {"function": {"name": ""}}, {"function": {"name": 5}}]
+)
+def test_calls_of_no_function(bad):
+    """A call without the name of a function is refused by its place."""
+    message = {"role": "assistant", "content": None, "tool_calls": [bad]}
+    with pytest.raises(
+        ValueError, match=r"messages\[1\]\.tool_calls\[0\](\.function)? has no name of a function, only "
+    ):
+        prompt_text([user("Rain?"), message], AS_TEXT)
+
+
+def test_templates_that_are_no_text():
+    """A template is text."""
+    with pytest.raises(TypeError, match="chat_template must be the text or the name of a template"):
+        prompt_text([user("Hi")], CONTENTS, chat_template=[{"name": "a", "template": "x"}])
