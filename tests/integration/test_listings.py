@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 from serving import KEY, MODEL, make_service
 
-from tinkex import APIResponseError, MissingFeatureError, NotFoundError, TinkexError
+from tinkex import APIResponseError, BadRequestError, MissingFeatureError, NotFoundError, TinkexError
 from tinkex.testing import FakeServer
 from tinkex.types import Checkpoint, TrainingRun, WeightsInfo
 
@@ -86,6 +86,16 @@ def test_weights_info(service, server):
     assert info == WeightsInfo(
         base_model=MODEL, is_lora=True, lora_rank=32, train_unembed=True, train_mlp=True, train_attn=True
     )
+
+
+def test_weights_of_which_the_server_says_nothing(service, server):
+    """Where a path to sample from is refused, the training run tells base model and rank; without one, the refusal."""
+    server.fail_next("weights_info", 400, {"detail": "not a training checkpoint"}, times=2)
+    run = server.training_runs[0]
+    info = service.weights_info(f"tinker://{run.training_run_id}/sampler_weights/1")
+    assert info == WeightsInfo(base_model=MODEL, is_lora=True, lora_rank=32)
+    with pytest.raises(BadRequestError, match="not a training checkpoint"):
+        service.weights_info("tinker://no/sampler_weights/1")
 
 
 @pytest.mark.parametrize(

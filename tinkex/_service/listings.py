@@ -12,7 +12,7 @@ from tinkex._service.lifecycle import ServiceLifecycle
 from tinkex._validation.arguments import check_choice, check_count, check_id, check_model, check_timeout
 from tinkex._validation.json_values import text
 from tinkex._wire import records
-from tinkex.errors import APIStatusError, MissingFeatureError
+from tinkex.errors import APIStatusError, BadRequestError, MissingFeatureError
 from tinkex.listing import Listing
 from tinkex.types.records import Checkpoint, SamplerInfo, SessionInfo, TrainingRun, WeightsInfo
 
@@ -91,9 +91,20 @@ class Reads:
         return records.decode_sampler(self._ask(Endpoint(path, method="GET"), {}, timeout, "get_sampler"), sampler_id)
 
     def weights_info(self, path: str, *, timeout: float | None = None) -> WeightsInfo:
-        """What the weights at a "tinker://..." path are: their base model, and how they were trained."""
+        """What the weights at a "tinker://..." path are: their base model, and how they were trained.
+
+        Where the server tells it of weights to train from only, and not of those to sample from, their training run is
+        asked instead.
+        """
         check_model(None, path, None)
-        answer = self._ask(Endpoint("weights_info"), {"tinker_path": path}, timeout, "weights_info")
+        try:
+            answer = self._ask(Endpoint("weights_info"), {"tinker_path": path}, timeout, "weights_info")
+        except BadRequestError as refusal:
+            try:
+                run = self.get_training_run(path.removeprefix("tinker://").partition("/")[0], timeout=timeout)
+            except APIStatusError:
+                raise refusal from None
+            return WeightsInfo(base_model=run.base_model, is_lora=run.is_lora, lora_rank=run.lora_rank)
         return records.decode_weights_info(answer)
 
     def _listing(

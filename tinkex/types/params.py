@@ -73,7 +73,8 @@ class SamplingParams:
     - *max_tokens*: most tokens to generate, at least 1. `SampleRequest` wants it set.
     - *seed*: for repeatable draws; None lets the server choose.
     - *stop*: a string, several strings, or several token ids, any of which ends a sequence.
-      None stops at the model's own end token; an empty list at nothing but *max_tokens*.
+      None stops at the model's own end token, where the server knows it; an empty list at
+      nothing but *max_tokens*.
     - *temperature*: 0 is greedy; 1 draws from the model's distribution.
     - *top_k*: draw from the k likeliest tokens; -1 for all. (0 is sent as it is: most
       servers take it as all.)
