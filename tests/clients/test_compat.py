@@ -21,8 +21,8 @@ PACKAGES = [
     TORCH,
     *("blobfile", "chz", "cloudpickle", "datasets", "pillow", "pyrage", "safetensors", "termcolor", "tiktoken", "tqdm"),
     *("litellm==1.110.2", "transformers==5.24.0"),
-    *("aiohttp", "attrs", "click", "hypothesis", "jinja2", "pytest", "pytest-timeout", "requests", "rich", "sybil"),
-    *("tenacity", "tokenizers"),
+    *("aiohttp", "attrs", "click", "hypothesis", "jinja2", "pytest", "pytest-timeout", "pytest-xdist", "requests"),
+    *("rich", "sybil", "tenacity", "tokenizers"),
 ]
 
 

@@ -18,7 +18,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SKYRL_KIT = pathlib.Path(os.environ.get("TINKEX_SHARED", ROOT.parent / "shared")) / "servers" / "skyrl"
 CACHE = pathlib.Path(os.environ.get("TINKEX_TEST_CACHE", "/tmp/tinkex-test-cache"))
-TORCH = "torch>=2.10"
+TORCH = "torch==2.13.0"
 WITHOUT_CUDA = ("--find-links", "https://download.pytorch.org/whl/cpu/torch/")
 
 

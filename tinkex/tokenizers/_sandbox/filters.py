@@ -52,7 +52,7 @@ def _replace(_: Context, value: Any, old: Any, new: Any, count: int | None = Non
     return operations.call_method(text.replace, (old, new, -1 if count is None else count), {})
 
 
-def _indent(_: Context, value: Any, width: int | str = 4, first: bool = False, blank: bool = False) -> Any:  # noqa: FBT
+def _indent(_: Context, value: Any, width: int | str = 4, first: bool = False, blank: bool = False) -> Any:
     text = text_of(value)
     if (width if isinstance(width, int) else len(width)) > SHORT:
         raise SecurityError("it indents by an unusual width")
@@ -80,10 +80,10 @@ def _string(_: Context, value: Any) -> str:
 def _tojson(
     _: Context,
     value: Any,
-    ensure_ascii: bool = False,  # noqa: FBT
+    ensure_ascii: bool = False,
     indent: int | str | None = None,
     separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,  # noqa: FBT
+    sort_keys: bool = False,
 ) -> str:
     """JSON as it is: jinja2's own filter escapes it for HTML."""
     step = len(indent) if isinstance(indent, str) else indent or 0
