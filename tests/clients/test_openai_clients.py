@@ -10,7 +10,9 @@ import os
 import pathlib
 import re
 import subprocess
+import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from environments import environment
@@ -22,9 +24,26 @@ pytestmark = [pytest.mark.clients, pytest.mark.timeout(1500)]  # the first run i
 pytest.importorskip("tinkex.local")
 
 PAGE = (pathlib.Path(__file__).parents[2] / "docs" / "serve.rst").read_text(encoding="utf-8")
+README = (pathlib.Path(__file__).parents[2] / "README.rst").read_text(encoding="utf-8")
+ENVIRONMENTS = {
+    "lm-eval": ["lm-eval[api]==0.4.13"],
+    "inspect": ["inspect-ai==0.3.285", "openai==3.57.0"],
+    "litellm": ["litellm==1.110.2"],
+    "openai": ["openai==3.57.0"],
+    "langchain": ["langchain-openai==1.7.4"],
+    "llm": ["llm==0.36"],
+}
 QUESTION = [{"role": "user", "content": "Where is the Eiffel Tower?"}]
 ROWS = [("France", "Paris"), ("Italy", "Rome"), ("Spain", "Madrid"), ("Japan", "Tokyo"), ("Egypt", "Cairo")]
 OTHERS = ["Berlin", "Oslo"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs():
+    """The folder of the programs of an environment; all are made at once: most of the time an index is waited for."""
+    with ThreadPoolExecutor() as pool:
+        made = {name: pool.submit(environment, name, *packages) for name, packages in ENVIRONMENTS.items()}
+        yield lambda name: made[name].result()
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +74,17 @@ def said(client):
     return chat.parse(sequence).content, sequence
 
 
-def run(tool, url, programs, folder, **variables):
+def run(tool, url, folder_of_programs, folder, **variables):
     """Run the command that the page has for a tool; what it prints."""
     section = PAGE.split(f"\n{tool}\n{'~' * len(tool)}\n")[1]
     block = re.search(r"\.\. code-block:: sh\n\n((?:(?:    .*)?\n)+)", section)[1]
     script = textwrap.dedent(block).replace("http://127.0.0.1:8000", url)
-    known = {"HOME": str(folder), "PATH": f"{programs}:{os.environ['PATH']}", "HF_HUB_OFFLINE": "1", **variables}
+    known = {
+        "HOME": str(folder),
+        "PATH": f"{folder_of_programs}:{os.environ['PATH']}",
+        "HF_HUB_OFFLINE": "1",
+        **variables,
+    }
     ended = subprocess.run(
         ["bash", "-euc", script], cwd=folder, env=known, capture_output=True, text=True, timeout=300, check=False
     )
@@ -75,10 +99,10 @@ def test_curl(url, tmp_path):
     assert choice["logprobs"]["token_logprobs"][0] == max(choice["logprobs"]["top_logprobs"][0].values())
 
 
-def test_openai(url, tmp_path, said):
+def test_openai(url, programs, tmp_path, said):
     """OpenAI's client gets the model's answer, and the log-probabilities that tinkex has."""
     content, sequence = said
-    printed = run("openai", url, environment("openai", "openai==3.57.0"), tmp_path).strip()
+    printed = run("openai", url, programs("openai"), tmp_path).strip()
     text, _, logprob = printed.rpartition(" ")
     assert text == content
     assert float(logprob) == pytest.approx(sequence.logprobs[0], abs=1e-6)
@@ -108,12 +132,12 @@ print(json.dumps([choice.logprobs.token_logprobs for choice in completion.choice
 """
 
 
-def test_openai_streams_and_errors(url, tmp_path, said, client):
+def test_openai_streams_and_errors(url, programs, tmp_path, said, client):
     """OpenAI's client reads the stream, its usage, the errors with their fields, and the scores of prompts."""
     script = tmp_path / "script.py"
     script.write_text(OPENAI)
-    programs = environment("openai", "openai==3.57.0")
-    ended = subprocess.run([programs / "python", script, url], capture_output=True, text=True, timeout=120, check=False)
+    command = [programs("openai") / "python", script, url]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0, ended.stderr
     *text, tokens, bias, model, long, scores = ended.stdout.splitlines()
     assert "\n".join(text) == said[0]
@@ -123,6 +147,23 @@ def test_openai_streams_and_errors(url, tmp_path, said, client):
     (first, second), (only,) = json.loads(scores)
     assert (first, only) == (None, None)
     assert second == pytest.approx(client.compute_logprobs([504, 3575]).result()[1], abs=1e-6)
+
+
+def test_readme(programs):
+    """The README's command serves the small model, and its lines of a client print what that says."""
+    section = README.split("tinkex serve --local\n")[1]
+    lines = textwrap.dedent(re.search(r"code-block:: python\n\n((?:(?:    .*)?\n)+)", section)[1])
+    command = [sys.executable, "-c", "from tinkex.cli import main; main()", "serve", "--local", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as gateway:
+        try:
+            script = lines.replace("http://127.0.0.1:8000/v1", gateway.stdout.readline().strip())
+            ended = subprocess.run(
+                [programs("openai") / "python", "-c", script], capture_output=True, text=True, timeout=300, check=False
+            )
+        finally:
+            gateway.terminate()
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip()
 
 
 TASK = """
@@ -147,7 +188,7 @@ metric_list: [{metric: exact_match}]
 """
 
 
-def test_lm_eval(url, tmp_path, client):
+def test_lm_eval(url, programs, tmp_path, client):
     """Scores in lm-eval are those of `compute_logprobs`, greedy is what top-k says, and texts are the same."""
     tasks = tmp_path / "tasks"
     tasks.mkdir()
@@ -156,7 +197,7 @@ def test_lm_eval(url, tmp_path, client):
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     for name, rest in (("capitals", CHOICES), ("capitals_written", WRITTEN)):
         (tasks / f"{name}.yaml").write_text(TASK.format(name=name, data=data, rest=rest))
-    run("lm-eval", url, environment("lm-eval", "lm-eval[api]==0.4.13"), tmp_path)
+    run("lm-eval", url, programs("lm-eval"), tmp_path)
     tokenizer = client.get_tokenizer()
 
     scored = _samples(tmp_path, "capitals")
@@ -184,21 +225,21 @@ def _samples(folder, task):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_llm(url, tmp_path, said):
+def test_llm(url, programs, tmp_path, said):
     """What llm prints, streaming, is the model's answer."""
-    printed = run("llm", url, environment("llm", "llm==0.36"), tmp_path, LLM_USER_PATH=str(tmp_path))
+    printed = run("llm", url, programs("llm"), tmp_path, LLM_USER_PATH=str(tmp_path))
     assert printed.strip() == said[0].strip()
 
 
-def test_litellm(url, tmp_path, said):
+def test_litellm(url, programs, tmp_path, said):
     """LiteLLM gives the model's answer."""
-    printed = run("LiteLLM", url, environment("litellm", "litellm==1.110.2"), tmp_path)
+    printed = run("LiteLLM", url, programs("litellm"), tmp_path)
     assert printed.strip() == said[0].strip()
 
 
-def test_langchain(url, tmp_path, said):
+def test_langchain(url, programs, tmp_path, said):
     """LangChain gives the model's answer."""
-    printed = run("LangChain", url, environment("langchain", "langchain-openai==1.7.4"), tmp_path)
+    printed = run("LangChain", url, programs("langchain"), tmp_path)
     assert printed.strip() == said[0].strip()
 
 
@@ -217,14 +258,13 @@ def capitals():
 """
 
 
-def test_inspect(url, tmp_path, client):
+def test_inspect(url, programs, tmp_path, client):
     """The log of inspect-ai has the model's answers, with the log-probabilities that tinkex has."""
     (tmp_path / "capitals.py").write_text(CAPITALS.format(rows=ROWS))
-    programs = environment("inspect", "inspect-ai==0.3.285", "openai==3.57.0")
-    run("inspect-ai", url, programs, tmp_path)
+    run("inspect-ai", url, programs("inspect"), tmp_path)
     (log,) = tmp_path.glob("logs/*.eval")
     dumped = subprocess.run(
-        [programs / "inspect", "log", "dump", log], capture_output=True, text=True, timeout=120, check=True
+        [programs("inspect") / "inspect", "log", "dump", log], capture_output=True, text=True, timeout=120, check=True
     )
     samples = json.loads(dumped.stdout)["samples"]
     assert len(samples) == 5
