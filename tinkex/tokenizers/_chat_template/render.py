@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -13,6 +14,13 @@ from tinkex.tokenizers.errors import ChatTemplateError, TokenizerError
 
 if TYPE_CHECKING:
     import jinja2
+
+
+_PLAIN: Final = re.compile(r"(?:tinkex\.[\w.]+\.)?Plain(Mapping|List)(?: object)?")
+"""What Python calls the containers of messages."""
+
+
+_CONTAINER: Final = re.compile(r"(?:tinkex\.[\w.]+\.)?Plain(Mapping|List)(?: object)?")
 
 
 def _pairs(items: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
@@ -53,9 +61,8 @@ class ChatTemplate:
         except sandbox.TemplateRefusedError as error:
             raise ChatTemplateError(f"messages: the chat template of {self.tokenizer} refuses them: {error}") from None
         except Exception as error:  # a template is a program, and can fail like one
-            raise ChatTemplateError(
-                f"{self._told} failed on these messages: {type(error).__name__}: {error}"
-            ) from error
+            problem = _CONTAINER.sub(lambda found: found[1].lower(), f"{type(error).__name__}: {error}")
+            raise ChatTemplateError(f"{self._told} failed on these messages: {problem}") from error
 
     @property
     def _told(self) -> str:

@@ -463,3 +463,11 @@ def test_templates_that_are_no_text():
     """A template is text."""
     with pytest.raises(TypeError, match="chat_template must be the text or the name of a template"):
         prompt_text([user("Hi")], CONTENTS, chat_template=[{"name": "a", "template": "x"}])
+
+
+@pytest.mark.parametrize(("expression", "said"), [("m.mood.x.y", "'mapping' has no"), ("'' + m.moods", 'not "list"')])
+def test_errors_of_templates_call_things_by_their_names(expression, said):
+    """What a template fails on is called a mapping or a list."""
+    template = "{% for m in messages %}{{ " + expression + " }}{% endfor %}"
+    with pytest.raises(ChatTemplateError, match=said):
+        prompt_text([user("Hi", mood={}, moods=[])], template)
