@@ -15,7 +15,7 @@ from tinkex._concurrency.worker_pool import WorkerPool
 from tinkex._runtime.reactor import TIMED_OUT, Reactor
 from tinkex._runtime.task import ScheduledTask, Scheduler
 from tinkex._transport import exchange
-from tinkex._transport.connection_pool import ConnectionPool
+from tinkex._transport.connection_pool import ConnectionPool, Lease
 from tinkex._transport.dial import make_dialer
 from tinkex._transport.exchange import Pace, Transport
 from tinkex._transport.http11 import request_head
@@ -298,6 +298,27 @@ def test_an_idle_connection_that_was_closed_is_not_used(start):
         parts.ask().result(5)
         wait_until(lambda: parts.pool.open == 0 or not parts.pool._idle or not parts.pool._idle[-1].is_clean(9))
     assert peer.connections == 3
+
+
+def test_an_unused_connection_that_was_closed_is_not_used(start):
+    """One that was opened for a request which found another, and was closed before it carried any, is no loss."""
+
+    def answers(connection, number):
+        if number == 0:
+            return
+        read_request(connection)
+        connection.sendall(OK)
+
+    def open_one():
+        (yield Lease(parts.pool, high_priority=True)).release()
+
+    peer, parts = start(answers)
+    opened = ClientFuture(None)
+    parts.scheduler.launch(ScheduledTask(parts.scheduler, open_one, opened))
+    opened.result(5)
+    wait_until(lambda: parts.pool._idle[-1].readable_within(0))
+    assert parts.ask().result(5).body == b"ok"
+    assert peer.connections == 2
 
 
 def test_a_connection_lost_in_mid_answer_is_not_replaced(start):

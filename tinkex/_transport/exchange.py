@@ -149,7 +149,7 @@ class Transport:
         """A connection that is open, and has nothing in it that would be taken for the answer."""
         while True:
             connection: Connection = yield Lease(self.pool, high_priority=high_priority, fresh=fresh)
-            if not connection.reused or connection.is_clean(self._clock.monotonic() - connection.idle_since):
+            if connection.is_clean(self._clock.monotonic() - connection.idle_since):  # one may lie idle unused, too
                 return connection
             connection.finish(reusable=False)
 
