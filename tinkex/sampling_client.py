@@ -283,7 +283,7 @@ class SamplingClient:
             raise ClientClosedError("This sampling client is closed: make a new one.")
         runtime = lifecycle.start()
         self._check_context(request, runtime)
-        self._session = session = self._session.latest
+        session = self._session.latest
         if session.context is not runtime.sampling:
             session = self._move(runtime)
         future: SampleFuture[Any] = SampleFuture(runtime.callbacks)

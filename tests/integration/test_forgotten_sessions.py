@@ -9,6 +9,7 @@ import pickle
 from urllib.parse import urlsplit
 
 import pytest
+from resting import rest
 from serving import KEY, MODEL, PARAMS, PROMPT, advance_until, all_done, make_service, sampling
 
 import tinkex
@@ -29,7 +30,8 @@ class Restartable:
         self.url = self.server.url
 
     def restart(self):
-        """End the server, and start another where it was."""
+        """End the server, once nothing more happens by itself, and start another where it was."""
+        rest()
         self.server.stop()
         self.server = FakeServer(self.like, port=urlsplit(self.url).port, **self.options).start()
 
@@ -176,6 +178,19 @@ def test_a_renewed_client_is_of_the_same_model(server, base_model, path):
             assert (asked.get("base_model"), asked.get("model_path")) == (base_model, path)
 
 
+def test_a_copy_that_has_not_sampled_yet(monkeypatch):
+    """A copy that would join a sampling session which is gone makes one of its own."""
+    monkeypatch.setenv("TINKER_API_KEY", KEY)
+    monkeypatch.setenv("TINKER_TELEMETRY", "0")
+    flags = {"sample_join_sampling_session": True}
+    with contextlib.closing(Restartable(client_config=flags, strict=True)) as server, make_service(server) as service:
+        copy = pickle.loads(pickle.dumps(service.create_sampling_client(base_model=MODEL)))
+        server.restart()
+        assert copy.sample(PROMPT, PARAMS).result(10)
+        assert server.counts["join_sampling_session"] == 1
+        assert not server.violations
+
+
 def test_copies_of_a_renewed_client(server, monkeypatch):
     """A handle or pickle of a renewed client names the sampling session that the server knows."""
     monkeypatch.setenv("TINKER_API_KEY", KEY)
@@ -197,11 +212,11 @@ def test_renewals_that_lead_nowhere_are_few(server):
     """Where the renewed sampling session is unknown, too, samples fail at once, and one in a minute tries again."""
     clock = ManualClock()
     with sampling(server, clock=clock) as client:
-        server.fail_next("asample", 404, {"detail": "the weights are gone"}, times=None)
+        server.fail_next("asample", 404, {"detail": "no such sampler"}, times=None)
         for renewals in (1, 1, 2):
             before = client.sampling_session_id
             errors = [future.exception(10) for future in [client.sample([n], PARAMS) for n in range(1, 21)]]
-            assert all(isinstance(error, NotFoundError) and "weights are gone" in str(error) for error in errors)
+            assert all(isinstance(error, NotFoundError) and "no such sampler" in str(error) for error in errors)
             assert server.counts["create_sampling_session"] == 1 + renewals
             clock.advance(40.0)
         assert client.sampling_session_id != before

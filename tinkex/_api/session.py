@@ -60,7 +60,7 @@ class Session:
         if finished & ours:
             return "the server has ended the session: make a new client"
         if forgotten & ours:
-            return "the server has forgotten the session, perhaps in a restart: a new one begins within seconds"
+            return "the server has forgotten the session, perhaps in a restart: another begins in its place"
         return None
 
     def begun(self) -> Coroutine[str]:

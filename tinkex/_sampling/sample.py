@@ -19,12 +19,20 @@ from tinkex._runtime.task import Coroutine, Sleep, TaskCancelled
 from tinkex._sampling._sample.promise import Expired, Polled, Promise, PutOff, result_of
 from tinkex._sampling._sample.state import SampleState
 from tinkex._sampling.admission import ReacquirePermit, SubmitPermit
-from tinkex.errors import APIConnectionError, APIError, APIResponseError, APIStatusError, RequestFailedError
+from tinkex.errors import (
+    APIConnectionError,
+    APIError,
+    APIResponseError,
+    APIStatusError,
+    NotFoundError,
+    RequestFailedError,
+)
 from tinkex.queue_state import QueueState
 from tinkex.types import SampleResponse, Timing
 
 _LEAST_ACQUIRED = 131_072  # so that no more than a few hundred wait for a connection, requests in hand
 _UNKNOWN_GRACE = 10.0  # a promise may be unknown for so long after it was made
+_MOST_MOVES = 3  # of one sample to a renewed sampling session
 _QUICK_ANSWER = 1.0  # "not yet" sooner than this is not a long poll's
 
 
@@ -131,20 +139,28 @@ class Sample(SampleState):
         may_have_run = self.may_have_run or self.future.request_id is not None
         if not refusal.is_unknown_id or may_have_run or getattr(refusal.error, "should_retry", None) is False:
             return False
-        renewed = yield from self.session.renewed()
+        renewed = None if self._moves == _MOST_MOVES else (yield from self.session.renewed(refusal.body.message))
         if renewed is None:
             return False
+        self._moves += 1
         self._note_failure(refusal.error, 0.0, self.future.phase)
         self.session = renewed
         return True
 
     def _encoded(self, permit: SubmitPermit | None) -> Coroutine[bytes]:
-        session = self.session
         try:
+            try:
+                number = yield from self.session.next_number()
+            except NotFoundError as error:  # a clone that joins a forgotten sampling session
+                renewed = yield from self.session.renewed(_wire.message_of(error.body))
+                if renewed is None:
+                    raise
+                self.session, number = renewed, (yield from renewed.next_number())
+            session = self.session
             return _wire.encode_sample(
                 self.request,
                 sampling_session_id=session.sampling_session_id,
-                seq_id=(yield from session.next_number()),
+                seq_id=number,
                 record_stability_info=session.record_stability_info,
             )
         except BaseException:

@@ -19,6 +19,7 @@ from tinkex.errors import APIResponseError, NotFoundError
 
 _BLOCK = 1_000_000_000  # sequence numbers in the range of one clone
 _FRUITLESS_SECONDS = 60.0  # between renewals of which none led to an accepted sample
+_FRESH_SECONDS = 1.0  # for which an answer about it counts
 
 Model = tuple[str | None, str | None]
 """Base model and weights that a sampling session is of, either of them or both."""
@@ -52,8 +53,8 @@ class SamplingSession:
         self._model = model
         self._made_at = context.clock.monotonic()
         self._renewal = SingleFlight(context.scheduler, self._renew)
-        self._check = SingleFlight(context.scheduler, self._is_known)
-        self._checked_since = float("-inf")
+        self._check = self._new_check()
+        self._checked_at = float("-inf")
         self.poller: SessionPoller | None = None  # once the clone's number is known
         self._session = session
         self._numbers: Iterator[int] | None = None
@@ -76,20 +77,28 @@ class SamplingSession:
             latest = latest.successor
         return latest
 
-    def renewed(self) -> Coroutine[SamplingSession | None]:
-        """What takes the place of this one, which the server has forgotten; None where nothing can, or has just now."""
+    def renewed(self, message: str | None) -> Coroutine[SamplingSession | None]:
+        """What takes the place of this one, if the server has forgotten it: `message` is what came with a 404.
+
+        None where it has not, where the model is not known, and where the last renewal has led nowhere just now.
+        """
         if self.successor is None:
-            age = self.context.clock.monotonic() - self._made_at
-            if self._model is None or not (self.accepted or age > _FRUITLESS_SECONDS):
+            now = self.context.clock.monotonic()
+            if self._model is None or not (self.accepted or now - self._made_at > _FRUITLESS_SECONDS):
                 return None
+            if not _wire.says_session(message) and (yield from self.is_known(now - _FRESH_SECONDS)):
+                return None  # the 404 was about something else in the request
             yield from self._renewal()
         return self.successor
 
     def is_known(self, since: float) -> Coroutine[bool]:
         """Whether the server still knew it at a time after `since`; True where it does not tell."""
-        if self._checked_since < since:
-            self._check, self._checked_since = SingleFlight(self.context.scheduler, self._is_known), since
+        if self._checked_at < since:
+            self._check, self._checked_at = self._new_check(), self.context.clock.monotonic()
         return (yield from self._check())  # type: ignore[no-any-return]
+
+    def _new_check(self) -> SingleFlight:
+        return SingleFlight(self.context.scheduler, self._is_known)
 
     def _is_known(self) -> Coroutine[bool]:
         try:

@@ -14,6 +14,7 @@ _SLOTS_FULL = re.compile(
     rf"|\W*(\w+\W+){{0,6}}{_THINGS}[^.]{{0,40}}\b(limit|full|exhausted|in use|taken)\b",
     re.IGNORECASE,
 )
+_SESSION = re.compile(r"\b(session|sampler)s?\b", re.IGNORECASE)
 _NO_ROUTE = re.compile(r"(404\W*)?not found\W*|.*(/api/v1/|\broute\b).*", re.IGNORECASE)
 
 
@@ -33,6 +34,15 @@ def says_slots_full(message: str | None) -> bool:
     (True, False)
     """
     return message is not None and _SLOTS_FULL.match(message[:500]) is not None
+
+
+def says_session(message: str | None) -> bool:
+    """Whether a server's words are about a session, or a sampling session.
+
+    >>> says_session("Sampling session s-1 does not exist"), says_session("no such picture")
+    (True, False)
+    """
+    return message is not None and _SESSION.search(message) is not None
 
 
 def says_no_route(message: str | None) -> bool:

@@ -291,6 +291,40 @@ def test_a_sampling_session_that_is_renewed_under_its_id(client):
     assert numbers(client) == [0, 1]
 
 
+@pytest.mark.parametrize(
+    ("answer", "status", "forgotten"),
+    [({"base_model": "m"}, 200, False), ({"detail": "Not Found"}, 404, False), ({"detail": "gone"}, 404, True)],
+)
+def test_what_is_unknown(client, answer, status, forgotten):
+    """Where the words of a 404 do not say that it is the sampling session, the server is asked whether it knows it."""
+    futures = [client.sample(), client.sample()]
+    for _ in futures:
+        client.answer({"detail": "no such thing"}, 404)
+    for body in ({}, {}):
+        client.answer(body)
+    assert client.open == ["samplers/session%3Asampler%3A0"]
+    client.answer(answer, status)
+    if forgotten:
+        for body in ({"session_id": "s"}, {"sampling_session_id": "s:sampler:1"}, DONE, DONE):
+            client.answer(body)
+    assert [future.exception(0) is None for future in futures] == [forgotten] * 2
+    assert client.open == []
+
+
+def test_a_sample_that_no_sampling_session_takes(client):
+    """Where others are accepted and one is not, whatever is renewed, that one ends after a few renewals."""
+    future = client.sample()
+    client.answer(FORGOTTEN, 404)
+    for answer in ({}, {}, {"session_id": "s"}):
+        client.answer(answer)
+    for number in range(1, 4):
+        client.answer({"sampling_session_id": f"s:sampler:{number}"})
+        client.session.latest.accepted = True
+        client.answer(FORGOTTEN, 404)
+    assert isinstance(future.exception(0), tinkex.NotFoundError)
+    assert (client.open, len(numbers(client))) == ([], 4)
+
+
 def test_what_may_have_run_stays_where_it_is(client):
     """A submission that was lost may have run, as may one that was promised: neither goes on in another session."""
     lost, promised = client.sample(), client.sample()

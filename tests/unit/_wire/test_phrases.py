@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tinkex._wire import says_no_route, says_rate_limited, says_slots_full
+from tinkex._wire import says_no_route, says_rate_limited, says_session, says_slots_full
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,21 @@ def test_rate_limits(message, said):
 def test_slots(message, said):
     """What clients hold for as long as they live is told from what is free again in a moment."""
     assert says_slots_full(message) is said
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("Sampling session x does not exist.", True),
+        ("No such sampler", True),
+        ("Cannot POST /api/v1/session_heartbeat", False),
+        ("no such picture", False),
+        (None, False),
+    ],
+)
+def test_sessions(message, said):
+    """What is said about a session is told from what is said about something else."""
+    assert says_session(message) is said
 
 
 @pytest.mark.parametrize(

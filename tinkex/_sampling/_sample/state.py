@@ -21,7 +21,7 @@ class SampleState:
     """State of one sample, in the thread of its task; its future tells the caller."""
 
     __slots__ = (
-        "_config", "_fetching_since", "_observers", "_polls", "_quick", "_reference", "_retry",
+        "_config", "_fetching_since", "_moves", "_observers", "_polls", "_quick", "_reference", "_retry",
         "_retry_config", "future", "may_have_run", "request", "session", "started_at",
     )  # fmt: skip
 
@@ -43,6 +43,7 @@ class SampleState:
         self._observers = observers
         self._retry_config = _NO_RETRY if context.no_retries else retry
         self._retry = UNSPENT
+        self._moves = 0
         self._reference = reference  # a sample keeps alive the client it was asked of
         self.started_at = context.clock.monotonic()
         self.may_have_run = False  # whether something was sent that the server may have acted on without an answer
