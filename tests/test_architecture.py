@@ -40,6 +40,10 @@ ALLOWED_INSIDE = {
     ("tinkex.bulk", "tinkex._concurrency.clock"): "tests move a run's time by hand, as they do the client's",
     ("tinkex.bulk._engine", "tinkex._sampling.stream"): "a run begins and ends its samples as sample_many() does",
     ("tinkex.bulk", "tinkex._validation"): "text files and numbers are read, and refused, in one way everywhere",
+    **{
+        (program, "tinkex._validation"): "numbers are refused in one way everywhere"
+        for program in ("tinkex._server", "tinkex.local", "tinkex.serve", "tinkex.testing")
+    },
     ("tinkex.check.checks.protocol", "tinkex._wire"): "results in plain requests are read as a client reads them",
     ("tinkex.check.wire", "tinkex._identity"): "which go under the client's name and version",
     ("tinkex.cli.options.prompt", "tinkex._validation.text"): "text files are read in one way everywhere",

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from tinkex._validation import fields
+from tinkex._validation.values import shown
 from tinkex.errors import CredentialError
 from tinkex.errors._frames import frameless
 
@@ -54,7 +55,7 @@ class RetryConfig:
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise TypeError(f"jitter must be a number, not {type(value).__name__}")
         if not 0 <= value <= 1:
-            raise ValueError(f"jitter must be from 0 to 1, not {value}")
+            raise ValueError(f"jitter must be from 0 to 1, not {shown(value)}")
 
     def __attrs_post_init__(self) -> None:
         if self.max_delay < self.base_delay:

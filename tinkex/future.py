@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from tinkex._concurrency.elastic_pool import ElasticPool
 from tinkex._concurrency.fork_locks import reopen
 from tinkex._logging import about
+from tinkex._validation.arguments import check_wait
 from tinkex.errors import ForkedFutureError
 from tinkex.queue_state import QueueState
 
@@ -105,6 +106,10 @@ class ClientFuture(Future[T]):
             return super().result(0)
         finally:
             del error, self  # or the error, which the frame is part of, would hold them
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the end, as `result` does, and return the error of the work, or None where there is a result."""
+        return super().exception(check_wait(timeout))
 
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
         """Have `fn(future)` called when the future ends: on a thread of the callback pool, or here and now if it has.

@@ -19,7 +19,7 @@ from tinkex._service.handle import Handle
 from tinkex._service.lifecycle import ServiceLifecycle, ServiceReference, is_exiting
 from tinkex._service.runtime import ServiceRuntime
 from tinkex._service.stats import collect_stats
-from tinkex._validation.arguments import check_choice, check_observer, check_timeout
+from tinkex._validation.arguments import check_choice, check_count, check_observer, check_timeout
 from tinkex.config import ClientConfig, RetryConfig, config_from_env
 from tinkex.errors import ClientClosedError, CredentialError, MissingFeatureError
 from tinkex.future import SampleFuture
@@ -174,8 +174,7 @@ class SamplingClient:
         When the consumer stops, or an error is raised, what is still in flight is cancelled.
         """
         most = min(_MANY, self._lifecycle.config.current.max_in_flight) if max_in_flight is None else max_in_flight
-        if most < 1:
-            raise ValueError(f"max_in_flight must be at least 1, not {most}")
+        check_count("max_in_flight", most, 1)
         if sampling_params is not None:
             defaults["sampling_params"] = sampling_params
         run = stream.in_order if ordered else stream.as_completed

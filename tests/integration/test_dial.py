@@ -412,7 +412,7 @@ class TestAdapter:
         assert (response.status, response.body) == (200, b"{}")
 
 
-@pytest.mark.parametrize("proxy", ["http://u:hush0123@127.0.0.1:9x", "http://u:hush0123@"])
+@pytest.mark.parametrize("proxy", ["http://u:hush0123@127.0.0.1:9x", "http://u:hush0123@", "ftp://h", "htp:/h"])
 def test_a_proxy_of_the_environment_that_is_no_url(monkeypatch, proxy):
     """It is an error that names the settings it can come from, and does not repeat its password."""
     monkeypatch.setenv("http_proxy", proxy)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import logging
 import pickle
 import traceback
+from urllib.parse import quote
 
 import pytest
 import requests
+from proxying import Proxy
 from serving import MODEL, PARAMS, PROMPT, all_done, make_service
 
 import tinkex
@@ -198,6 +201,29 @@ def test_headers_that_were_replaced_are_nowhere(everything, capfd):
         service.reconfigure(default_headers={"X-Gate": "another-0123456"})
         said = trouble(server, service, secret, "asample", echoes(secret)[0])
     check(secret, said, everything, capfd)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("form", ["{0}", "{1}", "{2}", "Basic {2}"])
+def test_the_password_of_a_proxy_is_nowhere(everything, capfd, scheme, form):
+    """A proxy that wants another credential, and repeats ours in any way, has it in no error, log, repr or pickle."""
+    password = "hush/p&ssword 0123456789"
+    encoded = base64.b64encode(f"user:{password}".encode()).decode()
+    echo = form.format(password, quote(password, safe=""), encoded)
+    words = f'HTTP/1.1 407 Not {echo}\r\nProxy-Authenticate: Basic realm="{echo}"\r\nContent-Type: text/html\r\n'
+    answer = f"{words}Content-Length: {len(echo) + 7}\r\n\r\n<p>{echo}</p>".encode()
+    with Proxy(nonsense=answer) as proxy:
+        url = f"http://user:{quote(password, safe='')}@{proxy.address}"
+        config = tinkex.ClientConfig(
+            base_url=f"{scheme}://127.0.0.1:9", proxies={scheme: url}, trust_env=False, **SETTINGS
+        )
+        with tinkex.ServiceClient(api_key=KEYS[0], config=config) as service:
+            with pytest.raises(tinkex.TinkexError, match="407") as caught:
+                service.create_sampling_client(base_model=MODEL, timeout=5)
+            said = f"{service!r} {config!r} {service.config!r} {service.stats()!r} {service.health()!r}"
+            said += words_of(caught.value)
+    for secret in (password, quote(password, safe=""), encoded):
+        check(secret, said, everything, capfd)
 
 
 class Failing(requests.adapters.HTTPAdapter):

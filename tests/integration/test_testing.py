@@ -107,7 +107,7 @@ def test_manual_clock():
     clock = ManualClock(monotonic=5.0, wall=100.0)
     clock.advance(2.0)
     assert (clock.monotonic(), clock.wall()) == (7.0, 102.0)
-    with pytest.raises(ValueError, match="negative"):
+    with pytest.raises(ValueError, match="seconds must be at least 0"):
         clock.advance(-1)
 
 

@@ -56,9 +56,9 @@ def test_connections_leave_room_for_other_files(monkeypatch, soft, most):
 
 @given(st.sampled_from(COUNTS), st.integers())
 def test_counts(name, value):
-    """A count is accepted exactly from its minimum on."""
+    """A count is accepted exactly from its minimum to the largest of 64 bits."""
     minimum = 0 if name == "max_idle_connections" else 1
-    if value >= minimum:
+    if minimum <= value < 2**63:
         assert getattr(ClientConfig(**{name: value}), name) == value
     else:
         with pytest.raises(ValueError, match=name):
@@ -73,7 +73,7 @@ def test_counts(name, value):
 @example("timeout", math.nan)
 def test_seconds(name, value):
     """A duration is a float that a timer can take; only some may be zero, or endless."""
-    good = 0 < value <= 1e9 or (value == 0 and name in ZERO) or (value > 1e300 and math_inf(value) and name in ENDLESS)
+    good = 0 < value <= 1e9 or (value == 0 and name in ZERO) or (value == math.inf and name in ENDLESS)
     if good:
         kept = getattr(ClientConfig(**{name: value}), name)
         assert isinstance(kept, float)
@@ -81,14 +81,6 @@ def test_seconds(name, value):
     else:
         with pytest.raises(ValueError, match=name):
             ClientConfig(**{name: value})
-
-
-def math_inf(value):
-    """Whether the number is endless, or an int that no float can hold."""
-    try:
-        return math.isinf(float(value))
-    except OverflowError:
-        return True
 
 
 @pytest.mark.parametrize("value", [True, "5", None, 1.5, [5]])

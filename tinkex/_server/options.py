@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
+from tinkex._validation.arguments import check_count, check_seconds
+
 Pending = Literal["408", "try_again", "status"]
 Answer = Literal["auto", "json", "protobuf"]
 Failure = Literal["tinker", "tuft", "hatchery", "open_rl", "twinkle", "tinker_cloud", "skyrl", "wrapped"]
@@ -96,6 +98,14 @@ class ServerOptions:
     #: The path in front of /api/v1.
     prefix: str = ""
 
+    def __attrs_post_init__(self) -> None:
+        for name in ("long_poll", "jwt_lifetime"):
+            check_seconds(name, getattr(self, name), zero=True)
+        for name, least in _COUNTS.items():
+            value = getattr(self, name)
+            if value is not None or name not in ("metadata_size", "max_in_flight"):
+                check_count(name, value, least)
+
     @staticmethod
     def like(server: str, **changes: Any) -> ServerOptions:
         """Options that imitate one kind of server, with *changes* on top.
@@ -111,6 +121,11 @@ class ServerOptions:
         return ServerOptions(**{**PRESETS[server], **changes})
 
 
+_COUNTS: Mapping[str, int] = {
+    **dict.fromkeys(("wrong_key_status", "created_status", "accepted_status"), 100),
+    **dict.fromkeys(("metadata_size", "max_in_flight", "max_results"), 0),
+    **dict.fromkeys(("max_bytes", "max_count", "max_body_bytes", "engine_threads"), 1),
+}
 _RUNS = frozenset({"training_runs", "training_run", "run_checkpoints", "weights_info"})
 _BASIC = _RUNS | {
     *("client/dynamic_config", "auth/token", "join_sampling_session", "cancel_future", "retrieve_futures"),

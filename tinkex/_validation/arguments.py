@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import threading
+from typing import Final
+
+from tinkex._validation.values import shown, whole
+
+MOST: Final = 2**63 - 1
+"""Of a count or a number of bytes: more is a slip, and more than the counters of some libraries hold."""
+
 
 def check_timeout(timeout: object) -> float:
     """Check a time limit in seconds; `float("inf")` is none."""
@@ -21,6 +30,21 @@ def check_seconds(name: str, value: object, *, zero: bool = False) -> float:
     return seconds
 
 
+def check_wait(timeout: object) -> float | None:
+    """Check how long to wait for a future: seconds, 0 and less for not at all; None and infinity for no limit."""
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool | str | bytes) or not hasattr(type(timeout), "__float__"):
+        raise TypeError(f"timeout must be a number of seconds or None, not {type(timeout).__name__}")
+    try:
+        seconds = float(timeout)  # type: ignore[arg-type]  # it has __float__
+    except (OverflowError, TypeError, ValueError):
+        raise ValueError(f"timeout must be a number of seconds, not {shown(timeout)}") from None
+    if math.isnan(seconds):
+        raise ValueError("timeout must be a number of seconds, not nan")
+    return None if seconds > threading.TIMEOUT_MAX else seconds
+
+
 def check_choice(name: str, value: object, *choices: str) -> str:
     """Check for one of a few words."""
     if value not in choices:
@@ -33,7 +57,14 @@ def check_count(name: str, value: object, least: int, kind: str = "a whole numbe
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be {kind}, not {type(value).__name__}")
     if value < least:
-        raise ValueError(f"{name} must be at least {least}, not {value}")
+        raise ValueError(f"{name} must be at least {least}, not {shown(value)}")
+    if value > MOST:
+        raise ValueError(f"{name} must be at most {MOST}, not {shown(value)}")
+
+
+def check_port(port: object) -> int:
+    """Check for the number of a port, or 0 for a free one."""
+    return whole("port", port, 0, 65535)
 
 
 def check_id(name: str, value: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -20,6 +21,7 @@ Check = Callable[[Any, Any, Any], None]
 LONGEST = 1e9
 """Seconds; about 31 years. Longer finite durations overflow the timers of some platforms."""
 
+_PROXY_SCHEMES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -124,7 +126,13 @@ def check_proxy(name: str, proxy: str) -> None:
     """Refuse what is not the URL of a proxy, or its host and port, without repeating it."""
     try:
         parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        usable = parts.scheme and parts.hostname and parts.port != 0 and proxy.isprintable() and " " not in proxy
+        usable = (
+            parts.scheme in _PROXY_SCHEMES
+            and parts.hostname
+            and parts.port != 0
+            and proxy.isprintable()
+            and " " not in proxy
+        )
     except ValueError:
         usable = False
     if not usable:
@@ -186,10 +194,9 @@ def _float(value: object) -> object:
     """Ints become floats; anything else is left for the check to judge."""
     if not isinstance(value, int) or isinstance(value, bool):
         return value
-    try:
+    with contextlib.suppress(OverflowError):
         return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
+    return value
 
 
 def _read_only(value: object) -> object:

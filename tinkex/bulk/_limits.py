@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from tinkex._concurrency.clock import Clock
+from tinkex._validation.values import real, shown, whole
 from tinkex.queue_state import QueueState, QueueStateChanged
 
 MOST_IN_FLIGHT = 1000
@@ -20,8 +21,13 @@ _DEAF = 5.0  # seconds: pauses that come together shrink the window once
 
 
 def _positive(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
-    if value is not None and not value > 0:
-        raise ValueError(f"{attribute.name} must be more than 0, not {value}")
+    if value is not None and not real(attribute.name, value) > 0:
+        raise ValueError(f"{attribute.name} must be more than 0, not {shown(value)}")
+
+
+def _counted(_: object, attribute: attrs.Attribute[Any], value: int | None) -> None:
+    if value is not None:
+        whole(attribute.name, value, 1)
 
 
 @attrs.frozen(kw_only=True)
@@ -35,7 +41,7 @@ class Limits:
       a pause. False: always as many as allowed.
     """
 
-    max_in_flight: int | None = attrs.field(default=None, validator=_positive)
+    max_in_flight: int | None = attrs.field(default=None, validator=_counted)
     requests_per_minute: float | None = attrs.field(default=None, validator=_positive)
     tokens_per_minute: float | None = attrs.field(default=None, validator=_positive)
     adaptive: bool = True

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, Final, Protocol
 import attrs
 
 from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
+from tinkex._validation.arguments import check_count, check_seconds, check_timeout
 from tinkex.bulk._canary import Canaries
 from tinkex.bulk._engine import Batch, FlowState, perform
 from tinkex.bulk._input import fields
@@ -120,7 +121,7 @@ def run(
 
     Ctrl-C cancels what is in flight and keeps what is written; the same call again goes on.
     """
-    _check(parameters, changed, omit, form)
+    _check(parameters, changed, omit, form, (max_failures, timeout, sync_seconds))
     table = _table_of(output, form)
     if table is not None:
         output, form = rows_file(table), "native"
@@ -171,7 +172,10 @@ def _table_of(output: str | os.PathLike[str] | BinaryIO, form: str | None) -> pa
     return path
 
 
-def _check(parameters: Mapping[str, Any], changed: str, omit: Collection[str], form: str | None) -> None:
+def _check(
+    parameters: Mapping[str, Any], changed: str, omit: Collection[str], form: str | None, numbers: tuple[object, ...]
+) -> None:
+    _check_numbers(*numbers)
     for name in parameters:
         if name not in PARAMETERS:
             raise TypeError(
@@ -185,6 +189,14 @@ def _check(parameters: Mapping[str, Any], changed: str, omit: Collection[str], f
     # rows may bring their own; what is wrong here is wrong for all others
     wanted = check_parameters({"max_tokens": 1, **fields.parameters(parameters)})
     SampleRequest([0] * 2**16, wanted.params, **wanted.options)
+
+
+def _check_numbers(max_failures: object, timeout: object, sync_seconds: object) -> None:
+    if max_failures is not None:
+        check_count("max_failures", max_failures, 0)
+    if timeout is not None:
+        check_timeout(timeout)
+    check_seconds("sync_seconds", sync_seconds, zero=True)
 
 
 @attrs.define(kw_only=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tinkex._validation.arguments import check_count, check_port, check_seconds
 from tinkex.local.errors import LocalError
 from tinkex.local.fetch import MODEL_NAME, Progress, fetch_model, find_model
 from tinkex.local.log import warn_once
@@ -61,13 +62,15 @@ class LocalServer:
         cache_bytes: int | None = None,
         preload_tokenizer: bool = False,
     ) -> None:
-        if cache_bytes is not None and cache_bytes < 0:
-            raise ValueError(f"cache_bytes must not be negative, got {cache_bytes}")
+        if cache_bytes is not None:
+            check_count("cache_bytes", cache_bytes, 0)
+        if threads is not None:
+            check_count("threads", threads, 1)
         self._gguf = gguf
         self._runtime = runtime
         self._threads = threads
-        self._port = port
-        self._startup_timeout = startup_timeout
+        self._port = check_port(port)
+        self._startup_timeout = check_seconds("startup_timeout", startup_timeout)
         self._progress = progress
         self._on_sample = on_sample
         self._cache_bytes = cache_bytes

@@ -13,6 +13,7 @@ from typing import Final, Self
 
 from aiohttp import web
 
+from tinkex._validation.arguments import check_port
 from tinkex.serve.app import make_app
 from tinkex.service_client import ServiceClient
 
@@ -53,7 +54,7 @@ class Gateway:
             allowed_hosts=allowed_hosts,
         )  # fmt: skip
         self._host = host
-        self._port = port
+        self._port = check_port(port)
         self._lock = threading.Lock()  # guards what follows
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

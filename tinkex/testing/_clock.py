@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from tinkex._validation.arguments import check_seconds
+
 
 class ManualClock:
     """Manual clock: starts at 0 and stands still until `advance`.
@@ -37,10 +39,9 @@ class ManualClock:
         """Move both clocks on, then wake every subscriber, on this thread.
 
         Raises:
-            ValueError: *seconds* is negative.
+            ValueError: *seconds* is negative, or no clock has so many.
         """
-        if seconds < 0:
-            raise ValueError(f"seconds: {seconds} is negative; time does not run backwards")
+        seconds = check_seconds("seconds", seconds, zero=True)
         with self._lock:
             self._monotonic += seconds
             self._wall += seconds

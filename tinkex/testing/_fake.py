@@ -12,6 +12,8 @@ from attrs import evolve
 
 from tinkex._server import EngineError, ServerOptions, make_app
 from tinkex._server.service import SERVICE
+from tinkex._validation.arguments import check_count, check_port, check_seconds
+from tinkex._validation.values import whole
 from tinkex.testing._answers import default_answer
 from tinkex.testing._engine import Answers, Latency, ScriptedEngine
 from tinkex.testing._faults.planner import FaultPlanner, known_endpoint
@@ -100,7 +102,7 @@ class FakeServer(FaultPlanner):
             self._certificates = make_certificates(
                 host, "localhost", require_client=client_certificate, version=tls_version
             )
-        self._listener = socket.create_server((host, port), backlog=4096)
+        self._listener = socket.create_server((host, check_port(port)), backlog=4096)
         address = self._listener.getsockname()
         scheme = "https" if tls else "http"
         #: The base URL to give to a client.
@@ -161,7 +163,8 @@ class FakeServer(FaultPlanner):
         Raises:
             TimeoutError: It has not in *timeout* seconds.
         """
-        self._journal.wait(known_endpoint(endpoint), count, timeout)
+        check_count("count", count, 0)
+        self._journal.wait(known_endpoint(endpoint), count, check_seconds("timeout", timeout, zero=True))
 
     @property
     def violations(self) -> list[Violation]:
@@ -232,7 +235,7 @@ class FakeServer(FaultPlanner):
 
     def fail_samples(self, message: str, category: str = "user", status: int = 400, times: int = 1) -> None:
         """Let the next samples, none that was accepted before, be accepted and then fail, in this server's dialect."""
-        errors = [EngineError(message, status, category) for _ in range(times)]
+        errors = [EngineError(message, status, category) for _ in range(whole("times", times, 0))]
         self._thread.call(lambda: self._engine.failures.extend(errors))
 
     def hold(self) -> None:
@@ -241,6 +244,8 @@ class FakeServer(FaultPlanner):
 
     def release(self, count: int | None = None) -> None:
         """Answer the *count* oldest samples held; None ends the hold."""
+        if count is not None:
+            check_count("count", count, 0)
         self._thread.call(lambda: self._engine.release(count))
 
     def set_queue_state(self, state: str = "active", reason: str | None = None) -> None:

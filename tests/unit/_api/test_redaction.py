@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import base64
+import binascii
+import contextlib
+import html
+import json
+import re
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -39,13 +45,46 @@ def test_basic_authentication():
 
 def test_passwords_of_urls():
     """The password of a proxy is secret as it is written and as it is meant."""
-    assert set(url_secrets("http://user:pass%2Fword@proxy:1")) == {"pass%2Fword", "pass/word"}
+    assert set(url_secrets("http://user:pass%2Fword@proxy:1")) == {"pass%2Fword", "pass/word", "user:pass/word"}
     assert list(url_secrets("http://proxy:1")) == list(url_secrets(None)) == []
 
 
 def test_masked_text():
     """Each secret is replaced wherever it stands, unless it is too short to be one."""
     assert mask("abcd-abcd efgh a", ["abcd", None, "", "a", "efgh"]) == f"{MASK}-{MASK} {MASK} a"
+
+
+ENCODINGS = {
+    "percent": lambda secret: quote(secret, safe=""),
+    "percent, lower case": lambda secret: re.sub("%..", lambda found: found[0].lower(), quote(secret, safe="")),
+    "path": quote,
+    "form": quote_plus,
+    "JSON": lambda secret: json.dumps({"a": secret}),
+    "JSON with slashes": lambda secret: json.dumps(secret).replace("/", "\\/"),
+    "JSON in JSON": lambda secret: json.dumps(json.dumps(secret)),
+    "HTML": html.escape,
+    "base64": lambda secret: base64.b64encode(secret.encode()).decode(),
+    "base64 for URLs": lambda secret: base64.urlsafe_b64encode(secret.encode()).decode(),
+    **{f"Basic {user}": lambda secret, user=user: base64.b64encode(f"{user}:{secret}".encode()).decode()
+       for user in ("", "u", "us", "user", "\xe4")},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize(
+    "secret", ["tml-0123456789abcdef", 'p&ss w"ord/+?<>\\', "p\xe4ssw\xf6rd \xff\xfe", "\u20ac password"]
+)
+def test_encoded_secrets(encoding, secret):
+    """A secret is masked where it stands in a URL, in JSON, in HTML or in base64, by itself or behind a name."""
+    encoded = ENCODINGS[encoding](secret)
+    response = Response(403, {"x-a": encoded}, f"who is {encoded}?".encode())
+    redact(response, [secret])
+    for text in (mask(encoded, [secret]), response.headers["x-a"], response.body.decode()):
+        left = text.partition("who is ")[2] or text
+        assert MASK in left
+        assert len(left) <= len(MASK) + 12
+        with contextlib.suppress(binascii.Error):
+            assert secret.encode()[2:-2] not in base64.b64decode(left.replace(MASK, ""))
 
 
 def test_masked_response():

@@ -14,7 +14,7 @@ PASSWORD = "hush0123"
     [
         *(f"http://u:{PASSWORD}@127.0.0.1:9x", f"http://u:{PASSWORD}@", f"socks5://u:{PASSWORD}@h:99999"),
         *(f"http://u:{PASSWORD}@[::1", f"http://u:{PASSWORD}@a b:1", f"://u:{PASSWORD}@h", f"http://u:{PASSWORD}@h:0"),
-        f"http://u:{PASSWORD}@h:1\n",
+        *(f"http://u:{PASSWORD}@h:1\n", f"ftp://u:{PASSWORD}@h:1", f"socks://u:{PASSWORD}@h:1", "file:///etc/proxy"),
     ],
 )
 def test_proxies_that_are_no_urls(proxy):

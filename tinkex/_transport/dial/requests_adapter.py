@@ -120,7 +120,7 @@ class AdaptedDialer(Dialer):
         prepared = requests.Request("POST", self._base).prepare()
         try:
             pool: Any = adapter.get_connection_with_tls_context(prepared, self._verify, self._proxies, self._cert)
-        except urllib3.exceptions.LocationParseError:  # it knows more of what a host may be called
+        except (urllib3.exceptions.LocationParseError, requests.exceptions.InvalidURL):  # they know more of hosts
             raise ValueError(f"{_PROXY} is not the URL of a proxy, such as http://host:port") from None
         pool.timeout = urllib3.Timeout(connect=self._connect_timeout, read=self._connect_timeout)
         if self.url.scheme == "https":

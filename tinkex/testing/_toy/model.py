@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from tinkex._server import EngineError
+from tinkex._validation.values import whole
 from tinkex.errors import extra
 from tinkex.types import EncodedTextChunk, ModelInput, SampledSequence, SampleRequest, SampleResponse, SamplingParams
 
 _FIRST_LETTER: Final = 0x4E00
+_LARGEST: Final = 2048  # vocabulary: its weights are 100 MB
 
 
 class ToyModel:
@@ -23,7 +25,7 @@ class ToyModel:
     Args:
         seed: The weights; another seed is another model.
         draws: What samples without a seed go by, one after another; None draws them anew each time.
-        vocabulary: How many tokens it has.
+        vocabulary: How many tokens it has, up to 2,048.
         end_token: The token that ends an answer.
         context: The most tokens of prompt and answer together; None is no limit.
 
@@ -42,6 +44,12 @@ class ToyModel:
         end_token: int = 2,
         context: int | None = 32_768,
     ) -> None:
+        whole("seed", seed, 0)
+        whole("vocabulary", vocabulary, 2, _LARGEST)
+        whole("end_token", end_token, 0, vocabulary - 1)
+        for name, value in (("draws", draws), ("context", context)):
+            if value is not None:
+                whole(name, value, 0)
         with extra("numpy", "ToyModel"):
             import numpy as np
 
