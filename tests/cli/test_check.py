@@ -10,6 +10,7 @@ pytest.importorskip("numpy")
 pytest.importorskip("aiohttp")
 
 from click.testing import CliRunner
+from faulty_models import OneMore
 
 from tinkex import testing
 from tinkex.check import ALL_NAMES
@@ -84,8 +85,8 @@ def test_budget_is_said(serve):
 def test_budget_is_kept(serve):
     """Within a budget, the first checks that fit are run, and the others are told of as skipped."""
     server = serve()
-    found, report = check(server, "--budget", "4000")
-    assert report["prompt_tokens"] + report["sampled_tokens"] <= 4000
+    found, report = check(server, "--budget", "5000")
+    assert report["prompt_tokens"] + report["sampled_tokens"] <= 5000
     assert found["temperature 0"]["verdict"] == "ok"
     assert found["cost of many samples"]["says"] == "it does not fit into the budget"
     found, report = check(server, "--budget", "0")
@@ -98,6 +99,12 @@ def test_default_answers(serve):
     found, _ = check(serve(answers=None), *only("temperature 1", "top_k 1", "top_p"), expect=1)
     assert [each["verdict"] for each in found.values()] == ["fault"] * 3
     assert all(each["p"] < 1e-5 and each["means"] and each["advice"] for each in found.values())
+
+
+def test_more_than_asked_for(serve):
+    """An answer that the client refuses, since it is longer than asked for, is a fault with its numbers."""
+    found, _ = check(serve(answers=OneMore(draws=1)), *only("top_k 1", "max_tokens"), expect=1)
+    assert found["max_tokens"]["says"] == "9 tokens came for max_tokens=8"
 
 
 def test_checkpoint_is_the_base_model(serve):

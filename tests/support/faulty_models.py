@@ -67,6 +67,20 @@ class OneIsGreedy(Changed):
         return attrs.evolve(params, temperature=0.0) if greedy else params
 
 
+class LikeHatchery(OneIsGreedy):
+    """One sample is greedy; of two, the log-probabilities are those of the fifty likeliest tokens, as on hatchery."""
+
+    def draw(self, logprobs, params, random, request):
+        if params.temperature == 0:
+            return int(logprobs.argmax())
+        return super().draw(logprobs, attrs.evolve(params, top_k=50), random, request)
+
+    def told(self, logprobs, token, params):
+        if params.temperature == 0:
+            return float(logprobs[token])
+        return float(self.np.log(self.chances(logprobs, attrs.evolve(params, top_k=50))[token]))
+
+
 class TwoAreGreedy(Changed):
     """Two samples at temperature 1 are greedy, one is not."""
 
@@ -244,6 +258,7 @@ FAULTS = {
     ColdIsDrawn: ("temperature 0",),
     SecondBest: ("temperature 0",),
     OneIsGreedy: ("temperature 1",),
+    LikeHatchery: ("temperature 1", "top_k -1"),
     TwoAreGreedy: ("temperature 1, two samples", "two samples differ"),
     Sharper: ("temperature 1", "temperature 1, two samples"),
     Flatter: ("temperature 1", "temperature 1, two samples"),

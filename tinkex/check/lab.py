@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 import attrs
 
-from tinkex.errors import TinkexError
+from tinkex.errors import APIResponseError, TinkexError
 from tinkex.types import ModelInput, SampledSequence, SampleResponse, SamplingParams
 
 AT_ONCE: Final = 16
@@ -116,7 +116,9 @@ class Lab:
         try:
             response: SampleResponse = future.result()
         except TinkexError as error:
-            return Trial(ask, error=str(error))
+            if not isinstance(error, APIResponseError) or error.response is None:
+                return Trial(ask, error=str(error))
+            response = error.response  # what the client refuses is what the checks are to see
         self.sampled_tokens += sum(sequence.length for sequence in response.sequences)
         scores = response.prompt_logprobs
         return Trial(ask, response.sequences, None if scores is None else tuple(scores))

@@ -57,7 +57,8 @@ def _context(seen: Observations) -> str | None:
 
 _SURE: Final = ("greedy", "greedy_scored", "drawn")
 CHECKS: Final = (
-    Check("temperature 0", ("greedy", "drawn"), lambda seen: drawing.judge_greedy(seen.greedy, seen.drawn)),
+    Check("temperature 0", ("greedy", "drawn", "pairs"), lambda seen: drawing.judge_greedy(
+        seen.greedy, seen.drawn, seen.pairs)),
     Check("temperature 1", _SURE, _draws),
     Check("temperature 1, two samples", (*_SURE, "pairs"), _draws_of_two),
     Check("two samples differ", ("pairs",),

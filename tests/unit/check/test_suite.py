@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("numpy")
 pytest.importorskip("aiohttp")
 
-from faulty_models import FAULTS, DirectClient
+from faulty_models import FAULTS, DirectClient, LikeHatchery
 
 from tinkex.check.lab import Lab
 from tinkex.check.observations import COSTS, Observations
@@ -59,6 +59,13 @@ def test_fault_is_found(fault, seeds):
             assert result.means
             assert result.advice
             assert result.evidence
+
+
+def test_kinds_of_draws_are_not_mixed():
+    """Temperature 0 is not accused where one sample and two are scored differently."""
+    for seed in range(5):
+        seen = look_at(LikeHatchery(seed, draws=seed, vocabulary=256))
+        assert run_check(BY_NAME["temperature 0"], seen).verdict == "ok"
 
 
 def test_every_sampled_check_has_a_fault():

@@ -17,7 +17,7 @@ LONG_FLIPS: Final = 0.25
 """The same for a whole short answer."""
 FEWEST_TOKENS: Final = 200
 """Vocabulary that every model is taken to have at least."""
-_NOISE: Final = 0.5  # nats
+_NOISE: Final = 0.3  # nats; two roundings to bfloat16 make up to a quarter
 
 
 def first_tokens(answers: Sequence[Trial]) -> list[int]:
@@ -41,8 +41,11 @@ def chance_of(token: int | None, place: int, scored: Trial, drawn: Sequence[Tria
     return None if logprob is None or math.isnan(logprob) else math.exp(min(0.0, logprob))
 
 
-def judge_greedy(greedy: Sequence[Sequence[Trial]], drawn: Sequence[Sequence[Trial]]) -> CheckResult:
-    """Temperature 0 repeats itself, and takes the likeliest token: none drawn at temperature 1 is clearly likelier."""
+def judge_greedy(greedy: Sequence[Sequence[Trial]], *draws: Sequence[Sequence[Trial]]) -> CheckResult:
+    """Temperature 0 repeats itself, and takes the likeliest token: none drawn at temperature 1 is clearly likelier.
+
+    Each of the `draws` is compared within itself: a server may score different kinds of draws differently.
+    """
     name = "temperature 0"
     if error := problem([answer for answers in greedy for answer in answers]):
         return unknown(name, error)
@@ -67,7 +70,7 @@ def judge_greedy(greedy: Sequence[Sequence[Trial]], drawn: Sequence[Sequence[Tri
             means="Temperature 0 is drawn at random: evaluations do not repeat, and answers are not the model's best.",
             advice="Use top_k=1 if that check is ok, or a seed; otherwise draw several and keep the likeliest.",
         )
-    better = _likelier(greedy, drawn)
+    better = max((_likelier(greedy, drawn) for drawn in draws), key=len, default=[])
     if better:
         return fault(
             name,

@@ -19,12 +19,14 @@ def stop_id(tokens: Sequence[int]) -> int | None:
 
 def stop_text(tokens: Sequence[int], decode: Decode, *, across: bool) -> str | None:
     """A text to stop at: that of one token, or, `across`, the last letter of one with the first of the next."""
+    ends = [len(decode(list(tokens[:n]))) for n in range(len(tokens) + 1)]
     whole = decode(list(tokens))
     for n in range(1, min(_EARLY, len(tokens) - 1)):
-        end = len(decode(list(tokens[: n + 1])))
-        begin, end = (end - 1, end + 1) if across else (len(decode(list(tokens[:n]))), end)
+        if not ends[n] < ends[n + 1] < ends[n + 2]:
+            continue  # a token without text of its own: a control token, or a part of a letter
+        begin, end = (ends[n + 1] - 1, ends[n + 1] + 1) if across else (ends[n], ends[n + 1])
         text = whole[begin:end]
-        if len(text) > across and text.isprintable() and "\ufffd" not in text and whole.find(text) == begin:
+        if text.isprintable() and "\ufffd" not in text and whole.find(text) == begin:
             return text
     return None
 
@@ -129,8 +131,6 @@ def judge_max_tokens(answers: Sequence[Trial]) -> CheckResult:
                     means="Answers end early and count as cut off: at a limit that the server does not tell.",
                     advice="Look for the server's own limit on tokens.",
                 )
-        if answer.error and "max_tokens" in answer.error and "more" in answer.error:
-            return _too_long(answer.error, {"max_tokens": most})
     if not count:
         return unknown(name, problem(answers) or "no answer came")
     return passed(name, f"none of {count} answers is longer than asked for")
