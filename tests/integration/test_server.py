@@ -430,6 +430,15 @@ def fuzzed():
         yield server, caller
 
 
+@pytest.mark.parametrize("number", ["-1", "1.5", "x", "", "9" * 19, "9" * 5000, "\u0663"])
+def test_numbers_of_a_query(serve, number):
+    """What is no number, or is too large for one, is refused by its name."""
+    _server, caller = serve()
+    for name in ("limit", "offset"):
+        answer = caller.get("training_runs", params={name: number})
+        assert (answer.status_code, name in answer.text) == (422, True)
+
+
 def test_inline_results(serve):
     """A server may answer a sample at once, without a promise."""
     _server, caller = serve(inline=True, wrapped=True)

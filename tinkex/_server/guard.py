@@ -10,6 +10,7 @@ import functools
 import hashlib
 import hmac
 import ipaddress
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Self
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ RouteHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 #: Builds the response to a refused request from its status and the reason.
 Refuse = Callable[[int, str], web.StreamResponse]
 
+_NETWORK_LOCATION = re.compile(r"(\[[^][@]*\]|[^][@:]*)(:\d*)?")  # a host and a port, and no user
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -92,10 +94,10 @@ def key_is_known(key: str | None, known: Iterable[str]) -> bool:
 
 def refusal(request: web.Request, hosts: TrustedHosts, max_bytes: int) -> tuple[int, str] | None:
     """Return status and reason with which a request is refused, as by the middleware of `make_guard`; None if not."""
-    host, origin = ", ".join(request.headers.getall(hdrs.HOST, [])), request.headers.get(hdrs.ORIGIN)
-    if not hosts.trust_host(host):
+    host = ", ".join(request.headers.getall(hdrs.HOST, []))
+    if not hosts.trust_host(host) or not hosts.trust_host(request.host):  # the target may be a whole URL
         return 403, "Host: this server does not answer to that name."
-    if origin is not None and not hosts.trust_origin(origin, host):
+    if not all(hosts.trust_origin(origin, host) for origin in request.headers.getall(hdrs.ORIGIN, [])):
         return 403, "Origin: this server takes no requests from the pages of other hosts."
     if request.method in _WITHOUT_BODY:
         return None
@@ -117,7 +119,7 @@ def _host_name(url: str) -> str | None:
         _ = parts.port  # a ValueError where it is none
     except ValueError:
         return None
-    if parts.path or parts.query or parts.fragment or "@" in parts.netloc:
+    if parts.path or parts.query or parts.fragment or not _NETWORK_LOCATION.fullmatch(parts.netloc):
         return None
     return parts.hostname
 

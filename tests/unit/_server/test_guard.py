@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from tinkex._server.guard import TrustedHosts, key_is_known, make_guard
 
@@ -41,12 +42,30 @@ def test_loopback_names(host):
     [
         *("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "192.0.2.1", "0.0.0.0", "[::]"),
         *("", ":80", "localhost:x", "localhost/", "evil.example@localhost", "localhost, evil.example", "[::1"),
+        *("[::1].evil.example", "[::1]evil.example", "a[::1]", "localhost:80:80", "[[::1]]"),
     ],
 )
 def test_other_names(host):
     """A request whose Host is any other, or none, is refused: a page can give its own name this machine's address."""
     assert status_of("GET", {"Host": host}) == 403
     assert status_of("POST", {"Host": host, **JSON}) == 403
+
+
+def test_a_target_with_another_name():
+    """A target that is a whole URL names the host, whatever Host says beside it; each Origin counts, not the first."""
+    guard = make_guard(LOOPBACK, lambda status, reason: web.Response(status=status, text=reason), max_bytes=100)
+
+    async def handler(_request):
+        return web.Response()
+
+    def status(target, headers):
+        request = make_mocked_request("GET", target, headers=CIMultiDict([("Host", "localhost"), *headers]))
+        return asyncio.run(guard(request, handler)).status
+
+    assert status("http://localhost:80/", []) == 200
+    assert status("http://evil.example/", []) == 403
+    assert status("/", [("Origin", "http://localhost"), ("Origin", "http://localhost:1")]) == 200
+    assert status("/", [("Origin", "http://localhost"), ("Origin", "http://evil.example")]) == 403
 
 
 def test_names_that_were_given():

@@ -16,6 +16,7 @@ from tinkex._server.state import ServerState
 from tinkex.types import Checkpoint, TrainingRun
 
 _MOST = 1000
+_MOST_DIGITS = 18
 
 
 async def training_runs(request: web.Request) -> web.Response:
@@ -103,6 +104,6 @@ def _page(request: web.Request, items: Sequence[Any], usual: int) -> tuple[list[
 
 def _number(request: web.Request, name: str, usual: int) -> int:
     text = request.query.get(name, str(usual))
-    if not text.isascii() or not text.isdigit():
+    if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
         raise RequestRefusedError(422, f"{name}: Input should be a valid integer")
     return int(text)
