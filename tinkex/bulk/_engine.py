@@ -27,7 +27,7 @@ from tinkex.types import ModelInput, SampleResponse
 Batch = list[tuple[Task, Record]]
 _MOST_AT_ONCE: Final = 256
 _MANY: Final = 16  # rows in flight: where they end one by one, waking up for each costs as much as the row
-_GATHERING: Final = 0.01  # seconds that a result may wait for others
+_GATHERING: Final = 0.02  # seconds that a result may wait for others
 _TICK: Final = 0.1  # seconds between two looks at the flow when nothing ends
 
 
@@ -115,11 +115,14 @@ class Flow:
             while (fed is None and not self._halt.is_set()) or self._sent:
                 items = self._take()
                 fed = next((item for item in items if isinstance(item, _Fed)), fed)
-                batch = self._end([item for item in items if not isinstance(item, _Fed)])
+                ended = [item for item in reversed(items) if not isinstance(item, _Fed)]
+                del items
+                batch = self._end(ended)
                 if self._tell is not None:
                     window = self._gate.window
                     self._tell(FlowState(self._gate.in_flight, window.limit, window.state))
                 yield batch
+                del batch
             if fed is not None and fed.error is not None:
                 raise fed.error.with_traceback(None)
         finally:
@@ -137,10 +140,14 @@ class Flow:
                 items.append(self._ended.get_nowait())
         return items
 
-    def _end(self, futures: Iterable[Any]) -> Batch:
-        """Turn finished futures into records and release their concurrency slots."""
+    def _end(self, futures: list[Any]) -> Batch:
+        """Turn finished futures into records, the last first, and release their concurrency slots.
+
+        None of them is kept: what lives longer than its row has the garbage collector run more often.
+        """
         batch, unused, now = [], 0, self._clock.wall()
-        for future in futures:
+        while futures:
+            future = futures.pop()
             sent = self._sent.pop(future)
             record = self._record(sent, future, now)
             if sent.prepared is not None:

@@ -231,6 +231,7 @@ class _Run:
             for batch in batches:
                 if batch:
                     self._write(batch, sink)
+                del batch  # not kept while the next one is made: see `Flow`
                 self._look_at_canaries()
                 self._tell(plan)
         finally:  # cancels what is in flight now, not when a traceback that is kept lets go of the generator

@@ -93,7 +93,7 @@ class Preparer:
         wanted = self._last[2]
         model = self._models.get(task.model)
         prompt, date = self._model_input(task, model, wanted.chat)
-        continuations = [_continuation(prompt, choice, model) for choice in row.choices]
+        continuations = [_continuation(prompt, choice, model) for choice in row.choices] if scored else ()
         return Prepared(model, prompt, wanted, date, continuations)
 
     def _model_input(self, task: Task, model: Model, variables: Mapping[str, Any]) -> tuple[ModelInput, str | None]:
