@@ -157,6 +157,18 @@ def test_a_new_cluster_has_a_token_of_its_own(monkeypatch, given):
         assert len(found["RAY_AUTH_TOKEN"]) == 64
 
 
+def test_rows_of_every_kind_come_back(models):
+    """Choices of a run that scores none are carried along, and a row without any model is an error row, not gone."""
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table({"prompt_tokens": [[1, 2]], "choices": [[[3], [4]]]})
+    (row,) = _Rows(models, Limits(), ["text"], None, {"max_tokens": 1, "score": False})(table).to_pylist()
+    record = json.loads(row["record"])
+    assert (row["status"], len(record["sequences"]), record["extra"]) == ("ok", 1, {"choices": [[3], [4]]})
+    nothing = Models((), models.open)
+    (row,) = _Rows(nothing, Limits(), ["text"], None, {"max_tokens": 1})(table).to_pylist()
+    assert (row["status"], "names no model" in row["error"], row["choices"]) == ("error", True, [[3], [4]])
+
+
 def test_tables_of_numpy(models):
     """A table that a step before made of NumPy arrays is read as a file is; every row keeps its own columns."""
     np = pytest.importorskip("numpy")
