@@ -149,9 +149,11 @@ def read_canaries(path: str | os.PathLike[str]) -> dict[str, Canary]:
 
 
 def write_canaries(path: str | os.PathLike[str], canaries: Mapping[str, Canary]) -> None:
-    """Write a file of canary numbers, replacing the one that is there in one step."""
+    """Write a file of canary numbers, replacing the one that is there in one step; links are removed, not followed."""
     whole = {"format": _FORMAT, "canaries": {name: each.to_dict() for name, each in sorted(canaries.items())}}
     target = pathlib.Path(path)
     new = target.with_name(target.name + ".new")
-    new.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    new.unlink(missing_ok=True)
+    with new.open("x", encoding="utf-8") as file:
+        file.write(json.dumps(whole, indent=1) + "\n")
     new.replace(target)

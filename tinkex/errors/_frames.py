@@ -10,7 +10,9 @@ from typing import Final, ParamSpec, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_HANDED_CREDENTIALS: Final = frozenset({"tinkex", "requests", "urllib3", "http"})
+_HANDED_CREDENTIALS: Final = frozenset(
+    {"tinkex", "requests", "urllib3", "http", "attr", "urllib", "subprocess", "json"}
+)
 _OF_ATTRS: Final = "<attrs generated"
 
 

@@ -107,6 +107,17 @@ def test_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_link_in_the_way_is_not_followed(tmp_path):
+    """A link that bears the new file's name, or the file's own, is removed: what it leads to stays as it is."""
+    path, elsewhere = tmp_path / "canary.json", tmp_path / "elsewhere"
+    elsewhere.write_text("{}")
+    for name in ("canary.json.new", "canary.json"):
+        (tmp_path / name).symlink_to(elsewhere)
+        write_canaries(path, {"a": reading(-1.0, None, -3.0)})
+        assert (elsewhere.read_text(), path.is_symlink()) == ("{}", False)
+        path.unlink()
+
+
 @pytest.mark.parametrize(
     "text",
     [
