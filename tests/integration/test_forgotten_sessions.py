@@ -145,6 +145,25 @@ def test_a_server_without_heartbeats(server, words):
         assert server.counts["create_session"] == 1
 
 
+def test_a_server_whose_heartbeats_break(server):
+    """Where the heartbeat of an unknown session is a 500, the words of the 404 to a new client tell."""
+    with sampling(server) as client:
+        server.restart()
+        server.fail_next("session_heartbeat", 500, times=None)
+        assert client.sample(PROMPT, PARAMS).result(10)
+        assert (server.counts["create_session"], server.counts["session_heartbeat"]) == (1, 0)
+
+
+@pytest.mark.parametrize("words", ["Session not found", "No such id"])
+def test_words_that_do_not_name_the_session(server, words):
+    """Where the words of the 404 do not name it, a heartbeat tells whether it is the session or the model."""
+    with sampling(server) as client:
+        server.restart()
+        server.fail_next("create_sampling_session", 404, {"detail": words})
+        assert client.sample(PROMPT, PARAMS).result(10)
+        assert (server.counts["create_session"], server.counts["session_heartbeat"]) == (1, 1)
+
+
 def test_a_model_that_does_not_exist():
     """Where it is the model that the server does not know, no session is begun for it."""
     with FakeServer(models=[MODEL]) as server, make_service(server) as service:

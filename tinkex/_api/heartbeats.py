@@ -98,8 +98,7 @@ class Heartbeats:
                 failure, _ = refusal = api.refusal(response)
                 if not refusal.is_unknown_id:
                     raise failure
-                logger.warning("The server has forgotten session %s, perhaps in a restart.", shown)
-                self.forgotten.add(session_id)
+                self.forget(session_id)
             else:
                 self.heard_at = heard_at = api.clock.monotonic()
         except Exception as error:  # noqa: BLE001 - an adapter may raise anything, and the next one may be heard
@@ -108,6 +107,11 @@ class Heartbeats:
             logger.log(level, "No heartbeat of session %s was confirmed for %.0f s; the server may end it: %s",
                        shown, silence, api.masked(str(error)))  # fmt: skip
         return heard_at
+
+    def forget(self, session_id: str) -> None:
+        """Note that the server does not know this session any more."""
+        logger.warning("The server has forgotten session %s, perhaps in a restart.", clean_text(session_id, 200))
+        self.forgotten.add(session_id)
 
     def _drop(self, session_id: str) -> None:
         with self._lock:

@@ -81,8 +81,11 @@ class Session:
         session_id = yield from self.begun()
         try:
             return (yield from self._register(session_id, base_model, model_path))
-        except NotFoundError:  # the model, or the session?
-            yield from self.heartbeats.beat(session_id, self._api.clock.monotonic())
+        except NotFoundError as error:  # the model, or the session?
+            if _wire.says_unknown(error.message, session_id):
+                self.heartbeats.forget(session_id)
+            else:
+                yield from self.heartbeats.beat(session_id, self._api.clock.monotonic())
             if session_id not in self.heartbeats.forgotten:
                 raise
         session_id = yield from self.begun()

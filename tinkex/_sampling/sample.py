@@ -52,15 +52,8 @@ class Sample(SampleState):
                 try:
                     response = yield from self._await_answer(promise)
                     return self._finished(response, promise, admitted_at)
-                except Expired as expired:
-                    self.may_have_run = True
-                    yield from self._back_off(expired.error, attempt=True, retry=True)
-                except PutOff as put_off:
-                    failure, _ = put_off.refusal
-                    if not self._is_pause(put_off.refusal):
-                        raise failure from None
-                    self.future.request_id = None
-                    self._pause(put_off.refusal)
+                except (Expired, PutOff, NotFoundError, RequestFailedError) as failure:
+                    yield from self._go_on(failure, promise)
         except GeneratorExit:  # in a forked child: it is the parent's sample
             raise
         except TaskCancelled:
@@ -73,6 +66,24 @@ class Sample(SampleState):
             raise
         finally:
             self._leave()
+
+    def _go_on(self, failure: Expired | PutOff | APIError, promise: Promise) -> Coroutine[None]:
+        """Wait until another submission is due, after one that came to nothing; raises an error that is final."""
+        if isinstance(failure, Expired):
+            self.may_have_run = True
+            yield from self._back_off(failure.error, attempt=True, retry=True)
+        elif isinstance(failure, PutOff):
+            error, _ = failure.refusal
+            if not self._is_pause(failure.refusal):
+                raise error from None
+            self.future.request_id = None
+            self._pause(failure.refusal)
+        else:
+            session, lost_at = self.session.sampling_session_id, self.session.context.api.lost_at
+            if promise.met_no_session(failure.message, session, lost_at):
+                failure.request_id, self.future.request_id = promise.request_id, None
+            if not (yield from self._moved(failure, failure.message)):
+                raise failure
 
     def _finished(self, response: SampleResponse, promise: Promise, admitted_at: float) -> SampleResponse:
         context = self.session.context
@@ -129,21 +140,25 @@ class Sample(SampleState):
             finally:
                 permit.release()
                 permit = None
-            if refusal is not None and (yield from self._moved(refusal)):
+            if (
+                refusal is not None
+                and refusal.is_unknown_id
+                and (yield from self._moved(refusal.error, refusal.body.message))
+            ):
                 body = yield from self._encoded(None)
             else:
                 yield from self._back_off(failure, attempt=True)
 
-    def _moved(self, refusal: Refusal) -> Coroutine[bool]:
+    def _moved(self, error: APIError, message: str | None) -> Coroutine[bool]:
         """Whether the sampling session, which the server has forgotten, was renewed: for a sample that has not run."""
         may_have_run = self.may_have_run or self.future.request_id is not None
-        if not refusal.is_unknown_id or may_have_run or getattr(refusal.error, "should_retry", None) is False:
+        if may_have_run or getattr(error, "should_retry", None) is False or self._moves == _MOST_MOVES:
             return False
-        renewed = None if self._moves == _MOST_MOVES else (yield from self.session.renewed(refusal.body.message))
+        renewed = yield from self.session.renewed(message)
         if renewed is None:
             return False
         self._moves += 1
-        self._note_failure(refusal.error, 0.0, self.future.phase)
+        self._note_failure(error, 0.0, self.future.phase)
         self.session = renewed
         return True
 
@@ -355,7 +370,9 @@ class Sample(SampleState):
         if ends_long_poll(error, now - asked_at):
             self._retry.recovered()
             return _wire.Pending()
-        if (status == 400 and not body.is_json) or (status == 404 and now - promise.made_at < _UNKNOWN_GRACE):
+        is_young = now - promise.made_at < _UNKNOWN_GRACE
+        is_homeless = _wire.says_unknown(body.message, self.session.sampling_session_id)
+        if (status == 400 and not body.is_json) or (status == 404 and is_young and not is_homeless):
             yield from self._sit_out(error, self._budget().doubt(error))
         elif isinstance(error, APIStatusError) and status == 429 and error.should_retry is not False:
             yield from self._sit_out(error, self._budget().pause(error))

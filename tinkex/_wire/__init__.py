@@ -21,7 +21,7 @@ from tinkex._wire.decode_response import (
 from tinkex._wire.encode_request import encode_sample, estimate_bytes
 from tinkex._wire.error_message import ErrorBody, clean_words, decode_error_body, message_of
 from tinkex._wire.json_bytes import MOST_JSON_GROWTH, decode_json, encode_json, is_json_object, json_object_bytes
-from tinkex._wire.phrases import says_no_route, says_rate_limited, says_session, says_slots_full
+from tinkex._wire.phrases import says_no_route, says_rate_limited, says_session, says_slots_full, says_unknown
 
 __all__ = [
     "MOST_JSON_GROWTH",
@@ -53,4 +53,5 @@ __all__ = [
     "says_rate_limited",
     "says_session",
     "says_slots_full",
+    "says_unknown",
 ]

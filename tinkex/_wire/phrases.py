@@ -15,6 +15,7 @@ _SLOTS_FULL = re.compile(
     re.IGNORECASE,
 )
 _SESSION = re.compile(r"\b(session|sampler)s?\b", re.IGNORECASE)
+_UNKNOWN = re.compile(r"\b(not found|does not exist|unknown|no such)\b", re.IGNORECASE)
 _NO_ROUTE = re.compile(r"(404\W*)?not found\W*|.*(/api/v1/|\broute\b).*", re.IGNORECASE)
 
 
@@ -43,6 +44,15 @@ def says_session(message: str | None) -> bool:
     (True, False)
     """
     return message is not None and _SESSION.search(message) is not None
+
+
+def says_unknown(message: str | None, name: str) -> bool:
+    """Whether a server's words are that it does not know what goes by this name.
+
+    >>> says_unknown("Failed to retrieve future: Session s-1 not found.", "s-1")
+    True
+    """
+    return message is not None and name in message and _UNKNOWN.search(message) is not None
 
 
 def says_no_route(message: str | None) -> bool:

@@ -311,6 +311,38 @@ def test_what_is_unknown(client, answer, status, forgotten):
     assert client.open == []
 
 
+HOMELESS = [
+    ({"detail": "Failed to retrieve future: Session session:sampler:0 not found."}, 404),
+    ({"error": "Sampling session session:sampler:0 does not exist", "category": "user"}, 200),
+]
+
+
+@pytest.mark.parametrize(("answer", "status"), HOMELESS)
+def test_a_sampling_session_that_is_missed_after_the_promise(client, answer, status):
+    """Some servers accept a sample, and fail it once they look for its sampling session: it goes on in a new one."""
+    future = client.sample()
+    client.promise()
+    client.answer(answer, status)
+    for body in ({}, {}, {"session_id": "s"}, {"sampling_session_id": "s:sampler:1"}, {"request_id": "r-2"}, DONE):
+        client.answer(body)
+    assert future.result(0).request_id == "r-2"
+    assert [body["sampling_session_id"] for body in client.sent(ASK)] == ["session:sampler:0", "s:sampler:1"]
+
+
+@pytest.mark.parametrize(("answer", "status"), HOMELESS)
+def test_what_was_promised_before_the_server_was_gone(client, answer, status):
+    """If the server was found gone since the promise, the sample may have run before: it is not submitted again."""
+    future = client.sample()
+    client.promise()
+    client.advance(0.1)
+    client.end(APIConnectionError("lost", may_have_run=True))
+    client.advance(1.5)
+    client.answer(answer, status)
+    error = future.exception(0)
+    assert (error.request_id, error.may_have_run) == ("r-1", True)
+    assert client.open == []
+
+
 def test_a_sample_that_no_sampling_session_takes(client):
     """Where others are accepted and one is not, whatever is renewed, that one ends after a few renewals."""
     future = client.sample()

@@ -27,6 +27,14 @@ class Promise(NamedTuple):
         """Whether its id is a plain number: a server without a memory of it gives it to another request."""
         return self.request_id.isdecimal()
 
+    def met_no_session(self, message: str, sampling_session_id: str, lost_at: float) -> bool:
+        """Whether the sample was accepted, and then failed since the server does not know its sampling session.
+
+        A poll does not name that: a server that does has the sample itself, and has not run it, unless it was found
+        gone (`lost_at`) meanwhile.
+        """
+        return lost_at <= self.made_at and _wire.says_unknown(message, sampling_session_id)
+
     def poll_body(self, *, asks_size: bool) -> bytes:
         """The body of a poll; `asks_size` lets the server answer with the size of the result, where that is large."""
         fields: dict[str, object] = {"request_id": self.request_id}
