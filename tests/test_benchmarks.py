@@ -13,17 +13,18 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+NAMES = {path.stem for path in BENCHMARKS.glob("*.py")}
 
 
 @pytest.fixture
 def module(monkeypatch):
     """Imports a module of the benchmarks, which are scripts and stand in no package."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    before = set(sys.modules)
+    theirs = {name: sys.modules.pop(name) for name in NAMES & set(sys.modules)}  # of tests
     yield importlib.import_module
-    for name in set(sys.modules) - before:
-        if name in {"cases", "environments", "gateway", "report"}:
-            del sys.modules[name]
+    for name in NAMES & set(sys.modules):
+        del sys.modules[name]
+    sys.modules.update(theirs)
 
 
 def record(*names):

@@ -126,6 +126,8 @@ def test_odd_numbers_of_runs_and_ports(tmp_path, value):
     for name in ("max_failures", "timeout", "sync_seconds"):
         with pytest.raises((TypeError, ValueError), match=name):
             bulk.run([[1]], tmp_path / "out.jsonl", None, **{name: value})
+    with pytest.raises((TypeError, ValueError), match="timeout"):
+        local.fetch_model(environ={}, timeout=value)
     for listening in (testing.FakeServer, local.LocalServer):
         with pytest.raises((TypeError, ValueError), match="port"):
             listening(port=value)
@@ -141,7 +143,7 @@ TESTED_ELSEWHERE = {
     "ClientConfig", "ModelInput.append_int", "ImageChunk", "ImageChunk.from_bytes", "ImageChunk.from_path",
     "ImageChunk.from_pil", "Limits.share", "ServiceClient.create_sampling_client_async", "ServiceClient.close",
     "SamplingClient.get_model_name", "TensorData.from_torch_sparse", "TensorData.to_numpy", "TensorData.to_torch",
-    "TensorData.tolist", "TopkLogprobs.from_columns", "estimate", "run", "perform",
+    "TensorData.tolist", "TopkLogprobs.from_columns", "estimate", "run", "perform", "fetch_model",
     "FakeServer", "FakeServer.fail_next", "ToyModel", "ToyModel.ends", "ToyModel.random", "ToyModel.scored",
     "ToyModel.sequence", "ToyModel.told", "Fault", "ManualClock", "ManualClock.advance", "expected_tokens",
 }  # fmt: skip
@@ -160,7 +162,7 @@ def test_every_number_is_walked():
     walked = {kind.__name__ for kind in MADE} | set(CALLED) | TESTED_ELSEWHERE
     found = set()
     for module in (tinkex, types, bulk, testing, local):
-        for each in map(vars(module).get, module.__all__):
+        for each in (getattr(module, name, None) for name in module.__all__):
             if getattr(each, "__module__", "").partition(".")[0] != "tinkex" or not hasattr(each, "__name__"):
                 continue
             calls = {each.__name__: each}

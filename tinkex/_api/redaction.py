@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import functools
-import html
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -20,6 +19,7 @@ SHORTEST_SECRET: Final = 4
 """Characters; what is shorter is no secret, and would mangle the words it stands in."""
 _SHORTEST_VALUE: Final = 8  # of a header whose name does not say that it is secret
 _SHORTEST_BASE64: Final = 6
+_HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})  # as html.escape has it
 _URLSAFE: Final = str.maketrans("+/", "-_")
 _SECRET_NAME: Final = re.compile(r"auth|cookie|credential|key|pass|secret|session|signature|token", re.IGNORECASE)
 _PUBLIC_NAMES: Final = frozenset(
@@ -72,7 +72,7 @@ def redact(response: Response, secrets: Iterable[str | None]) -> None:
 @functools.lru_cache(maxsize=64)
 def _forms(secret: str) -> tuple[str, ...]:
     """A secret as it is, in URLs, in JSON, in HTML, and as it stands in the base64 of a text with it; longest first."""
-    forms = {secret, html.escape(secret)}
+    forms = {secret, secret.translate(_HTML)}
     for quoted in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
         forms |= {quoted, re.sub("%..", lambda found: found[0].lower(), quoted)}
     for escaped in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):

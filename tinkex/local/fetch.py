@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from tinkex._validation.arguments import check_seconds
 from tinkex.local.errors import LocalError
 
 MODEL_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -85,6 +86,7 @@ def fetch_model(
     Raises:
         LocalError: The download failed, or gave another file than it should; the message says what to do.
     """
+    timeout = check_seconds("timeout", timeout)
     found = find_model(gguf, environ)
     if found is not None:
         return found
