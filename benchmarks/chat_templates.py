@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 
+import attrs
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -43,19 +44,17 @@ WAYS = ("transformers", "sandbox", "from_messages", "transformers", "from_messag
 
 
 class Untokenized:
-    """A tokenizer with a template that keeps the text and makes no tokens."""
+    """What stands in a loaded tokenizer's place for the library: it keeps the text and makes no tokens."""
 
-    def __init__(self, template, special_tokens):
-        self.chat_template = template
-        self.special_tokens_map = special_tokens
-        self.text = ""
+    ids = (0,)
+    text = ""
 
-    def encode(self, text):
+    def encode(self, text, **_):
         self.text = text
-        return [0]
+        return self
 
-    def decode(self, ids):
-        return ""
+    def encode_batch(self, texts, **_):
+        return [self.encode(*texts)]
 
 
 def vocabulary():
@@ -96,8 +95,9 @@ def measure(name, special_tokens, words, batch, tools):
     with tempfile.TemporaryDirectory() as folder:
         theirs.save_pretrained(folder)
         loaded = get_tokenizer(pathlib.Path(folder))
-        assert loaded.chat_template == template
-    untokenized = Untokenized(template, special_tokens)
+        library = Untokenized()
+        untokenized = attrs.evolve(loaded, inner=library)
+        assert loaded.chat_template == untokenized.chat_template == template
     sandboxed = ChatTemplate(template, special_tokens.items(), name)
     date = DATE if "date_string" in template else {}
     given = {"tools": tools, "add_generation_prompt": True, "documents": None, **date}
@@ -107,7 +107,7 @@ def measure(name, special_tokens, words, batch, tools):
 
     def as_text(messages):
         ModelInput.from_messages(messages, untokenized, tools=tools, **date)
-        return untokenized.text
+        return library.text
 
     def as_tokens(messages, tokenizer=loaded):
         return ModelInput.from_messages(messages, tokenizer, tools=tools, **date).to_ints()

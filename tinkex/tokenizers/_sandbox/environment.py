@@ -275,6 +275,7 @@ _GLOBALS: Final[dict[str, Callable[..., Any]]] = {
 }
 _CALLABLE: Final = frozenset(map(id, _GLOBALS.values()))
 _OF_MAPPINGS: Final = frozenset(dir(dict))
+_OPEN: Final = (LoopContext, jinja2.utils.Namespace)  # whose public attributes are all for templates
 _OF_LOOPS: Final = ("changed", "cycle")
 
 
@@ -324,7 +325,7 @@ class Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
             return obj[attribute]  # as below, but quicker
         if not attribute.startswith("_"):
             value = getattr(obj, attribute, None)
-            if type(value) is types.BuiltinMethodType:
+            if type(value) is types.BuiltinMethodType or (value is not None and isinstance(obj, _OPEN)):
                 return value
         return super().getattr(obj, attribute)
 

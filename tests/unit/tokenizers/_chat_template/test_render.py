@@ -23,9 +23,11 @@ from chat_differences import (
 from tinkex.tokenizers import ChatTemplateError
 from tinkex.tokenizers._adapters import adapt
 from tinkex.tokenizers._chat_template.prompt import choose_template
+from tinkex.tokenizers._chat_template.render import ChatTemplate
 from tinkex.types import ModelInput
 
 HERE = pathlib.Path(__file__).parents[3] / "chat_templates"
+RENDER = ChatTemplate.render
 TODAY = {"date_string": "22 Nov 2026"}
 
 
@@ -143,3 +145,17 @@ def test_the_prompt_is_the_rendered_text():
 def test_most_conversations_are_rendered(model):
     """Each template takes conversations of several turns: the comparison is not one of refusals."""
     assert sum(text is not None for text in EXPECTED[model].values()) > len(CONVERSATIONS) / 2
+
+
+@pytest.mark.parametrize("model", sorted(SPECIAL_TOKENS))
+def test_an_ordinary_conversation_is_rendered_once(monkeypatch, model):
+    """That nothing is left out shows in the text where it can: rendering again costs as much as the first time."""
+    tokenizer, rendered = Letters(model), []
+    monkeypatch.setattr(
+        ChatTemplate, "render", lambda template, given: rendered.append(given) or RENDER(template, given)
+    )
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]
+    messages = [*turns, {"role": "user", "content": "How are you?"}]
+    system = [{"role": "system", "content": "Be brief."}] if model != "gemma-2" else []
+    ModelInput.from_messages([*system, *messages], tokenizer)
+    assert len(rendered) == 1
