@@ -19,8 +19,8 @@ PROMPTS: Final = tuple(
     tuple(10 + (start * 7 + (2 * start + 3) * place * place) % 90 for place in range(12)) for start in range(12)
 )
 _LONG: Final = 8
-_DRAWS, _PAIRS, _REPEATS, _HOT, _HOT_SAMPLES = 8, 4, 3, 8, 16
-_COST_PAIRS, _WARM_UP = 40, 3
+_DRAWS, _PAIRS, _REPEATS, _HOT, _HOT_SAMPLES, _NARROW = 8, 4, 3, 8, 16, 16
+_COST_PAIRS, _WARM_UP, _USED = 40, 3, 300
 _STOPS: Final = 6
 _CANCELLED, _POLLED = 256, 64
 _SMALL_VOCABULARY: Final = 1000
@@ -55,8 +55,8 @@ COSTS: Final[dict[str, Cost]] = {
     "drawn_scored": _cost(_N, length=len(PROMPTS[0]) + _LONG),
     "pairs": _cost(_N * _PAIRS, 2 * _LONG),
     "hot": _cost(_HOT, _HOT_SAMPLES),
-    "one_token": _cost(_N, 4),
-    "tiny_share": _cost(_N, 4),
+    "one_token": _cost(_N, _NARROW),
+    "tiny_share": _cost(_N, _NARROW),
     "seeded": _cost(3 * _N, _LONG),
     "seeded_pairs": _cost(_N, 2 * _LONG),
     "stopped_by_id": _cost(_STOPS, _LONG),
@@ -68,7 +68,7 @@ COSTS: Final[dict[str, Cost]] = {
     "cold_scored_prompts": _cost(3),
     "cold": _cost(_N, _LONG),
     "cold_scored": _cost(_N, length=len(PROMPTS[0]) + _LONG),
-    "timed": _cost(2 * (_COST_PAIRS + _WARM_UP)),
+    "timed": _cost(_USED + 2 * (_COST_PAIRS + _WARM_UP)),  # less where others have used the session
     "repeated": Cost(10, 24, 2),
     "polled": Cost(20, 12, _POLLED),
     "lost": Cost(1),
@@ -163,12 +163,12 @@ class Observations:
     @functools.cached_property
     def one_token(self) -> list[Trial]:
         """Draws with top_k 1."""
-        return self._once(4, max_tokens=1, top_k=1)
+        return self._once(_NARROW, max_tokens=1, top_k=1)
 
     @functools.cached_property
     def tiny_share(self) -> list[Trial]:
         """Draws with a tiny top_p."""
-        return self._once(4, max_tokens=1, top_p=0.001)
+        return self._once(_NARROW, max_tokens=1, top_p=0.001)
 
     @functools.cached_property
     def seeded(self) -> list[list[Trial]]:
@@ -242,11 +242,13 @@ class Observations:
     def timed(self) -> tuple[list[float], list[float], int]:
         """Seconds of single samples in the sampling session so far, and in a new one, in turns; samples before."""
         assert self.another is not None
+        ask = Ask(PROMPTS[0], SamplingParams(max_tokens=1))
+        self.lab.ask([ask] * (_USED - self.lab.requests))
         before, clients = self.lab.requests, (self.lab.client, self.another())
         seconds: tuple[list[float], list[float]] = ([], [])
         for number in range(-_WARM_UP, _COST_PAIRS):
             for which in (0, 1) if number % 2 else (1, 0):
-                taken = self.lab.timed(Ask(PROMPTS[0], SamplingParams(max_tokens=1)), clients[which])
+                taken = self.lab.timed(ask, clients[which])
                 if number >= 0 and taken is not None:
                     seconds[which].append(taken)
         both = min(map(len, seconds))

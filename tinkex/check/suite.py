@@ -66,10 +66,10 @@ CHECKS: Final = (
     Check("temperature 100", (*_SURE, "hot"), _temperature),
     Check("top_k -1", (*_SURE, "hot"), lambda seen: drawing.judge_all_tokens(
         seen.hot, _temperature(seen), min(seen.vocabulary or drawing.FEWEST_TOKENS, drawing.FEWEST_TOKENS))),
-    Check("top_k 1", ("greedy", "one_token"),
-          lambda seen: drawing.judge_narrow("top_k 1", seen.likeliest, [[each] for each in seen.one_token])),
-    Check("top_p", ("greedy", "tiny_share"),
-          lambda seen: drawing.judge_narrow("top_p", seen.likeliest, [[each] for each in seen.tiny_share])),
+    Check("top_k 1", (*_SURE, "one_token"), lambda seen: drawing.judge_narrow(
+        "top_k 1", seen.likeliest, seen.chances, [[each] for each in seen.one_token])),
+    Check("top_p", (*_SURE, "tiny_share"), lambda seen: drawing.judge_narrow(
+        "top_p", seen.likeliest, seen.chances, [[each] for each in seen.tiny_share])),
     Check("seed", ("seeded",), lambda seen: seeds.judge_seed(*seen.seeded)),
     Check("two samples of one seed", ("seeded_pairs",),
           lambda seen: seeds.judge_spread("two samples of one seed", seen.seeded_pairs)),

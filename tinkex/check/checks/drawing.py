@@ -17,6 +17,7 @@ LONG_FLIPS: Final = 0.25
 """The same for a whole short answer."""
 FEWEST_TOKENS: Final = 200
 """Vocabulary that every model is taken to have at least."""
+_POWER: Final = 0.999  # how surely a fault must have shown, before its absence is believed
 _NOISE: Final = 0.3  # nats; two roundings to bfloat16 make up to a quarter
 
 
@@ -212,24 +213,38 @@ def judge_all_tokens(hot: Sequence[Trial], temperature: CheckResult, vocabulary:
     )
 
 
-def judge_narrow(name: str, likeliest: Sequence[int | None], drawn: Sequence[Sequence[Trial]]) -> CheckResult:
-    """A top_k of 1, or a tiny top_p, leaves the likeliest token only, whatever the temperature."""
+def judge_narrow(
+    name: str,
+    likeliest: Sequence[int | None],
+    chances: Sequence[float | None],
+    drawn: Sequence[Sequence[Trial]],
+) -> CheckResult:
+    """A top_k of 1, or a tiny top_p, leaves the likeliest token only, whatever the temperature.
+
+    `chances` are the probabilities of the likeliest tokens: they tell whether others would have come without the limit.
+    """
     if error := problem([answer for answers in drawn for answer in answers]):
         return unknown(name, error)
-    pairs = [
-        (token, first_tokens(answers)) for token, answers in zip(likeliest, drawn, strict=True) if token is not None
+    rows = [
+        (token, chance, first_tokens(answers))
+        for token, chance, answers in zip(likeliest, chances, drawn, strict=True)
+        if token is not None
     ]
-    others = sum(any(each != token for each in firsts) for token, firsts in pairs)
-    p = binomial_at_least(others, len(pairs), FLIPS)
-    evidence = {"prompts": len(pairs), "other_tokens": others, "first_tokens": [firsts for _, firsts in pairs]}
-    says = f"for {others} of {len(pairs)} prompts another token than the likeliest came ({odds(p)})"
-    if p >= ALPHA:
-        return passed(name, says, p=p, evidence=evidence)
-    return fault(
-        name,
-        p=p,
-        says=says,
-        evidence=evidence,
-        means=f"{name} is not applied: answers wander as if it had not been given.",
-        advice="Use temperature instead, if its checks are ok.",
-    )
+    others = sum(any(each != token for each in firsts) for token, _, firsts in rows)
+    p = binomial_at_least(others, len(rows), FLIPS)
+    evidence = {"prompts": len(rows), "other_tokens": others, "first_tokens": [firsts for *_, firsts in rows]}
+    says = f"for {others} of {len(rows)} prompts another token than the likeliest came ({odds(p)})"
+    if p < ALPHA:
+        return fault(
+            name,
+            p=p,
+            says=says,
+            evidence=evidence,
+            means=f"{name} is not applied: answers wander as if it had not been given.",
+            advice="Use temperature instead, if its checks are ok.",
+        )
+    needed = next((n for n in range(len(rows) + 1) if binomial_at_least(n, len(rows), FLIPS) < ALPHA), len(rows) + 1)
+    without = [1.0 if chance is None else 1 - min(1.0, chance) ** len(firsts) for _, chance, firsts in rows]
+    if hits_at_least(needed, without) < _POWER:
+        return unknown(name, f"{says}; but the model is so sure that few would come without it", evidence=evidence)
+    return passed(name, says, p=p, evidence=evidence)
