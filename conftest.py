@@ -52,7 +52,7 @@ def run_commands(example: Example) -> str | None:
     return None
 
 
-collect_ignore = ["tests/apps", "tests/typing", "docs/conf.py", "docs/recipes"]  # run otherwise
+collect_ignore = ["tests/apps", "tests/typing", "docs/conf.py", "docs/recipes", "docs/servers"]  # run otherwise
 pytest_collect_file = Sybil(
     parsers=[
         PythonCodeBlockParser(),

@@ -13,7 +13,7 @@ from tinkex.check.result import CheckResult, fault, odds, passed, unknown
 
 FLIPS: Final = 0.05
 """Share of prompts whose likeliest first token may change from call to call: near ties, and rounding in batches."""
-LONG_FLIPS: Final = 0.25
+LONG_FLIPS: Final = 0.15
 """The same for a whole short answer."""
 FEWEST_TOKENS: Final = 200
 """Vocabulary that every model is taken to have at least."""
