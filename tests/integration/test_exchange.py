@@ -265,8 +265,11 @@ def test_a_reused_connection_that_ends_without_a_byte_is_replaced_once(start):
 
     peer, parts = start(answers)
     parts.ask().result(5)
+    before = SYSTEM_CLOCK.monotonic()
+    assert parts.transport.lost_at < before
     assert parts.ask().result(5).body == b"ok"
     assert peer.connections == 2
+    assert parts.transport.lost_at >= before  # what the server knew may have gone with it
 
 
 def test_a_replacement_that_ends_too_is_an_error(start):

@@ -56,6 +56,7 @@ class Exchange:
 class StepTransport:
     """Keeps what is sent, until the test answers."""
 
+    lost_at = float("-inf")
     dialer = types.SimpleNamespace(target=str, proxy_headers=(), authorization=None, proxy=None)
 
     def __init__(self, clock):

@@ -65,10 +65,15 @@ class Api:
         self._key_stem = f"tinkex-{random_uuid()}"
         self.last_failure = ""  # of any call that must succeed, in words
         self.reached = False  # whether the server has ever answered
-        self.lost_at = float("-inf")  # when the server was last found gone, as it is in a restart
+        self._gone_at = float("-inf")  # when it was last said, or found out, that the server is not there
         self.knows_no_metadata = False  # the server refuses `allow_metadata_only`
         self._secrets_of: tuple[Mapping[str, str] | None, tuple[str, ...]] = (None, ())  # and the headers they are of
         self._heads: dict[tuple[str, str, int], tuple[Mapping[str, str], str | None, bytes]] = {}
+
+    @property
+    def lost_at(self) -> float:
+        """When the server was last found gone, as it is in a restart; minus infinity for never."""
+        return max(self._gone_at, self._transport.lost_at)
 
     def call(
         self,
@@ -108,11 +113,11 @@ class Api:
                 )
             except APIError as error:
                 if isinstance(error, APIConnectionError) and not isinstance(error, APITimeoutError):
-                    self.lost_at = self.clock.monotonic()
+                    self._gone_at = self.clock.monotonic()
                 raise self.cleaned(error) from None
             self.reached = True
             if response.status in _GONE:
-                self.lost_at = self.clock.monotonic()
+                self._gone_at = self.clock.monotonic()
             _check_growth(response, config.max_response_bytes)
             if response.status >= 300:
                 redact(response, (credential, *self._header_secrets(config)))

@@ -87,6 +87,7 @@ class Transport:
         self._polling = polling  # for polls that only an adapter can make: they may be long, and nothing waits for them
         self._clock = clock
         self._receiving = receiving or ReceiveBudget(lambda: sys.maxsize)
+        self.lost_at = float("-inf")  # when a connection was last lost, also one that was replaced at once
         self._backlog = backlog  # how much there is for the workers to do
 
     def exchange(
@@ -113,13 +114,12 @@ class Transport:
             connection.preemptible = not high_priority
             until = self._clock.monotonic() + seconds
             reader: ResponseReader | None = None  # made when there is something to read: thousands wait for that
-            clean = sent = False
+            clean = sent = late = False
             received = ReceivedBytes(self._receiving)
             try:
                 whole = yield from self._send(connection, memoryview(b"".join((head, own, b"\r\n", body))), until)
                 sent = True
                 sent_at = self._clock.monotonic()
-                late = False
                 while reader is None or not connection.receive(reader):
                     if late:  # and nothing more had come by then
                         raise APITimeoutError("The server gave no answer in time.", may_have_run=True)
@@ -136,6 +136,7 @@ class Transport:
             except HTTPFormatError as error:
                 raise APIResponseError(f"The server sent {error}.", may_have_run=True) from None
             except OSError as error:
+                self.lost_at = self._clock.monotonic()
                 if connection.reused and not (reader and reader.started) and not fresh:
                     fresh = True  # it was closed while idle
                     continue
