@@ -144,7 +144,8 @@ def examine(name: str) -> dict[str, Any]:
     """Check one server: its version, and verdicts with what was seen."""
     with SERVERS[name]() as (version, options):
         report = Checkup(**options, limit=1800.0, timeout=300.0).run()
-    return {"version": version, "found": {each.name: [each.verdict, each.says[:300]] for each in report.results}}
+    says = {each.name: each.says.replace(report.model, "the model")[:300] for each in report.results}
+    return {"version": version, "found": {each.name: [each.verdict, says[each.name]] for each in report.results}}
 
 
 def table(results: dict[str, Any]) -> str:

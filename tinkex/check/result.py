@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -58,8 +59,17 @@ class ServerReport:
         return [result for result in self.results if result.verdict in verdicts]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as a JSON object."""
-        return {"ok": self.ok, **attrs.asdict(self)}
+        """Return it as a JSON object; numbers that JSON has not are text."""
+        plain: dict[str, Any] = _plain_json({"ok": self.ok, **attrs.asdict(self)})
+        return plain
+
+
+def _plain_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain_json(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_json(each) for each in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def fault(name: str, says: str, means: str, advice: str, **more: Any) -> CheckResult:
