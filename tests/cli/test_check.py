@@ -169,6 +169,20 @@ def test_compression(serve):
     assert "gzip came where identity was asked for" in found["compression"]["says"]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("faulty", [False, True])
+def test_protocol_many_times(faulty):
+    """In 200 runs a good server is never accused, and one that forgets requests and compresses unasked is each time."""
+    with testing.FakeServer(answers=testing.ToyModel(draws=1), unknown_pending=faulty) as server:
+        if faulty:
+            server.fault("retrieve_future", "gzip", times=1_000_000, when=lambda request: len(request.body) < 25)
+        for _ in range(200):
+            found, _ = check(server, *only(*PROTOCOL), expect=int(faulty))
+            accused = {name for name, each in found.items() if each["verdict"] == "fault"}
+            assert accused == ({"unknown request", "compression"} if faulty else set())
+
+
 @pytest.mark.parametrize("like", ["tuft", "hatchery", "open_rl", "twinkle", "tinker_cloud", "skyrl", "skyrl_0.3"])
 def test_other_servers(serve, like):
     """Plain requests are understood by each kind of server."""
