@@ -21,9 +21,9 @@ _WHOLE: Final = frozenset({
 _REAL: Final = frozenset({"temperature", "top_p"})
 _SWITCHES: Final = frozenset({"score", "include_prompt_logprobs"})
 _WORDS: Final[Mapping[Any, bool]] = {"true": True, "false": False}
-_NO_TEXT: Final = PARAMETERS | {"prompt_tokens", "messages", "choices"}
+_NO_TEXT: Final = PARAMETERS | {"prompt_tokens", "messages", "choices", "body"}
 _NOTHING: Final = frozenset({"", "nan", "null", "none", "na", "n/a", "<na>"})
-_STRUCTS: Final = frozenset({"messages", "prompt", "tools", "template_variables"})
+_STRUCTS: Final = frozenset({"messages", "prompt", "tools", "template_variables", "chat_template_kwargs", "body"})
 _PICTURES: Final = (ImageChunk, ImageAssetPointerChunk)
 NO_FORM: Final = "for which JSON has no form: leave it out, or write it as text."
 _EXACT: Final = frozenset({str, int, bool, type(None)})
@@ -40,11 +40,19 @@ def from_cells(cells: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cell(name: str, value: Any) -> Any:
-    if type(value) is str:
+    if isinstance(value, str):
         return _of_text(name, value)
-    if name in _STRUCTS and value is not None:
-        return _present(_plain(name, value), whole=name in {"messages", "prompt"})
-    return value
+    return value if value is None else _struct(name, value)
+
+
+def _struct(name: str, value: Any) -> Any:
+    """Leave out what a struct has only for other rows, where it is one of those whose fields have a meaning."""
+    if name not in _STRUCTS:
+        return value
+    value = _plain(name, value)
+    if name == "body" and type(value) is dict:
+        return {field: _struct(field, each) for field, each in value.items() if each is not None}
+    return _present(value, whole=name in {"messages", "prompt"})
 
 
 def _present(value: Any, *, whole: bool) -> Any:

@@ -106,7 +106,8 @@ def json_array(file: BinaryIO, tell: Callable[[], None]) -> Iterator[Row]:
         elements = _Elements(text, tell)
         try:
             for number, element in enumerate(elements, 1):
-                yield parse_row(number, element)
+                wrong = isinstance(element, ValueError)
+                yield _broken(number, f"The row cannot be read: {element}.") if wrong else parse_row(number, element)
         except (ValueError, RecursionError) as error:
             words = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
             number = elements.count + 1
@@ -150,17 +151,23 @@ class _Elements:
         return mark
 
     def _element(self) -> Any:
+        """Return the next element; one that can be told from its neighbours but not be used as the error it is."""
         self._rest = self._rest.lstrip(_SPACE)
+        decoder, wrong = self._decoder, None
         while True:
             try:
-                value, end = self._decoder.raw_decode(self._rest.lstrip(_SPACE))
+                value, end = decoder.raw_decode(self._rest.lstrip(_SPACE))
             except json.JSONDecodeError:
                 if len(self._rest) > LONGEST_LINE or not self._more(max(_PIECE, len(self._rest))):
                     raise
+            except ValueError as error:  # a name twice, which does not keep from finding the end
+                if wrong:
+                    raise
+                decoder, wrong = json.JSONDecoder(), error
             else:
                 self._rest = self._rest.lstrip(_SPACE)[end:]
                 self.count += 1
-                return value
+                return wrong or value
 
     def _more(self, size: int) -> bool:
         piece = self._text.read(size)

@@ -122,7 +122,7 @@ def _mappings(rows: Any) -> tuple[bool, Iterable[Any]]:
         return True, rows.iter_rows(named=True)
     if hasattr(rows, "itertuples") and hasattr(rows, "columns"):  # pandas
         names = list(rows.columns)
-        check_once(names)
+        check_once(list(map(str, names)))
         return True, (dict(zip(names, cells, strict=True)) for cells in rows.itertuples(index=False, name=None))
     return hasattr(rows, "column_names") and hasattr(rows, "features"), rows
 

@@ -43,9 +43,8 @@ def parse_row(number: int, data: object, *, of_table: bool = False) -> Row:
         identity = fields.identity(data.get("custom_id"))
         identity = fields.identity(data.get("id")) if identity is None else identity
         identity = LineId(f"line {number}") if identity is None else identity
-        if "body" in data:
-            return _openai(number, identity, data)
-        return _native(number, identity, fields.from_cells(data) if of_table else data)
+        cells = fields.from_cells(data) if of_table else data
+        return _openai(number, identity, cells) if "body" in cells else _native(number, identity, cells)
     except Exception as error:  # noqa: BLE001 - an object of the caller's may do anything when it is looked at
         known = isinstance(error, InvalidRowError)
         problem = str(error) if known else f"The row cannot be read: {type(error).__name__}: {error}."
@@ -92,7 +91,9 @@ def _native(number: int, identity: RowId, data: Mapping[str, Any]) -> Row:
             if found is not None:
                 parameters[name] = found
         elif name not in _OWN:
-            extra[str(name)] = fields.carried(name, value)
+            if (text := str(name)) in extra:
+                raise InvalidRowError(f"Two columns are called {text!r}, as text and as something else.")
+            extra[text] = fields.carried(text, value)
     model = data.get("model")
     row = Row(number, identity, _prompt(data), parameters, None if model is None else _model(model), extra)
     if parameters:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tinkex.bulk import InputError
@@ -86,6 +88,8 @@ def test_data_frames():
         assert (second.id, second.prompt, second.parameters, second.model) == (2, "b", {}, None)
     with pytest.raises(InputError, match="'prompt' comes twice"):
         list(Source(pandas.DataFrame([["a", "b"]], columns=["prompt", "prompt"])))
+    with pytest.raises(InputError, match="'5' comes twice"):
+        list(Source(pandas.DataFrame([["a", 1, 2]], columns=["prompt", 5, "5"])))
 
 
 def test_data_frames_of_polars():
@@ -126,6 +130,35 @@ def test_one_meaning_in_all_tables(kind):
     assert first.messages == [{"role": "assistant", "content": None, "tool_calls": [CALL]}]
     assert second.messages == [{"role": "assistant", "content": None, "tool_calls": [OTHER]}]
     assert [first.parameters, second.parameters] == [{"max_tokens": 16, "stop": ["a", "b"]}, {"stop": "x"}]
+
+
+TOOLS = [[{"type": "function", "function": {"name": name, "parameters": {name: "string"}}}] for name in "fg"]
+LINES = [
+    {"custom_id": f"line-{at}", "body": {"messages": [{"role": "user", "content": None}], "tools": tools, **rest}}
+    for at, (tools, rest) in enumerate(zip(TOOLS, ({"max_tokens": 3, "stop": "5"}, {"n": 2}), strict=True))
+]
+
+
+@pytest.mark.parametrize("kind", ["structs", "json"])
+def test_openai_lines_in_a_table(tmp_path, kind):
+    """Lines of an OpenAI batch mean in a table, as structs or as JSON, what they mean as JSON lines."""
+    lines = LINES if kind == "structs" else [{**line, "body": json.dumps(line["body"])} for line in LINES]
+    parquet.write_table(pa.Table.from_pylist(lines), tmp_path / "in.parquet")
+    expected = list(Source(LINES))
+    assert [row.parameters.get("tools") for row in expected] == TOOLS
+    assert list(Source(tmp_path / "in.parquet")) == list(Source(pa.Table.from_pylist(lines))) == expected
+
+
+def test_texts_of_numpy():
+    """A cell that holds NumPy's kind of text is read as one that holds Python's."""
+    numpy = pytest.importorskip("numpy")
+
+    class Rows(DataSet):
+        def __iter__(self):
+            return iter([{"prompt_tokens": numpy.str_("[1, 2]"), "max_tokens": numpy.str_("NaN")}])
+
+    (only,) = Source(Rows())
+    assert (only.prompt, only.parameters) == ([1, 2], {})
 
 
 def test_a_column_twice_in_memory():

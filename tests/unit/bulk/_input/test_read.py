@@ -225,7 +225,7 @@ def test_a_json_array(read, indent, mark):
         (b'[{"id": "a", "prompt": "one"} {"id": "b"}]', "from element 2 on: a comma is missing"),
         (b'[{"id": "a", "prompt": "one"}', "from element 2 on: the end is missing"),
         (b'[{"id": "a", "prompt": "one"}]{"id": "b"}', "something follows the end"),
-        (b'[{"id": "a", "prompt": "one"}, {"id": 1, "id": 2}]', "from element 2 on: 'id' comes twice"),
+        (b'[{"id": "a", "prompt": "one"}, {"id": ' + b"1" * 5000 + b"}]", "from element 2 on: Exceeds the limit"),
         (b'[{"id": "a", "prompt": "one"}, ' + b"[" * 100_000, "from element 2 on: "),
     ],
 )
@@ -242,6 +242,15 @@ def test_elements_that_are_no_rows(read):
     rows = read(b'[{"id": "a", "prompt": "one"}, 12, "x", null, {"id": "b", "prompt": "two"}]', "in.json")
     assert good(rows) == [("a", "one"), ("b", "two")]
     assert list(bad(rows)) == ["line 2", "line 3", "line 4"]
+
+
+@pytest.mark.parametrize("size", [1, 200_000])
+def test_an_element_with_a_name_twice(read, size):
+    """Such an element is an error row, and those behind it are read, however long it is."""
+    twice = '{"id": 1, "id": 2, "x": "' + "y" * size + '"}'
+    rows = read(f"[{twice}, {json.dumps(GOOD)[1:]}", "in.json")
+    assert bad(rows) == {"line 1": "The row cannot be read: 'id' comes twice."}
+    assert good(rows) == [("a", "one"), ("b", "two")]
 
 
 def test_json_lines_put_together(read):

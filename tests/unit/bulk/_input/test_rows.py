@@ -197,6 +197,13 @@ def test_objects_that_fail_when_looked_at(name, error):
     assert second.problem is None
 
 
+def test_two_columns_of_one_name():
+    """Of columns whose names are written alike none can be chosen."""
+    row = parse_row(1, {"prompt": "a", 5: 2, "5": 3})
+    assert "'5'" in (row.problem or "")
+    assert parse_row(1, {"prompt": "a", 5: 2}).extra == {"5": 2}
+
+
 def test_carried_along():
     """The caller's own columns keep their values as plain ones."""
     found = row(score_np=np.float64(0.5), count=np.int64(3), good=np.bool_(True), many=np.array([1, 2]), none=np.nan)
