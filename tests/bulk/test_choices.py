@@ -207,6 +207,17 @@ def test_another_choice_is_another_row(go):
         go([{**row, "choices": ["a", "c"]}])
 
 
+def test_another_answer_is_another_row(go):
+    """Where the right choice is corrected, what was found correct before is not left as it was."""
+    row = {"id": 1, "prompt": "q", "choices": ["a", "b"]}
+    assert go([{**row, "answer": 0}])[1][0]["correct"] is True
+    assert go([{**row, "answer": "a"}])[0].skipped == 1
+    for now in ({"answer": 1}, {}):
+        with pytest.raises(bulk.ChangedError, match=rf"made with answer=0 \(now {now.get('answer')}\)"):
+            go([{**row, **now}])
+    assert go([{**row, "answer": 1}], changed="redo")[1][0]["correct"] is False
+
+
 def test_a_choice_that_fails(go, server):
     """Where one of the samples fails, the row does."""
     server.fail_samples("the model stumbled", times=1)

@@ -52,6 +52,15 @@ def test_append_and_come_back(path):
         assert ledger.claim("a", "m", "00000000000000ab") is Verdict.CHANGED
 
 
+@pytest.mark.parametrize("id", ["\ud83e\udd8a", "\ud83e", "🦊"])
+def test_ids_with_surrogates(path, id):
+    """An id is known by what JSON makes of it, where two surrogates are one character."""
+    for verdict in (Verdict.NEW, Verdict.DONE):
+        with Ledger(path) as ledger:
+            assert ledger.claim(id, "m", MARK) is verdict
+            ledger.append([(0, line(id))])
+
+
 @given(st.lists(st.integers(1, 200), min_size=1, max_size=6), st.data())
 def test_cut_anywhere(tmp_path_factory, sizes, data):
     """Wherever a sudden end cuts the file, the whole rows before are kept and the torn one is new again."""

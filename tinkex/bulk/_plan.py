@@ -140,10 +140,11 @@ def _renamed(task: Task, claims: Claims) -> Task:
 
 
 def _difference(task: Task, found: Mapping[str, Any]) -> str:
-    """Describe which parameters differ from those in the output."""
-    before, now = found.get("parameters"), task.parameters
+    """Describe which parameters differ from those in the output, or that the right choice is another one."""
+    before = found.get("parameters")
     told = "another prompt or parameters"
     if isinstance(before, Mapping):
+        before, now = {**before, "answer": found.get("answer")}, {**task.parameters, "answer": task.row.answer}
         names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         told = "another prompt"
         if names:

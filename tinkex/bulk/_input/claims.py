@@ -22,10 +22,11 @@ class Verdict(enum.Enum):
 def key_of(id: RowId, model: str) -> int:
     """Hash a row's id and model to the key by which a run recognises it: 128 bits, so that two never collide.
 
-    1 and "1" are one id, since in tables ids are text.
+    1 and "1" are one id, since in tables ids are text; so are a character and its two surrogates, since JSON writes
+    both in one way.
     """
     text = f"{'line' if type(id) is LineId else 'id'}{len(model)}:{model}{id}"
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest())
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-16-le", "surrogatepass"), digest_size=16).digest())
 
 
 class Claims(Protocol):

@@ -91,7 +91,7 @@ class Task:
 
 
 class Fingerprints:
-    """Hashes rows and parameters: sixteen hexadecimal digits, others for another prompt, choice or parameter."""
+    """Hashes rows and parameters: sixteen hexadecimal digits, others for another prompt, choice, answer or parameter."""
 
     def __init__(self) -> None:
         self._last: tuple[Mapping[str, Any] | None, bytes] = (None, b"")
@@ -105,6 +105,8 @@ class Fingerprints:
         for choice in row.choices:
             part = _prompt_bytes(choice)
             digest.update(b"c%d:" % len(part) + part)
+        if row.answer is not None:  # what is correct depends on it
+            digest.update(b"a%d" % row.answer)
         return digest.hexdigest()
 
 
