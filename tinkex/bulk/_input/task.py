@@ -91,7 +91,7 @@ class Task:
 
 
 class Fingerprints:
-    """Hashes rows and parameters: sixteen hexadecimal digits, others for another prompt, choice, answer or parameter."""
+    """Hashes rows and parameters: sixteen hexadecimal digits, others for other prompts, choices, answers or values."""
 
     def __init__(self) -> None:
         self._last: tuple[Mapping[str, Any] | None, bytes] = (None, b"")
