@@ -85,14 +85,14 @@ def test_connections_of_samples_in_turn(server):
 
 
 def test_connections_of_a_burst(server, monkeypatch):
-    """However many samples come at once, quick answers make do with two connections a worker, and as many that rest."""
+    """However many samples come at once, quick answers make do with two connections a worker, and four that rest."""
     monkeypatch.setattr(connection_pool, "_SETTLING_SECONDS", 60.0)  # whatever the server here takes is soon
     with sampling(server) as client:
         client.sample(PROMPT, PARAMS).result(10)
         before = server.connections
         all_done([client.sample(PROMPT, PARAMS) for _ in range(3 * MANY)])
         opened = server.connections - before
-    assert opened <= 4 * WORKERS
+    assert opened <= 6 * WORKERS
 
 
 def test_connections_and_threads_of_samples_in_flight(server):

@@ -101,9 +101,14 @@ class ConnectionPool:
         """See `Lease`."""
         queue = self._fresh if fresh else self._high_priority if high_priority else self._low_priority
         with self._lock:
-            queue.append((task, wait_id))
-        self._serve()
-        self._grow(at_least=int(fresh))
+            connection = None if fresh or self._queued() else self._take_idle()
+            if connection is None:
+                queue.append((task, wait_id))
+        if connection is None:
+            self._serve()
+            self._grow(at_least=int(fresh))
+        elif not task.resume(wait_id, connection):
+            self.release(connection)
 
     def parked(self, connection: Connection, task: ScheduledTask, wait_id: int) -> None:
         """A leased connection waits for the server: a queued task may be served by a new one."""
@@ -133,12 +138,14 @@ class ConnectionPool:
             if keep:
                 (self._cooling if connection.reused else self._idle).append(connection)
             sweep, self._sweeping = keep and not self._sweeping, keep or self._sweeping
+            wanted = self._queued() or len(self._idle) + len(self._cooling) > self._most_idle
         if not keep:
             self.discard(connection)
             return
         if sweep:
             self._reactor.call_at(now + _IDLE_SECONDS, self, _SWEEP)
-        self._serve()
+        if wanted:
+            self._serve()
 
     def distrust(self) -> None:
         """Let connections rest for long from now on: there was something behind an answer that no request asked for."""
@@ -169,13 +176,22 @@ class ConnectionPool:
         self.open -= len(kept)
         return kept
 
+    def _rest(self, now: float) -> float:
+        """Have those that have rested count as idle, and say for how long they rest; call it with the lock."""
+        rest = _DISTRUSTED_COOLING_SECONDS if now < self._distrusted_until else self._cooling_seconds
+        while self._cooling and self._cooling[0].idle_since <= now - rest:
+            self._idle.append(self._cooling.popleft())
+        return rest
+
+    def _take_idle(self) -> Connection | None:
+        """Take the connection that was used last of those that have rested; call it with the lock."""
+        self._rest(self._clock.monotonic())
+        return self._idle.pop() if self._idle else None
+
     def _serve(self) -> None:
         """Give queued tasks the connections that have cooled down, and close those too many to keep."""
         with self._lock:
-            now = self._clock.monotonic()
-            rest = _DISTRUSTED_COOLING_SECONDS if self._is_distrusted() else self._cooling_seconds
-            while self._cooling and self._cooling[0].idle_since <= now - rest:
-                self._idle.append(self._cooling.popleft())
+            rest = self._rest(self._clock.monotonic())
             leased = []
             while self._idle and (queued := self._next()) is not None:
                 leased.append((*queued, self._idle.pop()))
@@ -247,6 +263,7 @@ class ConnectionPool:
         now = self._clock.monotonic()
         old: list[Connection] = []
         with self._lock:
+            self._rest(now)
             while self._idle and self._idle[0].idle_since <= now - _IDLE_SECONDS:
                 old.append(self._idle.popleft())
             self.open -= len(old)
@@ -295,7 +312,7 @@ class ConnectionPool:
         settled = max(0, self._parked - sum(self._parks))
         cooling = len(self._cooling)
         if not self._is_distrusted():
-            cooling = min(cooling, self._busiest)  # beyond that the next is soon cool
+            cooling = min(cooling, 2 * self._busiest)  # beyond that the next is soon cool
         return max(self._busiest, settled // 4) - (self.open - len(self._idle) - cooling - settled)
 
     def _move_on(self, now: float) -> None:
