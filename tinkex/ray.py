@@ -115,7 +115,9 @@ def map_batches(
     - ``status``: "ok" or "error"; a row that cannot be sampled does not stop the others.
     - ``error``: what went wrong, empty where nothing did.
     - ``text``: the text of every sequence, as a list.
-    - ``record``: the whole row as ``tinkex.bulk.run`` writes it, as JSON.
+    - ``record``: the whole row as ``tinkex.bulk.run`` writes it, as JSON; its ``id`` is null if the row has none.
+
+    A column of the data set that has one of these names is replaced; ``record`` has it, under ``extra``.
 
     Args:
         dataset: The rows.
@@ -283,7 +285,11 @@ class _Rows:
             planned = self._planner.tasks(parse_arrow(number, row), len(tasks))
             tasks += planned
             places += [number] * len(planned)
-        pairs = zip(tasks, self._sampling.sample(tasks), strict=True)
+        made = self._sampling.sample(tasks)
+        for record in made:
+            if record.pop("line", None) is not None:  # of the batch: other rows of the data set have the same
+                record["id"] = None
+        pairs = zip(tasks, made, strict=True)
         records, lines = zip(*(encode_row(*pair, "native", self._models) for pair in pairs), strict=True)
         columns = {
             "status": pa.array([record["status"] for record in records], pa.string()),

@@ -169,6 +169,16 @@ def test_rows_of_every_kind_come_back(models):
     assert (row["status"], "names no model" in row["error"], row["choices"]) == ("error", True, [[3], [4]])
 
 
+def test_rows_without_an_id(models):
+    """Such a row is not given the id of another one, as its place in a batch would be; no column is lost."""
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table({"id": [None, "a"], "prompt_tokens": [[1], [2]], "text": ["mine", "yours"]})
+    found = _Rows(models, Limits(), ["text"], None, {"max_tokens": 1})(table).to_pylist()
+    records = [json.loads(row["record"]) for row in found]
+    assert [(record["id"], "line" in record) for record in records] == [(None, False), ("a", False)]
+    assert [record["extra"] for record in records] == [{"text": "mine"}, {"text": "yours"}]
+
+
 def test_tables_of_numpy(models):
     """A table that a step before made of NumPy arrays is read as a file is; every row keeps its own columns."""
     np = pytest.importorskip("numpy")
