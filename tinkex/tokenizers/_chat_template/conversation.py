@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -9,17 +10,16 @@ from typing import Any, Final
 import attrs
 
 from tinkex._validation.strict_json import strict_json
-from tinkex._validation.values import shown
 from tinkex.tokenizers._chat_template.left_out import Messages, left_out
 from tinkex.tokenizers._chat_template.messages import further_fields, is_text_part
-from tinkex.tokenizers._chat_template.plain import PlainList, PlainMapping, place_of, plain_copy, replaced
+from tinkex.tokenizers._chat_template.plain import PlainList, PlainMapping, place_of, plain_copy, replaced, told
 from tinkex.tokenizers._chat_template.prefill import Prefill
 from tinkex.tokenizers._chat_template.render import ChatTemplate
-from tinkex.tokenizers._chat_template.traits import arguments_form, takes_parts, writes_role
+from tinkex.tokenizers._chat_template.traits import arguments_form, knows_role, takes_parts, writes_role
 from tinkex.tokenizers.errors import ChatTemplateError
 
 _MARKING: Final = 8  # characters of a text that is not met by chance
-_WRITTEN_BY_ALL = ("user", "assistant", "system", "tool", "ipython")  # known to every template, or refused by it
+_KNOWN_BY_ALL = ("user", "assistant", "system", "tool")  # known to every template, or refused by it
 
 
 @attrs.frozen
@@ -43,11 +43,28 @@ def render_conversation(template: ChatTemplate, messages: Messages, options: Ren
 
     Messages are fitted to what the template takes: texts in parts are joined where it takes text only, arguments of
     tool calls become text or a mapping, and ``content`` that is None becomes an empty text where it is not taken.
+    Beside tool calls, content that is None, empty or absent is whichever of these the template takes.
 
     Raises:
         ChatTemplateError: The template refuses the messages, or would leave out something given.
     """
     messages = [_fitted(template, message) for message in messages]
+    try:
+        return _checked_text(template, messages, options)
+    except ChatTemplateError:
+        for nothing in (None, ""):
+            tried = [replaced(each, content=nothing) if _only_calls(each) else each for each in messages]
+            if tried != messages:
+                with contextlib.suppress(ChatTemplateError):
+                    return _checked_text(template, tried, options)
+        raise
+
+
+def _only_calls(message: PlainMapping) -> bool:
+    return bool(message.get("tool_calls")) and not message.get("content")
+
+
+def _checked_text(template: ChatTemplate, messages: Messages, options: RenderOptions) -> str:
     prefill = None
     if options.continue_final_message:
         prefill = Prefill(template, messages, options.continue_final_message)
@@ -58,6 +75,7 @@ def render_conversation(template: ChatTemplate, messages: Messages, options: Ren
         text = template.render(options.given(messages))
     except ChatTemplateError:
         _check_each_tool(template, messages, options)
+        _check_each_mapping(template, messages, options)
         raise
     _check_tools(template, messages, options, text)
 
@@ -71,15 +89,16 @@ def render_conversation(template: ChatTemplate, messages: Messages, options: Ren
 
 def _fitted(template: ChatTemplate, message: PlainMapping) -> PlainMapping:
     """Return the message in the form that the template takes."""
-    place = place_of(message)
-    if message["role"] not in _WRITTEN_BY_ALL and not writes_role(template, message["role"]):
+    place, role = place_of(message), message["role"]
+    if role not in _KNOWN_BY_ALL and not (writes_role(template, role) and knows_role(template, role)):
+        does = "does not know" if writes_role(template, role) else "leaves out messages of"
         raise ChatTemplateError(
-            f"{place}: the chat template of {template.tokenizer} leaves out messages of the role {message['role']!r}."
+            f"{place}: the chat template of {template.tokenizer} {does} the role {role!r}."
             " Give it another role, such as 'system' or 'user'."
         )
     changed: dict[str, Any] = {}
     content = message.get("content")
-    if isinstance(content, list) and not takes_parts(template, message["role"]):
+    if isinstance(content, list) and not takes_parts(template, role):
         changed["content"] = _joined(template, f"{place}.content", content)
     if "tool_calls" in message:
         changed["tool_calls"] = _fitted_calls(template, f"{place}.tool_calls", message["tool_calls"])
@@ -100,7 +119,7 @@ def _joined(template: ChatTemplate, place: str, parts: list[Any]) -> str:
 
 def _fitted_calls(template: ChatTemplate, place: str, calls: Any) -> PlainList:
     if not isinstance(calls, PlainList) or not all(isinstance(call, PlainMapping) for call in calls):
-        raise TypeError(f"{place} must be a list of mappings, got {shown(calls)}")
+        raise TypeError(f"{place} must be a list of mappings, got {told(calls)}")
     return PlainList(place, [_fitted_call(template, call) for call in calls])
 
 
@@ -117,7 +136,7 @@ def _fitted_function(template: ChatTemplate, function: PlainMapping) -> PlainMap
     place, form = f"{place_of(function)}.arguments", arguments_form(template)
     arguments = function.get("arguments", {})
     if not isinstance(arguments, str | dict):
-        raise TypeError(f"{place} must be a mapping or JSON text, got {shown(arguments)}")
+        raise TypeError(f"{place} must be a mapping or JSON text, got {told(arguments)}")
     if isinstance(arguments, str) and (form == "mapping" or not arguments.strip()):
         arguments = _parsed(template, place, arguments.strip())
     if isinstance(arguments, dict) and form == "text":
@@ -166,6 +185,18 @@ def _check_each_tool(template: ChatTemplate, messages: Messages, options: Render
             raise ChatTemplateError(
                 f"tools[{index}]: the chat template of {template.tokenizer} cannot write it{has}: {error}"
             ) from error
+
+
+def _check_each_mapping(template: ChatTemplate, messages: Messages, options: RenderOptions) -> None:
+    """Raise for the result of a tool that is a mapping, if the template fails on it."""
+    for index, message in enumerate(messages):
+        if isinstance(message.get("content"), PlainMapping):
+            others = [*messages[:index], replaced(message, content=""), *messages[index + 1 :]]
+            if template.try_render(options.given(others)) is not None:
+                raise ChatTemplateError(
+                    f"{place_of(message)}.content is a mapping, which the chat template of {template.tokenizer} does"
+                    " not take"
+                )
 
 
 def _check_tools(template: ChatTemplate, messages: Messages, options: RenderOptions, text: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import attrs
 
 from tinkex._validation.values import shown
-from tinkex.tokenizers._chat_template.plain import DROP_NULLS, SCHEMA_NULLS, PlainMapping, plain_copy
+from tinkex.tokenizers._chat_template.plain import DROP_NULLS, SCHEMA_NULLS, PlainMapping, plain_copy, told
 
 REASONING: Final = ("reasoning_content", "thinking", "reasoning")
 """What model families call the reasoning of a message, the usual name first."""
@@ -40,11 +40,11 @@ def read_conversation(messages: Any, picture_types: tuple[type, ...], calls: Any
 
     A field that is None counts as absent, but for ``content``, which templates tell from an absent one; reasoning goes
     by every name that templates have for it. Results of tools stand in the order of their calls: many templates write
-    no ids.
+    no ids. An empty list of tool calls means that there are none.
 
     Raises:
         TypeError: Something has the wrong type; the message names it, as in ``messages[0].content``.
-        ValueError: There are no messages, or one has no role.
+        ValueError: There are no messages, one has no role, or one is the result of a call that was not made.
     """
     pictures: list[PlacedPicture] = []
     placed = _in_order_of_calls(_mappings("messages", messages), calls)
@@ -73,14 +73,28 @@ def _mappings(name: str, items: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _in_order_of_calls(
     placed: Iterable[tuple[str, Mapping[str, Any]]], calls: Any
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    ids = _call_ids(calls)
+    known = [*ids]
     for are_results, group in itertools.groupby(placed, key=lambda each: each[1].get("role") in TOOL_ROLES):
         found = list(group)
-        if are_results and isinstance(calls, list | tuple):
-            ids = [call.get("id") for call in calls if isinstance(call, Mapping)]
+        if are_results:
+            for place, message in found:
+                _check_call_id(f"{place}.tool_call_id", message.get("tool_call_id"), known)
             if all(message.get("tool_call_id") in ids for _, message in found):
                 found.sort(key=lambda each: ids.index(each[1].get("tool_call_id")))
-        calls = found[-1][1].get("tool_calls")
+        ids = _call_ids(found[-1][1].get("tool_calls"))
+        known += [each for _, message in found for each in _call_ids(message.get("tool_calls"))]
         yield from found
+
+
+def _call_ids(calls: Any) -> list[Any]:
+    return [call.get("id") for call in calls if isinstance(call, Mapping)] if isinstance(calls, list | tuple) else []
+
+
+def _check_call_id(place: str, given: Any, known: list[Any]) -> None:
+    """Refuse the id of a call that was not made. A call without an id may be the one that is meant."""
+    if given and given not in known and None not in known:
+        raise ValueError(f"{place} is {shown(given)}, and no tool call before it has that id")
 
 
 def _message(
@@ -88,13 +102,19 @@ def _message(
 ) -> PlainMapping:
     if message.get("role") is None:
         raise ValueError(f"{place} has no role, only {', '.join(map(str, message)) or 'nothing'}")
+    if not isinstance(message["role"], str):
+        raise TypeError(f"{place}.role must be text, got {shown(message['role'])}")
     content = message.get("content")
     if isinstance(content, (list, tuple)):
         parts = [_part(f"{place}.content[{i}]", part, picture_types, pictures) for i, part in enumerate(content)]
         message = {**message, "content": parts}
+    if content is None and "content" in message:
+        message = {**message, "content": ""}  # keeps its place in the order, which templates that write JSON show
     copied: PlainMapping = plain_copy(place, message, DROP_NULLS)
     if content is None and "content" in message:
         copied["content"] = None
+    if copied.get("tool_calls") == []:
+        del copied["tool_calls"]
     _check_content(place, copied)
     _move_thinking(copied)
     if not copied.keys().isdisjoint(REASONING):
@@ -133,8 +153,7 @@ def _check_content(place: str, message: PlainMapping) -> None:
         raise TypeError(f"{place}.content must be text or a list of parts, got none")
     taken = str | Mapping if message["role"] in TOOL_ROLES else str  # results go to some templates as data
     if content is not None and not isinstance(content, taken):
-        kind = "a mapping" if isinstance(content, Mapping) else shown(content)
-        raise TypeError(f"{place}.content must be text or a list of parts, got {kind}")
+        raise TypeError(f"{place}.content must be text or a list of parts, got {told(content)}")
 
 
 def _needs_content(message: PlainMapping) -> bool:

@@ -66,6 +66,11 @@ def replaced(mapping: PlainMapping, **items: Any) -> PlainMapping:
     return PlainMapping(place_of(mapping), {**mapping, **items}) if items else mapping
 
 
+def told(value: object) -> str:
+    """Return what an error message calls a value that stands where another kind is wanted."""
+    return "a mapping" if isinstance(value, PlainMapping) else "a list" if isinstance(value, list) else shown(value)
+
+
 def plain_copy(place: str, value: Any, kept_nulls: AbstractSet[str] | None = KEEP_NULLS) -> Any:
     """Copy plain data; *place* is its name in error messages.
 

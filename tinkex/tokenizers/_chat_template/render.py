@@ -16,11 +16,8 @@ if TYPE_CHECKING:
     import jinja2
 
 
-_PLAIN: Final = re.compile(r"(?:tinkex\.[\w.]+\.)?Plain(Mapping|List)(?: object)?")
-"""What Python calls the containers of messages."""
-
-
 _CONTAINER: Final = re.compile(r"(?:tinkex\.[\w.]+\.)?Plain(Mapping|List)(?: object)?")
+"""What Python calls the containers of messages."""
 
 
 def _pairs(items: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

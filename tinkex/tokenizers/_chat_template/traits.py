@@ -58,10 +58,22 @@ def takes_parts(template: ChatTemplate, role: str) -> bool:
 @_cached
 def writes_role(template: ChatTemplate, role: str) -> bool:
     """Whether the template writes the messages of a role at all. True also where that cannot be found out."""
+    texts = _texts_of_role(template, role)
+    return all(text is None for text in texts) or any(text is not None and PROBE in text for text in texts)
+
+
+@_cached
+def knows_role(template: ChatTemplate, role: str) -> bool:
+    """Whether the template tells a role from any other name, or none from another."""
+    texts, others = _texts_of_role(template, role), _texts_of_role(template, role, called=f"{PROBE}role")
+    return texts != others or not any(texts) or texts == _texts_of_role(template, role, called="user")
+
+
+def _texts_of_role(template: ChatTemplate, role: str, called: str | None = None) -> list[str | None]:
+    """Render messages of a role; *called* is the name it is given instead."""
     before, after = _around(template, role)
     contents: tuple[Any, ...] = (PROBE, [{"type": "text", "text": PROBE}])
-    texts = [_rendered(template, [*before, _message(role, content), *after]) for content in contents]
-    return all(text is None for text in texts) or any(text is not None and PROBE in text for text in texts)
+    return [_rendered(template, [*before, _message(called or role, content), *after]) for content in contents]
 
 
 @_cached

@@ -113,6 +113,13 @@ def test_results_of_tools_may_be_data():
             prompt_text([result], template)
 
 
+def test_results_that_the_template_fails_on():
+    """A mapping that a template cannot write is named."""
+    messages = [user("Rain?"), {"role": "tool", "content": {"sky": "blue"}}]
+    with pytest.raises(ChatTemplateError, match=r"messages\[1\]\.content is a mapping, which .* does not take$"):
+        prompt_text(messages, CONTENTS.replace("m.content", "'' + m.content"))
+
+
 def test_null_fields_of_parts():
     """A field of a part that is null is absent: a file of columns gives each part the fields of all."""
     template = "{% for p in messages[0].content %}{{ '<picture>' if 'image' in p else p.text }}{% endfor %}"
@@ -168,7 +175,7 @@ def test_absent_content():
         {"role": "assistant", "content": None, "tool_calls": None},
         {"role": "assistant", "content": None, "tool_calls": []},
         {"role": "assistant", "content": None, "id": "msg_1"},
-        {"role": "tool", "content": None, "tool_call_id": "call_1"},
+        {"role": "tool", "content": None, "name": "rain"},
     ],
 )
 def test_messages_without_content(message):
@@ -214,11 +221,11 @@ def test_calls_without_arguments(template):
         assert prompt_text([user("Rain?"), message], template) == "<user>Rain?<assistant>rain{}"
 
 
-@pytest.mark.parametrize("arguments", [[1], 5, True])
+@pytest.mark.parametrize(("arguments", "told"), [([1], "a list"), (5, "5"), (True, "True")])
 @pytest.mark.parametrize("template", [AS_JSON, AS_TEXT, EITHER])
-def test_arguments_of_another_kind(template, arguments):
+def test_arguments_of_another_kind(template, arguments, told):
     """Arguments are a mapping or a text."""
-    complaint = r"messages\[1\]\.tool_calls\[0\]\.function\.arguments must be a mapping or JSON text, got "
+    complaint = rf"messages\[1\]\.tool_calls\[0\]\.function\.arguments must be a mapping or JSON text, got {told}$"
     with pytest.raises(TypeError, match=complaint):
         prompt_text([user("Rain?"), call(arguments)], template)
 
@@ -228,6 +235,39 @@ def test_calls_without_a_function():
     message = {"role": "assistant", "content": "", "tool_calls": [{"name": "rain", "arguments": {"city": "Oslo"}}]}
     template = "{% for c in messages[0].tool_calls %}{{ c.name }}{{ c.arguments | tojson }}{% endfor %}"
     assert prompt_text([message], template) == 'rain{"city": "Oslo"}'
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ '<' ~ m.tool_calls[0].id if 'tool_calls' in m }}", "{{ m.tool_calls is none }}"]
+)
+def test_empty_calls(template):
+    """An empty list of tool calls is no tool calls, also for templates that look whether there is one."""
+    messages = [user("Hi"), {"role": "assistant", "content": "Yes", "tool_calls": []}]
+    template = "{% for m in messages %}" + template + "{{ m.content }}{% endfor %}"
+    assert prompt_text(messages, template) == prompt_text(
+        [messages[0], {"role": "assistant", "content": "Yes"}], template
+    )
+
+
+BY_NULL = CALLS.replace("m.tool_calls or []", "m.tool_calls if m.content is none").replace("%ARGUMENTS%", "")
+BY_TEXT = CALLS.replace("m.tool_calls or []", "m.tool_calls if m.content is string").replace("%ARGUMENTS%", "")
+
+
+@pytest.mark.parametrize("template", [BY_NULL, BY_TEXT, BY_TEXT.replace("m.content or ''", "'' + m.content")])
+@pytest.mark.parametrize("content", [{"content": None}, {"content": ""}, {"content": []}, {}])
+def test_no_content_beside_calls(template, content):
+    """No content beside tool calls is the same in each of its forms: what the template takes is tried."""
+    message = {"role": "assistant", **content, "tool_calls": call({})["tool_calls"]}
+    assert prompt_text([user("Rain?"), message], template) == "<user>Rain?<assistant>rain"
+    with pytest.raises(ChatTemplateError, match=r"messages\[1\]\.tool_calls\[0\]: .* leaves it out"):
+        prompt_text([user("Rain?"), {**message, "content": "Look."}], BY_NULL)
+
+
+def test_null_content_keeps_its_place():
+    """A template that writes messages as JSON has the fields in the order in which they were given."""
+    message = call({}, content=None)
+    written = json.loads(prompt_text([user("Rain?"), message], "{{ messages[1] | tojson }}"))
+    assert list(written) == list(message)
 
 
 def test_calls_that_are_none():
@@ -338,6 +378,28 @@ def test_parts_of_what_a_tool_answered_are_joined(role, arguments):
     assert prompt_text([user("u"), call('{"a": 1}'), answer], template).endswith(f"<{role}>ANSWER")
 
 
+@pytest.mark.parametrize("role", ["developer", "function", "ipython"])
+@pytest.mark.parametrize("other", ["", "<assistant>"])
+def test_a_role_that_the_template_does_not_know(role, other):
+    """A message of a role that a template writes like any unknown one is refused: nobody would be speaking."""
+    template = (
+        "{% for m in messages %}{{ '<' ~ m.role ~ '>' if m.role in ('user', 'critic') else '" + other + "' }}"
+        "{{ m.content }}{% endfor %}"
+    )
+    with pytest.raises(ChatTemplateError, match=rf"messages\[1\]: .* does not know the role '{role}'"):
+        prompt_text([user("hi"), {"role": role, "content": "Answer."}], template)
+    assert prompt_text([user("hi"), {"role": "critic", "content": "No."}], template) == "<user>hi<critic>No."
+    assert (
+        prompt_text([user("hi"), {"role": role, "content": "No."}], CONTENTS.replace("<{{ m.role }}>", "")) == "hiNo."
+    )
+
+
+def test_roles_that_are_no_text():
+    """A role is a text."""
+    with pytest.raises(TypeError, match=r"messages\[0\]\.role must be text, got 5"):
+        prompt_text([{"role": 5, "content": "x"}], CONTENTS)
+
+
 @pytest.mark.parametrize("role", ["developer", "function", "usr"])
 def test_a_role_that_the_template_leaves_out(role):
     """A message of a role that a template knows nothing of is refused by its place: its words would be lost."""
@@ -369,7 +431,7 @@ def test_fields_that_the_template_leaves_out(name):
 
 def test_fields_that_say_nothing():
     """Fields that are empty, or that clients send along with what they got, are no matter."""
-    result = {"role": "tool", "content": "dry", "name": "rain", "tool_call_id": "call_1", "id": "5"}
+    result = {"role": "tool", "content": "dry", "name": "rain", "tool_call_id": "", "id": "5"}
     answer = {"role": "assistant", "content": "Yes", "refusal": None, "audio": None, "annotations": [{"type": "x"}]}
     messages = [user("Hi", name=""), {**answer, "tool_calls": [], "reasoning_content": ""}, result]
     assert prompt_text(messages, CONTENTS) == "<user>Hi<assistant>Yes<tool>dry"
@@ -443,8 +505,20 @@ def test_results_in_the_order_of_their_calls():
     results = [{"role": "tool", "tool_call_id": name, "content": f"of {name}"} for name in "cab"]
     ordered = prompt_text([user("Rain?"), answer, *results, user("So?")], AS_TEXT)
     assert ordered.endswith("<tool>of a<tool>of b<tool>of c<user>So?")
-    results[1]["tool_call_id"] = "another"  # then they are left as they are
+    del results[1]["tool_call_id"]  # then they are left as they are
     assert prompt_text([user("Rain?"), answer, *results], AS_TEXT).endswith("<tool>of c<tool>of a<tool>of b")
+
+
+def test_results_of_calls_that_were_not_made():
+    """A result names a call before it, of the last answer or an earlier one, where the calls have ids."""
+    result = {"role": "tool", "tool_call_id": "call_1", "content": "dry"}
+    later = [user("Rain?"), call({}), user("Well?"), {**call({})}, result]
+    assert prompt_text(later, AS_TEXT).endswith("<tool>dry")
+    assert prompt_text([user("Rain?"), call({}, id=None), {**result, "tool_call_id": "x"}], AS_TEXT).endswith("dry")
+    for messages in ([user("Rain?"), result], [user("Rain?"), call({}), {**result, "tool_call_id": "call_2"}]):
+        place = rf"messages\[{len(messages) - 1}\]\.tool_call_id is 'call_[12]', and no tool call before it has that id"
+        with pytest.raises(ValueError, match=place):
+            prompt_text(messages, AS_TEXT)
 
 
 @pytest.mark.parametrize(
