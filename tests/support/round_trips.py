@@ -81,6 +81,8 @@ def sampled(chat, kind, tokenizer, *, tools=None, **texts):
         return None
     tokens = tokenizer.encode(written, add_special_tokens=False)
     ends = [index for index, token in enumerate(tokens) if token in chat.stop]
+    if not ends and not chat._layout.ends_with_next:
+        return None  # DeepSeek V3's template does not end a turn that calls one tool
     return Sampled(prompt, tokens[: ends[0] + 1] if ends else tokens, tools)
 
 

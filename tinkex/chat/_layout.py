@@ -88,7 +88,7 @@ class LayoutProbe:
             self._after(SAYS, [asked, called, result], header=True),
         ]
         ends = [self._first(last[0]), self._last(last[1])]
-        history_ends = [self._first(text) for text in followed]
+        history_ends = [self._first(followed[0]), self._first(followed[1]) if ends[1] or not ends[0] else None]
         if isinstance(self._syntax, LlamaCalls) and self._is_token(_END_OF_MESSAGE):
             ends.append(_END_OF_MESSAGE)
         ends_with_next = not any(ends)

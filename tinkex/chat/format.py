@@ -151,9 +151,11 @@ class ChatFormat:
             options: Further arguments of `ModelInput.from_messages`.
 
         Raises:
-            ChatTemplateError: The template refuses the messages, writes no control token behind an answer, or begins
-                them with another one than the model has ended its answer with, where that begins what follows (GLM).
+            ChatTemplateError: The template refuses the messages, does not write them behind an answer, writes no
+                control token behind an answer, or begins them with another one than the model has ended its answer
+                with, where that begins what follows (GLM).
         """
+        tools = None if tools is None else list(tools)
         answer = self.parse(sequence, prompt, tools)
         tokens = _tokens(sequence)[: answer.num_tokens]
         new = list(messages) if isinstance(messages, Iterator) else messages

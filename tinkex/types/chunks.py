@@ -130,22 +130,21 @@ def chat_chunks(
 ) -> list[Chunk]:
     """Render messages and cut the text into chunks, a picture in each place that the template leaves for one.
 
-    *options* are those of `PromptOptions`. Messages can be rendered *before* those that error messages count, and the
-    pieces of text be changed by *kept* before they are encoded.
+    *options* are those of `PromptOptions`. With *kept*, which takes from the pieces of text what is to be encoded, the
+    messages are rendered behind those of *before*, which error messages do not count.
     """
     from tinkex.tokenizers import get_tokenizer
     from tinkex.tokenizers._adapters import adapt
     from tinkex.tokenizers._chat_template.messages import read_conversation
-    from tinkex.tokenizers._chat_template.prompt import PromptOptions, prompt_pieces
+    from tinkex.tokenizers._chat_template.prompt import PromptOptions, continuation_pieces, prompt_pieces
 
     calls = before[-1].get("tool_calls") if before else None
     conversation = read_conversation(messages, (ImageChunk, ImageAssetPointerChunk), calls)
-    if before:
-        conversation.messages[:0] = read_conversation(before, ()).messages
     known = adapt(get_tokenizer(tokenizer))
-    pieces = prompt_pieces(conversation, known, PromptOptions(**options))
-    if kept is not None:
-        pieces = kept(pieces)
+    if kept is None:
+        pieces = prompt_pieces(conversation, known, PromptOptions(**options))
+    else:
+        pieces = continuation_pieces(conversation, read_conversation(before, ()), known, PromptOptions(**options), kept)
     ids = [token for piece in pieces for token in known.encode_rendered(piece)]
     if not conversation.pictures:
         return [EncodedTextChunk(ids)]

@@ -225,6 +225,25 @@ def test_what_follows_is_named_as_it_was_given():
         CHAT.extend(CHAT.prompt(USER), TOKENIZER.encode("Hello<|im_end|>"), [{"role": "user", "content": 5}])
 
 
+def test_messages_that_the_template_moves():
+    """A message that the template writes at the beginning, as DeepSeek's do with the system's, is not lost."""
+    template = "{% for m in messages if m.role == 'system' %}{{ m.content }}{% endfor %}" + CHATML.replace(
+        "for m in messages", "for m in messages if m.role != 'system'"
+    )
+    chat = ChatFormat(TOKENIZER, chat_template=template)
+    more = [{"role": "system", "content": "t"}, {"role": "user", "content": "More"}]
+    with pytest.raises(ChatTemplateError, match=r"messages\[0\]\.content: .* does not write it behind an answer$"):
+        chat.extend(chat.prompt(USER), TOKENIZER.encode("Hello<|im_end|>"), more)
+
+
+def test_tools_that_can_be_gone_over_once():
+    """The tools of an extended prompt may come from an iterator."""
+    template = CHATML.replace("<|im_end|>", "{{ tools[0].name }}<|im_end|>")
+    chat, tools = ChatFormat(TOKENIZER, chat_template=template), [{"name": "rain"}]
+    following = chat.extend(chat.prompt(USER, tools), TOKENIZER.encode("Hello<|im_end|>"), USER, iter(tools))
+    assert TOKENIZER.decode(following.to_ints()).endswith("Hirain<|im_end|>\n<|im_start|>assistant\n")
+
+
 def test_message_is_a_copy():
     """Changing a message changes no answer."""
     answer = parsed('<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call><|im_end|>')
@@ -275,6 +294,8 @@ def test_ends_that_begin_the_next_message():
     assert added(f"{call}<|observation|>", RESULT) == f"{call}<|observation|>dry<|assistant|>"
     assert added("Hi<|endoftext|>", USER) == "Hi<|endoftext|><|user|>Hi<|assistant|>"
     assert added("Hi", USER) == "Hi<|user|>Hi<|assistant|>"
+    with pytest.raises(ChatTemplateError, match=r"messages\[0\]\.content: .* does not write it behind an answer"):
+        added("Hi<|user|>", [{"role": "system", "content": "Be brief."}, *USER])
     for sampled, messages in ((f"{call}<|observation|>", USER), (f"{call}<|user|>", RESULT)):
         with pytest.raises(ChatTemplateError, match=r"messages\[0\]\.role: the answer ended with <\|"):
             added(sampled, messages)

@@ -27,15 +27,18 @@ def left_out(template: ChatTemplate, messages: Messages, text: str, render: Rend
     looked for in the first *count* messages.
     """
     if not _are_plainly_there(messages[:count], text):
-        yield from _texts_and_calls(messages, render, count, writes_texts="content" in template.source)
+        yield from texts_left_out(messages, render, count, writes_texts="content" in template.source)
     yield from _fields(template, messages, text, render, count)
     for place, others in _odd_contents(messages):
         if render(others) == text:
             yield place
 
 
-def _texts_and_calls(messages: Messages, render: Render, count: int, *, writes_texts: bool) -> Iterator[str]:
-    """Look for each text, where the template writes any, and each call, under names of their own."""
+def texts_left_out(messages: Messages, render: Render, count: int, *, writes_texts: bool = True) -> Iterator[str]:
+    """Yield the places of texts, where the template writes any, and calls that are not rendered, by names of their own.
+
+    Texts and tool calls are looked for in the first *count* messages.
+    """
     names: dict[str, tuple[str, int]] = {}
     named = [_named(message, index, names) for index, message in enumerate(messages[:count])] + messages[count:]
     written = render(named)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -11,8 +11,9 @@ from tinkex._validation.values import shown
 from tinkex.tokenizers._adapters import AdaptedTokenizer, LoadedTokenizer
 from tinkex.tokenizers._chat_files import ChatFiles
 from tinkex.tokenizers._chat_template.conversation import RenderOptions, render_conversation
+from tinkex.tokenizers._chat_template.left_out import texts_left_out
 from tinkex.tokenizers._chat_template.messages import Conversation, read_tools
-from tinkex.tokenizers._chat_template.plain import DROP_NULLS, plain_copy
+from tinkex.tokenizers._chat_template.plain import DROP_NULLS, PlainMapping, plain_copy
 from tinkex.tokenizers._chat_template.render import ChatTemplate
 from tinkex.tokenizers._chat_template.role_colon import ROLE_COLON, role_colon_pieces
 from tinkex.tokenizers._chat_template.variables import check_variables, template_variables
@@ -62,6 +63,36 @@ def prompt_pieces(conversation: Conversation, tokenizer: AnyTokenizer, options: 
         continue_final_message=options.continue_final_message,
     )
     return [render_conversation(template, conversation.messages, rendering)]
+
+
+def continuation_pieces(
+    conversation: Conversation,
+    before: Conversation,
+    tokenizer: AnyTokenizer,
+    options: PromptOptions,
+    kept: Callable[[list[str]], list[str]],
+) -> list[str]:
+    """Return what *kept* takes of the pieces of a conversation that goes on behind another.
+
+    Raises:
+        ChatTemplateError: Also where a text of the conversation is not in what was taken: a template may write it
+            elsewhere, as DeepSeek's do with what the system says.
+    """
+
+    def taken(messages: list[PlainMapping]) -> list[str]:
+        whole = attrs.evolve(conversation, messages=[*before.messages, *messages])
+        return kept(prompt_pieces(whole, tokenizer, options))
+
+    def try_taken(messages: list[PlainMapping]) -> str | None:
+        try:
+            return "".join(taken(messages))
+        except ChatTemplateError:
+            return None
+
+    pieces = taken(conversation.messages)
+    for place in texts_left_out(conversation.messages, try_taken, len(conversation.messages)):
+        raise ChatTemplateError(f"{place}: the chat template of {tokenizer!r} does not write it behind an answer")
+    return pieces
 
 
 def choose_template(tokenizer: AnyTokenizer, given: str | None, *, with_tools: bool = False) -> ChatTemplate:

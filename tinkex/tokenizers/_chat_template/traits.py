@@ -83,14 +83,16 @@ def arguments_form(template: ChatTemplate) -> ArgumentsForm | None:
     Text is preferred where both are taken, since it is what the model has written, to the letter.
     """
     text = json.dumps(_ARGUMENTS)
-    as_text = _rendered(template, [_message("user", "x"), call_message(arguments=text)])
-    if as_text is not None and text in as_text:
-        return "text"
-    as_mapping = _rendered(template, [_message("user", "x"), call_message(arguments=_ARGUMENTS)])
-    return "mapping" if as_mapping is not None and PROBE in as_mapping else None
+    forms: tuple[tuple[ArgumentsForm, Any, str], ...] = (("text", text, text), ("mapping", _ARGUMENTS, PROBE))
+    for content in ("", None):  # some templates write calls beside one of these only
+        for form, arguments, written in forms:
+            rendered = _rendered(template, [_message("user", "x"), call_message(arguments=arguments, content=content)])
+            if rendered is not None and written in rendered:
+                return form
+    return None
 
 
-def call_message(*, arguments: Any, name: str = "f", content: str = "") -> dict[str, Any]:
+def call_message(*, arguments: Any, name: str = "f", content: str | None = "") -> dict[str, Any]:
     """Return a message that calls one tool."""
     call = {"id": CALL_ID, "type": "function", "function": {"name": name, "arguments": arguments}}
     return {**_message("assistant", content), "tool_calls": [call]}
