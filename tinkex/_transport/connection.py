@@ -134,7 +134,7 @@ class Connection(Permit):
 
     def _found(self) -> bytes | None:
         """What has come that no exchange reads: None for nothing, b"" for the end."""
-        if getattr(self._socket, "pending", int)():  # decrypted already, which the kernel does not tell
+        if self._secure and getattr(self._socket, "pending", int)():  # decrypted: the kernel does not tell
             return b"?"
         if not self.readable_within(0):
             return None

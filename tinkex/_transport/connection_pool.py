@@ -101,7 +101,10 @@ class ConnectionPool:
         """See `Lease`."""
         queue = self._fresh if fresh else self._high_priority if high_priority else self._low_priority
         with self._lock:
-            connection = None if fresh or self._queued() else self._take_idle()
+            connection = None
+            if not (fresh or self._high_priority or self._low_priority):
+                self._rest(self._clock.monotonic())
+                connection = self._idle.pop() if self._idle else None
             if connection is None:
                 queue.append((task, wait_id))
         if connection is None:
@@ -134,11 +137,12 @@ class ConnectionPool:
         """Take back a usable connection, for the next queued task or to keep."""
         with self._lock:
             connection.idle_since = now = self._clock.monotonic()
-            keep = not self._closed and (not self._is_distrusted() or len(self._cooling) < self._most_idle)
+            keep = not self._closed and (now >= self._distrusted_until or len(self._cooling) < self._most_idle)
             if keep:
                 (self._cooling if connection.reused else self._idle).append(connection)
             sweep, self._sweeping = keep and not self._sweeping, keep or self._sweeping
-            wanted = self._queued() or len(self._idle) + len(self._cooling) > self._most_idle
+            wanted = bool(self._high_priority or self._low_priority or self._fresh)
+            wanted |= len(self._idle) + len(self._cooling) > self._most_idle
         if not keep:
             self.discard(connection)
             return
@@ -182,11 +186,6 @@ class ConnectionPool:
         while self._cooling and self._cooling[0].idle_since <= now - rest:
             self._idle.append(self._cooling.popleft())
         return rest
-
-    def _take_idle(self) -> Connection | None:
-        """Take the connection that was used last of those that have rested; call it with the lock."""
-        self._rest(self._clock.monotonic())
-        return self._idle.pop() if self._idle else None
 
     def _serve(self) -> None:
         """Give queued tasks the connections that have cooled down, and close those too many to keep."""

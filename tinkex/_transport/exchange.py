@@ -68,6 +68,11 @@ class _Writable:
         self._connection.park(task, wait_id, write=True)
 
 
+def _lost(error: OSError, *, may_have_run: bool) -> APIConnectionError:
+    words = clean_text(str(error), 300) or type(error).__name__
+    return APIConnectionError(f"The connection was lost: {words}.", may_have_run=may_have_run)
+
+
 class Transport:
     """HTTP transport to one server. Safe to share; every exchange belongs to the task that makes it."""
 
@@ -110,9 +115,12 @@ class Transport:
         if not self.dialer.plain:
             return (yield from self._exchange_blocking(head + own, body, seconds, max_body, high_priority))
         while True:
-            connection = yield from self._lease(high_priority=high_priority, fresh=fresh)
-            connection.preemptible = not high_priority
-            until = self._clock.monotonic() + seconds
+            connection: Connection = yield Lease(self.pool, high_priority=high_priority, fresh=fresh)
+            now = self._clock.monotonic()
+            if not connection.is_clean(now - connection.idle_since):  # one may lie idle unused, too
+                connection.finish(reusable=False)
+                continue
+            connection.preemptible, until = not high_priority, now + seconds
             reader: ResponseReader | None = None  # made when there is something to read: thousands wait for that
             clean = sent = late = False
             received = ReceivedBytes(self._receiving)
@@ -130,9 +138,7 @@ class Transport:
                 clean = whole and reader.keep_alive
                 if reader.surplus:
                     self.pool.distrust()
-                response = reader.response()
-                response.reused = connection.reused
-                return response
+                return reader.response(reused=connection.reused)
             except HTTPFormatError as error:
                 raise APIResponseError(f"The server sent {error}.", may_have_run=True) from None
             except OSError as error:
@@ -140,19 +146,10 @@ class Transport:
                 if connection.reused and not (reader and reader.started) and not fresh:
                     fresh = True  # it was closed while idle
                     continue
-                words = clean_text(str(error), 300) or type(error).__name__
-                raise APIConnectionError(f"The connection was lost: {words}.", may_have_run=sent) from None
+                raise _lost(error, may_have_run=sent) from None
             finally:
                 received.release()
                 connection.finish(reusable=clean)
-
-    def _lease(self, *, high_priority: bool, fresh: bool) -> Coroutine[Connection]:
-        """A connection that is open, and has nothing in it that would be taken for the answer."""
-        while True:
-            connection: Connection = yield Lease(self.pool, high_priority=high_priority, fresh=fresh)
-            if connection.is_clean(self._clock.monotonic() - connection.idle_since):  # one may lie idle unused, too
-                return connection
-            connection.finish(reusable=False)
 
     def _exchange_blocking(
         self, head: bytes, body: bytes, seconds: float, max_body: int, high_priority: bool

@@ -38,11 +38,11 @@ class Response:
 
     __slots__ = ("body", "headers", "reused", "status")
 
-    def __init__(self, status: int, headers: dict[str, str], body: bytes | bytearray) -> None:
+    def __init__(self, status: int, headers: dict[str, str], body: bytes | bytearray, reused: bool = False) -> None:
         self.status = status
         self.headers = headers
         self.body = body
-        self.reused = False  # whether its connection had carried another exchange: it may be what came behind that
+        self.reused = reused  # whether its connection had carried another exchange: it may be what came behind that
 
 
 class ResponseReader:
@@ -115,9 +115,9 @@ class ResponseReader:
         self.keep_alive = False
         return self._feed is ResponseReader._feed_until_close and self._finish()
 
-    def response(self) -> Response:
-        """The complete response."""
-        return Response(self.status, self.headers, self._body if self._whole is None else self._whole)
+    def response(self, *, reused: bool = False) -> Response:
+        """The complete response; `reused` says whether its connection had carried another exchange."""
+        return Response(self.status, self.headers, self._body if self._whole is None else self._whole, reused)
 
     def _feed_head(self, data: bytes) -> bool:
         buffer = self._buffer
