@@ -23,6 +23,7 @@ from tinkex.tokenizers._chat_template.prompt import PromptOptions, choose_templa
 from tinkex.tokenizers._chat_template.role_colon import ROLE_COLON
 from tinkex.tokenizers._chat_template.variables import check_variables, template_variables
 from tinkex.types import Chunk, EncodedTextChunk, ModelInput, SampledSequence, SamplingParams
+from tinkex.types._forms.tokens import token_tuple
 from tinkex.types.chunks import chat_chunks
 
 _ID_LENGTH = 9  # letters and digits, as Mistral's templates want them
@@ -240,7 +241,7 @@ class ChatFormat:
 
 
 def _tokens(sequence: SampledSequence | Sequence[int]) -> list[int]:
-    return sequence.tokens if isinstance(sequence, SampledSequence) else list(sequence)
+    return sequence.tokens if isinstance(sequence, SampledSequence) else list(token_tuple("sequence", sequence))
 
 
 def _joined(chunks: Iterable[Chunk]) -> ModelInput:
@@ -257,7 +258,7 @@ def _joined(chunks: Iterable[Chunk]) -> ModelInput:
 
 def _last_tokens(prompt: ModelInput | Sequence[int]) -> Sequence[int]:
     if not isinstance(prompt, ModelInput):
-        return list(prompt)
+        return token_tuple("prompt", prompt)
     last = prompt.chunks[-1] if prompt.chunks else None
     return last.tokens if isinstance(last, EncodedTextChunk) else ()
 

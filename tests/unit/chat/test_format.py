@@ -8,7 +8,7 @@ from chatml import CHATML, USER, ByteTokenizer
 
 from tinkex.chat import Answer, ChatFormat, UnparsedToolCall
 from tinkex.tokenizers import ChatTemplateError
-from tinkex.types import ImageChunk, ModelInput, SampledSequence
+from tinkex.types import ImageChunk, ModelInput, SampledSequence, SampleResponse
 
 pytest.importorskip("tokenizers")
 pytest.importorskip("jinja2")
@@ -242,6 +242,29 @@ def test_tools_that_can_be_gone_over_once():
     chat, tools = ChatFormat(TOKENIZER, chat_template=template), [{"name": "rain"}]
     following = chat.extend(chat.prompt(USER, tools), TOKENIZER.encode("Hello<|im_end|>"), USER, iter(tools))
     assert TOKENIZER.decode(following.to_ints()).endswith("Hirain<|im_end|>\n<|im_start|>assistant\n")
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        (("Hello",), "sequence must be a sequence of token ids, got 'Hello'"),
+        (([1.5],), r"sequence\[0\] must be a whole number, got 1.5"),
+        ((SampleResponse([SampledSequence([1])]),), "sequence must be a sequence of token ids, got SampleResponse"),
+        (([1], "Hi"), "prompt must be a sequence of token ids, got 'Hi'"),
+        (([1], None, ["rain"]), r"tools\[0\] must be a mapping, got 'rain'"),
+    ],
+)
+def test_answers_of_another_kind(given, complaint):
+    """What is no answer is refused by the name of the argument."""
+    with pytest.raises(TypeError, match=complaint):
+        CHAT.parse(*given)
+
+
+def test_answers_in_arrays():
+    """Tokens in an array are those in a list, to the ids of the calls."""
+    np = pytest.importorskip("numpy")
+    tokens = TOKENIZER.encode('<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call><|im_end|>')
+    assert CHAT.parse(np.array(tokens)) == CHAT.parse(tokens)
 
 
 def test_message_is_a_copy():

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import attrs
 
 from tinkex._validation.strict_json import strict_json
+from tinkex._validation.values import shown
 from tinkex.chat._marks import ControlMarks
 from tinkex.chat.answer import UnparsedToolCall
 
@@ -55,7 +56,9 @@ class ToolSchemas:
 
     def __init__(self, tools: Sequence[Mapping[str, Any]] | None = None) -> None:
         self._properties: dict[str, Mapping[str, Any]] = {}
-        for tool in tools or ():
+        for index, tool in enumerate(tools or ()):
+            if not isinstance(tool, Mapping):
+                raise TypeError(f"tools[{index}] must be a mapping, got {shown(tool)}")
             function = tool.get("function", tool)
             parameters = function.get("parameters") if isinstance(function, Mapping) else None
             properties = parameters.get("properties") if isinstance(parameters, Mapping) else None
