@@ -335,6 +335,36 @@ def test_tools_that_the_template_leaves_out():
     assert (status, error["param"]) == (400, "tools")
 
 
+NULL_WITH_CALLS = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.content is none %}{% for c in m.tool_calls %}<tool_call>"
+    "{{ c.function.name }}{{ c.function.arguments }}</tool_call>{% endfor %}{% else %}{{ m.content }}{% endif %}"
+    "<|im_end|>{% endfor %}"
+)
+
+
+def test_what_stands_beside_tool_calls():
+    """No content beside tool calls may have any form; a text that the template leaves out there is refused."""
+    call = {"id": "a", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    result = {"role": "tool", "tool_call_id": "a", "content": "dry"}
+
+    def conversation(result=result, **content):
+        return [*USER, {"role": "assistant", **content, "tool_calls": [call]}, result]
+
+    with serving(says("a"), tokenizer=Bytes(NULL_WITH_CALLS)) as asking:
+        for content in ({"content": None}, {"content": ""}, {"content": []}, {}):
+            assert asking.chat(conversation(**content)).status_code == 200, content
+        prompts = {tuple(each["prompt"]["chunks"][0]["tokens"]) for each in asking.sampled()}
+        refused = [
+            asking.error(asking.chat(messages))
+            for messages in (conversation(content="Look."), conversation({**result, "tool_call_id": "b"}))
+        ]
+    (prompt,) = prompts
+    assert "<|im_start|>assistant\n<tool_call>look{}</tool_call><|im_end|>" in TOKENIZER.decode(prompt)
+    assert [(status, error["param"]) for status, error in refused] == [(400, "messages")] * 2
+    assert "messages[1].tool_calls[0]" in refused[0][1]["message"]
+    assert "messages[2].tool_call_id is 'b'" in refused[1][1]["message"]
+
+
 def test_template_variables(gateway, caplog):
     """Variables reach the template; one that it does not read is left out, with one log line."""
     caplog.set_level(logging.WARNING, "tinkex.serve")

@@ -83,7 +83,9 @@ def _checked_text(template: ChatTemplate, messages: Messages, options: RenderOpt
         return template.try_render(options.given(tried))
 
     for place in left_out(template, messages, text, render, len(messages) - bool(prefill)):
-        raise ChatTemplateError(f"{place}: the chat template of {template.tokenizer} leaves it out")
+        calling = {f"{place_of(each)}.content" for each in messages if each.get("tool_calls")}
+        advice = " beside tool calls; give it as a message of its own before them" if place in calling else ""
+        raise ChatTemplateError(f"{place}: the chat template of {template.tokenizer} leaves it out{advice}")
     return prefill.cut(text) if prefill else text
 
 

@@ -455,8 +455,11 @@ def test_texts_beside_calls():
     """A text beside tool calls that the template never writes is refused; one that is taken out of history is not."""
     messages = [user("Rain?"), call({}, content="Let me see."), {"role": "tool", "content": "dry"}]
     assert prompt_text(messages, NEW_ONLY) == "<user>Rain?<assistant>rain<tool>dry"
-    with pytest.raises(ChatTemplateError, match=r"messages\[1\]\.content: .* leaves it out"):
+    advice = "leaves it out beside tool calls; give it as a message of its own before them"
+    with pytest.raises(ChatTemplateError, match=rf"messages\[1\]\.content: .* {advice}$"):
         prompt_text(messages, NEVER)
+    apart = [messages[0], {"role": "assistant", "content": "Let me see."}, call({}), messages[2]]
+    assert prompt_text(apart, NEVER) == "<user>Rain?<assistant>Let me see.<assistant>rain<tool>dry"
 
 
 @pytest.mark.parametrize("content", ["Be brief.", "a", [{"type": "text", "text": "Be brief."}]])
