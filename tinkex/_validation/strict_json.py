@@ -19,12 +19,13 @@ def strict_json(text: str) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of its pairs; one whose names come twice says two things, of which neither can be chosen."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands twice in an object")
-    return found
+        raise ValueError(f"{next(name for name in made if names.count(name) > 1)!r} comes twice")
+    return made
 
 
 def _float(text: str) -> float:
@@ -36,4 +37,4 @@ def _constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number of JSON")
 
 
-_STRICT = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
+_STRICT = json.JSONDecoder(object_pairs_hook=unique, parse_float=_float, parse_constant=_constant)

@@ -106,11 +106,11 @@ def test_ids_that_the_model_writes():
         (DEEPSEEK, f'{B}{CB}f{SEP}{{"a": NaN}}{CE}{E}', "NaN is no number of JSON"),
         (KIMI, f'{KB}{KCB}functions.f:0{KSEP}{{"a": -Infinity}}{KCE}{KE}', "-Infinity is no number of JSON"),
         (KIMI, f'{KB}{KCB}functions.f:0{KSEP}{{"a": 1e999}}{KCE}{KE}', "1e999 is no number of JSON"),
-        (DEEPSEEK, f'{B}{CB}f{SEP}{{"a": [{{"b": 1, "b": 2}}]}}{CE}{E}', "'b' stands twice in an object"),
+        (DEEPSEEK, f'{B}{CB}f{SEP}{{"a": [{{"b": 1, "b": 2}}]}}{CE}{E}', "'b' comes twice"),
         (DEEPSEEK, f"{B}{CB}f{SEP}{'[' * 99_999}{CE}{E}", "nested too deeply"),
         (MISTRAL, '[TOOL_CALLS][{"name": "f", "arguments": {"a": NaN}}]', "NaN is no number"),
         (MISTRAL, f"[TOOL_CALLS][{'[' * 99_999}", "not JSON"),
-        (LLAMA, '{"name": "f", "parameters": {"a": 1, "a": 2}}', "'a' stands twice"),
+        (LLAMA, '{"name": "f", "parameters": {"a": 1, "a": 2}}', "'a' comes twice"),
         (LLAMA, '{"name": "f", "parameters": {"a": DEEP', "not JSON"),
         (
             XML,

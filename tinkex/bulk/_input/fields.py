@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, Final
 
+from tinkex._validation.strict_json import unique
 from tinkex._validation.values import plain, whole
 from tinkex.bulk._input.task import PARAMETERS, InvalidRowError, RowId
 from tinkex.types import ImageAssetPointerChunk, ImageChunk
@@ -79,15 +80,6 @@ def _of_text(name: str, text: str) -> Any:
         return text  # such as a stop text
     except (ValueError, RecursionError) as error:
         raise InvalidRowError(f"{name} cannot be read as JSON: {error}.") from None
-
-
-def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of its pairs; one whose names come twice says two things, of which neither can be chosen."""
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in made if names.count(name) > 1)!r} comes twice")
-    return made
 
 
 def parameter(name: str, value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Final
 
 import attrs
 
-from tinkex.bulk._input import fields
+from tinkex._validation.strict_json import unique
 from tinkex.bulk._input.rows import parse_row
 from tinkex.bulk._input.task import LineId, Row
 
@@ -62,7 +62,7 @@ def _parse_line(number: int, line: bytes) -> Row:
     if data is not None:
         return parse_row(number, data)
     try:
-        return parse_row(number, json.loads(line.decode(), object_pairs_hook=fields.unique))
+        return parse_row(number, json.loads(line.decode(), object_pairs_hook=unique))
     except UnicodeDecodeError as error:
         problem = f"The line is not UTF-8: {error.reason} at byte {error.start}."
     except json.JSONDecodeError as error:
@@ -120,7 +120,7 @@ class _Elements:
     def __init__(self, text: io.TextIOWrapper, tell: Callable[[], None]) -> None:
         self._text = text
         self._tell = tell
-        self._decoder = json.JSONDecoder(object_pairs_hook=fields.unique)
+        self._decoder = json.JSONDecoder(object_pairs_hook=unique)
         self._rest = ""  # read and not yet parsed
         self._ended = False
         self.count = 0
