@@ -497,3 +497,18 @@ def test_an_interrupt_keeps_what_is_written(go, server):
     summary, found = go(rows)
     assert 0 < summary.skipped < 99
     assert summary.skipped + summary.done == len(found) == 99
+
+
+@pytest.mark.parametrize("name", ["out.jsonl.gz", "out.tsv", "out.PARQUET", "out.Csv"])
+def test_names_of_other_formats(client, server, tmp_path, name):
+    """An output whose name says something else than what would be in it is refused before anything is sampled."""
+    with pytest.raises(ValueError, match=rf"output: {name} would hold JSON lines"):
+        bulk.run([{"id": 1, "prompt": [1]}], tmp_path / name, client, max_tokens=1)
+    assert not list(tmp_path.iterdir())
+    assert not server.requests_to("asample")
+
+
+def test_a_folder_is_no_output(client, tmp_path):
+    """A folder is refused like any other output that cannot be used."""
+    with pytest.raises(bulk.OutputError, match="it is a folder"):
+        bulk.run([{"id": 1, "prompt": [1]}], tmp_path, client, max_tokens=1)

@@ -36,6 +36,7 @@ from tinkex.sampling_client import SamplingClient
 from tinkex.types import SampleRequest
 
 CHANGED: Final = ("stop", "redo", "keep")
+_NOT_WRITTEN: Final = (".gz", ".bz2", ".xz", ".zst", ".zip", ".tsv", ".tab", ".pq", ".arrow", ".feather", ".xlsx")
 _TELL_SECONDS: Final = 0.2
 _LONG_SECONDS: Final = 5.0
 
@@ -155,6 +156,8 @@ def _open_output(output: str | os.PathLike[str] | BinaryIO, sync_seconds: float)
     if not isinstance(output, str | os.PathLike):
         return Stream(output)
     path = pathlib.Path(output)
+    if path.is_dir():
+        raise OutputError(f"{path} cannot be used as output: it is a folder.")
     if path.exists() and not path.is_file():
         return Stream(path.open("wb", buffering=0), owned=True)
     return Ledger(path, sync_seconds)
@@ -164,6 +167,11 @@ def _table_of(output: str | os.PathLike[str] | BinaryIO, form: str | None) -> pa
     """Return the path of the table to make at the end; None for an output of JSON lines."""
     path = pathlib.Path(output) if isinstance(output, str | os.PathLike) else pathlib.Path()
     if path.suffix not in TABLES:
+        if path.suffix.lower() in {*TABLES, *_NOT_WRITTEN}:
+            raise ValueError(
+                f"output: {path.name} would hold JSON lines, in spite of its name. Give one that ends with .jsonl, or,"
+                f" for a table, with {' or '.join(TABLES)}."
+            )
         return None
     if form == "openai":
         raise ValueError(f"form must be native for an output like {path.name}")
