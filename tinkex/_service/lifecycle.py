@@ -251,9 +251,10 @@ class ServiceReference:
         if not lifecycle.hold(self._held):
             raise ClientClosedError
 
-    def __del__(self) -> None:
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        # A default, since the names of a module are gone before all of its objects are.
         held = getattr(self, "_held", None)
-        if held is None or sys.is_finalizing() or not self.lifecycle.release(held):
+        if held is None or is_finalizing() or not self.lifecycle.release(held):
             return
         if self._warn and self._pid == os.getpid():  # a child did not make it
             where = self.lifecycle.config.current.base_url
