@@ -216,14 +216,18 @@ def test_too_slow(tiny, monkeypatch):
         LocalServer(tiny, startup_timeout=0.3).start()
 
 
-def test_library_that_crashes(tiny, monkeypatch):
-    """Where the prebuilt library kills the process, NumPy takes over; not where the library was asked for."""
+@pytest.mark.parametrize("said", ["pass", "print('[New LWP 1]\\n300 main.c', flush=True)"])
+def test_library_that_crashes(tiny, monkeypatch, said):
+    """Where the prebuilt library kills the process, NumPy takes over; not where the library was asked for.
+
+    Nor is what a debugger prints then, line by line, taken for an answer.
+    """
     command = LocalServer._command
 
     def crashing(self, path, runtime):
         if runtime == "numpy":
             return command(self, path, runtime)
-        return [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGILL)"]
+        return [sys.executable, "-c", f"import os, signal; {said}; os.kill(os.getpid(), signal.SIGILL)"]
 
     monkeypatch.setattr(LocalServer, "_command", crashing)
     with LocalServer(tiny) as server:

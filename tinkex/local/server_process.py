@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import selectors
 import subprocess
 import tempfile
@@ -19,6 +20,8 @@ from tinkex.local.errors import LocalError
 
 _logger = logging.getLogger("tinkex.local")
 _TAIL_BYTES = 2000
+#: Among what libraries, or the debugger that one of them calls when it fails, print.
+_READY = re.compile(rb"^\{.*\}\r?\n", re.MULTILINE)
 # aiohttp reads every certificate of the system when it is imported, for connections that a server never makes.
 _NO_CERTIFICATES = {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
 _STOP_SECONDS = 5.0
@@ -70,8 +73,8 @@ class ServerProcess:
     def _first_line(self, timeout: float) -> dict[str, Any]:
         assert self.process.stdout is not None
         deadline = time.monotonic() + timeout
-        line = b""
-        while not line.endswith(b"\n"):
+        said = b""
+        while (found := _READY.search(said)) is None:
             if not _readable(self.process.stdout, deadline - time.monotonic()):
                 raise LocalError(f"The local server did not answer within {timeout:g} s. {self._last_words()}")
             part = os.read(self.process.stdout.fileno(), 4096)
@@ -79,8 +82,8 @@ class ServerProcess:
                 status = self.process.wait()
                 error = KilledError if status < 0 else LocalError
                 raise error(f"The local server did not start (exit status {status}). {self._last_words()}")
-            line += part
-        ready: dict[str, Any] = json.loads(line)
+            said += part
+        ready: dict[str, Any] = json.loads(found[0])
         return ready
 
     def check(self) -> None:
