@@ -45,7 +45,7 @@ def record(**columns):
         {"extra": {"span": {(0, 5): "PER"}}},
         {"extra": {"day": {dt.date(2026, 1, 1): 3}}},
         {"extra": LOOP},
-        {"extra": {"note": deep(5000)}},
+        {"extra": {"note": deep(100_000)}},
         {"parameters": {"max_tokens": 1, "template_variables": {(1,): 2}}, "extra": {}},
         {"messages": [{"role": "user", "content": LOOP}], "extra": {"a": {(): 1}}},
     ],
