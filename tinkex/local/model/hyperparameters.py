@@ -82,14 +82,24 @@ class LlamaHyperparameters:
         )
 
 
+def check_rope_scaling(model: GgufFile) -> None:
+    """Refuse, for all runtimes, a factor beside the type "none": llama.cpp ignores it, its fork does not."""
+    key = f"{model.architecture}.rope.scaling.type"
+    if model.metadata.get(key) == "none" and (factor := _rope_factor(model)) not in (0, 1):
+        raise LocalError(f"{model.path} has {key} 'none' and a factor of {factor:g}, which contradict each other.")
+
+
+def _rope_factor(model: GgufFile) -> float:
+    # The newer key wins where both are there, also when it is zero.
+    return float(model.number("rope.scaling.factor", model.number("rope.scale_linear", 0.0)))
+
+
 def _rope_scale(model: GgufFile) -> float:
+    check_rope_scaling(model)
     kind = model.metadata.get(f"{model.architecture}.rope.scaling.type", "linear")
     if kind not in ("linear", "none"):
         raise _unsupported(model, "rope.scaling.type", kind)
-    # The newer key wins where both are there, also when it is zero.
-    factor = float(model.number("rope.scaling.factor", model.number("rope.scale_linear", 0.0)))
-    if kind == "none" and factor not in (0, 1):  # llama.cpp does not scale then, its fork in ik-llama-cpp-python does
-        raise _unsupported(model, "rope.scaling.type", f"{kind}, and a factor of {factor:g}")
+    factor = _rope_factor(model)
     return 1.0 if factor == 0 else 1.0 / factor
 
 

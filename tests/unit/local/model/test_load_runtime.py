@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from tiny_model import tensors, write_model
 
+from tinkex.local.errors import LocalError
 from tinkex.local.model import load_runtime as runtimes
 from tinkex.local.model.gguf_file import read_gguf
 
@@ -42,6 +43,14 @@ def test_library_first(tmp_path, monkeypatch):
     for name, expected in (("auto", "ik"), ("ik", "ik"), ("numpy", "numpy")):
         chosen = load(tmp_path, monkeypatch, Library, name)
         assert (chosen.name, list(chosen.warnings)) == (expected, [])
+
+
+@pytest.mark.parametrize("name", ["auto", "ik", "numpy"])
+def test_a_factor_without_scaling(tmp_path, monkeypatch, name):
+    """A file that says both that positions are scaled and that they are not is refused by every runtime."""
+    facts = {"llama.rope.scaling.type": "none", "llama.rope.scaling.factor": 4.0}
+    with pytest.raises(LocalError, match=r"rope\.scaling\.type 'none' and a factor of 4"):
+        load(tmp_path, monkeypatch, Library, name, **facts)
 
 
 def test_frequency_factors_that_the_library_leaves_out(tmp_path, monkeypatch):
