@@ -156,3 +156,22 @@ def test_ids_of_subclasses_are_found_again(client, tmp_path):
     assert again.skipped == 3
     written = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [(row["id"], row["parameters"]) for row in written] == [(each, {"max_tokens": 1}) for each in ("a", 3, 1)]
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.parquet"])
+def test_the_input_is_no_output(client, tmp_path, name):
+    """A run that would write over its input, or into it, is refused, and leaves it as it was."""
+    path = tmp_path / name
+    path.write_bytes(b'{"prompt": [1]}\n')
+    link = tmp_path / f"other{path.suffix}"
+    link.symlink_to(path)
+    for output in (path, str(path), link):
+        with pytest.raises(ValueError, match="is the input"):
+            bulk.run(path, output, client, max_tokens=1)
+    assert path.read_bytes() == b'{"prompt": [1]}\n'
+
+
+def test_a_parameter_that_is_no_number(client, tmp_path):
+    """NaN for the whole run is an error; in a cell of a table it says that nothing is given."""
+    with pytest.raises(ValueError, match="temperature must be a number, not nan"):
+        bulk.run([[1]], tmp_path / "out.jsonl", client, max_tokens=1, temperature=float("nan"))

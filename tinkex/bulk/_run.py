@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pathlib
 import threading
@@ -123,7 +124,7 @@ def run(
     Ctrl-C cancels what is in flight and keeps what is written; the same call again goes on.
     """
     _check(parameters, changed, omit, form, (max_failures, timeout, sync_seconds))
-    table = _table_of(output, form)
+    table = _table_of(output, form, rows)
     if table is not None:
         output, form = rows_file(table), "native"
     job = _Run(
@@ -163,9 +164,12 @@ def _open_output(output: str | os.PathLike[str] | BinaryIO, sync_seconds: float)
     return Ledger(path, sync_seconds)
 
 
-def _table_of(output: str | os.PathLike[str] | BinaryIO, form: str | None) -> pathlib.Path | None:
+def _table_of(output: str | os.PathLike[str] | BinaryIO, form: str | None, rows: Rows) -> pathlib.Path | None:
     """Return the path of the table to make at the end; None for an output of JSON lines."""
     path = pathlib.Path(output) if isinstance(output, str | os.PathLike) else pathlib.Path()
+    source = pathlib.Path(rows) if isinstance(rows, str | os.PathLike) else None
+    if source is not None and source.exists() and path.is_file() and path.samefile(source):
+        raise ValueError(f"output: {path} is the input; give another path")
     if path.suffix not in TABLES:
         if path.suffix.lower() in {*TABLES, *_NOT_WRITTEN}:
             raise ValueError(
@@ -184,11 +188,13 @@ def _check(
     parameters: Mapping[str, Any], changed: str, omit: Collection[str], form: str | None, numbers: tuple[object, ...]
 ) -> None:
     _check_numbers(*numbers)
-    for name in parameters:
+    for name, value in parameters.items():
         if name not in PARAMETERS:
             raise TypeError(
                 f"run() got an unexpected argument {name!r}; parameters are {', '.join(sorted(PARAMETERS))}"
             )
+        if isinstance(value, float) and math.isnan(value):  # in a cell of a table it says that nothing is given
+            raise ValueError(f"{name} must be a number, not nan")
     for name, value, known in (
         ("changed", {changed}, CHANGED), ("omit", set(omit), OMITTABLE), ("form", {form} - {None}, FORMS),
     ):  # fmt: skip
