@@ -15,9 +15,8 @@ from tinkex.local.model.gguf_file import GgufFile
 
 ROPE_FACTORS = "rope_freqs.weight"
 """Tensor of Llama 3.1 and later: what each frequency of the rotary embedding is divided by."""
-#: Keys that change the computation in ways that are not implemented, and the values that leave it as it is.
-_NEUTRAL: Mapping[str, tuple[float, ...]] = {
-    "expert_count": (0,),
+#: Keys of a Llama model that would change the computation, which no runtime heeds, and values that leave it as it is.
+_UNHEEDED: Mapping[str, tuple[float, ...]] = {
     "attention.scale": (0,),
     "attention.clamp_kqv": (0,),
     "attention.max_alibi_bias": (0,),
@@ -26,8 +25,8 @@ _NEUTRAL: Mapping[str, tuple[float, ...]] = {
     "logit_scale": (0, 1),
     "residual_scale": (0, 1),
     "embedding_scale": (0, 1),
-    "rope.scaling.attn_factor": (0, 1),
 }
+_NEUTRAL: Mapping[str, tuple[float, ...]] = {"expert_count": (0,), "rope.scaling.attn_factor": (0, 1)}  # for NumPy
 
 
 @frozen
@@ -82,8 +81,11 @@ class LlamaHyperparameters:
         )
 
 
-def check_rope_scaling(model: GgufFile) -> None:
-    """Refuse, for all runtimes, a factor beside the type "none": llama.cpp ignores it, its fork does not."""
+def check_heeded(model: GgufFile) -> None:
+    """Refuse, for all runtimes, what they would leave out, and what llama.cpp and its fork take differently."""
+    for name, values in _UNHEEDED.items() if model.architecture == "llama" else ():
+        if (found := model.number(name, values[0])) not in values:
+            raise LocalError(f"{model.path} has llama.{name} {found!r}, which no runtime computes.")
     key = f"{model.architecture}.rope.scaling.type"
     if model.metadata.get(key) == "none" and (factor := _rope_factor(model)) not in (0, 1):
         raise LocalError(f"{model.path} has {key} 'none' and a factor of {factor:g}, which contradict each other.")
@@ -95,7 +97,7 @@ def _rope_factor(model: GgufFile) -> float:
 
 
 def _rope_scale(model: GgufFile) -> float:
-    check_rope_scaling(model)
+    check_heeded(model)
     kind = model.metadata.get(f"{model.architecture}.rope.scaling.type", "linear")
     if kind not in ("linear", "none"):
         raise _unsupported(model, "rope.scaling.type", kind)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Literal
 
 from tinkex.local.model.gguf_file import GgufFile
-from tinkex.local.model.hyperparameters import ROPE_FACTORS, check_rope_scaling
+from tinkex.local.model.hyperparameters import ROPE_FACTORS, check_heeded
 from tinkex.local.model.runtime import Runtime
 
 RuntimeName = Literal["auto", "ik", "numpy"]
@@ -27,7 +27,7 @@ def load_runtime(model: GgufFile, name: RuntimeName = "auto", threads: int | Non
         LocalError: The file cannot be loaded.
         ImportError: The packages that the runtime stands on are not installed.
     """
-    check_rope_scaling(model)
+    check_heeded(model)
     if name == "ik":
         return _load_ik(model, threads)
     reason: tuple[str, ...] = ()

@@ -53,6 +53,14 @@ def test_a_factor_without_scaling(tmp_path, monkeypatch, name):
         load(tmp_path, monkeypatch, Library, name, **facts)
 
 
+@pytest.mark.parametrize("name", ["auto", "ik", "numpy"])
+@pytest.mark.parametrize("key", ["attention.scale", "attn_logit_softcapping", "logit_scale", "embedding_scale"])
+def test_what_no_runtime_heeds(tmp_path, monkeypatch, name, key):
+    """A key that would change the numbers, and that every runtime would leave out, is refused by its name."""
+    with pytest.raises(LocalError, match=rf"llama\.{key} 0\.25"):
+        load(tmp_path, monkeypatch, Library, name, **{f"llama.{key}": 0.25})
+
+
 def test_frequency_factors_that_the_library_leaves_out(tmp_path, monkeypatch):
     """A file whose tensor the library would ignore is computed by NumPy, with a warning that names it."""
     weights = tensors() | {"rope_freqs.weight": np.array([1.0, 8.0], np.float32)}
