@@ -21,7 +21,7 @@ from tinkex.chat import Answer, ChatFormat
 ENVIRONMENTS = 32
 GROUP = 8
 MAX_TURNS = 4
-MAX_TOKENS = 64
+MAX_TOKENS = 96
 OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
 TOOLS = [
     {

@@ -119,7 +119,14 @@ def test_completion_in_bash(path):
     done = subprocess.run(
         ["bash", "-c", script], capture_output=True, text=True, check=True, env={**os.environ, "PATH": path}
     )
-    assert done.stdout.split() == ["checkpoints", "--top-k", "--top-p", "--topk-logprobs", "--topk-prompt-logprobs"]
+    assert done.stdout.split() == [
+        "checkpoints",
+        "check",
+        "--top-k",
+        "--top-p",
+        "--topk-logprobs",
+        "--topk-prompt-logprobs",
+    ]
 
 
 @pytest.mark.parametrize(("shell", "check"), [("zsh", ["-n"]), ("fish", ["--no-execute"])])

@@ -73,14 +73,14 @@ class LockedFile:
             return file.readline()
 
     def append(self, data: bytes, size: int) -> None:
-        """Append data, all of it or nothing: OutputError where that fails, and the file has its former `size`."""
-        fd = self._descriptor()
+        """Append lines to a file of that `size`; OutputError where that fails, and it has those that fitted in whole."""
+        fd, written = self._descriptor(), 0
         try:
-            while data:
-                data = data[os.write(fd, data) :]
+            while written < len(data):
+                written += os.write(fd, data[written:])
         except OSError as error:
             with contextlib.suppress(OSError):
-                os.ftruncate(fd, size)
+                os.ftruncate(fd, size + data.rfind(b"\n", 0, written) + 1)
             raise OutputError(
                 f"{self._path} cannot be written: {error.strerror}. The rows before are kept; run again to go on."
             ) from error
