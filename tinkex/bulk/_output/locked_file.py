@@ -73,7 +73,7 @@ class LockedFile:
             return file.readline()
 
     def append(self, data: bytes, size: int) -> None:
-        """Append lines to a file of that `size`; OutputError where that fails, and it has those that fitted in whole."""
+        """Append lines to a file of that `size`; OutputError where that fails: it has then those that fitted."""
         fd, written = self._descriptor(), 0
         try:
             while written < len(data):
