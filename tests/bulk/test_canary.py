@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 
 import attrs
@@ -76,6 +77,14 @@ def test_other_weights(go, server, caplog, now):
         assert summary.notes[0] in caplog.text
         assert [after[name] for name in ("m", "n")] == [kept["m"], kept["n"]]
         assert "new" in after
+
+
+def test_another_engine_samples_alone(go, server):
+    """Where other processes sample, this one asks the server for nothing, and keeps no numbers."""
+    from tinkex.bulk._engine import perform
+
+    summary, kept = go(ROWS[:3], engine=functools.partial(perform))
+    assert (summary.done, kept, scored(server)) == (3, {}, 0)
 
 
 def test_a_finished_run_asks_for_nothing(go, server):

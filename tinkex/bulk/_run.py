@@ -141,7 +141,7 @@ def run(
         batches = engine(
             plan.tasks(sink), job.models, job.limits, halt=job.halt, omit=omit, timeout=timeout, tell=job.hear
         )
-        job.drain(batches, sink, plan, canary=canary)
+        job.drain(batches, sink, plan, canary=canary and engine is perform)
         if not job.halt.is_set():
             if in_order:
                 job.put_in_order(sink)
