@@ -171,6 +171,15 @@ def test_the_input_is_no_output(client, tmp_path, name):
     assert path.read_bytes() == b'{"prompt": [1]}\n'
 
 
+def test_nor_are_the_rows_of_a_table(client, tmp_path):
+    """The JSON lines that a table is made of are written, too."""
+    path = tmp_path / "out.csv.jsonl"
+    path.write_bytes(b'{"prompt": [1]}\n')
+    with pytest.raises(ValueError, match=r"out\.csv\.jsonl is the input"):
+        bulk.run(path, tmp_path / "out.csv", client, max_tokens=1)
+    assert path.read_bytes() == b'{"prompt": [1]}\n'
+
+
 def test_a_parameter_that_is_no_number(client, tmp_path):
     """NaN for the whole run is an error; in a cell of a table it says that nothing is given."""
     with pytest.raises(ValueError, match="temperature must be a number, not nan"):

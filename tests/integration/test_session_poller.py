@@ -178,8 +178,9 @@ def test_failed_samples(server):
         [Fault("status", 400)] * 3,
         [Fault("reset"), Fault("close")],
         [Fault("status", 408), Fault("status", 409)],
+        [Fault("status", 403, headers={"x-should-retry": "true"})],
     ],
-    ids=["503", "429", "402", "400", "lost", "408"],
+    ids=["503", "429", "402", "400", "lost", "408", "403, to be tried again"],
 )
 def test_trouble_that_passes(server, caplog, faults):
     """Trouble that passes only slows the session poller; no sample polls on its own for it."""
@@ -203,11 +204,13 @@ def test_trouble_that_passes(server, caplog, faults):
     [
         Fault("status", 404, body={"detail": "no such endpoint"}),
         Fault("status", 403, body={"detail": "no"}),
+        Fault("status", 503, headers={"x-should-retry": "false"}),
+        Fault("status", 402, headers={"x-should-retry": "false"}),
         Fault("status", 200, body={"completions": "none"}),
         Fault("status", 200, body={"completions": [{"request_id": 5}], "cursor": 1}),
         Fault("status", 200, body="garbage"),
     ],
-    ids=["404", "403", "no list", "no id", "garbage"],
+    ids=["404", "403", "503, not to be tried again", "402, not to be tried again", "no list", "no id", "garbage"],
 )
 def test_dead_poller(server, caplog, fault):
     """When the session poll fails for good its samples poll on their own, which is logged once, and none is lost."""

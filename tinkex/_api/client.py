@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from tinkex import _wire
@@ -24,6 +24,7 @@ from tinkex.config import ClientConfig, is_official
 from tinkex.errors import APIConnectionError, APIError, APIResponseError, APIStatusError, APITimeoutError, clean_text
 
 E = TypeVar("E", bound=APIError)
+P = ParamSpec("P")
 T = TypeVar("T")
 logger = logging.getLogger("tinkex")
 
@@ -171,16 +172,16 @@ class Api:
         """Retried JSON call: `persist` with an object each way; raises APIResponseError where the answer is none."""
         body = b"" if endpoint.method == "GET" else _wire.encode_json(fields)
         response = yield from self.persist(endpoint, body, config)
-        return self.read(response, decode_object)
+        return self.read(response, decode_object, response)
 
-    def read(self, response: Response, decode: Callable[[Response], T]) -> T:
-        """What `decode` makes of a response.
+    def read(self, response: Response, decode: Callable[P, T], *content: P.args, **options: P.kwargs) -> T:
+        """What `decode` makes of the content of a response.
 
         One that cannot be read may be what came behind the answer to an earlier request over its connection, which its
         own answer is still to come over: connections at rest are closed.
         """
         try:
-            return decode(response)
+            return decode(*content, **options)
         except APIResponseError:
             if response.reused:
                 self._transport.pool.close_kept()

@@ -179,7 +179,7 @@ class Session:
             if response.status != 408:
                 if not 200 <= response.status < 300:
                     raise self._api.refusal(response).error
-                outcome = _wire.outcome_of(self._api.read(response, decode_object))
+                outcome = _wire.outcome_of(self._api.read(response, decode_object, response))
         except APIResponseError as error:
             yield Sleep(clock.monotonic() + budget.doubt(error))
             return outcome

@@ -59,7 +59,7 @@ class SamplingContext:
         self.retry_log = RetryLog(api.clock, lambda: api.config.current.queue_log_interval)
         self.cancellations = Cancellations(api, lambda: flags.current.sample_cancel_max_batch_size)
         self.counters = SampleCounters()
-        self.joining = new_lock()  # guards a sampling client's move to this context, after a fork
+        self.joining = new_lock()  # guards moves of sampling clients to this context, after a fork, and who renews them
         self._flags = flags
         self._report_error = report_error
         self._billing_since: float | None = None

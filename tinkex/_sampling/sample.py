@@ -207,7 +207,7 @@ class Sample(SampleState):
         now = context.clock.monotonic()
         before, self.may_have_run = self.may_have_run, True
         try:
-            decoded = context.api.read(response, lambda response: _wire.decode_promise(response.body))
+            decoded = context.api.read(response, _wire.decode_promise, response.body)
         except APIResponseError as error:
             if response.reused and _wire.is_json_object(response.body):
                 self._budget().doubts += 1
@@ -328,9 +328,8 @@ class Sample(SampleState):
         self._note_answer(response)
         if not 200 <= response.status < 300:
             return None
-        answer = self.session.context.api.read(
-            response, lambda response: _wire.decode_answer(response.headers.get("content-type", ""), response.body)
-        )
+        kind = response.headers.get("content-type", "")
+        answer = self.session.context.api.read(response, _wire.decode_answer, kind, response.body)
         if not isinstance(answer, _wire.Pending | _wire.MetadataOnly):
             answer = _wire.Finished(result_of(answer))
         self._retry.recovered()

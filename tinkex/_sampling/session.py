@@ -52,8 +52,8 @@ class SamplingSession:
         self._original = original
         self._model = model
         self._made_at = context.clock.monotonic()
-        self._renewal = SingleFlight(context.scheduler, self._renew)
-        self._check = self._new_check()
+        self._renewal: SingleFlight | None = None  # made when the server has forgotten it, and so is the next
+        self._check: SingleFlight | None = None
         self._checked_at = float("-inf")
         self.poller: SessionPoller | None = None  # once the clone's number is known
         self._session = session
@@ -88,17 +88,18 @@ class SamplingSession:
                 return None
             if not _wire.says_session(message) and (yield from self.is_known(now - _FRESH_SECONDS)):
                 return None  # the 404 was about something else in the request
-            yield from self._renewal()
+            with self.context.joining:
+                self._renewal = renewal = self._renewal or SingleFlight(self.context.scheduler, self._renew)
+            yield from renewal()
         return self.successor
 
     def is_known(self, since: float) -> Coroutine[bool]:
         """Whether the server still knew it at a time after `since`; True where it does not tell."""
-        if self._checked_at < since:
-            self._check, self._checked_at = self._new_check(), self.context.clock.monotonic()
-        return (yield from self._check())  # type: ignore[no-any-return]
-
-    def _new_check(self) -> SingleFlight:
-        return SingleFlight(self.context.scheduler, self._is_known)
+        check = self._check
+        if check is None or self._checked_at < since:
+            self._check = check = SingleFlight(self.context.scheduler, self._is_known)
+            self._checked_at = self.context.clock.monotonic()
+        return (yield from check())  # type: ignore[no-any-return]
 
     def _is_known(self) -> Coroutine[bool]:
         try:

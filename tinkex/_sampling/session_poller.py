@@ -13,10 +13,11 @@ from tinkex._api import limits
 from tinkex._api.client import Api
 from tinkex._api.endpoints import RETRIEVE_FUTURES
 from tinkex._api.responses import decode_object, ends_long_poll
+from tinkex._api.retry import is_transient
 from tinkex._concurrency.fork_locks import new_lock
 from tinkex._logging import about
 from tinkex._runtime.task import Coroutine, ScheduledTask, Sleep, TaskCancelled
-from tinkex.errors import APIConnectionError, APIError, APIResponseError, APIStatusError
+from tinkex.errors import APIError, APIResponseError, APIStatusError
 
 logger = logging.getLogger("tinkex")
 
@@ -181,7 +182,7 @@ class SessionPoller:
         )
         if not 200 <= response.status < 300:
             raise self._api.refusal(response).error
-        news = self._api.read(response, lambda response: self._record(decode_object(response), acks))
+        news = self._api.read(response, lambda: self._record(decode_object(response), acks))
         floor = _FLOOR_SECONDS if news else max(_FLOOR_SECONDS, self._api.config.current.min_poll_interval)
         if wait and self._api.clock.monotonic() - asked_at < floor:
             yield Sleep(asked_at + floor)
@@ -216,15 +217,14 @@ class SessionPoller:
 
     def _pause_after(self, error: BaseException, bad_requests: int) -> float | None:
         """Seconds to the next poll; None where polling makes no sense any more."""
-        if isinstance(error, APIStatusError):
+        if isinstance(error, APIStatusError) and error.should_retry is None:
             if error.status == 402:
                 return 5.0
             if error.status == 400 and bad_requests <= _MOST_BAD_REQUESTS:
                 return 1.0
-            if error.status in (408, 409, 425, 429) or error.status >= 500:
-                return max(1.0, limits.RETRY_PAUSE.apply(error.retry_after or 0.0))
+        if not is_transient(error):
             return None
-        return 1.0 if isinstance(error, APIConnectionError) else None
+        return max(1.0, limits.RETRY_PAUSE.apply(getattr(error, "retry_after", None) or 0.0))
 
     def _fail(self) -> None:
         with self._lock:

@@ -165,11 +165,12 @@ def _open_output(output: str | os.PathLike[str] | BinaryIO, sync_seconds: float)
 
 
 def _table_of(output: str | os.PathLike[str] | BinaryIO, form: str | None, rows: Rows) -> pathlib.Path | None:
-    """Return the path of the table to make at the end; None for an output of JSON lines."""
+    """Return the path of the table to make at the end; None for JSON lines. What cannot be the output is refused."""
     path = pathlib.Path(output) if isinstance(output, str | os.PathLike) else pathlib.Path()
     source = pathlib.Path(rows) if isinstance(rows, str | os.PathLike) else None
-    if source is not None and source.exists() and path.is_file() and path.samefile(source):
-        raise ValueError(f"output: {path} is the input; give another path")
+    for written in (path, rows_file(path)) if path.suffix in TABLES else (path,):
+        if source is not None and source.exists() and written.is_file() and written.samefile(source):
+            raise ValueError(f"output: {written} is the input; give another path")
     if path.suffix not in TABLES:
         if path.suffix.lower() in {*TABLES, *_NOT_WRITTEN}:
             raise ValueError(
