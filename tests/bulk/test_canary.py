@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+from concurrent.futures import Future
 
 import attrs
 import pytest
@@ -113,6 +114,21 @@ def test_it_can_be_left_out(go, server, tmp_path):
         bulk.run(ROWS, io.BytesIO(), client, max_tokens=2, omit=["text"])
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
     assert scored(server) == 0
+
+
+def test_numbers_that_are_cancelled(go, monkeypatch):
+    """A run is not lost to them, as where the service is closed in its last moment."""
+    go(ROWS[:3])
+
+    def cancelled(*_, **__):
+        future = Future()
+        future.cancel()
+        return future
+
+    monkeypatch.setattr("tinkex.SamplingClient.compute_logprobs", cancelled)
+    summary, _ = go(ROWS)
+    assert (summary.done, summary.skipped) == (3, 3)
+    assert "m has the weights of the run before is not known: CancelledError" in summary.notes[0]
 
 
 def test_a_server_that_scores_nothing(go, server):

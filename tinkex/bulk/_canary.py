@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
 from typing import Final
 
+from tinkex.bulk._output.record import error_of
 from tinkex.check.canary import Canary, canary_prompts, compare_canaries, read_canaries, write_canaries
 from tinkex.errors import TinkexError
 from tinkex.sampling_client import SamplingClient
@@ -59,8 +60,12 @@ class Canaries:
             if futures and all(future.done() for future in futures):
                 self._asked[name] = ()
                 try:
-                    self._take(name, [future.result() for future in futures])
-                except (TinkexError, ValueError) as error:
+                    error = next(filter(None, map(error_of, futures)), None)
+                    if error is None:
+                        self._take(name, [future.result() for future in futures])
+                except ValueError as raised:
+                    error = raised
+                if error is not None:
                     self._miss(name, error)
 
     def finish(self, clients: Mapping[str, SamplingClient]) -> None:
@@ -90,9 +95,10 @@ class Canaries:
             self._path = None
             self._note(f"the canary numbers of the weights could not be kept: {error}")
 
-    def _miss(self, name: str, error: Exception) -> None:
+    def _miss(self, name: str, error: BaseException) -> None:
         if name in self._known:
-            self._note(f"whether {name} has the weights of the run before is not known: {error}")
+            why = str(error) or type(error).__name__
+            self._note(f"whether {name} has the weights of the run before is not known: {why}")
         else:
             logger.debug("%s has no canary numbers: %s", name, error)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from typing import Any, Final, Protocol
 
 from tinkex.bulk._input.prepare import Prepared
@@ -37,7 +37,7 @@ class Ended(Protocol):
         """Return the result."""
 
 
-def error_of(future: Ended) -> BaseException | None:
+def error_of(future: Ended | Future[Any]) -> BaseException | None:
     """Return the error that a future has ended with, which may be that it was cancelled; None where it has a result."""
     try:
         return future.exception()
