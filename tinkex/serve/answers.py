@@ -1,114 +1,26 @@
-"""HTTP answers of the gateway: JSON, event streams and errors in OpenAI's form."""
+"""HTTP requests and answers of the gateway: JSON, event streams, and what the application keeps."""
 
 from __future__ import annotations
 
 import importlib
 import json
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from aiohttp import web
 from attrs import frozen
 
-from tinkex.errors import (
-    APITimeoutError,
-    AuthenticationError,
-    BillingError,
-    ClientClosedError,
-    CredentialError,
-    ForkedFutureError,
-    MissingExtraError,
-    MissingFeatureError,
-    NotFoundError,
-    PermissionDeniedError,
-    QueueFullError,
-    RateLimitError,
-    SampleTimeoutError,
-    TinkexError,
-    is_user_error,
-)
-from tinkex.tokenizers import ChatTemplateError, TokenizerError
+from tinkex.serve.errors import GatewayError
+from tinkex.serve.fields import BodyFields
+from tinkex.serve.models import ModelRegistry
 
-_SOON: Final = 1.0  # seconds to wait where nothing is known
-_NO_RETRY: Final = {"x-should-retry": "false"}  # OpenAI's clients ask again after a 5xx unless told so
-_NAMED: Final = re.compile(r"[a-z][a-z_]*")
-_OF_A_PROMPT: Final = frozenset({"tools", "continue_final_message", "add_generation_prompt"})
-_TOO_LONG: Final = re.compile(r"context[_ ](length|window|size)|max\w*[_ ]model[_ ]len", re.IGNORECASE)
-
-
-@frozen
-class GatewayError(Exception):
-    """An error that the gateway answers with: status, message and the other fields of OpenAI's error object."""
-
-    status: int
-    message: str
-    param: str | None = None
-    """The field of the request that is wrong; None where it is none of them."""
-    code: str | None = None
-    headers: Mapping[str, str] = {}
-
-    def answer(self) -> web.Response:
-        """Return the HTTP answer."""
-        kind = "server_error" if self.status >= 500 else _KINDS.get(self.status, "invalid_request_error")
-        error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
-        return json_answer({"error": error}, self.status, self.headers)
-
-
-_KINDS: Final = {
-    401: "authentication_error", 402: "insufficient_quota", 403: "permission_error", 429: "rate_limit_error",
-}  # fmt: skip
-
-
-def gateway_error(error: BaseException) -> GatewayError:
-    """Return what to answer where a sample, or something before it, has failed.
-
-    4xx is for what asking again cannot mend: clients repeat a 5xx, some of them for ever, and each repetition may be
-    billed. 429 and 503 come with Retry-After; what tinkex has repeated already comes with ``x-should-retry: false``.
-    """
-    if isinstance(error, GatewayError):
-        return error
-    if isinstance(error, RateLimitError | QueueFullError | ClientClosedError | ForkedFutureError):
-        seconds = getattr(error, "retry_after", None) or _SOON
-        soon = {"Retry-After": str(max(1, math.ceil(seconds)))}
-        if isinstance(error, RateLimitError):
-            return GatewayError(429, error.message, None, "rate_limit_exceeded", soon)
-        return GatewayError(503, error.message, None, "overloaded", soon)
-    if isinstance(error, ChatTemplateError):
-        named = _first_word(error.message)
-        return GatewayError(400, error.message, named if named in _OF_A_PROMPT else "messages")
-    if isinstance(error, TinkexError):
-        status, code = _status_and_code(error)
-        return GatewayError(status, str(error), None, code, _NO_RETRY)
-    if isinstance(error, ValueError | TypeError):
-        return GatewayError(400, str(error), _first_word(str(error)))
-    return GatewayError(500, f"The gateway failed: {type(error).__name__}.", None, "internal_error", _NO_RETRY)
-
-
-def _status_and_code(error: TinkexError) -> tuple[int, str | None]:
-    """4xx for what stays until the request, an account or the installation is changed; else what tinkex gave up on."""
-    if isinstance(error, SampleTimeoutError | APITimeoutError):
-        return 504, "timeout"
-    if isinstance(error, AuthenticationError | CredentialError):
-        return 401, "upstream_key_refused"
-    if isinstance(error, BillingError):
-        return 402, "billing"
-    if isinstance(error, PermissionDeniedError):
-        return 403, "upstream_forbidden"
-    if isinstance(error, NotFoundError):
-        return 404, "not_found"
-    if isinstance(error, MissingFeatureError | MissingExtraError | TokenizerError):
-        return 400, "not_available"
-    if is_user_error(error):
-        return 400, "context_length_exceeded" if _TOO_LONG.search(error.message) else "upstream_refused"
-    return 502, "upstream_error"
-
-
-def _first_word(message: str) -> str | None:
-    """Return the field that a message begins with, as messages of tinkex do."""
-    found = _NAMED.match(message)
-    return found[0] if found else None
+MAX_BODY_BYTES: Final = 64 * 2**20
+_MOST_VALUES: Final = 4_000_000
+_PATIENCE: Final = "X-Stainless-Read-Timeout"  # of OpenAI's clients, in seconds
+MODELS: Final = web.AppKey("models", ModelRegistry)
+MOST_TOKENS: Final = web.AppKey("max_tokens", int)
+"""Most tokens of a chat's answer where the request does not say; 0 for what is left of the context."""
 
 
 @frozen
@@ -136,6 +48,11 @@ def json_answer(body: object, status: int = 200, headers: Mapping[str, str] | No
     return web.Response(body=CODEC.dumps(body), status=status, headers=headers, content_type="application/json")
 
 
+def error_answer(error: GatewayError) -> web.Response:
+    """Return the answer to a request that fails."""
+    return json_answer(error.body, error.status, error.headers)
+
+
 def event_stream(events: Iterable[object]) -> web.Response:
     """Return the answer to a request that streams: every event of it, and the mark of the end.
 
@@ -151,3 +68,34 @@ def route_of(request: web.Request) -> str:
     """Return the route that a request took, as logs and metrics name it: never what the client wrote into its path."""
     resource = request.match_info.route.resource
     return resource.canonical if resource is not None else "another path"
+
+
+async def read_fields(request: web.Request) -> BodyFields:
+    """Read a request's body as a JSON object.
+
+    Raises:
+        GatewayError: It is not one, or too large.
+    """
+    data = bytearray()  # request.read() would keep it until there is an answer
+    while chunk := await request.content.readany():
+        data += chunk
+        if len(data) > MAX_BODY_BYTES:
+            raise GatewayError(413, "The body is too large.", None, "body_too_large")
+    if sum(map(data.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise GatewayError(413, f"The body has more than {_MOST_VALUES:,} values.", None, "body_too_large")
+    try:
+        body = CODEC.loads(data)
+    except (ValueError, RecursionError):
+        raise GatewayError(400, "The body is not JSON.", None, "invalid_json") from None
+    if not isinstance(body, dict):
+        raise GatewayError(400, "The body is not a JSON object.", None, "invalid_json")
+    return BodyFields(body)
+
+
+def patience(request: web.Request) -> float | None:
+    """Return the seconds that the client waits for an answer; None where it does not say."""
+    try:
+        seconds = float(request.headers.get(_PATIENCE, ""))
+    except ValueError:
+        return None
+    return seconds if 0 < seconds < math.inf else None

@@ -16,12 +16,12 @@ from aiohttp.typedefs import Handler, Middleware
 from tinkex._server.guard import TrustedHosts, key_is_known, refusal
 from tinkex.config import is_loopback
 from tinkex.errors import MissingExtraError, clean_text
-from tinkex.serve.answers import GatewayError, gateway_error, json_answer, route_of
+from tinkex.serve.answers import MAX_BODY_BYTES, MODELS, MOST_TOKENS, error_answer, json_answer, route_of
 from tinkex.serve.endpoints.chat import chat_completions
 from tinkex.serve.endpoints.completions import completions
 from tinkex.serve.endpoints.tokenize import detokenize, list_models, show_model, tokenize, tokenizer_info
-from tinkex.serve.fields import MAX_BODY_BYTES
-from tinkex.serve.models import MODELS, MOST_TOKENS, ModelRegistry, read_models
+from tinkex.serve.errors import GatewayError, gateway_error
+from tinkex.serve.models import ModelRegistry, read_models
 from tinkex.service_client import ServiceClient
 
 logger = logging.getLogger("tinkex.serve")
@@ -125,10 +125,10 @@ def _middleware(hosts: TrustedHosts, keys: tuple[str, ...]) -> Middleware:
         except web.HTTPException as error:
             status = error.status
             found = GatewayError(status, f"{request.method} of this path is not offered: {error.reason}.")
-            response = found.answer()
+            response = error_answer(found)
         except Exception as error:
             found = gateway_error(error)
-            status, response = found.status, found.answer()
+            status, response = found.status, error_answer(found)
             if found.code == "internal_error":
                 logger.exception("The gateway failed.")
         finally:

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeGuard
 
-from aiohttp import web
-
 from tinkex.chat.openai_format import HARMLESS_FIELDS, NEUTRAL_VALUES
-from tinkex.serve.answers import CODEC, GatewayError
+from tinkex.serve.errors import GatewayError
 
-MAX_BODY_BYTES: Final = 64 * 2**20
-_MOST_VALUES: Final = 4_000_000
 _MOST_STOPS: Final = 1024
 _MOST_COUNT: Final = 2**31 - 1
 
@@ -112,25 +108,3 @@ def _same(value: object, neutral: object) -> bool:
 def refused(name: str, problem: str, *, code: str | None = None) -> GatewayError:
     """Return the error for a field that is wrong, or asks for what cannot be had."""
     return GatewayError(400, f"{name} {problem}.", name, code)
-
-
-async def read_fields(request: web.Request) -> BodyFields:
-    """Read a request's body as a JSON object.
-
-    Raises:
-        GatewayError: It is not one, or too large.
-    """
-    data = bytearray()  # request.read() would keep it until there is an answer
-    while chunk := await request.content.readany():
-        data += chunk
-        if len(data) > MAX_BODY_BYTES:
-            raise GatewayError(413, "The body is too large.", None, "body_too_large")
-    if sum(map(data.count, (b",", b"[", b"{"))) > _MOST_VALUES:
-        raise GatewayError(413, f"The body has more than {_MOST_VALUES:,} values.", None, "body_too_large")
-    try:
-        body = CODEC.loads(data)
-    except (ValueError, RecursionError):
-        raise GatewayError(400, "The body is not JSON.", None, "invalid_json") from None
-    if not isinstance(body, dict):
-        raise GatewayError(400, "The body is not a JSON object.", None, "invalid_json")
-    return BodyFields(body)

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from tinkex.chat.openai_format import SpelledToken, spell_token
-from tinkex.serve.answers import GatewayError
+from tinkex.serve.errors import GatewayError
 from tinkex.tokenizers import TokenPieces, token_runs
 from tinkex.types import SampledSequence
 

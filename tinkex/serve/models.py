@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 import attrs
-from aiohttp import web
 
 from tinkex.chat import ChatFormat, unread_variables
 from tinkex.errors import APIStatusError, TinkexError, is_user_error
 from tinkex.sampling_client import SamplingClient
-from tinkex.serve.answers import CODEC, GatewayError
+from tinkex.serve.errors import GatewayError
 from tinkex.service_client import ServiceClient
 from tinkex.tokenizers import ChatTemplateError, Tokenizer, TokenPieces, get_tokenizer, text_decoder
 from tinkex.types import SupportedModel
@@ -86,13 +86,19 @@ class ModelVocabulary:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer: Any = tokenizer
         self.pieces = TokenPieces(tokenizer)
-        self._formats: OrderedDict[bytes, ChatFormat] = OrderedDict()
+        self._formats: OrderedDict[str, ChatFormat] = OrderedDict()
         self._unread: set[str] = set()
 
     @functools.cached_property
     def decode(self) -> Callable[[list[int]], str]:
         """Turn token ids into text, without special tokens."""
         return text_decoder(self.tokenizer)
+
+    def decode_continuation(self, tokens: list[int]) -> str:
+        """Decode what follows a prompt; many tokenizers drop a space at the beginning, which is not one here."""
+        if tokens and self.pieces.bytes_of(tokens[0]) != self.pieces.bytes_of(tokens[0], first=True):
+            return self.decode([tokens[0], *tokens]).removeprefix(self.decode(tokens[:1]))
+        return self.decode(tokens)
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         """Turn text into token ids."""
@@ -110,7 +116,7 @@ class ModelVocabulary:
             logger.warning("The chat template of %r does not read %s.", self.tokenizer, ", ".join(unread))
             self._unread.update(unread)
         read = {name: value for name, value in variables.items() if name not in unread}
-        key = CODEC.dumps(read)
+        key = json.dumps(read)
         found = self._formats.get(key)
         if found is None:
             found = self._formats[key] = ChatFormat(self.tokenizer, **read)
@@ -293,8 +299,3 @@ async def background(work: Callable[..., T], *arguments: Any, size: int) -> T:
 def _is_usable(task: asyncio.Task[Any] | None) -> bool:
     """Whether a shared task is under way, or has a result; one that failed is made again."""
     return task is not None and not (task.done() and (task.cancelled() or task.exception() is not None))
-
-
-MODELS: Final = web.AppKey("models", ModelRegistry)
-MOST_TOKENS: Final = web.AppKey("max_tokens", int)
-"""Most tokens of a chat's answer where the request does not say; 0 for what is left of the context."""

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
-from aiohttp import web
 from attrs import frozen
 
-from tinkex.serve.answers import GatewayError
+from tinkex.chat.openai_format import usage_object
+from tinkex.serve.errors import GatewayError
 from tinkex.serve.fields import BodyFields, refused
 from tinkex.serve.models import ServedModel
 from tinkex.types import ModelInput, SampleResponse, SamplingParams
-
-_PATIENCE: Final = "X-Stainless-Read-Timeout"  # of OpenAI's clients, in seconds
 
 
 @frozen(kw_only=True)
@@ -69,15 +66,6 @@ class SamplingFields:
         )
 
 
-def patience(request: web.Request) -> float | None:
-    """Return the seconds that the client waits for an answer; None where it does not say."""
-    try:
-        seconds = float(request.headers.get(_PATIENCE, ""))
-    except ValueError:
-        return None
-    return seconds if 0 < seconds < math.inf else None
-
-
 async def sample_prompts(
     model: ServedModel, prompts: Sequence[ModelInput], params: SamplingParams, seconds: float | None, **options: Any
 ) -> list[SampleResponse]:
@@ -123,3 +111,10 @@ def room_for(model: ServedModel, prompts: Sequence[ModelInput], max_tokens: int 
             "context_length_exceeded",
         )
     return room
+
+
+def total_usage(responses: Sequence[SampleResponse], *, counts_samples: bool = True) -> dict[str, Any]:
+    """Return the usage of several samples together."""
+    used = [response.usage for response in responses if response.usage is not None]
+    sampled = sum(each.sampled_tokens for each in used) if counts_samples else 0
+    return usage_object(sum(each.prompt_tokens for each in used), sampled, sum(e.prompt_cache_hit_tokens for e in used))

@@ -8,7 +8,8 @@ import pytest
 import tinkex
 from tinkex.errors import status_error
 from tinkex.serve import answers
-from tinkex.serve.answers import CODEC, GatewayError, event_stream, gateway_error
+from tinkex.serve.answers import CODEC, error_answer, event_stream
+from tinkex.serve.errors import GatewayError, gateway_error
 from tinkex.tokenizers import ChatTemplateError, TokenizerError
 
 FINAL = {"x-should-retry": "false"}
@@ -43,7 +44,7 @@ ERRORS = [
 @pytest.mark.parametrize(("error", "status", "headers"), ERRORS, ids=lambda given: type(given).__name__)
 def test_answer_to_an_error(error, status, headers):
     """What asking again cannot mend is 4xx; what tinkex gave up on is not to be asked again; the rest says when."""
-    answer = gateway_error(error).answer()
+    answer = error_answer(gateway_error(error))
     assert answer.status == status
     assert {name: answer.headers.get(name) for name in headers} == headers
     assert ("Retry-After" in answer.headers) == (status in (429, 503))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tinkex.serve.answers import GatewayError
+from tinkex.serve.errors import GatewayError
 from tinkex.serve.fields import BodyFields
 
 

@@ -10,12 +10,12 @@ from typing import Any, Final
 from aiohttp import web
 from attrs import field, frozen
 
-from tinkex.chat.openai_format import completion_logprobs, text_before_stop, usage_object
-from tinkex.serve.answers import event_stream, json_answer
-from tinkex.serve.fields import BodyFields, is_token_ids, read_fields, refused
+from tinkex.chat.openai_format import completion_logprobs, text_before_stop
+from tinkex.serve.answers import MODELS, event_stream, json_answer, patience, read_fields
+from tinkex.serve.fields import BodyFields, is_token_ids, refused
 from tinkex.serve.logprobs import ScoredTokens, text_offsets
-from tinkex.serve.models import MODELS, ModelVocabulary, ServedModel, background
-from tinkex.serve.sampling import SamplingFields, patience, room_for, sample_prompts
+from tinkex.serve.models import ModelVocabulary, ServedModel, background
+from tinkex.serve.sampling import SamplingFields, room_for, sample_prompts, total_usage
 from tinkex.tokenizers import TokenPieces
 from tinkex.types import ModelInput, SampledSequence, SampleResponse
 
@@ -131,13 +131,6 @@ def _body(
     }
 
 
-def total_usage(responses: Sequence[SampleResponse], *, counts_samples: bool = True) -> dict[str, Any]:
-    """Return the usage of several samples together."""
-    used = [response.usage for response in responses if response.usage is not None]
-    sampled = sum(each.sampled_tokens for each in used) if counts_samples else 0
-    return usage_object(sum(each.prompt_tokens for each in used), sampled, sum(e.prompt_cache_hit_tokens for e in used))
-
-
 @frozen
 class PromptAnswer:
     """The choices of one prompt, in the making."""
@@ -195,16 +188,10 @@ class PromptAnswer:
         if self.vocabulary is None or not tokens:
             return "", False
         ended = tokens[-1] in self.asked.sampling.stop_tokens
-        text, stopped = text_before_stop(self._decode(tokens[:-1] if ended else tokens), self.asked.sampling.stops)
+        text, stopped = text_before_stop(
+            self.vocabulary.decode_continuation(tokens[:-1] if ended else tokens), self.asked.sampling.stops
+        )
         return text, ended or stopped
-
-    def _decode(self, tokens: list[int]) -> str:
-        """Decode what follows the prompt; many tokenizers drop a space at the beginning, which is not one here."""
-        assert self.vocabulary is not None
-        decode, pieces = self.vocabulary.decode, self.vocabulary.pieces
-        if tokens and pieces.bytes_of(tokens[0]) != pieces.bytes_of(tokens[0], first=True):
-            return decode([tokens[0], *tokens]).removeprefix(decode(tokens[:1]))
-        return decode(tokens)
 
     def _logprobs(self, sequence: SampledSequence, tokens: list[int], text: str) -> dict[str, Any]:
         asked, pieces = self.asked, self._pieces

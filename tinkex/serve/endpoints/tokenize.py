@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from tinkex.serve.answers import json_answer
-from tinkex.serve.endpoints.chat import MessageFields
-from tinkex.serve.fields import read_fields, refused
-from tinkex.serve.models import MODELS, background
+from tinkex.serve.answers import MODELS, json_answer, read_fields
+from tinkex.serve.chat import MessageFields
+from tinkex.serve.fields import refused
+from tinkex.serve.models import background
 
 
 async def list_models(request: web.Request) -> web.StreamResponse:
