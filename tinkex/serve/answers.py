@@ -11,8 +11,8 @@ from typing import Any, Final
 from aiohttp import web
 from attrs import frozen
 
+from tinkex.serve.dialect.fields import BodyFields
 from tinkex.serve.errors import GatewayError
-from tinkex.serve.fields import BodyFields
 from tinkex.serve.models import ModelRegistry
 
 MAX_BODY_BYTES: Final = 64 * 2**20

@@ -8,8 +8,8 @@ from typing import Any
 from aiohttp import web
 
 from tinkex.serve.answers import MODELS, MOST_TOKENS, event_stream, json_answer, patience, read_fields
-from tinkex.serve.chat import ChatFields, complete_chat
-from tinkex.serve.sampling import SamplingFields
+from tinkex.serve.dialect.chat import ChatFields, complete_chat
+from tinkex.serve.dialect.sampling import SamplingFields
 
 
 async def chat_completions(request: web.Request) -> web.StreamResponse:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from tinkex.serve.answers import MODELS, json_answer, read_fields
-from tinkex.serve.chat import MessageFields
-from tinkex.serve.fields import refused
+from tinkex.serve.dialect.chat import MessageFields
+from tinkex.serve.dialect.fields import refused
 from tinkex.serve.models import background
 
 

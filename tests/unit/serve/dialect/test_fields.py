@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from tinkex.serve.dialect.fields import BodyFields
 from tinkex.serve.errors import GatewayError
-from tinkex.serve.fields import BodyFields
 
 
 def param(call):

@@ -9,8 +9,8 @@ from typing import Any
 from attrs import frozen
 
 from tinkex.chat.openai_format import usage_object
+from tinkex.serve.dialect.fields import BodyFields, refused
 from tinkex.serve.errors import GatewayError
-from tinkex.serve.fields import BodyFields, refused
 from tinkex.serve.models import ServedModel
 from tinkex.types import ModelInput, SampleResponse, SamplingParams
 

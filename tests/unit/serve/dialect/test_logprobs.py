@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from small_tokenizers import byte_level
 
 from tinkex.chat.openai_format import completion_logprobs
-from tinkex.serve.logprobs import ScoredTokens, text_offsets
+from tinkex.serve.dialect.logprobs import ScoredTokens, text_offsets
 from tinkex.tokenizers import TokenPieces, get_tokenizer
 
 INNER = byte_level()

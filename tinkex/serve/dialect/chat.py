@@ -13,11 +13,11 @@ from attrs import frozen
 
 from tinkex.chat import Answer, ChatFormat, unread_variables
 from tinkex.chat.openai_format import chat_logprobs, text_before_stop
+from tinkex.serve.dialect.fields import BodyFields, refused
+from tinkex.serve.dialect.logprobs import ScoredTokens
+from tinkex.serve.dialect.sampling import SamplingFields, room_for, sample_prompts, total_usage
 from tinkex.serve.errors import GatewayError
-from tinkex.serve.fields import BodyFields, refused
-from tinkex.serve.logprobs import ScoredTokens
 from tinkex.serve.models import ModelVocabulary, ServedModel, background
-from tinkex.serve.sampling import SamplingFields, room_for, sample_prompts, total_usage
 from tinkex.tokenizers import ChatTemplateError
 from tinkex.types import ImageChunk, ModelInput, SampledSequence, SampleResponse
 
