@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
+from tinkex import _wire
 from tinkex._concurrency.clock import SYSTEM_CLOCK
 from tinkex._concurrency.fork_locks import new_lock
 from tinkex._sampling import stream
@@ -206,12 +207,14 @@ class SamplingClient:
         Raises NotFoundError or MissingFeatureError where the server does not tell.
         """
         if self._identity.base_model is None:
-            base_model = self._describe_sampler(timeout).get("base_model")
+            answer = self._describe_sampler(timeout)
+            base_model = answer.get("base_model")
             if not isinstance(base_model, str) or not base_model:
                 raise MissingFeatureError(
                     "The server does not tell the base model of this sampler. Pass a tokenizer of your own."
                 )
-            self._identity = attrs.evolve(self._identity, base_model=base_model)
+            tokenizer_id = _wire.identifier(answer.get("tokenizer_id")) or self._identity.tokenizer_id
+            self._identity = attrs.evolve(self._identity, base_model=base_model, tokenizer_id=tokenizer_id)
         assert self._identity.base_model is not None
         return self._identity.base_model
 
@@ -232,6 +235,7 @@ class SamplingClient:
     def get_tokenizer(self, *, timeout: float | None = None) -> Tokenizer:
         """The tokenizer of the base model; needs the `tokenizers` extra. Blocks; later calls are quick.
 
+        A server may name another one, as a `tinkex.testing.FakeServer` names its toy, which needs no extra.
         `timeout` bounds the question to the server, where one is needed, not a download.
         """
         if self._reference.keeps is not None:
@@ -239,7 +243,8 @@ class SamplingClient:
             return local
         from tinkex.tokenizers import model_tokenizer  # not every program needs it
 
-        return model_tokenizer(self.get_base_model(timeout=timeout))
+        name = self._identity.tokenizer_id or self.get_base_model(timeout=timeout)
+        return model_tokenizer(self._identity.tokenizer_id or name)  # the server may have named it just now
 
     def get_telemetry(self) -> Telemetry | None:
         """The reporter of the service; None where telemetry is off, or before the session begins."""

@@ -162,14 +162,14 @@ class ServiceClient(Reads):
 
         def coroutine() -> Coroutine[SamplingClient]:
             session = self._lifecycle.start().session
-            found, original = sampling_session_id, sampling_session_id is None
+            found, original, tokenizer_id = sampling_session_id, sampling_session_id is None, None
             if found is None:
-                found = yield from session.create_sampling_session(base_model, model_path)
+                found, tokenizer_id = yield from session.create_sampling_session(base_model, model_path)
                 self._lifecycle.start().telemetry.begin()
                 session.learn_capabilities()
             identity = Handle(
                 self.config.base_url, found, session.session_id, base_model, record_stability_info, model_path,
-                name_of_model(base_model, model_path) if original else None,
+                name_of_model(base_model, model_path) if original else None, tokenizer_id,
             )  # fmt: skip
             return SamplingClient(self._reference, identity, original=original, retry=retry_config, observers=observers)
 

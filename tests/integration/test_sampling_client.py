@@ -53,6 +53,7 @@ def test_repr(client):
 @pytest.mark.parametrize("name", ["/dev/null", "../..", "~/.profile", "."])
 def test_a_base_model_is_a_name_and_never_a_path(server, name):
     """Where the server calls the base model by a path, that is an error, and nothing is opened."""
+    server.fail_next("create_sampling_session", 200, {"sampling_session_id": "s"})
     server.fail_next("samplers", 200, {"sampler_id": "s", "base_model": name})
     with make_service(server) as service:
         client = service.create_sampling_client(model_path="tinker://a/sampler_weights/b")

@@ -523,7 +523,7 @@ def test_one_client_a_name():
 
 def test_without_a_tokenizer():
     """Without a tokenizer prompts of ids work, and answer with ids; a text says what is missing."""
-    with serving(tokenizer=None, models=["no-such-org/no-such-model"]) as asking:
+    with serving(tokenizer=None, models=["no-such-org/no-such-model"], tokenizer_id=None) as asking:
         body = {"model": "no-such-org/no-such-model", "max_tokens": 2}
         choice = asking.choice(asking.post("/v1/completions", {**body, "prompt": [1, 2], "logprobs": 0}))
         assert len(choice["token_ids"]) == 2

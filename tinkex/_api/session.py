@@ -6,7 +6,7 @@ import itertools
 import logging
 from collections.abc import Mapping
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from tinkex import _wire
@@ -34,6 +34,13 @@ from tinkex.types import ServerCapabilities
 
 T = TypeVar("T")
 logger = logging.getLogger("tinkex")
+
+
+class RegisteredModel(NamedTuple):
+    """What the server gives for a model: the id to sample with, and perhaps the name of its tokenizer."""
+
+    sampling_session_id: str
+    tokenizer_id: str | None
 
 
 class Session:
@@ -76,8 +83,8 @@ class Session:
         yield from self.begun()
         return True
 
-    def create_sampling_session(self, base_model: str | None, model_path: str | None) -> Coroutine[str]:
-        """Register a model with the session, or a new one where that is forgotten; the id to sample with."""
+    def create_sampling_session(self, base_model: str | None, model_path: str | None) -> Coroutine[RegisteredModel]:
+        """Register a model with the session, or with a new one where that is forgotten."""
         session_id = yield from self.begun()
         try:
             return (yield from self._register(session_id, base_model, model_path))
@@ -91,7 +98,7 @@ class Session:
         session_id = yield from self.begun()
         return (yield from self._register(session_id, base_model, model_path))
 
-    def _register(self, session_id: str, base_model: str | None, model_path: str | None) -> Coroutine[str]:
+    def _register(self, session_id: str, base_model: str | None, model_path: str | None) -> Coroutine[RegisteredModel]:
         fields = {
             "session_id": session_id,
             "sampling_session_seq_id": next(self._sampling_numbers),
@@ -103,7 +110,8 @@ class Session:
         answer = yield from self._api.ask(CREATE_SAMPLING_SESSION, _present(fields), config)
         if "sampling_session_id" not in answer and "request_id" in answer:
             answer = yield from self._retrieve(str(answer["request_id"]), config)
-        return _id_in(answer, "sampling_session_id", "create_sampling_session")
+        made = _id_in(answer, "sampling_session_id", "create_sampling_session")
+        return RegisteredModel(made, _wire.identifier(answer.get("tokenizer_id")))
 
     def describe_sampler(self, sampling_session_id: str) -> Coroutine[dict[str, Any]]:
         """What the server knows about a sampling session: base_model, perhaps model_path."""

@@ -64,6 +64,8 @@ class ServerOptions:
     any_model: bool = False
     #: The one id that every sampling session gets; None gives each its own.
     constant_session_id: str | None = None
+    #: The name of the tokenizer that clients are told to use, whatever the model; None leaves them to the model's name.
+    tokenizer_id: str | None = None
     #: Whether polling an unknown future says "try again" instead of 404.
     unknown_pending: bool = False
     #: Whether a promise names the sequences to come.

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import attrs
 
-_OURS = ("model_path", "model_name")
+_OURS = ("model_path", "model_name", "tokenizer_id")
 
 
 def name_of_model(base_model: str | None, model_path: str | None) -> str | None:
@@ -34,6 +34,8 @@ class Handle:
     model_name: str | None = None
     """The model as the client was created: see `name_of_model`. None for a client of a session id, whose model only the
     server knows, and for handles and pickles of versions without this field."""
+    tokenizer_id: str | None = None
+    """The name of the tokenizer, where the server has told it; None: the tokenizer is that of the base model."""
 
     @property
     def model(self) -> tuple[str | None, str | None] | None:

@@ -17,6 +17,7 @@ with extra("test", "tinkex.testing"):
     from tinkex.testing._process import FakeServerProcess
     from tinkex.testing._rules.rules import Violation
     from tinkex.testing._toy.model import ToyModel
+    from tinkex.testing._toy.tokenizer import ToyTokenizer
 
 __all__ = [
     "EngineError",
@@ -28,6 +29,7 @@ __all__ = [
     "RecordedRequest",
     "ServerOptions",
     "ToyModel",
+    "ToyTokenizer",
     "Violation",
     "default_answer",
     "expected_logprobs",

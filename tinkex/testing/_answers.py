@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tinkex._server import EngineError
 from tinkex.types import (
@@ -58,6 +58,14 @@ def default_answer(request: SampleRequest) -> SampleResponse:
     Raises:
         EngineError: It would hold more than four million numbers.
     """
+    return answer_with(request, lambda index: _default_tokens(request, index))
+
+
+def answer_with(request: SampleRequest, tokens_of: Callable[[int], tuple[list[int], str]]) -> SampleResponse:
+    """Answer with the tokens and the stop reason that `tokens_of` gives for the number of each sequence.
+
+    Everything else that was asked for is computed from the tokens.
+    """
     if answer_length(request) > _MOST_NUMBERS:
         raise EngineError(f"The answer would hold more than {_MOST_NUMBERS:,} numbers.")
     prompt = _tokens(request.prompt)
@@ -69,7 +77,7 @@ def default_answer(request: SampleRequest) -> SampleResponse:
         if k := request.topk_prompt_logprobs:
             topk = TopkLogprobs([None] * first + [_best(token, k) for token in prompt[first:]])
     return SampleResponse(
-        sequences=[_sequence(request, index) for index in range(request.num_samples)],
+        sequences=[_sequence(request, *tokens_of(index)) for index in range(request.num_samples)],
         prompt_logprobs=logprobs,
         topk_prompt_logprobs=topk,
         target_prompt_logprobs=_targets(request.target_prompt_logprobs),
@@ -86,18 +94,21 @@ def answer_length(request: SampleRequest) -> int:
     return sampled * (1 + request.topk_sample_logprobs) + prompt * (1 + alternatives)
 
 
-def _sequence(request: SampleRequest, index: int) -> SampledSequence:
+def _default_tokens(request: SampleRequest, index: int) -> tuple[list[int], str]:
     params = request.sampling_params
     tokens = expected_tokens(request.prompt, seed=params.seed, sample=index, max_tokens=params.max_tokens or 16)
     stops = {stop for stop in params.stop or () if isinstance(stop, int)}
     length = next((n for n, token in enumerate(tokens, 1) if token in stops), None)
-    tokens = tokens[:length]
+    return tokens[:length], "length" if length is None else "stop"
+
+
+def _sequence(request: SampleRequest, tokens: list[int], stop_reason: str) -> SampledSequence:
     k = request.topk_sample_logprobs
     return SampledSequence(
         tokens=tokens,
         logprobs=expected_logprobs(tokens),
         topk_logprobs=TopkLogprobs([_best(token, k) for token in tokens]) if k else None,
-        stop_reason="length" if length is None else "stop",
+        stop_reason=stop_reason,
     )
 
 

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from tinkex._server import EngineError
+from tinkex._validation.values import shown
 from tinkex.testing._answers import answer_length, default_answer
+from tinkex.testing._toy.texts import are_texts, text_answer
 from tinkex.types import SampleRequest, SampleResponse, SupportedModel
 
 _LONG_ANSWER = 20_000  # numbers; computed on a thread, as other blocking answers are
-Answers = Callable[[SampleRequest], SampleResponse | Awaitable[SampleResponse]]
+Answer = SampleResponse | str | Sequence[str]
+Answers = Callable[[SampleRequest], Answer | Awaitable[Answer]] | str | Sequence[str]
 Latency = float | Callable[[SampleRequest, int], float]
 
 
 class ScriptedEngine:
-    """Engine with scripted answers, latency and failures; runs on the server's event loop."""
+    """Engine with scripted answers, latency and failures; runs on the server's event loop.
 
-    def __init__(self, models: Sequence[SupportedModel], answers: Answers, latency: Latency) -> None:
+    `tokenizer_id` names the tokenizer of answers that are text; None: that of the model.
+    """
+
+    def __init__(
+        self, models: Sequence[SupportedModel], answers: Answers, latency: Latency, tokenizer_id: str | None
+    ) -> None:
         self.models = models
         self.answers = answers
         self.latency = latency
+        self.tokenizer_id = tokenizer_id
         self.failures: deque[EngineError] = deque()
         self.held = False
         self.waiting: deque[asyncio.Future[None]] = deque()
@@ -38,7 +48,10 @@ class ScriptedEngine:
             await self._wait(request, number)
             if failure is not None:
                 raise failure
-            return await self._answer(request)
+            answer = await self._answer(request)
+            if isinstance(answer, SampleResponse):
+                return answer
+            return await asyncio.to_thread(text_answer, request, answer, self.tokenizer_id or model)
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
@@ -52,12 +65,28 @@ class ScriptedEngine:
             self.waiting.append(gate)
             await gate
 
-    async def _answer(self, request: SampleRequest) -> SampleResponse:
+    @property
+    def answers(self) -> Answers:
+        """What the answers are, or what computes them."""
+        return self._answers
+
+    @answers.setter
+    def answers(self, answers: Answers) -> None:
+        if not callable(answers):
+            texts = [answers] if isinstance(answers, str) else answers
+            if not are_texts(texts) or not texts:
+                raise TypeError(f"answers must be a function, a text, or a list of texts, got {shown(answers)}")
+            self._texts = itertools.cycle(list(texts))
+        self._answers = answers
+
+    async def _answer(self, request: SampleRequest) -> Answer:
         answers = self.answers
+        if not callable(answers):
+            return [next(self._texts) for _ in range(request.num_samples)]
         if answers is default_answer and answer_length(request) < _LONG_ANSWER:
             return default_answer(request)
         if inspect.iscoroutinefunction(answers):
-            answer: SampleResponse = await answers(request)
+            answer: Answer = await answers(request)
             return answer
         found = await asyncio.to_thread(answers, request)
         return await found if inspect.isawaitable(found) else found

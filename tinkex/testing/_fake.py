@@ -30,16 +30,18 @@ from tinkex.types import Checkpoint, SupportedModel, TrainingRun
 class FakeServer(FaultPlanner):
     """Scriptable Tinker server on the loopback interface, for tests.
 
-    It speaks real HTTP, so the client under test is the real one. Answers are `default_answer`
-    unless `answers` is set. All methods may be called from any thread while it runs. Use it as a
-    context manager, or call `start` and `stop`.
+    It speaks real HTTP, so the client under test is the real one. Answers are `default_answer` unless `answers` is set,
+    and clients get a `ToyTokenizer`, without a network. All methods may be called from any thread while it runs. Use it
+    as a context manager, or call `start` and `stop`.
 
     Args:
         like: The server to imitate: "tinker" (the hosted one), "tuft", "hatchery", "open_rl",
             "twinkle", "tinker_cloud", "skyrl", "skyrl_0.3".
         latency: How long each sample takes, in seconds, or a function of the sample and its index.
-        answers: Takes a `SampleRequest` and returns a `SampleResponse`, or raises `EngineError`.
-            A coroutine function runs on the event loop; a plain one on a thread, and may block.
+        answers: A text, with which every sequence is answered; several, which are given one after another, and then
+            from the first again; or a function that takes a `SampleRequest` and returns a `SampleResponse`, a text, or
+            a text for each sequence, or raises `EngineError`. A coroutine function runs on the event loop; a plain one
+            on a thread, and may block. None: `default_answer`.
         models: The names that can be sampled from; None accepts every name.
         strict: Whether `violations` of the protocol are recorded.
         record: Whether `requests` are kept, as far as `max_bytes` goes; counts always are.
@@ -47,7 +49,9 @@ class FakeServer(FaultPlanner):
         client_certificate: Whether HTTPS clients must show one: see `client_file`.
         tls_version: The only TLS version spoken; None leaves the choice to the peers.
         host, port: Where to listen; port 0 picks a free one.
-        options: Any field of `ServerOptions`, on top of *like*: `long_poll=0.1`, `jwt=True`.
+        options: Any field of `ServerOptions`, on top of *like*: `long_poll=0.1`, `jwt=True`. `tokenizer_id` is the
+            tokenizer that clients get and that text is answered with: ``tinkex/toy`` (see `ToyTokenizer`) unless it is
+            another one's name, or None for that of the model.
 
     Example::
 
@@ -76,12 +80,13 @@ class FakeServer(FaultPlanner):
         **options: Any,
     ) -> None:
         names = ["fake/model"] if models is None else list(models)
+        chosen = ServerOptions.like(like, any_model=models is None, **{"tokenizer_id": "tinkex/toy", **options})
         self._engine = ScriptedEngine(
             [SupportedModel(model_name=name, max_context_length=32_768) for name in names],
-            answers or default_answer,
+            default_answer if answers is None else answers,
             latency,
+            chosen.tokenizer_id,
         )
-        chosen = ServerOptions.like(like, any_model=models is None, **options)
         self._queue_state: tuple[str, str | None] = ("active", None)
         if "queue_state" not in options:
             chosen = evolve(chosen, queue_state=lambda: self._queue_state)
@@ -203,7 +208,7 @@ class FakeServer(FaultPlanner):
 
     @property
     def answers(self) -> Answers:
-        """What computes the answers; set it to change them from now on."""
+        """What it answers, or what computes that; set it to change that from now on."""
         return self._engine.answers
 
     @answers.setter

@@ -18,6 +18,7 @@ from tinkex.tokenizers.errors import TokenizerError
 
 _LLAMA_3: Final = "meta-llama/Llama-3"
 _LLAMA_3_PUBLIC: Final = "thinkingmachineslabinc/meta-llama-3-instruct-tokenizer"  # the original is gated
+_TOY: Final = "tinkex/toy"
 _EMBEDDED_MODEL: Final = "HuggingFaceTB/SmolLM2-135M-Instruct"
 _NAME: Final = re.compile(r"(?!.*(\.\.|--))[a-z0-9][\w.-]{0,95}(/[a-z0-9][\w.-]{0,95})?", re.ASCII | re.IGNORECASE)
 _OWN_FORMAT: Final = ("TML/", "thinkingmachines/")
@@ -35,6 +36,7 @@ def get_tokenizer(model_or_tokenizer: object, *, revision: str | None = None) ->
       ``HF_HOME``, ``HF_TOKEN``, ``HF_ENDPOINT`` and ``HF_HUB_OFFLINE`` are respected; what is in the cache is used
       without asking the network. *revision* pins a branch, tag or commit; None means the main branch. A variant
       (``org/model/variant``) and a suffix (``model:suffix``) are ignored; Llama 3 uses a public copy.
+    - ``"tinkex/toy"`` is the `ToyTokenizer` of `tinkex.testing`, which needs no file.
     - A path names a directory with a ``tokenizer.json``, such a file, or a ``.gguf`` model (``local`` extra).
     - An object with ``encode`` and ``decode`` (transformers, tokenizers, tiktoken, your own) keeps its own defaults.
 
@@ -69,6 +71,8 @@ def tokenizer_at_hand(model: str) -> Tokenizer | None:
     repository = tokenizer_repository(model)
     if not _NAME.fullmatch(repository):
         return None
+    if repository == _TOY:
+        return model_tokenizer(model)
     embedded = repository == _EMBEDDED_MODEL and _embedded_file() is not None
     return (
         model_tokenizer(model) if embedded or HubFiles(model, repository, None).has_cached("tokenizer.json") else None
@@ -132,6 +136,8 @@ def _from_name(model: str, revision: str | None) -> Tokenizer:
 
 
 def _load_name(model: str, repository: str, revision: str | None) -> Tokenizer:
+    if repository == _TOY:
+        return _toy()
     if repository == _EMBEDDED_MODEL and revision is None and (file := _embedded_file()) is not None:
         return _load_gguf(file)
     hub = HubFiles(model, repository, revision)
@@ -141,6 +147,14 @@ def _load_name(model: str, repository: str, revision: str | None) -> Tokenizer:
             f"{hub} is not a tokenizer.json, and code from the repository is not run: {_BRING_YOUR_OWN}."
         )
     return load_json(repository, found, hub)
+
+
+def _toy() -> Tokenizer:
+    # Looked up by name, as what stands above this module.
+    try:
+        return adapt(importlib.import_module("tinkex.testing").ToyTokenizer())
+    except ImportError as error:
+        raise TokenizerError(f"The tokenizer {_TOY} is part of tinkex.testing. {error}") from None
 
 
 def _embedded_file() -> pathlib.Path | None:

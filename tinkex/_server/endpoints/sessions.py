@@ -106,7 +106,7 @@ async def create_sampling_session(request: web.Request) -> web.Response:
         name = _add_sampler(service, session, model, path)
         if number is not None:
             session.samplers[number] = name
-    answer = {"type": "create_sampling_session", "sampling_session_id": name}
+    answer = {"type": "create_sampling_session", "sampling_session_id": name, **_tokenizer(service)}
     if service.options.session_future:
         pending = service.state.add_sample(service.state.queue(service.state.samplers[name], 0), 0)
         pending.value = answer
@@ -130,9 +130,15 @@ def _add_sampler(service: Service, session: ServerSession, model: object, path: 
 
 async def sampler(request: web.Request) -> web.Response:
     """The base model and weights of a sampling session."""
-    found = request.app[SERVICE].sampler(request.match_info["sampler_id"])
-    answer = {"sampler_id": found.sampling_session_id, "base_model": found.model}
+    service = request.app[SERVICE]
+    found = service.sampler(request.match_info["sampler_id"])
+    answer = {"sampler_id": found.sampling_session_id, "base_model": found.model, **_tokenizer(service)}
     return answer_json(answer if found.model_path is None else {**answer, "model_path": found.model_path})
+
+
+def _tokenizer(service: Service) -> dict[str, str]:
+    named = service.options.tokenizer_id
+    return {} if named is None else {"tokenizer_id": named}
 
 
 async def join(request: web.Request) -> web.Response:

@@ -9,9 +9,10 @@ from typing import Any, Final
 from tinkex._server import EngineError
 from tinkex._validation.values import whole
 from tinkex.errors import extra
+from tinkex.testing._toy.tokenizer import ToyTokenizer
 from tinkex.types import EncodedTextChunk, ModelInput, SampledSequence, SampleRequest, SampleResponse, SamplingParams
 
-_FIRST_LETTER: Final = 0x4E00
+_TOKENIZER: Final = ToyTokenizer()
 _LARGEST: Final = 2048  # vocabulary: its weights are 100 MB
 
 
@@ -19,7 +20,7 @@ class ToyModel:
     """Random language model of a few hundred tokens that samples as it is asked to: `FakeServer(answers=ToyModel())`.
 
     Temperature, top_k, top_p, seeds, stops, the end token and log-probabilities of prompts and samples are honoured,
-    so that ``tinkex check`` finds nothing. Each token is one letter of the text. Needs numpy. Safe to share between
+    so that ``tinkex check`` finds nothing. Its tokens are those of the `ToyTokenizer`. Needs numpy. Safe to share between
     threads.
 
     Args:
@@ -71,8 +72,8 @@ class ToyModel:
         return SampleResponse(sequences=sequences, prompt_logprobs=scores)
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Turn tokens into text: a letter each."""
-        return "".join(chr(_FIRST_LETTER + token) for token in tokens)
+        """Turn tokens into text, as the `ToyTokenizer` does."""
+        return _TOKENIZER.decode(tokens)
 
     # What a faulty model does otherwise.
 
