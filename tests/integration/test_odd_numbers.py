@@ -145,7 +145,8 @@ TESTED_ELSEWHERE = {
     "SamplingClient.get_model_name", "TensorData.from_torch_sparse", "TensorData.to_numpy", "TensorData.to_torch",
     "TensorData.tolist", "TopkLogprobs.from_columns", "estimate", "run", "perform", "fetch_model",
     "FakeServer", "FakeServer.fail_next", "ToyModel", "ToyModel.ends", "ToyModel.random", "ToyModel.scored",
-    "ToyModel.sequence", "ToyModel.told", "Fault", "ManualClock", "ManualClock.advance", "expected_tokens",
+    "ToyModel.sequence", "ToyModel.told", "ToyTokenizer.decode_single_token_bytes",
+    "Fault", "ManualClock", "ManualClock.advance", "expected_tokens",
 }  # fmt: skip
 
 

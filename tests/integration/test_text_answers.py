@@ -81,6 +81,9 @@ def test_refusals():
             tokenizer.decode([-1])
         with pytest.raises(ValueError, match="surrogate"):
             tokenizer.encode("\ud800")
+    for wrong in (-1, 2**31, "1", 1.5):
+        with pytest.raises((TypeError, ValueError), match="token"):
+            TOY.decode_single_token_bytes(wrong)
 
 
 def test_control_tokens():

@@ -20,8 +20,8 @@ class ToyModel:
     """Random language model of a few hundred tokens that samples as it is asked to: `FakeServer(answers=ToyModel())`.
 
     Temperature, top_k, top_p, seeds, stops, the end token and log-probabilities of prompts and samples are honoured,
-    so that ``tinkex check`` finds nothing. Its tokens are those of the `ToyTokenizer`. Needs numpy. Safe to share between
-    threads.
+    so that ``tinkex check`` finds nothing. Its tokens are those of the `ToyTokenizer`. Needs numpy. Safe to share
+    between threads.
 
     Args:
         seed: The weights; another seed is another model.

@@ -8,6 +8,8 @@ import string
 from collections.abc import Iterable
 from typing import Final
 
+from tinkex._validation.values import whole
+
 _SPECIAL: Final = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", "<tool_call>", "</tool_call>",
 )  # fmt: skip
@@ -73,10 +75,9 @@ class ToyTokenizer:
         """Return what a token adds to a text; nothing for an id beyond the vocabulary.
 
         Raises:
-            ValueError: *token* is negative.
+            TypeError, ValueError: *token* is no token id.
         """
-        if token < 0:
-            raise ValueError(f"token ids: expected non-negative integers, got {token}")
+        token = whole("token", token, 0, 2**31 - 1)
         if token < _FIRST_BYTE:
             return _SPECIAL[token].encode()
         return bytes([token - _FIRST_BYTE]) if token < _FIRST_WORD else _word(token).encode()
