@@ -15,8 +15,8 @@ from architecture import SourceTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Not counted among the entries.
-LATER = ("chat", "check", "serve", "compat", "lm_eval", "plugins", "otel", "prometheus")
-PROGRAMS = ("bulk", "cli", "report", "local", "testing", "ray", "web", *LATER[1:])
+LATER = ("chat", "instrumentation", "check", "serve", "compat", "lm_eval", "plugins", "otel", "prometheus")
+PROGRAMS = ("bulk", "cli", "report", "local", "testing", "ray", "web", *LATER[2:])
 PROGRAMS += ("__main__", "_pytest_plugin", "_server")
 
 # From the bottom up: a package imports only what stands in a lower line, or itself.
@@ -24,7 +24,7 @@ LAYERS = (
     ("_concurrency", "_identity", "_validation", "errors"),
     ("_logging", "config", "tokenizers"),
     ("credentials", "queue_state", "telemetry", "types"),
-    ("chat", "future"),
+    ("chat", "future", "instrumentation"),
     ("_runtime", "_wire"),
     ("_transport", "listing"),
     ("_api",),
@@ -163,7 +163,9 @@ def test_public_names_are_what_type_checkers_see():
     assert [name for name, module in seen.items() if getattr(tinkex, name) is not getattr(module, name)] == []
 
 
-PUBLIC_MODULES = ("chat", "config", "credentials", "errors", "future", "queue_state", "telemetry", "types")
+PUBLIC_MODULES = (
+    *("chat", "config", "credentials", "errors", "future", "instrumentation", "queue_state", "telemetry", "types"),
+)
 
 
 @pytest.mark.parametrize("module", PUBLIC_MODULES)

@@ -159,7 +159,7 @@ if not TYPE_CHECKING:  # a checker would take any name for one that exists
         if name in __all__:
             home = _MODULES.get(name) or ("errors" if name.endswith("Error") else "types")
             value = getattr(importlib.import_module(f"tinkex.{home}"), name)
-        elif name in {"chat", "credentials", "errors", "types", *_MODULES.values()}:
+        elif name in {"chat", "credentials", "errors", "instrumentation", "types", *_MODULES.values()}:
             value = importlib.import_module(f"tinkex.{name}")
         else:
             raise AttributeError(f"module 'tinkex' has no attribute {name!r}")

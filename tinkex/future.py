@@ -219,6 +219,8 @@ class SampleFuture(ClientFuture[T]):
     """The last failure that the sample has met and goes on after, in words; None if there was none."""
     attempts: int = 0
     """How many times the sample was submitted."""
+    header_lines: str = ""
+    """Lines that instrumentations add to the head of the sample's requests; the client's own business."""
 
     def _invoke_callbacks(self) -> None:
         self.phase = "done"  # also where it ends before its coroutine began

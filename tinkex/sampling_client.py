@@ -13,17 +13,18 @@ from tinkex import _wire
 from tinkex._concurrency.clock import SYSTEM_CLOCK
 from tinkex._concurrency.fork_locks import new_lock
 from tinkex._sampling import stream
+from tinkex._sampling._sample.observed import ObservedFuture
 from tinkex._sampling.sample import Sample
 from tinkex._sampling.session import SamplingSession
 from tinkex._sampling.submission import submit
 from tinkex._service.handle import Handle
 from tinkex._service.lifecycle import ServiceLifecycle, ServiceReference, is_exiting
 from tinkex._service.runtime import ServiceRuntime
-from tinkex._service.stats import collect_stats
 from tinkex._validation.arguments import check_choice, check_count, check_observer, check_timeout
 from tinkex.config import ClientConfig, RetryConfig, config_from_env
 from tinkex.errors import ClientClosedError, CredentialError, MissingFeatureError
 from tinkex.future import SampleFuture
+from tinkex.instrumentation import PROCESS, SampleStarted
 from tinkex.queue_state import QueueStateObserver
 from tinkex.telemetry import Telemetry
 from tinkex.types import ModelInput, SampleRequest, SampleResponse, SamplingParams, ServiceStats, TensorData
@@ -253,8 +254,7 @@ class SamplingClient:
 
     def stats(self) -> ServiceStats:
         """Statistics of the service at this moment; never blocks."""
-        runtime = self._lifecycle.runtime
-        return ServiceStats() if runtime is None else collect_stats(runtime)
+        return self._lifecycle.stats()
 
     def handle(self) -> str:
         """This client as a line of text, for `from_handle` in another process. It holds no key."""
@@ -290,7 +290,15 @@ class SamplingClient:
         session = self._session.latest
         if session.context is not runtime.sampling:
             session = self._move(runtime)
-        future: SampleFuture[Any] = SampleFuture(runtime.callbacks)
+        future: SampleFuture[Any]
+        if PROCESS.current or lifecycle.instrumentations.current:
+            model, sampler = self._identity.model_path or self._identity.base_model, session.sampling_session_id
+            start = SampleStarted(request, model, config.base_url, sampler, lifecycle)
+            future = observed = ObservedFuture(runtime.callbacks, runtime.clock)
+            observed.begin((*PROCESS.current, *lifecycle.instrumentations.current), start)
+            finish = observed.keeping(finish)
+        else:
+            future = SampleFuture(runtime.callbacks)
         sample = Sample(session, request, config, future, self._retry or config.retry, observers, self._reference)
         task = submit(sample, finish, seconds, on_full)
         if lifecycle.closed:  # closed in between, perhaps too early to see this sample

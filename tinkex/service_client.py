@@ -12,12 +12,12 @@ from tinkex._runtime.task import Coroutine
 from tinkex._service.handle import Handle, name_of_model
 from tinkex._service.lifecycle import ServiceLifecycle, ServiceReference
 from tinkex._service.listings import Reads
-from tinkex._service.stats import collect_stats, health_of
 from tinkex._validation.arguments import check_flag, check_model, check_observer, check_timeout
 from tinkex.config import ClientConfig, RetryConfig, config_from_env, direct_config
 from tinkex.credentials import check_credential
 from tinkex.errors import extra
 from tinkex.errors._frames import frameless
+from tinkex.instrumentation import Instrumentation
 from tinkex.queue_state import QueueStateObserver
 from tinkex.sampling_client import SamplingClient
 from tinkex.telemetry import Telemetry
@@ -185,14 +185,19 @@ class ServiceClient(Reads):
 
     def stats(self) -> ServiceStats:
         """Statistics of the service at this moment; never blocks."""
-        runtime = self._lifecycle.runtime
-        return ServiceStats() if runtime is None else collect_stats(runtime)
+        return self._lifecycle.stats()
 
     def health(self) -> Health:
         """Health check: whether the client can be expected to work; never blocks and sends nothing."""
-        if self._lifecycle.closed:
-            return Health(ok=False, state="closed", reason="the client is closed")
-        return health_of(self._lifecycle.runtime)
+        return self._lifecycle.health()
+
+    def install(self, instrumentation: Instrumentation) -> None:
+        """Observe the samples that begin from now on; see `tinkex.instrumentation`."""
+        self._lifecycle.instrumentations.add(instrumentation)
+
+    def uninstall(self, instrumentation: Instrumentation) -> None:
+        """Observe no more samples; those under way are observed to their end."""
+        self._lifecycle.instrumentations.remove(instrumentation)
 
     def get_telemetry(self) -> Telemetry | None:
         """The reporter to the server; None where telemetry is off, or before the session begins."""

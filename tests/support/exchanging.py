@@ -16,6 +16,7 @@ from tinkex._api.flags import Flags
 from tinkex._api.session import Session
 from tinkex._concurrency.snapshot import SnapshotCell
 from tinkex._runtime.reactor import TIMED_OUT
+from tinkex._sampling._sample.observed import ObservedFuture
 from tinkex._sampling.context import SamplingContext
 from tinkex._sampling.observers import ObserverNotifier
 from tinkex._sampling.sample import Sample
@@ -24,6 +25,7 @@ from tinkex._sampling.submission import submit
 from tinkex._transport.http11 import Response
 from tinkex.errors import APITimeoutError
 from tinkex.future import SampleFuture
+from tinkex.instrumentation import SampleStarted
 from tinkex.types import SampleRequest
 
 KEY = "tml-test-key-0123456789"
@@ -123,12 +125,16 @@ class Client:
             model=("any/model", None),
         )
 
-    def sample(self, prompt=(1, 2, 3), *, timeout=1000.0, **options):
+    def sample(self, prompt=(1, 2, 3), *, timeout=1000.0, instrumentations=(), **options):
         """Begin a sample, and let it go as far as it does without an answer; its future."""
-        future = SampleFuture(None)
         request = SampleRequest(list(prompt), PARAMS, **options)
+        future, finish = SampleFuture(None), None
+        if instrumentations:
+            future = ObservedFuture(None, self.clock)
+            finish = future.keeping(None)
+            future.begin(instrumentations, SampleStarted(request, "any/model", self.config.base_url, "s", self))
         sample = Sample(self.session, request, self.config, future, self.config.retry, (), None)
-        submit(sample, None, timeout, "raise")
+        submit(sample, finish, timeout, "raise")
         self.steps.run()
         return future
 

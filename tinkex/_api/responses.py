@@ -48,6 +48,7 @@ _FORGOTTEN = {
     ),
     "waiting": "The server no longer knows the request, perhaps after a restart: what it had computed is lost.",
 }
+_CAUSES = {QueueState.PAUSED_RATE_LIMIT: "rate_limit", QueueState.PAUSED_CAPACITY: "capacity"}
 _SMALL_REQUEST = 131_072  # estimated bytes up to which a 429 without Retry-After means one second, above it five
 
 
@@ -75,6 +76,7 @@ class RequestedPause(NamedTuple):
     state: QueueState
     reason: str | None  # in the server's words
     queue_reason: str | None  # the part of it that observers are told
+    cause: str  # in a word of ours: "rate_limit", "capacity", "billing" or "unknown"
 
 
 def read_refusal(
@@ -121,8 +123,8 @@ def requested_pause(refusal: Refusal, size: int) -> RequestedPause:
     if getattr(error, "status", None) != 402:
         state = QueueState.parse(error_body.queue_state) if error_body.queue_state else QueueState.PAUSED_RATE_LIMIT
         seconds = limits.SUBMIT_PAUSE.apply(asked or (1.0 if size <= _SMALL_REQUEST else 5.0))
-        return RequestedPause(seconds, state, reason, error_body.reason)
-    return RequestedPause(limits.BILLING_PAUSE.apply(asked), QueueState.UNKNOWN, reason, reason)
+        return RequestedPause(seconds, state, reason, error_body.reason, _CAUSES.get(state, "unknown"))
+    return RequestedPause(limits.BILLING_PAUSE.apply(asked), QueueState.UNKNOWN, reason, reason, "billing")
 
 
 def is_edge_rejection(response: Response) -> bool:

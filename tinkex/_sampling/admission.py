@@ -50,6 +50,7 @@ class Throttle:
     def __init__(self) -> None:
         self.paused_until = float("-inf")
         self.reason: str | None = None
+        self.cause = "unknown"  # the reason in a word
         self.refused_since: float | None = None  # when the first pause began since a submission was accepted
         self._floor = 0.0  # of the last pause, in seconds; 0 once a submission was accepted
 
@@ -58,7 +59,7 @@ class Throttle:
         """Until when a single submission goes, since none has been accepted after the pause."""
         return self.paused_until + (_PROBE_SECONDS if self._floor else 0.0)
 
-    def pause(self, now: float, seconds: float, floor: float, reason: str | None) -> bool:
+    def pause(self, now: float, seconds: float, floor: float, reason: str | None, cause: str = "unknown") -> bool:
         """Begin a pause of `seconds`, at least `floor` or what that has grown to; False where a longer one is on."""
         if now >= self.paused_until:  # the answer to a submission after the last pause, not to one beside it
             follows = now - self.paused_until < _SERIES_SECONDS
@@ -72,7 +73,7 @@ class Throttle:
         if self.refused_since is None:
             self.refused_since = now
         self.paused_until = now + seconds
-        self.reason = reason
+        self.reason, self.cause = reason, cause
         return True
 
     def lift(self, now: float) -> None:
@@ -175,11 +176,11 @@ class Admission:
             self._reacquiring.append((task, wait_id, size))
         self._workers.put(self)
 
-    def pause(self, seconds: float, floor: float, reason: str | None) -> None:
+    def pause(self, seconds: float, floor: float, reason: str | None, cause: str = "unknown") -> None:
         """Pause all submissions, as the answer to one asks; see `Throttle`."""
         throttle = self.throttle
         with self._lock:
-            if not throttle.pause(self._clock.monotonic(), seconds, floor, reason):
+            if not throttle.pause(self._clock.monotonic(), seconds, floor, reason, cause):
                 return
             self._wait_id += 1
             wait_id = self._wait_id

@@ -125,7 +125,7 @@ class Sample(SampleState):
             try:  # the permit is kept until the pause that an answer asks for has begun: else the next sample would go
                 response = yield from context.api.call(
                     ASAMPLE, body, config, seconds=config.request_timeout, retry_count=self._retry.failures,
-                    fresh=self._retry.doubts > 0,
+                    extra=future.header_lines, fresh=self._retry.doubts > 0,
                 )  # fmt: skip
                 refusal = self._refusal(response)
                 if refusal is None:
@@ -237,7 +237,7 @@ class Sample(SampleState):
 
     def _pause(self, refusal: Refusal) -> None:
         pause = requested_pause(refusal, _wire.estimate_bytes(self.request.prompt))
-        self.session.context.admission.pause(pause.seconds, self._config.min_poll_interval, pause.reason)
+        self.session.context.admission.pause(pause.seconds, self._config.min_poll_interval, pause.reason, pause.cause)
         self._note_failure(refusal.error, pause.seconds, self.future.phase, quiet=True)  # observers are notified
         self._note_queue(pause.state, pause.queue_reason)
 
@@ -296,7 +296,7 @@ class Sample(SampleState):
                     promise.poll_body(asks_size=asks_size),
                     config,
                     seconds=config.poll_timeout,
-                    extra=promise.poll_headers(self._polls),
+                    extra=promise.poll_headers(self._polls) + self.future.header_lines,
                     high_priority=whole,
                     fresh=self._retry.doubts > 0,
                 )

@@ -35,11 +35,14 @@ from tinkex._service.shutdown import (
     fail_all,
     finish_requests,
 )
+from tinkex._service.stats import collect_stats, health_of
 from tinkex._validation.arguments import check_timeout
 from tinkex.config import ClientConfig, validate_changes
 from tinkex.errors import APITimeoutError, ClientClosedError, NoThreadsError
 from tinkex.future import ClientFuture
+from tinkex.instrumentation import InstrumentationList
 from tinkex.queue_state import QueueStateLogger, QueueStateObserver
+from tinkex.types import Health, ServiceStats
 
 T = TypeVar("T")
 logger = logging.getLogger("tinkex")
@@ -57,6 +60,7 @@ class ServiceLifecycle:
         self._clock = clock
         self._logger = QueueStateLogger(config.queue_log_interval, clock)
         self._observers = (self._logger, *observers)
+        self.instrumentations = InstrumentationList()
         number = next(_numbers)
         self._name = f"tinkex-{number}"
         self._lock = new_lock()  # guards building and dropping the runtime, and `closed`
@@ -114,6 +118,17 @@ class ServiceLifecycle:
     def runtime(self) -> ServiceRuntime | None:
         """The runtime, if it has been started in this process and not stopped; never starts one."""
         return self._runtime if self._started else None
+
+    def stats(self) -> ServiceStats:
+        """Statistics at this moment; never blocks."""
+        runtime = self.runtime
+        return ServiceStats() if runtime is None else collect_stats(runtime)
+
+    def health(self) -> Health:
+        """Whether it can be expected to work; never blocks."""
+        if self.closed:
+            return Health(ok=False, state="closed", reason="the client is closed")
+        return health_of(self.runtime)
 
     def reconfigure(self, changes: dict[str, Any]) -> ClientConfig:
         """Validate new settings, then publish them; changes that are refused change nothing."""

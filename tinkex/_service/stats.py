@@ -25,6 +25,7 @@ def collect_stats(runtime: ServiceRuntime) -> ServiceStats:
         last_failure=sampling.retry_log.last or runtime.api.last_failure or None,
         paused_for=paused_for,
         paused_reason=admission.throttle.reason if paused_for else None,
+        paused_cause=admission.throttle.cause if paused_for else None,
         prompt_tokens=counters.prompt_tokens,
         sampled_tokens=counters.sampled_tokens,
         completed=counters.completed,

@@ -134,6 +134,8 @@ class ServiceStats:
     """Seconds until the server may be asked again; 0 when nothing is paused."""
     paused_reason: str | None = None
     """Why it is paused, in the server's words where it gave any; None when it is not."""
+    paused_cause: str | None = None
+    """The same in a word: "rate_limit", "capacity", "billing" or "unknown"; None when it is not paused."""
     prompt_tokens: int = 0
     """Prompt tokens of all finished samples."""
     sampled_tokens: int = 0

@@ -7,10 +7,12 @@ from typing import Any
 from tinkex._api.responses import Response
 from tinkex._api.retry import UNSPENT, RetryBudget
 from tinkex._runtime.task import Coroutine, Sleep
+from tinkex._sampling._sample.observed import ObservedFuture
 from tinkex._sampling.session import SamplingSession
 from tinkex.config import ClientConfig, RetryConfig
 from tinkex.errors import APIError
 from tinkex.future import SampleFuture
+from tinkex.instrumentation import SampleRetry
 from tinkex.queue_state import QueueState, QueueStateObserver
 from tinkex.types import SampleRequest
 
@@ -75,7 +77,10 @@ class SampleState:
         future, context = self.future, self.session.context
         future.last_failure = failure = context.api.masked(str(error))
         session = self.session.sampling_session_id
-        context.retry_log.note(session, future.request_id, phase, self._retry.attempts, delay, failure, quiet=quiet)
+        attempts = self._retry.attempts
+        context.retry_log.note(session, future.request_id, phase, attempts, delay, failure, quiet=quiet)
+        if isinstance(future, ObservedFuture):
+            future.note_retry(SampleRetry(error, phase, attempts, delay, pause=quiet))
 
     def _note_answer(self, response: Response) -> None:
         self.future.last_heard = self.session.context.clock.monotonic()
@@ -86,6 +91,8 @@ class SampleState:
         self.future.queue_state = state
         self.future.queue_state_reason = reason
         self._notify_observers(state, reason)
+        if isinstance(self.future, ObservedFuture):
+            self.future.note_queue(state, reason)
 
     def _notify_observers(self, state: QueueState, reason: str | None) -> None:
         session = self.session
