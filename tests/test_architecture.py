@@ -15,8 +15,8 @@ from architecture import SourceTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Not counted among the entries.
-LATER = ("chat", "instrumentation", "check", "serve", "compat", "lm_eval", "plugins", "otel", "prometheus")
-PROGRAMS = ("bulk", "cli", "report", "local", "testing", "ray", "web", *LATER[2:])
+LATER = ("chat", "instrumentation", "text", "check", "serve", "compat", "lm_eval", "plugins", "otel", "prometheus")
+PROGRAMS = ("bulk", "cli", "report", "local", "testing", "ray", "web", *LATER[3:])
 PROGRAMS += ("__main__", "_pytest_plugin", "_server")
 
 # From the bottom up: a package imports only what stands in a lower line, or itself.
@@ -25,7 +25,7 @@ LAYERS = (
     ("_logging", "config", "tokenizers"),
     ("credentials", "queue_state", "telemetry", "types"),
     ("chat", "future", "instrumentation"),
-    ("_runtime", "_wire"),
+    ("_runtime", "_wire", "text"),
     ("_transport", "listing"),
     ("_api",),
     ("_sampling",),

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from tinkex.sampling_client import SamplingClient
     from tinkex.service_client import ServiceClient
     from tinkex.telemetry import Telemetry
+    from tinkex.text import ChatResponse, SampledAnswer, SampledText, ScoredText, ScoreResponse, TextResponse
     from tinkex.tokenizers import get_tokenizer
     from tinkex.types import (
         Checkpoint,
@@ -84,6 +85,7 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "BillingError",
+    "ChatResponse",
     "Checkpoint",
     "ClientClosedError",
     "ClientConfig",
@@ -116,10 +118,14 @@ __all__ = [
     "SampleRequest",
     "SampleResponse",
     "SampleTimeoutError",
+    "SampledAnswer",
     "SampledSequence",
+    "SampledText",
     "SamplerInfo",
     "SamplingClient",
     "SamplingParams",
+    "ScoreResponse",
+    "ScoredText",
     "ServerCapabilities",
     "ServiceClient",
     "ServiceStats",
@@ -127,6 +133,7 @@ __all__ = [
     "SupportedModel",
     "Telemetry",
     "TensorData",
+    "TextResponse",
     "Timing",
     "TinkexError",
     "TopkLogprobs",
@@ -150,6 +157,9 @@ _MODULES = {  # where a name comes from that is neither an error nor one of the 
     "SamplingClient": "sampling_client",
     "ServiceClient": "service_client",
     "Telemetry": "telemetry",
+    **dict.fromkeys(
+        ("ChatResponse", "SampledAnswer", "SampledText", "ScoreResponse", "ScoredText", "TextResponse"), "text"
+    ),
     "get_tokenizer": "tokenizers",
 }
 

@@ -119,14 +119,15 @@ class ClientFuture(Future[T]):
         """
         if getattr(fn, "__module__", None) != "asyncio.futures":  # those only ever wake their loop: no thread needed
             fn = _Callback(contextvars.copy_context().run, fn)
-        self._listen(fn)
+        self.listen(fn)
 
     def report_to(self, ended: queue.SimpleQueue[Future[T]]) -> None:
         """Put this future on `ended` when it ends, also if that is in a forked child; the client's own business."""
         self._report = ended.put
-        self._listen(self._report)
+        self.listen(self._report)
 
-    def _listen(self, fn: Callable[[Future[T]], object]) -> None:
+    def listen(self, fn: Callable[[Future[T]], object]) -> None:
+        """Have `fn(future)` called in the thread that ends the future, which it may not hold up; the client's own."""
         with self._condition:
             if not self._done_callbacks:  # made now: few futures have any
                 self._done_callbacks = []

@@ -12,18 +12,20 @@ import attrs
 from tinkex import _wire
 from tinkex._concurrency.clock import SYSTEM_CLOCK
 from tinkex._concurrency.fork_locks import new_lock
+from tinkex._runtime.task import Coroutine
 from tinkex._sampling import stream
 from tinkex._sampling._sample.observed import ObservedFuture
+from tinkex._sampling._text.calls import TextSampling
 from tinkex._sampling.sample import Sample
 from tinkex._sampling.session import SamplingSession
-from tinkex._sampling.submission import submit
+from tinkex._sampling.submission import check_context, context_length, submit
 from tinkex._service.handle import Handle
 from tinkex._service.lifecycle import ServiceLifecycle, ServiceReference, is_exiting
 from tinkex._service.runtime import ServiceRuntime
 from tinkex._validation.arguments import check_choice, check_count, check_observer, check_timeout
 from tinkex.config import ClientConfig, RetryConfig, config_from_env
 from tinkex.errors import ClientClosedError, CredentialError, MissingFeatureError
-from tinkex.future import SampleFuture
+from tinkex.future import ClientFuture, SampleFuture
 from tinkex.instrumentation import PROCESS, SampleStarted
 from tinkex.queue_state import QueueStateObserver
 from tinkex.telemetry import Telemetry
@@ -37,7 +39,7 @@ T = TypeVar("T")
 _MANY = 1000
 
 
-class SamplingClient:
+class SamplingClient(TextSampling):
     """Samples from one model. Made by `ServiceClient.create_sampling_client`; safe to share between threads.
 
     It pickles as configuration, without the key: the copy takes its key from the environment of its own process.
@@ -158,6 +160,7 @@ class SamplingClient:
         items: Iterable[Any],
         sampling_params: SamplingParams | None = None,
         *,
+        call: Callable[..., ClientFuture[Any]] | None = None,
         max_in_flight: int | None = None,
         ordered: bool = True,
         return_exceptions: bool = False,
@@ -166,12 +169,14 @@ class SamplingClient:
         """Sample a stream of items lazily, a bounded number at once.
 
         Args:
-            items: Prompts, mappings of `sample()` keywords, or `SampleRequest`s; read only as far as needed.
+            items: Prompts, mappings of the call's keywords, or `SampleRequest`s; read only as far as needed.
             sampling_params: For items that bring none.
+            call: What begins an item: this client's `complete` for texts, `chat` for messages, `score`; or a function
+                of your own that returns their futures. None means `sample`.
             max_in_flight: How many at once; None: 1,000, or `max_in_flight` of the configuration if that is less.
             ordered: Yield results in the order of the items; else pairs (index, result) as they come.
             return_exceptions: Yield an item's error in its place instead of raising it.
-            **defaults: Further keywords of `sample()` for items that bring none.
+            **defaults: Further keywords of the call for items that bring none.
 
         When the consumer stops, or an error is raised, what is still in flight is cancelled.
         """
@@ -182,7 +187,7 @@ class SamplingClient:
         run = stream.in_order if ordered else stream.as_completed
         return run(
             items,
-            lambda item: self.sample(**stream.keywords(item, defaults)),
+            lambda item: stream.begin(call or self.sample, item, defaults),
             most,
             return_exceptions=return_exceptions,
             abandon=self._abandon,
@@ -305,26 +310,17 @@ class SamplingClient:
             task.fail(ClientClosedError())
         return future
 
+    def _run(self, coroutine: Callable[[], Coroutine[T]]) -> ClientFuture[T]:
+        """Run a coroutine that waits for samples, which have deadlines of their own."""
+        return self._lifecycle.run(coroutine, float("inf"), "score")
+
     def _check_context(self, request: SampleRequest, runtime: ServiceRuntime) -> None:
         """Refuse what cannot fit, where the server's capabilities are known by now."""
-        limit = self._context_length
-        if limit is None:
-            known = runtime.session.capabilities
-            if known is None:
-                return
-            names = (
-                model.max_context_length
-                for model in known.supported_models
-                if model.model_name == self._identity.base_model
-            )
-            self._context_length = limit = next(names, None) or 0
-        length = request.prompt.known_length
-        wanted = request.sampling_params.max_tokens or 0
-        if limit and length is not None and length + wanted > limit:
-            raise ValueError(
-                f"max_tokens is too large: a prompt of {length} tokens and max_tokens={wanted} exceed {limit} tokens,"
-                f" the context of {self._identity.base_model}"
-            )
+        model = self._identity.base_model
+        if self._context_length is None and runtime.session.capabilities is not None:
+            self._context_length = context_length(runtime.session.capabilities, model)
+        if self._context_length:
+            check_context(request, self._context_length, model)
 
     def _make_session(self, runtime: ServiceRuntime, *, original: bool) -> SamplingSession:
         identity = self._identity

@@ -89,6 +89,19 @@ for finished in as_completed([future]):
     print(finished.result().sequences)
 
 
+written: tinkex.SampleFuture[tinkex.TextResponse] = client.complete("Hello", max_tokens=8, temperature=0.5, stop=["\n"])
+first_text: str = written.result().text
+all_texts: list[str] = [each.text for each in client.complete("Hello", params, num_samples=2, timeout=5).result()]
+answered: tinkex.ChatResponse = client.chat(chat, params, tools=[{"type": "function"}], tokenizer="org/model").result()
+next_prompt: tinkex.ModelInput = answered[0].extend([answered.message])
+likelihoods: tinkex.ScoreResponse = client.score("It is", [" wet", " dry"], on_full="raise").result()
+best: int | None = likelihoods.best
+of_the_first: float = likelihoods[0].mean_logprob
+client.score([1, 2], [[3], [4]]).cancel()
+client.score(chat, "Yes").result()
+client.complete("Hello", max_tokns=8)  # type: ignore[call-arg]
+
+
 async def from_asyncio() -> tinkex.SampleResponse:
     """A sample can be awaited."""
     return await asyncio.wrap_future(client.sample([1], params))

@@ -102,7 +102,8 @@ class FutureWait:
 
     def subscribe(self, task: ScheduledTask, wait_id: int) -> None:
         """Go on when the future is done."""
-        Future.add_done_callback(self._future, lambda future: task.resume(wait_id, future))
+        listen = self._future.listen if isinstance(self._future, ClientFuture) else self._future.add_done_callback
+        listen(lambda future: task.resume(wait_id, future))
 
 
 def _no_callback(*_: object) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 import attrs
 
 from tinkex.errors import QueueFullError, SampleTimeoutError
-from tinkex.future import SampleFuture
+from tinkex.future import ClientFuture, SampleFuture
 from tinkex.types import SampleRequest, SampleResponse
 
-Start = Callable[[Any], SampleFuture[SampleResponse]]
+Start = Callable[..., ClientFuture[Any]]
 """Begins to sample one item."""
 
 
@@ -44,7 +44,7 @@ def in_order(
     items: Iterable[Any], start: Start, most: int, *, return_exceptions: bool, abandon: Abandon = cancel_all
 ) -> Iterator[Any]:
     """Yield the results in the order of `items`."""
-    futures: deque[SampleFuture[SampleResponse]] = deque()
+    futures: deque[ClientFuture[Any]] = deque()
     begun = _begun(items, start, return_exceptions)
     try:
         while True:
@@ -83,12 +83,14 @@ def as_completed(
         abandon(numbers)
 
 
-def _begun(items: Iterable[Any], start: Start, return_exceptions: bool) -> Iterator[SampleFuture[SampleResponse]]:
+def _begun(items: Iterable[Any], start: Start, return_exceptions: bool) -> Iterator[ClientFuture[Any]]:
     """Yield a future for each item, failed where it cannot be begun; none after one whose error will be raised."""
-    for item in items:
+    for number, item in enumerate(items):
         try:
             yield start(item)
         except (TypeError, ValueError, QueueFullError, SampleTimeoutError) as error:
+            if type(error) in (TypeError, ValueError) and error.args:
+                error.args = (f"items[{number}]: {error.args[0]}", *error.args[1:])
             yield failed(error)
             if not return_exceptions:
                 return
@@ -110,13 +112,13 @@ def _result_or_error(future: Future[SampleResponse], return_exceptions: bool) ->
         return error
 
 
-def keywords(item: Any, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """An item - a prompt, a mapping of `sample()` keywords, or a `SampleRequest` - as keywords for `sample()`."""
+def begin(call: Start, item: Any, defaults: Mapping[str, Any]) -> ClientFuture[Any]:
+    """Begin one item: a `SampleRequest` or a mapping is keywords for the call, anything else its first argument."""
     if isinstance(item, SampleRequest):
-        return {**defaults, **{field: getattr(item, field) for field in _REQUEST_FIELDS}}
+        return call(**{**defaults, **{field: getattr(item, field) for field in _REQUEST_FIELDS}})
     if isinstance(item, Mapping):
-        return {**defaults, **item}
-    return {**defaults, "prompt": item}
+        return call(**{**defaults, **item})
+    return call(item, **defaults)
 
 
 _REQUEST_FIELDS = tuple(field.name for field in attrs.fields(SampleRequest))

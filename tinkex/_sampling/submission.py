@@ -12,7 +12,7 @@ from tinkex._sampling._sample.observed import ObservedFuture
 from tinkex._sampling.admission import SubmitPermit
 from tinkex._sampling.sample import Sample
 from tinkex.errors import SampleTimeoutError
-from tinkex.types import SampleResponse
+from tinkex.types import SampleRequest, SampleResponse, ServerCapabilities
 
 T = TypeVar("T")
 
@@ -73,4 +73,21 @@ class _DeadlineError:
             timeout=timeout,
             last_failure=(poller.last_failure if poller is not None else None) or future.last_failure,
             may_have_run=sample.may_have_run or future.request_id is not None or future.phase == "submitting",
+        )
+
+
+def context_length(capabilities: ServerCapabilities, model: str | None) -> int:
+    """Return the most tokens of prompt and answer together that a model takes; 0 where the server does not say."""
+    found = (each.max_context_length for each in capabilities.supported_models if each.model_name == model)
+    return next(found, None) or 0
+
+
+def check_context(request: SampleRequest, limit: int, model: str | None) -> None:
+    """Refuse a prompt and an answer that do not fit together."""
+    length = request.prompt.known_length
+    wanted = request.sampling_params.max_tokens or 0
+    if length is not None and length + wanted > limit:
+        raise ValueError(
+            f"max_tokens is too large: a prompt of {length} tokens and max_tokens={wanted} exceed {limit} tokens,"
+            f" the context of {model}"
         )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import attrs
+
+from tinkex.chat.openai_format import text_before_stop
 
 Ended = Literal["turn_end", "end_of_text", "stop", "cut_off"]
 
@@ -54,3 +57,12 @@ class Answer:
     def is_complete(self) -> bool:
         """Whether the model ended its turn itself, and every tool call in it can be read."""
         return self.ended in ("turn_end", "end_of_text") and not self.unparsed_tool_calls
+
+    def before_stop(self, stops: Iterable[object]) -> Answer:
+        """Return the answer as it is in front of the first of these texts, in its thinking or its content."""
+        stops = list(stops)
+        thought, stopped = text_before_stop(self.reasoning_content or "", stops)
+        if stopped:
+            return attrs.evolve(self, reasoning_content=thought, content="", ended="stop")
+        said, stopped = text_before_stop(self.content, stops)
+        return attrs.evolve(self, content=said, ended="stop") if stopped else self

@@ -97,6 +97,26 @@ class ChatFormat:
             )
         return tuple(ends)
 
+    def stop_with(self, stops: Iterable[str] | Iterable[int]) -> tuple[str, ...] | tuple[int, ...]:
+        """Return what ends an answer, and stops besides: all of them texts, or all of them token ids.
+
+        A chat template that writes no control token behind an answer adds none.
+
+        Raises:
+            ValueError: The stops are token ids, and the end of a turn is a text.
+        """
+        given: list[Any] = list(stops)
+        try:
+            ends: list[Any] = list(self.stop)
+        except ChatTemplateError:
+            ends = []
+        if any(isinstance(stop, str) for stop in given):
+            texts = [end if isinstance(end, str) else self._tokenizer.decode_exactly([end]) for end in ends]
+            return tuple(dict.fromkeys([*given, *filter(None, texts)]))
+        if given and any(isinstance(end, str) for end in ends):
+            raise ValueError("stop must be texts, not token ids: this model's chat format ends a turn with a text")
+        return tuple(dict.fromkeys([*given, *ends]))
+
     def sampling_params(self, max_tokens: int, **others: Any) -> SamplingParams:
         """Return `SamplingParams` that stop where the model's turn ends; *others* are its further fields."""
         return SamplingParams(max_tokens=max_tokens, stop=self.stop, **others)
@@ -106,6 +126,7 @@ class ChatFormat:
         sequence: SampledSequence | Sequence[int],
         prompt: ModelInput | Sequence[int] | None = None,
         tools: Iterable[Mapping[str, Any]] | None = None,
+        stop: Iterable[str] | Iterable[int] = (),
     ) -> Answer:
         """Return a sampled sequence as a message.
 
@@ -115,9 +136,13 @@ class ChatFormat:
                 None means a prompt that ends with the header of an answer.
             tools: The tools of the prompt: where the model writes arguments without their types, as in XML, the
                 schemas tell them.
+            stop: Stops of the caller's own, texts or token ids: the answer ends in front of the first of them.
         """
-        tokens = _tokens(sequence)
+        tokens, stops = _tokens(sequence), set(stop)
         length, ended = self._end(tokens)
+        if ended == "cut_off" and tokens and tokens[-1] in stops:
+            answer = self.parse(tokens[:-1], prompt, tools)
+            return attrs.evolve(answer, ended="stop", num_tokens=length)
         if ended == "cut_off" and isinstance(sequence, SampledSequence) and sequence.stop_reason == "stop":
             ended = "stop"
         said = self._marks.decode(tokens[:length] if ended in ("cut_off", "stop") else tokens[: length - 1])
@@ -128,7 +153,7 @@ class ChatFormat:
         turn = parse_turn(beginning + said, self._layout, self._marks, schemas)
         if beginning:
             turn = without_beginning(turn, parse_turn(beginning, self._layout, self._marks, schemas))
-        return _answer(turn, ended, tokens[:length])
+        return _answer(turn, ended, tokens[:length]).before_stop(stops)
 
     def extend(
         self,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import json
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +15,8 @@ from tinkex.errors import APIStatusError, TinkexError, is_user_error
 from tinkex.sampling_client import SamplingClient
 from tinkex.serve.errors import GatewayError
 from tinkex.service_client import ServiceClient
-from tinkex.tokenizers import ChatTemplateError, Tokenizer, TokenPieces, get_tokenizer, text_decoder
+from tinkex.text import TextCodec
+from tinkex.tokenizers import ChatTemplateError
 from tinkex.types import SupportedModel
 
 T = TypeVar("T")
@@ -25,7 +24,6 @@ logger = logging.getLogger("tinkex.serve")
 _SCHEME: Final = "tinker://"
 _SECONDS: Final = 120.0  # to open a model, or to ask the server something
 _MOST_MODELS: Final = 64  # that are kept open
-_MOST_FORMATS: Final = 16  # of a model, one for each set of template variables
 _LONGEST_NAME: Final = 1024
 _KEEP_LIST: Final = 60.0  # seconds
 _LARGE: Final = 20_000  # characters: a few milliseconds of work
@@ -80,30 +78,15 @@ def _pair(text: str) -> tuple[str, str]:
     return (name, target) if alias else (text, text)
 
 
-class ModelVocabulary:
-    """The tokenizer of a model, and what is made of it. Used by the thread of the event loop and by worker threads."""
+class ModelVocabulary(TextCodec):
+    """The tokenizer of a model, of whose chat template requests may ask for variables that it does not read.
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer: Any = tokenizer
-        self.pieces = TokenPieces(tokenizer)
-        self._formats: OrderedDict[str, ChatFormat] = OrderedDict()
+    Used by the thread of the event loop and by worker threads.
+    """
+
+    def __init__(self, tokenizer: object) -> None:
+        super().__init__(tokenizer)
         self._unread: set[str] = set()
-
-    @functools.cached_property
-    def decode(self) -> Callable[[list[int]], str]:
-        """Turn token ids into text, without special tokens."""
-        return text_decoder(self.tokenizer)
-
-    def decode_continuation(self, tokens: list[int]) -> str:
-        """Decode what follows a prompt; many tokenizers drop a space at the beginning, which is not one here."""
-        if tokens and self.pieces.bytes_of(tokens[0]) != self.pieces.bytes_of(tokens[0], first=True):
-            return self.decode([tokens[0], *tokens]).removeprefix(self.decode(tokens[:1]))
-        return self.decode(tokens)
-
-    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        """Turn text into token ids."""
-        options = {} if add_special_tokens else {"add_special_tokens": False}
-        return [int(token) for token in self.tokenizer.encode(text, **options)]
 
     def chat_format(self, variables: Mapping[str, Any]) -> ChatFormat:
         """Return the chat format with these template variables; those that the template does not read are left out.
@@ -115,18 +98,7 @@ class ModelVocabulary:
         if not self._unread.issuperset(unread):
             logger.warning("The chat template of %r does not read %s.", self.tokenizer, ", ".join(unread))
             self._unread.update(unread)
-        read = {name: value for name, value in variables.items() if name not in unread}
-        key = json.dumps(read)
-        found = self._formats.get(key)
-        if found is None:
-            found = self._formats[key] = ChatFormat(self.tokenizer, **read)
-            if len(self._formats) > _MOST_FORMATS:
-                self._formats.popitem(last=False)
-        return found
-
-    def special_tokens(self) -> dict[str, str]:
-        """Return the special tokens by the names that ``tokenizer_config.json`` has for them."""
-        return dict(self.tokenizer.chat_files.special_tokens)
+        return super().chat_format({name: value for name, value in variables.items() if name not in unread})
 
 
 @attrs.define(eq=False)
@@ -166,9 +138,7 @@ class ServedModel:
 
     def _load(self) -> ModelVocabulary:
         named = self.named_tokenizer
-        vocabulary = ModelVocabulary(
-            get_tokenizer(self.client.get_tokenizer(timeout=_SECONDS) if named is None else named)
-        )
+        vocabulary = ModelVocabulary(self.client.get_tokenizer(timeout=_SECONDS) if named is None else named)
         _ = vocabulary.decode
         try:
             vocabulary.chat_format({})

@@ -50,6 +50,15 @@ class TokenPieces:
         except UnicodeDecodeError:
             return "".join(f"\\x{byte:02x}" for byte in piece)
 
+    def text_behind(self, tokens: list[int]) -> str:
+        """Return the text that tokens add to one that stands before them; special tokens add none.
+
+        Decoding them by themselves loses a space at the beginning, with many tokenizers.
+        """
+        if tokens and self.bytes_of(tokens[0]) != self.bytes_of(tokens[0], first=True):
+            return self._decode([tokens[0], *tokens]).removeprefix(self._decode(tokens[:1]))
+        return self._decode(tokens)
+
     def _name(self, token: int) -> str:
         tokenizer: Any = self._tokenizer
         try:

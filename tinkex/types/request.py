@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import field, frozen
@@ -15,13 +15,23 @@ from tinkex.types.tensor import TensorData
 _COUNTS = (("num_samples", 1), ("topk_prompt_logprobs", 0), ("topk_sample_logprobs", 0), ("prompt_alt_tokens_k", 0))
 
 
-def _prompt(value: ModelInput | Iterable[int]) -> ModelInput:
+def _prompt(value: Any) -> ModelInput:
     if isinstance(value, ModelInput):
         return value
     if _is_of_the_sdk(value, "ModelInput"):
         raise TypeError(
             "prompt must be a ModelInput of tinkex, got one of the tinker SDK:"
             " pass tinkex.ModelInput.from_ints(prompt.to_ints())"
+        )
+    if isinstance(value, str):
+        raise TypeError(
+            f"prompt must be token ids, got the text {shown(value)}: client.complete(text, ...) samples from a text,"
+            " sample_many(texts, call=client.complete) from many, and ModelInput.from_text makes a prompt of one"
+        )
+    if isinstance(value, Mapping) or (isinstance(value, list | tuple) and value and isinstance(value[0], Mapping)):
+        raise TypeError(
+            f"prompt must be token ids, got messages, {shown(value)}: client.chat(messages, ...) samples an answer,"
+            " sample_many(..., call=client.chat) many, and ModelInput.from_messages makes a prompt of them"
         )
     return ModelInput.from_ints(value)
 

@@ -84,14 +84,30 @@ def test_errors_of_the_source(run, start):
     assert start.futures[1].cancelled()
 
 
-def test_keywords():
-    """An item is a prompt, a mapping, or a request; it overrules the defaults."""
+def test_items():
+    """An item is an argument, a mapping, or a request; it overrules the defaults."""
     params, other = SamplingParams(max_tokens=1), SamplingParams(max_tokens=2)
     defaults = {"sampling_params": params, "num_samples": 3}
-    assert stream.keywords([1, 2], defaults) == {**defaults, "prompt": [1, 2]}
-    assert stream.keywords({"prompt": [1], "num_samples": 1}, defaults) == {**defaults, "prompt": [1], "num_samples": 1}
+
+    def begun(item):
+        return stream.begin(lambda *given, **named: (given, named), item, defaults)
+
+    assert begun([1, 2]) == (([1, 2],), defaults)
+    assert begun({"prompt": [1], "num_samples": 1}) == ((), {**defaults, "prompt": [1], "num_samples": 1})
     request = SampleRequest(ModelInput.from_ints([1]), other, num_samples=2)
-    assert SampleRequest(**stream.keywords(request, defaults)) == request
+    assert SampleRequest(**begun(request)[1]) == request
+
+
+@BOTH
+def test_wrong_items_have_a_number(run):
+    """What is wrong with an item is said with its number."""
+
+    def start(item):
+        raise TypeError(f"prompt must be {item}")
+
+    results = run(["a"], start, 5, return_exceptions=False)
+    with pytest.raises(TypeError, match=r"items\[0\]: prompt must be a"):
+        next(results)
 
 
 @BOTH

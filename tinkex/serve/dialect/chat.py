@@ -9,16 +9,15 @@ import uuid
 from collections.abc import Sequence
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from tinkex.chat import Answer, ChatFormat, unread_variables
-from tinkex.chat.openai_format import chat_logprobs, text_before_stop
+from tinkex.chat import ChatFormat, unread_variables
+from tinkex.chat.openai_format import chat_logprobs
 from tinkex.serve.dialect.fields import BodyFields, refused
 from tinkex.serve.dialect.logprobs import ScoredTokens
 from tinkex.serve.dialect.sampling import SamplingFields, room_for, sample_prompts, total_usage
 from tinkex.serve.errors import GatewayError
 from tinkex.serve.models import ModelVocabulary, ServedModel, background
-from tinkex.tokenizers import ChatTemplateError
 from tinkex.types import ImageChunk, ModelInput, SampledSequence, SampleResponse
 
 _OF_A_PROMPT: Final = frozenset({
@@ -171,23 +170,17 @@ async def complete_chat(model: ServedModel, asked: ChatFields, most: int, second
     chat, prompt = await asked.prompt.prompt(vocabulary)
     room = room_for(model, [prompt], asked.max_tokens)
     max_tokens = asked.max_tokens or min(room or most or _UNKNOWN_ROOM, most or room or _UNKNOWN_ROOM)
-    params = asked.sampling.params(max_tokens, _stops(chat, vocabulary, asked.sampling))
+    params = asked.sampling.params(max_tokens, _stops(chat, asked.sampling))
     (response,) = await sample_prompts(model, [prompt], params, seconds, **asked.options())
     return ChatAnswer(asked, model, vocabulary, chat, prompt).body(response)
 
 
-def _stops(chat: ChatFormat, vocabulary: ModelVocabulary, sampling: SamplingFields) -> list[Any]:
-    """Return what ends an answer: the end of a turn, and the stops of the request, all as texts or all as tokens."""
+def _stops(chat: ChatFormat, sampling: SamplingFields) -> Sequence[Any]:
+    """Return what ends an answer: the end of a turn, and the stops of the request."""
     try:
-        ends: list[Any] = list(chat.stop)
-    except ChatTemplateError:
-        ends = []
-    if sampling.stops:
-        names = [end if isinstance(end, str) else vocabulary.tokenizer.decode([end]) for end in ends]
-        return list(dict.fromkeys([*sampling.stops, *filter(None, names)]))
-    if sampling.stop_tokens and any(isinstance(end, str) for end in ends):
-        raise refused("stop_token_ids", "cannot be had: this model's chat format ends turns with a text")
-    return list(dict.fromkeys([*sampling.stop_tokens, *ends]))
+        return chat.stop_with(sampling.stops or sampling.stop_tokens)
+    except ValueError:
+        raise refused("stop_token_ids", "cannot be had: this model's chat format ends turns with a text") from None
 
 
 @frozen
@@ -226,33 +219,19 @@ class ChatAnswer:
             raise GatewayError(400, "messages: a prompt with pictures has no token ids.", "messages") from None
 
     def _choice(self, sequence: SampledSequence) -> dict[str, Any]:
-        sampling, tokens = self.asked.sampling, sequence.tokens
-        ended = bool(tokens) and tokens[-1] in sampling.stop_tokens
-        read = tokens[:-1] if ended else sequence
-        message, stopped = _message(self.chat.parse(read, self.prompt, self.asked.prompt.tools), sampling.stops)
-        reason = "stop" if ended or stopped else sequence.stop_reason
+        sampling, tools = self.asked.sampling, self.asked.prompt.tools
+        answer = self.chat.parse(sequence, self.prompt, tools, stop=sampling.stop_tokens)
+        unread = "".join(call.text for call in answer.unparsed_tool_calls)
+        answer = evolve(answer, content=answer.content + unread).before_stop(sampling.stops)
+        message = answer.message
+        reason = sequence.stop_reason if answer.ended == "cut_off" else "stop"
         return {
             "message": message,
             "logprobs": self._logprobs(sequence) if self.asked.logprobs else None,
             "finish_reason": "tool_calls" if "tool_calls" in message and reason == "stop" else reason,
-            **({"token_ids": tokens} if sampling.token_ids else {}),
+            **({"token_ids": sequence.tokens} if sampling.token_ids else {}),
         }
 
     def _logprobs(self, sequence: SampledSequence) -> dict[str, Any]:
         scored, by_id = ScoredTokens.of(sequence), self.asked.sampling.tokens_by_id
         return chat_logprobs(scored.spelled(self.vocabulary.pieces, self.asked.top_logprobs, by_id=by_id))
-
-
-def _message(answer: Answer, stops: Sequence[str]) -> tuple[dict[str, Any], bool]:
-    """Return an answer as a message that ends before the first stop text, and whether it ended itself or at one."""
-    message = answer.message
-    unread = "".join(call.text for call in answer.unparsed_tool_calls)
-    if unread:
-        message["content"] = (message["content"] or "") + unread
-    stopped = False
-    for name in ("reasoning_content", "content"):
-        if stopped:
-            message[name] = ""
-        elif message.get(name):
-            message[name], stopped = text_before_stop(message[name], stops)
-    return message, stopped or answer.ended != "cut_off"

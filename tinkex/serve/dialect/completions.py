@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from tinkex.chat.openai_format import completion_logprobs, text_before_stop
+from tinkex.chat.openai_format import completion_logprobs
 from tinkex.serve.dialect.fields import BodyFields, is_token_ids, refused
 from tinkex.serve.dialect.logprobs import ScoredTokens, text_offsets
 from tinkex.serve.dialect.sampling import SamplingFields, room_for, sample_prompts, total_usage
@@ -191,11 +191,7 @@ class PromptAnswer:
         """Return the text that follows the prompt, up to the first stop, and whether one came."""
         if self.vocabulary is None or not tokens:
             return "", False
-        ended = tokens[-1] in self.asked.sampling.stop_tokens
-        text, stopped = text_before_stop(
-            self.vocabulary.decode_continuation(tokens[:-1] if ended else tokens), self.asked.sampling.stops
-        )
-        return text, ended or stopped
+        return self.vocabulary.completion(tokens, self.asked.sampling.stops or self.asked.sampling.stop_tokens)
 
     def _logprobs(self, sequence: SampledSequence, tokens: list[int], text: str) -> dict[str, Any]:
         asked, pieces = self.asked, self._pieces

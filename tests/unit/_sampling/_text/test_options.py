@@ -1,0 +1,34 @@
+"""Options of the calls that take text: sorted, and refused by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from tinkex._sampling._text.options import TextCall
+from tinkex.types import ModelInput, SamplingParams
+
+
+def test_keywords_go_before_parameters():
+    """Keywords replace what `sampling_params` says; the others stay."""
+    params = SamplingParams(max_tokens=8, temperature=0.5, stop=["x"])
+    asked = TextCall.read("complete", params, {"max_tokens": 4, "num_samples": 2, "timeout": 3.0, "on_full": "raise"})
+    assert asked.params == SamplingParams(max_tokens=4, temperature=0.5, stop=["x"])
+    request = asked.sample_request(ModelInput.from_ints([1]))
+    assert (request.num_samples, request.sampling_params) == (2, asked.params)
+    assert asked.call == (3.0, "raise", None)
+
+
+@pytest.mark.parametrize(
+    ("params", "options", "words"),
+    [
+        (None, {}, r"max_tokens must be given: .* complete\(..., max_tokens=256\)"),
+        (SamplingParams(), {}, "max_tokens must be given"),
+        (None, {"max_tokns": 4}, r"complete\(\) got an unexpected keyword argument 'max_tokns'"),
+        (None, {"max_tokens": "4"}, "max_tokens"),
+        (7, {}, "sampling_params must be SamplingParams, got 7"),
+    ],
+)
+def test_wrong_options(params, options, words):
+    """What is wrong is named."""
+    with pytest.raises((TypeError, ValueError), match=words):
+        TextCall.read("complete", params, options)

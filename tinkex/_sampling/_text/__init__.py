@@ -1,0 +1,1 @@
+"""The calls of a sampling client that take text, and their options."""
