@@ -18,6 +18,8 @@ Nothing is paid for it while nothing is installed.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -89,10 +91,10 @@ class SampleEnded:
 
     @property
     def error_type(self) -> str | None:
-        """The kind of its error, as `error_type` has it, "cancelled", or None where it has a response."""
+        """The kind of its error, as `error_type` has it, "CancelledError", or None where it has a response."""
         if self.error is not None:
             return error_type(self.error)
-        return "cancelled" if self.response is None else None
+        return "CancelledError" if self.response is None else None
 
 
 class SampleObserver:
@@ -149,6 +151,12 @@ class InstrumentationList:
 
 PROCESS = InstrumentationList()
 """What is installed for every service of the process."""
+
+
+fork_guard = threading.RLock()
+"""Lock that a fork waits for. Hold it, for lines, in calls of a library whose own locks do not survive a fork."""
+
+os.register_at_fork(before=fork_guard.acquire, after_in_parent=fork_guard.release, after_in_child=fork_guard.release)
 
 
 def install(instrumentation: Instrumentation) -> None:

@@ -71,7 +71,9 @@ def test_a_cancel(client, sample, begun):
     future, notes = sample()
     assert future.cancel()
     assert future.cancel()
-    assert [(end.outcome, end.error_type, end.attempts) for end in notes.ends] == [("cancelled", "cancelled", begun)]
+    assert [(end.outcome, end.error_type, end.attempts) for end in notes.ends] == [
+        ("cancelled", "CancelledError", begun)
+    ]
     assert notes.done_then == [False]
     client.steps.run()
     assert len(notes.ends) == 1
