@@ -144,7 +144,7 @@ def test_public_names_exist():
 
     assert [name for name in tinkex.__all__ if not hasattr(tinkex, name)] == []
     assert sorted(tinkex.__all__) == list(tinkex.__all__)
-    assert set(tinkex.__all__) <= set(dir(tinkex))
+    assert set(tinkex.__all__) <= set(dir(tinkex)) <= {*tinkex.__all__, *PUBLIC_MODULES}
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = tinkex.no_such_name
 
@@ -165,6 +165,7 @@ def test_public_names_are_what_type_checkers_see():
 
 PUBLIC_MODULES = (
     *("chat", "config", "credentials", "errors", "future", "instrumentation", "queue_state", "telemetry", "types"),
+    *("bulk", "check", "local", "report", "tokenizers", "web"),
 )
 
 

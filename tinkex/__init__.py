@@ -15,6 +15,12 @@ from typing import TYPE_CHECKING, Any
 from tinkex._identity import __version__
 
 if TYPE_CHECKING:
+    from tinkex import chat as chat
+    from tinkex import credentials as credentials
+    from tinkex import errors as errors
+    from tinkex import instrumentation as instrumentation
+    from tinkex import tokenizers as tokenizers
+    from tinkex import types as types
     from tinkex.config import ClientConfig, RetryConfig
     from tinkex.errors import (
         APIConnectionError,
@@ -163,13 +169,18 @@ _MODULES = {  # where a name comes from that is neither an error nor one of the 
     "get_tokenizer": "tokenizers",
 }
 
+_SUBMODULES = {
+    *("bulk", "chat", "check", "credentials", "errors", "instrumentation", "local", "report", "tokenizers"),
+    *("types", "web"),
+}
+
 if not TYPE_CHECKING:  # a checker would take any name for one that exists
 
     def __getattr__(name: str) -> Any:
         if name in __all__:
             home = _MODULES.get(name) or ("errors" if name.endswith("Error") else "types")
             value = getattr(importlib.import_module(f"tinkex.{home}"), name)
-        elif name in {"chat", "credentials", "errors", "instrumentation", "types", *_MODULES.values()}:
+        elif name in {*_SUBMODULES, *_MODULES.values()}:
             value = importlib.import_module(f"tinkex.{name}")
         else:
             raise AttributeError(f"module 'tinkex' has no attribute {name!r}")
@@ -178,4 +189,4 @@ if not TYPE_CHECKING:  # a checker would take any name for one that exists
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *_SUBMODULES})

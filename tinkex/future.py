@@ -25,7 +25,7 @@ from tinkex.errors import ForkedFutureError
 from tinkex.queue_state import QueueState
 
 T = TypeVar("T")
-logger = logging.getLogger("tinkex")
+logger: logging.Logger = logging.getLogger("tinkex")
 
 
 class _Callback(partial[object]):
@@ -75,7 +75,7 @@ class ClientFuture(Future[T]):
 
     def __init__(self, callbacks: ElasticPool | None) -> None:
         # What the standard class sets, but for what is smaller here; a test watches that it sets nothing else.
-        self._condition = _Condition()
+        self._condition: threading.Condition = _Condition()
         self._state = "PENDING"
         self._result = None
         self._exception = None

@@ -153,7 +153,7 @@ PROCESS = InstrumentationList()
 """What is installed for every service of the process."""
 
 
-fork_guard = threading.RLock()
+fork_guard: threading.RLock = threading.RLock()
 """Lock that a fork waits for. Hold it, for lines, in calls of a library whose own locks do not survive a fork."""
 
 os.register_at_fork(before=fork_guard.acquire, after_in_parent=fork_guard.release, after_in_child=fork_guard.release)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 
 import pytest
 
 import tinkex
+import tinkex.report
 from tinkex.errors import extra
 
 ABSENT = """
@@ -40,6 +42,27 @@ def test_missing_extra(program, extras, names):
     assert "MissingExtraError" in last
     assert f"pip install '{extras}'" in last
     assert any(name in last for name in names)
+
+
+@pytest.mark.parametrize(
+    ("call", "extras", "module"),
+    [
+        (lambda: tinkex.SampledSequence([1]).tokens_np, "numpy", "numpy"),
+        (lambda: tinkex.SampledSequence([1], [-1.0]).logprobs_np, "numpy", "numpy"),
+        (lambda: tinkex.TensorData([1], "int64").to_numpy(), "numpy", "numpy"),
+        (lambda: tinkex.types.TopkLogprobs([[(1, -1.0)]]).token_ids, "numpy", "numpy"),
+        (lambda: tinkex.report.batch_report("out.jsonl"), "report", "altair"),
+        (lambda: tinkex.report.logprobs_report([1], [None], str), "chat", "jinja2"),
+        (lambda: tinkex.report.check_report({}), "chat", "jinja2"),
+    ],
+)
+def test_missing_extra_of_a_call(call, extras, module, monkeypatch):
+    """What is only needed by a call is named by the call."""
+    for name in [name for name in sys.modules if name.startswith("tinkex.report.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(tinkex.MissingExtraError, match=re.escape(f"pip install 'tinkex[{extras}]'")):
+        call()
 
 
 def test_our_own_mistakes_are_not_missing_extras():

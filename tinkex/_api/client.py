@@ -64,8 +64,8 @@ class Api:
         self._official = is_official(base_url)
         self._keys = itertools.count()
         self._key_stem = f"tinkex-{random_uuid()}"
-        self.last_failure = ""  # of any call that must succeed, in words
-        self.reached = False  # whether the server has ever answered
+        self.last_failure: str = ""  # of any call that must succeed, in words
+        self.reached: bool = False  # whether the server has ever answered
         self._gone_at = float("-inf")  # when it was last said, or found out, that the server is not there
         self.knows_no_metadata = False  # the server refuses `allow_metadata_only`
         self._secrets_of: tuple[Mapping[str, str] | None, tuple[str, ...]] = (None, ())  # and the headers they are of

@@ -51,12 +51,12 @@ class Session:
         self._sampling_numbers = itertools.count()
         self._lock = new_lock()  # guards _asked_capabilities and _begun
         self._asked_capabilities = False
-        self.flags = ServerFlags(api)
+        self.flags: ServerFlags = ServerFlags(api)
         self.session_id: str | None = None  # None until created
-        self.created_here = False
-        self.started = SingleFlight(api.scheduler, self._start)
+        self.created_here: bool = False
+        self.started: SingleFlight = SingleFlight(api.scheduler, self._start)
         self._begun = SingleFlight(api.scheduler, self._begin)
-        self.heartbeats = Heartbeats(api, self.started, self._renew)
+        self.heartbeats: Heartbeats = Heartbeats(api, self.started, self._renew)
         self.capabilities: ServerCapabilities | None = None  # as last told
 
     @property

@@ -20,7 +20,7 @@ class SnapshotCell(Generic[T]):
     __slots__ = ("_writing", "current")
 
     def __init__(self, value: T) -> None:
-        self.current = value
+        self.current: T = value
         self._writing = new_lock()  # guards read-change-publish in update()
 
     def update(self, change: Callable[[T], T]) -> T:

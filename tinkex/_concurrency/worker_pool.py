@@ -55,7 +55,7 @@ class WorkerPool(ThreadPoolExecutor):
         self._ending = False
         self.count = workers
         self.put: Callable[[Runnable], None] = self._items.put
-        self.waiting = self._items.__len__
+        self.waiting: Callable[[], int] = self._items.__len__
 
     def start(self) -> None:
         """Start every worker, or as many as the system allows; call it once, off the caller's thread."""

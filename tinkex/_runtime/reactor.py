@@ -79,7 +79,7 @@ class Reactor:
         self._parked: dict[int, tuple[Resumable, int]] = {}
         self._times: deque[Timer] = deque()
         self._heap: list[Timer] = []
-        self.lapsed = 0  # waits that ended since lapsed timers were last thrown out, about: counted unlocked
+        self.lapsed: int = 0  # waits that ended since lapsed timers were last thrown out, about: counted unlocked
         self._numbers = itertools.count()
         self._sleeps_until = self._held_until = _AWAKE
         self._stopping = False

@@ -119,11 +119,11 @@ class Scheduler:
     __slots__ = ("_live", "_stopped", "add", "discard", "reactor", "workers")
 
     def __init__(self, workers: WorkerPool, reactor: Reactor) -> None:
-        self.workers = workers
-        self.reactor = reactor
+        self.workers: WorkerPool = workers
+        self.reactor: Reactor = reactor
         self._live: set[ScheduledTask] = set()
-        self.add = self._live.add
-        self.discard = self._live.discard
+        self.add: Callable[[ScheduledTask], None] = self._live.add
+        self.discard: Callable[[ScheduledTask], None] = self._live.discard
         self._stopped = False
 
     @property
@@ -182,7 +182,7 @@ class ScheduledTask:
         future: Future[Any],
         dropped: Callable[[ScheduledTask], None] = _no_callback,
     ) -> None:
-        self.future = future
+        self.future: Future[Any] = future
         self.on_deadline: Callable[[], BaseException] | None = None
         self._dropped = dropped  # called when the task is cancelled before it began
         self._scheduler = scheduler

@@ -37,7 +37,7 @@ class ClientQueue:
 
     def __init__(self) -> None:
         self.tasks: deque[tuple[ScheduledTask, int]] = deque()
-        self.listed = False
+        self.listed: bool = False
 
 
 class Throttle:
@@ -48,9 +48,9 @@ class Throttle:
     """
 
     def __init__(self) -> None:
-        self.paused_until = float("-inf")
+        self.paused_until: float = float("-inf")
         self.reason: str | None = None
-        self.cause = "unknown"  # the reason in a word
+        self.cause: str = "unknown"  # the reason in a word
         self.refused_since: float | None = None  # when the first pause began since a submission was accepted
         self._floor = 0.0  # of the last pause, in seconds; 0 once a submission was accepted
 
@@ -148,8 +148,8 @@ class Admission:
         self._bytes = 0
         self._wait_id = 0
         self._closed = False
-        self.in_flight = 0
-        self.throttle = Throttle()
+        self.in_flight: int = 0
+        self.throttle: Throttle = Throttle()
 
     def offer(self, queue: ClientQueue, task: ScheduledTask, size: int) -> None:
         """Queue a task; `size` is its estimated bytes. The caller has made sure that there is room: `reserve`."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 
 from tinkex._api.client import Api
 from tinkex._api.flags import Flags
+from tinkex._concurrency.clock import Clock
 from tinkex._concurrency.fork_locks import new_lock
 from tinkex._concurrency.snapshot import SnapshotCell
 from tinkex._logging import RetryLog
 from tinkex._runtime.byte_semaphore import ByteSemaphore
+from tinkex._runtime.task import Scheduler
 from tinkex._sampling.admission import Admission
 from tinkex._sampling.cancellations import Cancellations
 from tinkex._sampling.observers import ObserverNotifier
@@ -28,7 +31,10 @@ class SampleCounters:
 
     def __init__(self) -> None:
         self._lock = new_lock()  # guards the totals
-        self.completed = self.failed = self.prompt_tokens = self.sampled_tokens = 0
+        self.completed: int = 0
+        self.failed: int = 0
+        self.prompt_tokens: int = 0
+        self.sampled_tokens: int = 0
 
     def add(self, usage: Usage | None, *, failed: bool) -> None:
         """Count one sample that has ended."""
@@ -51,15 +57,16 @@ class SamplingContext:
         report_error: Callable[[BaseException], None],
     ) -> None:
         self.api = api
-        self.clock = api.clock
-        self.scheduler = api.scheduler
+        self.clock: Clock = api.clock
+        self.scheduler: Scheduler = api.scheduler
         self.observers = observers
-        self.admission = Admission(api.scheduler, api.clock, self._admission_limits)
-        self.response_bytes = ByteSemaphore(self._response_bytes_limit)
-        self.retry_log = RetryLog(api.clock, lambda: api.config.current.queue_log_interval)
-        self.cancellations = Cancellations(api, lambda: flags.current.sample_cancel_max_batch_size)
-        self.counters = SampleCounters()
-        self.joining = new_lock()  # guards moves of sampling clients to this context, after a fork, and who renews them
+        self.admission: Admission = Admission(api.scheduler, api.clock, self._admission_limits)
+        self.response_bytes: ByteSemaphore = ByteSemaphore(self._response_bytes_limit)
+        self.retry_log: RetryLog = RetryLog(api.clock, lambda: api.config.current.queue_log_interval)
+        self.cancellations: Cancellations = Cancellations(api, lambda: flags.current.sample_cancel_max_batch_size)
+        self.counters: SampleCounters = SampleCounters()
+        # Guards moves of sampling clients to this context, after a fork, and who renews them.
+        self.joining: threading.Lock = new_lock()
         self._flags = flags
         self._report_error = report_error
         self._billing_since: float | None = None

@@ -47,7 +47,7 @@ class SamplingSession:
         self.sampling_session_id = sampling_session_id
         self.record_stability_info = record_stability_info
         self.queue: ClientQueue = ClientQueue() if renewed_from is None else renewed_from.queue
-        self.accepted = renewed_from is None  # whether the server is known to have taken a sample
+        self.accepted: bool = renewed_from is None  # whether the server is known to have taken a sample
         self.successor: SamplingSession | None = None  # once it was renewed
         self._original = original
         self._model = model

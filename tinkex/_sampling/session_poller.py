@@ -55,7 +55,7 @@ class CompletionWait:
     """
 
     __slots__ = ("_poller", "_request_id", "_since")
-    until = float("inf")  # the poller bounds it, at less than the cost of a timer each
+    until: float = float("inf")  # the poller bounds it, at less than the cost of a timer each
 
     def __init__(self, poller: SessionPoller, request_id: str, since: float) -> None:
         self._poller = poller

@@ -56,11 +56,11 @@ class ServiceLifecycle:
     """Configuration and runtime of one service. The runtime is built on first use, and anew in a forked child."""
 
     def __init__(self, config: ClientConfig, observers: Iterable[QueueStateObserver], clock: Clock) -> None:
-        self.config = SnapshotCell(config)
+        self.config: SnapshotCell[ClientConfig] = SnapshotCell(config)
         self._clock = clock
         self._logger = QueueStateLogger(config.queue_log_interval, clock)
         self._observers = (self._logger, *observers)
-        self.instrumentations = InstrumentationList()
+        self.instrumentations: InstrumentationList = InstrumentationList()
         number = next(_numbers)
         self._name = f"tinkex-{number}"
         self._lock = new_lock()  # guards building and dropping the runtime, and `closed`
@@ -72,7 +72,7 @@ class ServiceLifecycle:
         self._patched_by = patched_by()
         self._holds: set[object] = set()  # one of each reference
         self._releasing = False
-        self.closed = False
+        self.closed: bool = False
         _lifecycles[number] = self
 
     def hold(self, held: object) -> bool:

@@ -22,7 +22,7 @@ from tinkex._sampling.observers import ObserverNotifier
 from tinkex._sampling.session import Model, SamplingSession
 from tinkex._service.telemetry_sender import TelemetrySender
 from tinkex._transport.connection_pool import ConnectionPool
-from tinkex._transport.dial import make_dialer
+from tinkex._transport.dial import Dialer, make_dialer
 from tinkex._transport.exchange import Transport
 from tinkex._transport.receiving import ReceiveBudget
 from tinkex.config import ClientConfig
@@ -43,15 +43,15 @@ class ServiceRuntime:
     ) -> None:
         first = config.current
         self.clock = clock
-        self.workers = WorkerPool(first.workers, f"{name}-worker")
-        self.reactor = Reactor(clock, f"{name}-reactor")
-        self.scheduler = Scheduler(self.workers, self.reactor)
-        self.callbacks = ElasticPool(first.callback_workers, f"{name}-callback")
+        self.workers: WorkerPool = WorkerPool(first.workers, f"{name}-worker")
+        self.reactor: Reactor = Reactor(clock, f"{name}-reactor")
+        self.scheduler: Scheduler = Scheduler(self.workers, self.reactor)
+        self.callbacks: ElasticPool = ElasticPool(first.callback_workers, f"{name}-callback")
         connecting = ElasticPool(_CONNECTING_THREADS, f"{name}-connect")
         polling = ElasticPool(_POLLING_THREADS, f"{name}-poll")
-        self.pools = (self.callbacks, connecting, polling)
-        self.dialer = make_dialer(first)
-        self.connections = ConnectionPool(
+        self.pools: tuple[ElasticPool, ElasticPool, ElasticPool] = (self.callbacks, connecting, polling)
+        self.dialer: Dialer = make_dialer(first)
+        self.connections: ConnectionPool = ConnectionPool(
             self.dialer, self.reactor, connecting, clock, most=first.max_connections,
             most_idle=first.max_idle_connections, busiest=2 * first.workers,
         )  # fmt: skip
@@ -62,11 +62,11 @@ class ServiceRuntime:
             self.dialer, self.connections, connecting, polling, clock, self.workers.waiting, receiving
         )
         auth = Auth(self.scheduler, connecting, clock, config)
-        self.api = Api(transport, auth, self.scheduler, clock, config)
-        self.session = Session(self.api)
-        self.telemetry = TelemetrySender(self.api, self.session)
+        self.api: Api = Api(transport, auth, self.scheduler, clock, config)
+        self.session: Session = Session(self.api)
+        self.telemetry: TelemetrySender = TelemetrySender(self.api, self.session)
         notifier = ObserverNotifier(observers, self.callbacks, clock)
-        self.sampling = SamplingContext(self.api, self.session.flags, notifier, self.telemetry.report)
+        self.sampling: SamplingContext = SamplingContext(self.api, self.session.flags, notifier, self.telemetry.report)
 
     def start(self) -> None:
         """Start the reactor, which starts the workers: one thread start on the caller's time."""

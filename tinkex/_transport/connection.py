@@ -63,10 +63,10 @@ class Connection(Permit):
         self._reactor = reactor
         self._armed = False
         self._parked = False
-        self.fileno = raw.fileno()
-        self.idle_since = 0.0
-        self.preemptible = False  # whether its long poll may be ended for a task that waits for a connection
-        self.reused = False  # whether it has carried an exchange before
+        self.fileno: int = raw.fileno()
+        self.idle_since: float = 0.0
+        self.preemptible: bool = False  # whether its long poll may be ended for a task that waits for a connection
+        self.reused: bool = False  # whether it has carried an exchange before
 
     def send(self, data: memoryview) -> int:
         """Send what the kernel takes now; 0 means wait until writable."""

@@ -95,7 +95,7 @@ class ConnectionPool:
         self._growing = False
         self._sweeping = False
         self._closed = False
-        self.open = 0  # or being opened
+        self.open: int = 0  # or being opened
 
     def lease(self, task: ScheduledTask, wait_id: int, *, high_priority: bool, fresh: bool) -> None:
         """See `Lease`."""

@@ -32,7 +32,7 @@ class Pace:
     __slots__ = ("quick",)
 
     def __init__(self) -> None:
-        self.quick = True
+        self.quick: bool = True
 
 
 class _Readable:
@@ -92,7 +92,7 @@ class Transport:
         self._polling = polling  # for polls that only an adapter can make: they may be long, and nothing waits for them
         self._clock = clock
         self._receiving = receiving or ReceiveBudget(lambda: sys.maxsize)
-        self.lost_at = float("-inf")  # when a connection was last lost, also one that was replaced at once
+        self.lost_at: float = float("-inf")  # when a connection was last lost, also one that was replaced at once
         self._backlog = backlog  # how much there is for the workers to do
 
     def exchange(

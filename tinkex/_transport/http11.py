@@ -39,10 +39,11 @@ class Response:
     __slots__ = ("body", "headers", "reused", "status")
 
     def __init__(self, status: int, headers: dict[str, str], body: bytes | bytearray, reused: bool = False) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
-        self.reused = reused  # whether its connection had carried another exchange: it may be what came behind that
+        self.status: int = status
+        self.headers: dict[str, str] = headers
+        self.body: bytes | bytearray = body
+        # Whether its connection had carried another exchange: it may be what came behind that.
+        self.reused: bool = reused
 
 
 class ResponseReader:
@@ -86,10 +87,10 @@ class ResponseReader:
         self._expect = "size"  # what comes next in a chunked body: size, data, end (of a chunk) or trailer
         self._inflate: _Inflater | None = None
         self._feed = ResponseReader._feed_head  # not bound: a reader that held itself would wait for the collector
-        self.started = False  # whether a single byte has come
-        self.keep_alive = False
-        self.surplus = False  # whether something came behind it
-        self.status = 0
+        self.started: bool = False  # whether a single byte has come
+        self.keep_alive: bool = False
+        self.surplus: bool = False  # whether something came behind it
+        self.status: int = 0
         self.headers: dict[str, str] = {}
 
     def feed(self, data: bytes) -> bool:

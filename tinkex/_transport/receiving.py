@@ -23,7 +23,7 @@ class ReceiveBudget:
     def __init__(self, limit: Callable[[], int]) -> None:
         self._limit = limit
         self._lock = new_lock()  # guards used
-        self.used = 0
+        self.used: int = 0
 
     def change(self, count: int) -> None:
         """Count so many bytes more, or less; raises ReceivingTooMuchError, and counts none, beyond the limit."""

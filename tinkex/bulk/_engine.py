@@ -190,21 +190,14 @@ class Flow:
 
     def _begin(self, prepared: Prepared) -> _Ending:
         if prepared.continuations:
-            return _Scored([
-                self._begin_one(prepared, each.prompt, prompt_logprobs_last_n=len(each.tokens))
-                for each in prepared.continuations
-            ])  # fmt: skip
+            return _Scored([self._begin_one(prepared, each.prompt) for each in prepared.continuations])
         return self._begin_one(prepared, prepared.prompt)
 
-    def _begin_one(self, prepared: Prepared, prompt: ModelInput, **more: Any) -> SampleFuture[SampleResponse]:
+    def _begin_one(self, prepared: Prepared, prompt: ModelInput) -> SampleFuture[SampleResponse]:
         wanted = prepared.wanted
         try:
             return prepared.model.client.sample(
-                prompt,
-                wanted.params,
-                timeout=self._timeout,
-                queue_state_observer=self._gate,
-                **{**wanted.options, **more},
+                prompt, wanted.params, timeout=self._timeout, queue_state_observer=self._gate, **wanted.options
             )
         except (TypeError, ValueError, QueueFullError, SampleTimeoutError) as error:
             return failed(error)

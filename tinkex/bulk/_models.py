@@ -11,8 +11,7 @@ import attrs
 
 from tinkex.errors import TinkexError
 from tinkex.sampling_client import SamplingClient
-from tinkex.text import TextCodec
-from tinkex.tokenizers import Tokenizer, TokenPieces, get_tokenizer
+from tinkex.tokenizers import Tokenizer, TokenPieces, get_tokenizer, text_decoder
 
 Open = Callable[[str], SamplingClient]
 _MOST_FAILURES: Final = 1000
@@ -49,7 +48,8 @@ class Model:
         self._named = tokenizer
         self._loading = threading.Lock()  # guards _loaded
         self._loaded: Tokenizer | Failure | None = None
-        self._codec: TextCodec | None = None
+        self._decode: Callable[[list[int]], str] | None = None
+        self._pieces: TokenPieces | None = None
 
     def tokenizer(self) -> Tokenizer:
         """Return the tokenizer; raises an error like the first one where it could not be loaded."""
@@ -68,22 +68,34 @@ class Model:
 
         None without a tokenizer, and for ids that it does not have: a row holds them as they are.
         """
-        if self.try_tokenizer() is None:
+        if self._decode is None and not self._find_decode():
             return None
         try:
-            return self.codec().decode(tokens)
+            return self._decode(tokens)  # type: ignore[misc]  # it was found
         except Exception:  # noqa: BLE001 - the row keeps its token ids
             return None
 
     def pieces(self) -> TokenPieces | None:
         """Return the pieces of the tokenizer's vocabulary; None where it could not be loaded."""
-        return None if self.try_tokenizer() is None else self.codec().pieces
+        tokenizer = self.try_tokenizer()
+        if self._pieces is None and tokenizer is not None:
+            self._pieces = TokenPieces(tokenizer)
+        return self._pieces
 
-    def codec(self) -> TextCodec:
-        """Return what turns text into tokens and back; raises an error like the first one without a tokenizer."""
-        if self._codec is None:
-            self._codec = TextCodec(self.tokenizer())
-        return self._codec
+    def encode_plain(self, text: str) -> list[int]:
+        """Turn text into token ids without the special tokens that begin or end a prompt, where it can be told so."""
+        tokenizer: Any = self.tokenizer()
+        try:
+            encoded = tokenizer.encode(text, add_special_tokens=False)
+        except TypeError:  # it has no such keyword
+            encoded = tokenizer.encode(text)
+        return [int(token) for token in getattr(encoded, "ids", encoded)]
+
+    def _find_decode(self) -> bool:
+        tokenizer = self.try_tokenizer()
+        if tokenizer is not None:
+            self._decode = text_decoder(tokenizer)
+        return tokenizer is not None
 
     def _load(self) -> Tokenizer | Failure:
         if self._loaded is None:

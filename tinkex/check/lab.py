@@ -30,9 +30,9 @@ class Samples(Protocol):
         prompt: Any,
         sampling_params: SamplingParams,
         *,
-        num_samples: int = ...,
-        include_prompt_logprobs: bool = ...,
-        timeout: float | None = ...,
+        num_samples: int = 1,
+        include_prompt_logprobs: bool = False,
+        timeout: float | None = None,
     ) -> Any:
         """Begin to sample."""
 
@@ -78,9 +78,9 @@ class Lab:
         self.clock = clock
         self._end = clock() + limit
         self.answers: list[Trial] = []
-        self.requests = 0
-        self.prompt_tokens = 0
-        self.sampled_tokens = 0
+        self.requests: int = 0
+        self.prompt_tokens: int = 0
+        self.sampled_tokens: int = 0
         self._timeout = timeout
 
     def ask(self, asks: Iterable[Ask], client: Samples | None = None) -> list[Trial]:

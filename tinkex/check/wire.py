@@ -32,7 +32,9 @@ class RawSession:
             self._http.headers["X-API-Key"] = key
         self._base = f"{config.base_url}/api/v1/"
         self._timeout = timeout
-        self.requests = self.prompt_tokens = self.sampled_tokens = 0
+        self.requests: int = 0
+        self.prompt_tokens: int = 0
+        self.sampled_tokens: int = 0
         self._session_id: str | None = None
         self.refusal: str | None = None
         self._sampler = self._open(model)

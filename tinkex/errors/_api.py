@@ -116,7 +116,7 @@ class RequestFailedError(APIError):
     ) -> None:
         super().__init__(message, request_id, phase, may_have_run)
         self.category = known_category(category)
-        self.retryable = self.category == "server"
+        self.retryable: bool = self.category == "server"
         if self.category != "unknown":
             self.hint = TRY_AGAIN if self.retryable else "Correct the request."
 

@@ -35,7 +35,7 @@ class APIStatusError(APIError):
         self.status = status
         self.body = bounded_body(body)
         self.retry_after = retry_after
-        self.retryable = status in (408, 409, 410, 425, 429) or status >= 500
+        self.retryable: bool = status in (408, 409, 410, 425, 429) or status >= 500
         if not self.hint:
             self.hint = TRY_AGAIN if self.retryable else "Unchanged, the request would be refused again."
 

@@ -45,4 +45,4 @@ if not TYPE_CHECKING:  # a checker would take any name for one that exists
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

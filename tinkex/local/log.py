@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 
-logger = logging.getLogger("tinkex.local")
+logger: logging.Logger = logging.getLogger("tinkex.local")
 
 
 @functools.cache

@@ -44,7 +44,7 @@ class ServerProcess:
         self._on_line = on_line
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the child writes to it
         # A session of its own keeps a terminal's Ctrl-C from it: its owner decides when it ends.
-        self.process = subprocess.Popen(  # noqa: S603 - a fixed command
+        self.process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603 - a fixed command
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -53,7 +53,9 @@ class ServerProcess:
             env={**os.environ, "PYTHONUNBUFFERED": "1", **_NO_CERTIFICATES},
         )
         self._owner = os.getpid()
-        self.stop = weakref.finalize(self, _stop, self.process, self._errors, self._owner)
+        self.stop: weakref.finalize[..., ServerProcess] = weakref.finalize(
+            self, _stop, self.process, self._errors, self._owner
+        )
 
     def wait(self, timeout: float) -> None:
         """Wait until it can be used; `ready` is what it says then.

@@ -13,6 +13,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, Final, cast
 
+from tinkex.errors import extra
 from tinkex.report.tokens import Alternatives, Decode
 from tinkex.tokenizers import get_tokenizer, tokenizer_at_hand
 
@@ -34,9 +35,10 @@ def batch_report(
         samples: How many rows to show, drawn at random; the longest, the slowest and the like are shown as well.
         title: What to call it; None for the name of the file.
 
-    Raises OSError for a file that cannot be read, ImportError without the ``report`` extra.
+    Raises OSError for a file that cannot be read, MissingExtraError without the ``report`` extra.
     """
-    from tinkex.report.batch import batch_page
+    with extra("report", "batch_report"):
+        from tinkex.report.batch import batch_page
     from tinkex.report.data.scan import Scan
 
     path = pathlib.Path(output)
@@ -66,10 +68,12 @@ def logprobs_report(
         title: The heading.
         model: The name to put under it.
 
-    Raises TokenizerError where there is no tokenizer to be had, ImportError without jinja2.
+    Raises TokenizerError where there is no tokenizer to be had, MissingExtraError without jinja2.
     """
     from tinkex.report.tokens import read_tokens
-    from tinkex.report.tokens_page import tokens_page
+
+    with extra("chat", "logprobs_report"):
+        from tinkex.report.tokens_page import tokens_page
 
     return tokens_page(read_tokens(ids, logprobs, get_tokenizer(tokenizer).decode, alternatives), title, model)
 
@@ -80,9 +84,10 @@ def check_report(report: Mapping[str, Any]) -> str:
     Args:
         report: What ``ServerReport.to_dict()`` returns, or ``tinkex check --json`` prints.
 
-    Raises ImportError without jinja2.
+    Raises MissingExtraError without jinja2.
     """
-    from tinkex.report.check_page import check_page
+    with extra("chat", "check_report"):
+        from tinkex.report.check_page import check_page
 
     return check_page(report)
 

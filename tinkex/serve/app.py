@@ -24,7 +24,7 @@ from tinkex.serve.errors import GatewayError, gateway_error
 from tinkex.serve.models import ModelRegistry, read_models
 from tinkex.service_client import ServiceClient
 
-logger = logging.getLogger("tinkex.serve")
+logger: logging.Logger = logging.getLogger("tinkex.serve")
 SERVICE: Final = web.AppKey("service", ServiceClient)
 _HEALTH: Final = "/health"
 

@@ -20,7 +20,7 @@ from tinkex.tokenizers import ChatTemplateError
 from tinkex.types import SupportedModel
 
 T = TypeVar("T")
-logger = logging.getLogger("tinkex.serve")
+logger: logging.Logger = logging.getLogger("tinkex.serve")
 _SCHEME: Final = "tinker://"
 _SECONDS: Final = 120.0  # to open a model, or to ask the server something
 _MOST_MODELS: Final = 64  # that are kept open

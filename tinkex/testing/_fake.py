@@ -111,7 +111,7 @@ class FakeServer(FaultPlanner):
         address = self._listener.getsockname()
         scheme = "https" if tls else "http"
         #: The base URL to give to a client.
-        self.url = f"{scheme}://{address[0]}:{address[1]}{chosen.prefix}"
+        self.url: str = f"{scheme}://{address[0]}:{address[1]}{chosen.prefix}"
 
     def start(self) -> Self:
         """Begin to answer; returns at once when it runs already."""

@@ -40,7 +40,7 @@ class FakeServerProcess:
         self._control_key = secrets.token_urlsafe()
         self._process: subprocess.Popen[str] | None = None
         #: The base URL to give to a client; empty before the start.
-        self.url = ""
+        self.url: str = ""
         #: The authority to verify an HTTPS server by, as a PEM file; None for HTTP.
         self.ca_file: str | None = None
 

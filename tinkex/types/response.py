@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, fields, frozen
 
@@ -13,11 +13,19 @@ from tinkex.types._json.form import mapping, present, table, word
 from tinkex.types._json.numbers import json_numbers, json_rows, read_numbers, read_rows
 from tinkex.types.sequence import SampledSequence
 from tinkex.types.tensor import TensorData
-from tinkex.types.topk import TopkLogprobs
+from tinkex.types.topk import Row, TopkLogprobs
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
-def _prompt_logprobs(values: Any) -> Column | None:
+def _prompt_logprobs(values: Iterable[float | None] | Column | None) -> Column | None:
     return None if values is None else float_column("prompt_logprobs", values, OptionalColumn)
+
+
+def _topk_prompt_logprobs(rows: Iterable[Row] | None) -> TopkLogprobs | None:
+    return table(rows)
 
 
 @frozen
@@ -100,8 +108,10 @@ class SampleResponse:
 
     sequences: tuple[SampledSequence, ...] = field(converter=_sequences)
     """As many as `num_samples` asked for."""
-    _prompt_logprobs: Column | None = field(default=None, converter=_prompt_logprobs)
-    _topk_prompt_logprobs: TopkLogprobs | None = field(default=None, converter=table)
+    _prompt_logprobs: Column | None = field(default=None, alias="prompt_logprobs", converter=_prompt_logprobs)
+    _topk_prompt_logprobs: TopkLogprobs | None = field(
+        default=None, alias="topk_prompt_logprobs", converter=_topk_prompt_logprobs
+    )
     target_prompt_logprobs: TensorData | None = None
     """Log-probabilities of the asked-for ids, float32 in the request's shape and layout, 0 where it had -1."""
     prompt_alt_tokens: PromptAltTokens | None = None
@@ -129,7 +139,7 @@ class SampleResponse:
         return self._topk_prompt_logprobs
 
     @property
-    def prompt_logprobs_np(self) -> Any:
+    def prompt_logprobs_np(self) -> NDArray[np.float32] | None:
         """The prompt's log-probabilities as a NumPy array of float32, NaN where undefined, or None."""
         return None if self._prompt_logprobs is None else self._prompt_logprobs.numpy("float32")
 

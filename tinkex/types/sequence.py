@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from attrs import field, frozen
 
@@ -10,7 +11,11 @@ from tinkex._validation.values import shown
 from tinkex.types._forms.columns import Column, float_column, int_column
 from tinkex.types._json.form import mapping, present, table, word
 from tinkex.types._json.numbers import json_numbers, json_rows, read_numbers, read_rows
-from tinkex.types.topk import TopkLogprobs
+from tinkex.types.topk import Row, TopkLogprobs
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 StopReason = Literal["length", "stop"]
 """The reasons for which sequences end today; `stop_reason` itself may be a newer word."""
@@ -23,15 +28,19 @@ class TextDecoder(Protocol):
         """Return the text."""
 
 
-def _tokens(values: Any) -> Column:
+def _tokens(values: Iterable[int] | Column) -> Column:
     return int_column("tokens", values)
 
 
-def _logprobs(values: Any) -> Column | None:
+def _logprobs(values: Iterable[float | None] | Column | None) -> Column | None:
     return None if values is None else float_column("logprobs", values)
 
 
-def _stop_reason(value: Any) -> str:
+def _topk_logprobs(rows: Iterable[Row] | None) -> TopkLogprobs | None:
+    return table(rows)
+
+
+def _stop_reason(value: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"stop_reason must be a string, got {shown(value)}")
     return value
@@ -46,9 +55,9 @@ class SampledSequence:
     ([5, 7], -1.5)
     """
 
-    _tokens: Column = field(converter=_tokens)
-    _logprobs: Column | None = field(default=None, converter=_logprobs)
-    _topk_logprobs: TopkLogprobs | None = field(default=None, converter=table)
+    _tokens: Column = field(alias="tokens", converter=_tokens)
+    _logprobs: Column | None = field(default=None, alias="logprobs", converter=_logprobs)
+    _topk_logprobs: TopkLogprobs | None = field(default=None, alias="topk_logprobs", converter=_topk_logprobs)
     stop_reason: str = field(default="stop", converter=_stop_reason)
     """Why it ended: "stop", or "length" at `max_tokens`; a newer server may have other words."""
     sequence_id: str | None = None
@@ -80,12 +89,12 @@ class SampledSequence:
         return self._topk_logprobs
 
     @property
-    def tokens_np(self) -> Any:
+    def tokens_np(self) -> NDArray[np.int32]:
         """The token ids as a NumPy array of int32: where possible a read-only view, without a copy."""
-        return self._tokens.numpy("int32")
+        return self._tokens.numpy("int32")  # type: ignore[no-any-return]
 
     @property
-    def logprobs_np(self) -> Any:
+    def logprobs_np(self) -> NDArray[np.float32] | None:
         """The log-probabilities as a NumPy array of float32, or None; a view as for `tokens_np`."""
         return None if self._logprobs is None else self._logprobs.numpy("float32")
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from attrs import field, frozen
 
 from tinkex._validation.values import shown, whole
+from tinkex.errors import extra
 from tinkex.types._forms.columns import Column, float_column
 from tinkex.types._json.numbers import json_numbers, read_numbers
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 TensorDtype = Literal["int64", "float32"]
 
@@ -130,16 +135,16 @@ class TensorData:
             raise TypeError(f"array must be a NumPy array of numbers, got {shown(array)}")
         return cls(array.ravel().tolist(), "float32" if kind == "f" else "int64", array.shape)
 
-    def to_numpy(self, pad_value: float = 0) -> Any:
+    def to_numpy(self, pad_value: float = 0) -> NDArray[np.int64] | NDArray[np.float32]:
         """Return a NumPy array, of int64 or float32; what a sparse tensor does not list is *pad_value*.
 
         A dense tensor's array may be a read-only view of the tensor's own memory.
         """
-        import numpy as np
-
+        with extra("numpy", "A NumPy array"):
+            import numpy as np
         numbers = self._data.numpy(self.dtype)
         if self.sparse_crow_indices is None:
-            return numbers.reshape(self.shape)
+            return numbers.reshape(self.shape)  # type: ignore[no-any-return]
         dense = np.full(self.shape, pad_value, dtype=self.dtype)
         rows = np.repeat(np.arange(self.shape[0]), np.diff(self.sparse_crow_indices))
         dense[rows, np.array(self.sparse_col_indices, dtype=np.int64)] = numbers

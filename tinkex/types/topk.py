@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 from tinkex._validation.values import shown, whole
+from tinkex.errors import extra
 from tinkex.types._forms.columns import Numbers
 
 Row = list[tuple[int, float]] | None
@@ -27,7 +28,7 @@ class TopkLogprobs(Sequence[Row]):
     """
 
     __slots__ = ("_ids", "_logprobs", "_rows", "k", "length")
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     k: int
     """The most pairs a row can have: the number that was asked for, as far as the server says it."""
@@ -88,8 +89,8 @@ class TopkLogprobs(Sequence[Row]):
         return self._matrix(1, "float32", self._logprobs)
 
     def _matrix(self, part: int, dtype: str, raw: Numbers | None) -> Any:
-        import numpy as np
-
+        with extra("numpy", "A NumPy array"):
+            import numpy as np
         if raw is not None:
             return np.frombuffer(raw, dtype).reshape(self.length, self.k)
         matrix = np.full((self.length, self.k), _EMPTY[part], dtype)

@@ -69,11 +69,11 @@ class LibraryModel:
         c_api.llama_backend_init()
         params = c_api.llama_model_default_params()
         params.n_gpu_layers = 0
-        self.handle = c_api.llama_model_load_from_file(os.fsencode(file.path), params)
+        self.handle: Any = c_api.llama_model_load_from_file(os.fsencode(file.path), params)
         if not self.handle:
             raise LocalError(f"{file.path} could not be loaded: {_last_errors()}")
-        self.tokens = int(c_api.llama_vocab_n_tokens(c_api.llama_model_get_vocab(self.handle)))
-        self.bytes = int(_library.llama_model_size(self.handle))
+        self.tokens: int = int(c_api.llama_vocab_n_tokens(c_api.llama_model_get_vocab(self.handle)))
+        self.bytes: int = int(_library.llama_model_size(self.handle))
 
 
 class LibraryContext:

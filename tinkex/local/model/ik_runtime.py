@@ -40,9 +40,9 @@ class IkRuntime:
     def __init__(self, file: GgufFile, threads: int | None = None) -> None:
         ignored = ROPE_FACTORS in file.tensors
         self.warnings: Sequence[str] = [f"{file.path}: {_IGNORES_FACTORS}"] if ignored else []
-        self.model = LibraryModel(file)
-        self.threads = threads or min(8, usable_cores())
-        self.cores = CoreBudget(self.threads)
+        self.model: LibraryModel = LibraryModel(file)
+        self.threads: int = threads or min(8, usable_cores())
+        self.cores: CoreBudget = CoreBudget(self.threads)
         self._changed = threading.Condition()  # guards what follows
         self._idle: list[LibraryContext] = []
         self._sessions = 0

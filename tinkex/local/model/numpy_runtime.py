@@ -52,13 +52,13 @@ class NumpyRuntime:
 
     def __init__(self, model: GgufFile, warnings: Sequence[str] = ()) -> None:
         self.warnings = warnings
-        self.shape = LlamaHyperparameters.read(model)
+        self.shape: LlamaHyperparameters = LlamaHyperparameters.read(model)
         self._turn = threading.Lock()  # one computation at a time
         #: Steps of sessions, computed together where several are wanted at the same time.
         self.steps: Batcher[Sequence[Span], Array] = Batcher(self._step, _SESSIONS_TOGETHER)
         check_tensors(model, self.shape)
-        self.weights = load_weights(model)
-        self.output = self.weights.get("output.weight", self.weights["token_embd.weight"])
+        self.weights: dict[str, Array] = load_weights(model)
+        self.output: Array = self.weights.get("output.weight", self.weights["token_embd.weight"])
         self._frequencies = _frequencies(self.shape, self.weights.get(ROPE_FACTORS))
 
     def open(self, cells: int, sequences: int, check: Callable[[], None] | None = None) -> NumpySession:

@@ -18,9 +18,9 @@ class Stops:
         stop = params.stop
         given: Iterable[str | int] = (stop,) if isinstance(stop, str) else stop or ()
         ends = frozenset() if stop == () else vocabulary.end_ids
-        self.ids = ends | {item for item in given if isinstance(item, int)}
-        self.texts = [item.encode() for item in given if isinstance(item, str)]
-        self.longest = max(map(len, self.texts), default=0)
+        self.ids: frozenset[int] = ends | {item for item in given if isinstance(item, int)}
+        self.texts: list[bytes] = [item.encode() for item in given if isinstance(item, str)]
+        self.longest: int = max(map(len, self.texts), default=0)
 
 
 class Generation:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,12 +18,12 @@ class PromptScores:
 
     def __init__(self, request: SampleRequest, tokens: tuple[int, ...]) -> None:
         self._request = request
-        self.tokens = np.array(tokens, np.int64)
+        self.tokens: Any = np.array(tokens, np.int64)
         self._source = random_stream(request.sampling_params.seed, _ALTERNATIVES)
         rows = len(tokens) - 1
         self._scored_from = rows - min(rows, request.prompt_logprobs_last_n or rows)
         #: The log-probability of each token as far as it is known, else NaN; also what was not asked for.
-        self.known = np.full(len(tokens), np.nan)
+        self.known: Any = np.full(len(tokens), np.nan)
         self._topk: list[list[tuple[int, float]] | None] = [None] * len(tokens)
         self._targets = _Targets(request.target_prompt_logprobs) if request.target_prompt_logprobs else None
         shape = (rows, request.prompt_alt_tokens_k)

@@ -26,10 +26,10 @@ class GgufTokenizer:
 
     def __init__(self, model: GgufFile) -> None:
         vocabulary = Vocabulary(model)
-        self.name = str(model.metadata.get("tokenizer.ggml.pre") or "default")
-        self.chat_template = _chat_template(model)
-        self.special_tokens_map = _special_tokens(model, vocabulary)
-        self.end_ids = vocabulary.end_ids
+        self.name: str = str(model.metadata.get("tokenizer.ggml.pre") or "default")
+        self.chat_template: str | Mapping[str, str] | None = _chat_template(model)
+        self.special_tokens_map: dict[str, str] = _special_tokens(model, vocabulary)
+        self.end_ids: frozenset[int] = vocabulary.end_ids
         self._file = model.path.name
         rule = _pre_tokenizer(model, self.name)
         self._first = _added_ids(model, vocabulary, "bos", default=rule.add_bos)

@@ -42,9 +42,9 @@ class Vocabulary:
         if kind != "gpt2":
             raise LocalError(f"{model.path} has a vocabulary of the kind {kind!r}; only byte-level ones are read.")
         texts: list[str] = model.require("tokenizer.ggml.tokens")
-        self.texts = [text or f"[EMPTY_{token}]" for token, text in enumerate(texts)]
+        self.texts: list[str] = [text or f"[EMPTY_{token}]" for token, text in enumerate(texts)]
         #: The token of each text.
-        self.ids = {text: token for token, text in enumerate(self.texts)}
+        self.ids: dict[str, int] = {text: token for token, text in enumerate(self.texts)}
         if len(self.ids) != len(self.texts):
             raise LocalError(f"{model.path} has the same text twice in tokenizer.ggml.tokens.")
         kinds = model.metadata.get("tokenizer.ggml.token_type") or [1] * len(self.texts)
@@ -58,8 +58,8 @@ class Vocabulary:
             words.add(self.ids["<|end|>"])
             ends.remove(self.ids["<|end|>"])
         #: Special tokens, and whether each is a control token rather than a word that is never split.
-        self.special = {token: token not in words for token in sorted(controls | words)}
-        self.end_ids = frozenset(ends)
+        self.special: dict[int, bool] = {token: token not in words for token in sorted(controls | words)}
+        self.end_ids: frozenset[int] = frozenset(ends)
 
     def __len__(self) -> int:
         return len(self.texts)

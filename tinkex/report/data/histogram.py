@@ -32,13 +32,13 @@ class Histogram:
     """
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count: int = 0
         """Finite numbers."""
-        self.infinite = 0
+        self.infinite: int = 0
         """Infinite ones, which are above all others."""
-        self.total = 0.0
-        self.least = math.inf
-        self.most = 0.0
+        self.total: float = 0.0
+        self.least: float = math.inf
+        self.most: float = 0.0
         self._buckets: dict[int, int] = {}
 
     def add(self, number: float) -> None:

@@ -59,26 +59,28 @@ class Scan:
     """
 
     def __init__(self, samples: int = 12) -> None:
-        self.rows = 0
-        self.failed = 0
-        self.unreadable = 0
-        self.retried = 0
-        self.prompt_tokens = 0
-        self.sampled_tokens = 0
+        self.rows: int = 0
+        self.failed: int = 0
+        self.unreadable: int = 0
+        self.retried: int = 0
+        self.prompt_tokens: int = 0
+        self.sampled_tokens: int = 0
         self.endings: Counter[str] = Counter()
         self.errors: dict[str, ErrorKind] = {}
         self.models: dict[str, ModelUse] = {}
-        self.timeline = Timeline()
-        self.latency = Histogram()
-        self.phases = {name: Histogram() for name in PHASES}
-        self.prompt_lengths = Histogram()
-        self.sampled_lengths = Histogram()
-        self.perplexity = Histogram()
-        self.impossible = 0
+        self.timeline: Timeline = Timeline()
+        self.latency: Histogram = Histogram()
+        self.phases: dict[str, Histogram] = {name: Histogram() for name in PHASES}
+        self.prompt_lengths: Histogram = Histogram()
+        self.sampled_lengths: Histogram = Histogram()
+        self.perplexity: Histogram = Histogram()
+        self.impossible: int = 0
         """Texts with a token of probability zero: their perplexity is infinite."""
-        self.unknown = 0
+        self.unknown: int = 0
         """Texts with a log-probability that the server did not tell: they count in no perplexity."""
-        self.judged = self.correct = self.correct_by_mean = 0
+        self.judged: int = 0
+        self.correct: int = 0
+        self.correct_by_mean: int = 0
         self._wanted = samples
         self._random = random.Random(0)  # the same file gives the same page
         self._drawn: list[Picked] = []

@@ -55,11 +55,11 @@ class Timeline:
     """Bins rows by when they began and ended; they may come in any order. Not thread-safe."""
 
     def __init__(self) -> None:
-        self.width = _FINEST
+        self.width: float = _FINEST
         """Seconds a bin."""
-        self.first = math.inf
+        self.first: float = math.inf
         """When the first row began, in seconds since 1970."""
-        self.last = -math.inf
+        self.last: float = -math.inf
         """When the last row ended."""
         self._origin = 0.0
         self._stretches: dict[int, Stretch] = {}

@@ -55,10 +55,12 @@ class ToyModel:
             import numpy as np
 
         self.np: Any = np
-        self.vocabulary, self.end_token, self.context = vocabulary, end_token, context
+        self.vocabulary: int = vocabulary
+        self.end_token: int = end_token
+        self.context: int | None = context
         self._draws, self._count = draws, itertools.count()
         made = np.random.default_rng(seed)
-        self.weights = made.normal(scale=1.8, size=(2, vocabulary, vocabulary)).astype(np.float32)
+        self.weights: Any = made.normal(scale=1.8, size=(2, vocabulary, vocabulary)).astype(np.float32)
 
     def __call__(self, request: SampleRequest) -> SampleResponse:
         """Answer one sample."""

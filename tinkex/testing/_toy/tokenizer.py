@@ -45,9 +45,9 @@ class ToyTokenizer:
     """
 
     chat_template = _CHAT_TEMPLATE
-    special_tokens_map = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}  # noqa: RUF012  # read only
+    special_tokens_map: dict[str, str] = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}  # noqa: RUF012  # read only
     #: The token that ends an answer.
-    end_token = _SPECIAL.index("<|im_end|>")
+    end_token: int = _SPECIAL.index("<|im_end|>")
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         """Turn text into token ids; nothing is put around the text.

@@ -7,9 +7,10 @@ import struct
 import sys
 from array import array
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from tinkex._validation.values import shown
+from tinkex.errors import extra
 from tinkex.types._forms.tokens import token_tuple
 
 Numbers: TypeAlias = "memoryview[Any]"
@@ -28,7 +29,7 @@ class Column:
     """
 
     __slots__ = ("_list", "_raw")
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __init__(self, values: list[Any] | Numbers) -> None:
         self._raw = values if isinstance(values, memoryview) else None
@@ -50,8 +51,8 @@ class Column:
 
     def numpy(self, dtype: str) -> Any:
         """Return the numbers as a NumPy array; no copy where the format is already *dtype*."""
-        import numpy as np
-
+        with extra("numpy", "A NumPy array"):
+            import numpy as np
         raw = self._raw
         with np.errstate(over="ignore"):  # 1e300 is inf in float32, and no news
             if raw is None:
