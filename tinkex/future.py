@@ -103,7 +103,7 @@ class ClientFuture(Future[T]):
         try:
             if error is not None:
                 raise error.with_traceback(None)
-            return super().result(0)
+            return self._result  # type: ignore[return-value] # it has ended, and well
         finally:
             del error, self  # or the error, which the frame is part of, would hold them
 

@@ -17,7 +17,8 @@ from tinkex._api.flags import Flags
 from tinkex._sampling.session_poller import _completion
 from tinkex._server.protobuf import encode_response
 from tinkex._service.handle import Handle
-from tinkex._transport.http11 import HTTPFormatError, ResponseReader
+from tinkex._transport.http11 import ResponseReader
+from tinkex._transport.response_head import HTTPFormatError
 from tinkex._wire.capabilities import decode_capabilities
 from tinkex._wire.check_response import finish_response
 from tinkex._wire.decode_response import Finished, Pending, decode_answer, decode_promise

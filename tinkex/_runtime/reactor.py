@@ -169,13 +169,15 @@ class Reactor:
 
     def _collect(self) -> bool:
         """Take over what `call_at` handed over; whether there was anything."""
-        heap, found = self._heap, False
-        with contextlib.suppress(IndexError):
-            while True:  # not `while self._times`: taking orders memory between threads, looking need not
-                timer = self._times.popleft()
+        heap, times, found = self._heap, self._times, False
+        try:
+            while True:  # not `while times`: taking orders memory between threads, looking need not
+                timer = times.popleft()
                 found = True
                 if timer[2].is_waiting(timer[3]):
                     heapq.heappush(heap, timer)
+        except IndexError:
+            pass
         if self.lapsed > max(_COMPACT_EVERY, len(heap) // 2):
             heap[:] = [timer for timer in heap if timer[2].is_waiting(timer[3])]
             heapq.heapify(heap)

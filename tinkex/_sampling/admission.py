@@ -285,13 +285,15 @@ class Admission:
         while self._queues:
             queue = self._queues.popleft()
             queue.listed = False
-            with contextlib.suppress(IndexError):  # empty
+            try:
                 while True:  # after `listed` was cleared: an `offer` in between is seen here, or lists the queue anew
                     task, size = queue.tasks.popleft()
                     if not task.done:
                         queue.listed = True
                         self._queues.append(queue)
                         return task, size
+            except IndexError:  # empty
+                pass
         return None
 
     def _sweep(self) -> None:

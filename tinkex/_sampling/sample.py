@@ -300,7 +300,8 @@ class Sample(SampleState):
                     high_priority=whole,
                     fresh=self._retry.doubts > 0,
                 )
-                yield from self._check_memory(promise)
+                if context.api.lost_at > promise.made_at and promise.has_guessable_id:
+                    yield from self._check_memory()
                 answer = self._answer(response)
             except (APIConnectionError, APIResponseError) as error:
                 answer = yield from self._poll_failed(error, asked_at)
@@ -312,10 +313,9 @@ class Sample(SampleState):
             elif answer is not None:
                 return answer
 
-    def _check_memory(self, promise: Promise) -> Coroutine[None]:
-        """Believe no answer to a poll if the server may have been restarted, and has forgotten what it promised."""
-        lost_at = self.session.context.api.lost_at
-        if lost_at <= promise.made_at or not promise.has_guessable_id or (yield from self.session.is_known(lost_at)):
+    def _check_memory(self) -> Coroutine[None]:
+        """Believe no answer to a poll if the server was restarted since the promise, and has forgotten it."""
+        if (yield from self.session.is_known(self.session.context.api.lost_at)):
             return
         raise RequestFailedError(
             "The server has forgotten the sampling session, perhaps in a restart: what it answers for the number of the"

@@ -68,7 +68,7 @@ class Connection(Permit):
         self.preemptible: bool = False  # whether its long poll may be ended for a task that waits for a connection
         self.reused: bool = False  # whether it has carried an exchange before
 
-    def send(self, data: memoryview) -> int:
+    def send(self, data: bytes | memoryview) -> int:
         """Send what the kernel takes now; 0 means wait until writable."""
         try:
             return self._socket.send(data)

@@ -21,6 +21,7 @@ _HIGH_PRIORITY_TURN_SECONDS = 1.0  # the same where a submission wants it
 _SETTLING_SECONDS = 0.01  # for so long a parked connection counts as at work: its answer may be about to come
 _COOLING_SECONDS = 0.003  # that a connection rests between two requests: bytes behind an answer, if any, come by then
 _DISTRUSTED_COOLING_SECONDS = 1.0  # the same once there were such bytes
+_TOGETHER_SECONDS = 0.0005  # what rests so long after another is given out together with it
 _DISTRUST_SECONDS = 3600.0
 _SWEEP, _GROWTH, _COOLED = 0, 1, 2  # the wait ids of the pool's timers
 
@@ -97,21 +98,24 @@ class ConnectionPool:
         self._closed = False
         self.open: int = 0  # or being opened
 
+    def take(self) -> Connection | None:
+        """A connection that is idle, unless others wait for one."""
+        if self._high_priority or self._low_priority:
+            return None
+        with self._lock:
+            if self._cooling:
+                self._rest(self._clock.monotonic())
+            return self._idle.pop() if self._idle else None
+
     def lease(self, task: ScheduledTask, wait_id: int, *, high_priority: bool, fresh: bool) -> None:
         """See `Lease`."""
         queue = self._fresh if fresh else self._high_priority if high_priority else self._low_priority
         with self._lock:
-            connection = None
-            if not (fresh or self._high_priority or self._low_priority):
-                self._rest(self._clock.monotonic())
-                connection = self._idle.pop() if self._idle else None
-            if connection is None:
-                queue.append((task, wait_id))
-        if connection is None:
+            queue.append((task, wait_id))
+            soon = self._cooled_soon and self._growing and not (fresh or self._idle)
+        if not soon:  # else it is seen to when the next have rested, and when more may be opened
             self._serve()
             self._grow(at_least=int(fresh))
-        elif not task.resume(wait_id, connection):
-            self.release(connection)
 
     def parked(self, connection: Connection, task: ScheduledTask, wait_id: int) -> None:
         """A leased connection waits for the server: a queued task may be served by a new one."""
@@ -198,7 +202,7 @@ class ConnectionPool:
             wanted = bool(self._high_priority or self._low_priority) or len(self._cooling) > self._most_idle
             later = bool(self._cooling) and wanted and not self._cooled_soon
             self._cooled_soon |= later
-            cooled_at = self._cooling[0].idle_since + rest if later else 0.0
+            cooled_at = self._cooling[0].idle_since + rest + _TOGETHER_SECONDS if later else 0.0
         if later:
             self._reactor.call_at(cooled_at, self, _COOLED)
         for task, wait_id, connection in leased:
@@ -210,11 +214,13 @@ class ConnectionPool:
 
     def _take_excess(self) -> list[Connection]:
         """Take out those too many to keep, and those in the way of tasks that want new ones; call it with the lock."""
-        excess = [self._idle.pop() for _ in range(len(self._idle) - self._most_idle)]
-        wanting = self._queued() if self._is_distrusted() else len(self._fresh)
-        wanted = wanting - self._opening if self.open >= self._most else 0
-        while wanted > len(excess) and (self._idle or self._cooling):
-            excess.append((self._idle or self._cooling).popleft())
+        excess: list[Connection] = []
+        while len(self._idle) > self._most_idle:
+            excess.append(self._idle.pop())
+        if self.open >= self._most:
+            wanting = self._queued() if self._is_distrusted() else len(self._fresh)
+            while wanting - self._opening > len(excess) and (self._idle or self._cooling):
+                excess.append((self._idle or self._cooling).popleft())
         self.open -= len(excess)
         return excess
 

@@ -13,8 +13,9 @@ from tinkex._runtime.reactor import READY, TIMED_OUT
 from tinkex._runtime.task import Coroutine, RunInThread, ScheduledTask
 from tinkex._transport.connection import Connection
 from tinkex._transport.connection_pool import ConnectionPool, Lease
-from tinkex._transport.http11 import HTTPFormatError, Response, ResponseReader
+from tinkex._transport.http11 import Response, ResponseReader
 from tinkex._transport.receiving import ReceiveBudget, ReceivedBytes
+from tinkex._transport.response_head import HTTPFormatError
 from tinkex.errors import APIConnectionError, APIResponseError, APITimeoutError, clean_text
 
 if TYPE_CHECKING:
@@ -46,13 +47,19 @@ class _Readable:
         self._pace = pace
         self.until = until
 
-    def subscribe(self, task: ScheduledTask, wait_id: int) -> None:
+    def is_over_soon(self) -> bool:
+        """Linger: whether it can be read within a moment."""
         if self._pace.quick and not self._backlog():
             if self._connection.readable_within(_LINGER_MS):
-                task.resume(wait_id, READY)
-                return
+                return True
             self._pace.quick = False
-        self._connection.park(task, wait_id)
+        return False
+
+    def subscribe(self, task: ScheduledTask, wait_id: int) -> None:
+        if self.is_over_soon():
+            task.resume(wait_id, READY)
+        else:
+            self._connection.park(task, wait_id)
 
 
 class _Writable:
@@ -96,17 +103,9 @@ class Transport:
         self._backlog = backlog  # how much there is for the workers to do
 
     def exchange(
-        self,
-        head: bytes,
-        own: bytes,
-        body: bytes,
-        *,
-        seconds: float,
-        max_body: int,
-        pace: Pace,
-        high_priority: bool = True,
-        fresh: bool = False,
-    ) -> Coroutine[Response]:
+        self, head: bytes, own: bytes, body: bytes, *, seconds: float, max_body: int, pace: Pace,
+        high_priority: bool = True, fresh: bool = False,
+    ) -> Coroutine[Response]:  # fmt: skip
         """Send `head`, with `own` lines that no other call has, and `body`; the answer, within `seconds` of sending.
 
         Raises APIConnectionError (its `may_have_run` says whether the server can have acted on it), APITimeoutError,
@@ -115,7 +114,8 @@ class Transport:
         if not self.dialer.plain:
             return (yield from self._exchange_blocking(head + own, body, seconds, max_body, high_priority))
         while True:
-            connection: Connection = yield Lease(self.pool, high_priority=high_priority, fresh=fresh)
+            kept = None if fresh else self.pool.take()
+            connection: Connection = kept or (yield Lease(self.pool, high_priority=high_priority, fresh=fresh))
             now = self._clock.monotonic()
             if not connection.is_clean(now - connection.idle_since):  # one may lie idle unused, too
                 connection.finish(reusable=False)
@@ -125,20 +125,20 @@ class Transport:
             clean = sent = late = False
             received = ReceivedBytes(self._receiving)
             try:
-                whole = yield from self._send(connection, memoryview(b"".join((head, own, b"\r\n", body))), until)
+                unsent = _send(connection, b"".join((head, own, b"\r\n", body)))
+                whole = unsent is not None and (not unsent or (yield from _send_rest(connection, unsent, until)))
+                del unsent
                 sent = True
                 sent_at = self._clock.monotonic()
                 while reader is None or not connection.receive(reader):
                     if late:  # and nothing more had come by then
                         raise APITimeoutError("The server gave no answer in time.", may_have_run=True)
-                    late = (yield _Readable(connection, pace, self._backlog, until)) is TIMED_OUT
+                    wait = _Readable(connection, pace, self._backlog, until)
+                    late = (reader is not None or not wait.is_over_soon()) and (yield wait) is TIMED_OUT
                     connection.unpark()
                     reader = reader or ResponseReader(max_body, received)
-                pace.quick = self._clock.monotonic() - sent_at < _QUICK_SECONDS
                 clean = whole and reader.keep_alive
-                if reader.surplus:
-                    self.pool.distrust()
-                return reader.response(reused=connection.reused)
+                return self._response(reader, connection, pace, sent_at)
             except HTTPFormatError as error:
                 raise APIResponseError(f"The server sent {error}.", may_have_run=True) from None
             except OSError as error:
@@ -151,6 +151,12 @@ class Transport:
                 received.release()
                 connection.finish(reusable=clean)
 
+    def _response(self, reader: ResponseReader, connection: Connection, pace: Pace, sent_at: float) -> Response:
+        pace.quick = self._clock.monotonic() - sent_at < _QUICK_SECONDS
+        if reader.surplus:
+            self.pool.distrust()
+        return reader.response(reused=connection.reused)
+
     def _exchange_blocking(
         self, head: bytes, body: bytes, seconds: float, max_body: int, high_priority: bool
     ) -> Coroutine[Response]:
@@ -161,18 +167,26 @@ class Transport:
         response: Response = yield RunInThread(threads, partial(self.dialer.call, head, body, seconds, max_body))
         return response
 
-    def _send(self, connection: Connection, data: memoryview, until: float) -> Coroutine[bool]:
-        """Send it all; False where the server closed before it had it all, and left an answer that says why."""
-        while data:
-            try:
-                sent = connection.send(data)
-            except OSError:
-                if connection.readable_within(0):
-                    return False
-                raise
-            data = data[sent:]
-            if not sent:
-                if (yield _Writable(connection, until)) is TIMED_OUT:
-                    raise APITimeoutError("The server did not take the whole request in time.")
-                connection.unpark()
-        return True
+
+def _send(connection: Connection, data: bytes | memoryview) -> bytes | memoryview | None:
+    """Send what the kernel takes, and return the rest; None where the server has closed, and left an answer to read."""
+    try:
+        sent = connection.send(data)
+    except OSError:
+        if connection.readable_within(0):
+            return None
+        raise
+    return memoryview(data)[sent:] if sent < len(data) else b""
+
+
+def _send_rest(connection: Connection, data: bytes | memoryview, until: float) -> Coroutine[bool]:
+    """Send what the kernel had no room for; False where the server closed before it had it all, and left an answer."""
+    while data:
+        if (yield _Writable(connection, until)) is TIMED_OUT:
+            raise APITimeoutError("The server did not take the whole request in time.")
+        connection.unpark()
+        rest = _send(connection, data)
+        if rest is None:
+            return False
+        data = rest
+    return True

@@ -8,10 +8,11 @@ comes back when more has come. http.client and urllib3 read from a blocking file
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 
 from tinkex._transport.receiving import ReceivedBytes
+from tinkex._transport.response_head import HTTPFormatError, read_head
 
 MAX_HEAD_BYTES = 64 * 1024  # of one head, or of the fields that follow a chunked body
 _LARGE_BODY = 64 * 1024  # from here on it is worth saving a copy
@@ -20,11 +21,6 @@ _MOST_INTERIM = 32
 MOST_OF_AN_ERROR = 2**20  # bytes of an error's body that are kept
 _MAX_CHUNK_LINE = 4096
 _NO_BODY = frozenset({204, 304})
-_VERSIONS = frozenset({"HTTP/1.1", "HTTP/1.0"})
-
-
-class HTTPFormatError(Exception):
-    """The peer sent something that is not an acceptable HTTP/1.1 response."""
 
 
 def request_head(method: str, target: str, headers: Iterable[tuple[str, str]]) -> bytes:
@@ -38,9 +34,9 @@ class Response:
 
     __slots__ = ("body", "headers", "reused", "status")
 
-    def __init__(self, status: int, headers: dict[str, str], body: bytes | bytearray, reused: bool = False) -> None:
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes | bytearray, reused: bool = False) -> None:
         self.status: int = status
-        self.headers: dict[str, str] = headers
+        self.headers: Mapping[str, str] = headers
         self.body: bytes | bytearray = body
         # Whether its connection had carried another exchange: it may be what came behind that.
         self.reused: bool = reused
@@ -91,7 +87,7 @@ class ResponseReader:
         self.keep_alive: bool = False
         self.surplus: bool = False  # whether something came behind it
         self.status: int = 0
-        self.headers: dict[str, str] = {}
+        self.headers: Mapping[str, str] = {}
 
     def feed(self, data: bytes) -> bool:
         """Take in `data` (at least a byte); True once the response is complete."""
@@ -121,56 +117,32 @@ class ResponseReader:
         return Response(self.status, self.headers, self._body if self._whole is None else self._whole, reused)
 
     def _feed_head(self, data: bytes) -> bool:
-        buffer = self._buffer
-        known = max(0, len(buffer) - 3)  # where the empty line cannot begin
-        buffer += data
-        while (end := _find(buffer, b"\r\n\r\n", known, MAX_HEAD_BYTES, "response head")) >= 0:
-            head, known = buffer[:end].decode("latin-1"), 0
-            del buffer[: end + 4]
-            self._read_head(head)
+        while (head := self._whole_head(data)) is not None:
+            whole, data = head
+            self.status, self.headers, self.keep_alive = read_head(whole)
             if self.status >= 200:
-                rest = bytes(buffer)
-                buffer.clear()
-                return self._begin_body(rest)
+                return self._begin_body(data)
             self._interim += 1  # 100 Continue, 103 Early Hints: the real answer follows
             if self.status == 101 or self._interim > _MOST_INTERIM:
                 raise HTTPFormatError("a switch of protocols nobody asked for, or no end of 1xx responses")
         return False
 
-    def _read_head(self, head: str) -> None:
-        status_line, *lines = head.split("\r\n")
-        if head.count("\r") != len(lines) or head.count("\n") != len(lines) or "\0" in head:
-            raise HTTPFormatError(f"a stray control character in its head: {head[:80]!r}")
-        version, _, rest = status_line.partition(" ")
-        digits, after = rest[:3], rest[3:4]
-        if (
-            version not in _VERSIONS
-            or not (digits.isascii() and digits.isdigit())
-            or after.strip()
-            or not 100 <= int(digits) < 600
-        ):
-            raise HTTPFormatError(f"not an HTTP/1.1 status line: {status_line[:80]!r}")
-        self.status = int(digits)
-        headers: dict[str, str] = {}
-        self.headers = headers
-        for line in lines:
-            name, colon, value = line.partition(":")
-            if not colon or not name or name.strip() != name:
-                raise HTTPFormatError(f"not an HTTP header line: {line[:80]!r}")
-            name, value = name.lower(), value.strip()
-            if name in headers:
-                value = self._join(name, headers[name], value)
-            headers[name] = value
-        connection = headers.get("connection", "").lower()
-        self.keep_alive = "close" not in connection and (version == "HTTP/1.1" or "keep-alive" in connection)
-
-    @staticmethod
-    def _join(name: str, first: str, second: str) -> str:
-        if name != "content-length":
-            return f"{first}, {second}"
-        if first != second:
-            raise HTTPFormatError("two different Content-Length headers")
-        return first
+    def _whole_head(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """A head and what came behind it; None, with what there is kept, where its end has not come."""
+        buffer: bytes | bytearray = data
+        known = 0
+        if self._buffer:  # most come in one piece
+            buffer, known = self._buffer, max(0, len(self._buffer) - 3)  # before that the empty line cannot begin
+            buffer += data
+        end = _find(buffer, b"\r\n\r\n", known, MAX_HEAD_BYTES, "response head")
+        if end < 0:
+            if buffer is data:
+                self._buffer += data
+            return None
+        head = bytes(buffer[:end]), bytes(buffer[end + 4 :])
+        if buffer is not data:
+            self._buffer.clear()
+        return head
 
     def _begin_body(self, rest: bytes) -> bool:
         headers = self.headers
@@ -345,7 +317,7 @@ def _keep_freed_memory() -> None:
     bytearray(_BODY_AT_ONCE)
 
 
-def _find(buffer: bytearray, mark: bytes, start: int, most: int, what: str) -> int:
+def _find(buffer: bytes | bytearray, mark: bytes, start: int, most: int, what: str) -> int:
     """Where `mark` is, -1 if it has not come; raises, however the bytes were split, if more than `most` precede it."""
     end = buffer.find(mark, start)
     if max(end, len(buffer) - len(mark) + 1 if end < 0 else 0) > most:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 from attrs import evolve
 
@@ -21,8 +20,6 @@ from tinkex.types import (
     Usage,
 )
 from tinkex.types._forms.columns import Column, OptionalColumn
-
-Scores = TypeVar("Scores", Column, TopkLogprobs)
 
 
 def finish_response(
@@ -44,13 +41,12 @@ def finish_response(
     """
     try:
         length = _text_length(request)
-        return SampleResponse(
+        return response._finished(  # noqa: SLF001 - checked just now, so not again
             sequences=_sequences(response.sequences, request, sequence_ids),
             prompt_logprobs=_prompt_logprobs(response, request, length),
             topk_prompt_logprobs=_topk_prompt_logprobs(response, request, length),
             target_prompt_logprobs=_targets(response, request),
             prompt_alt_tokens=_alternatives(response, request, length),
-            prompt_cache_hit_tokens=response.prompt_cache_hit_tokens,
             request_id=request_id,
             usage=_usage(response, request),
             timing=timing,
@@ -63,13 +59,15 @@ def finish_response(
 
 def _text_length(request: SampleRequest) -> int | None:
     """Return the prompt's length; None with pictures or audio, of which the server may count otherwise."""
-    chunks = request.prompt.chunks
-    return request.prompt.length if all(isinstance(chunk, EncodedTextChunk) for chunk in chunks) else None
+    for chunk in request.prompt.chunks:
+        if not isinstance(chunk, EncodedTextChunk):
+            return None
+    return request.prompt.known_length
 
 
 def _sequences(
     sequences: tuple[SampledSequence, ...], request: SampleRequest, ids: Sequence[str] | None
-) -> list[SampledSequence]:
+) -> tuple[SampledSequence, ...]:
     if len(sequences) != request.num_samples:
         raise APIResponseError(f"The server sent {len(sequences)} sequences for num_samples={request.num_samples}.")
     most = request.sampling_params.max_tokens
@@ -81,8 +79,8 @@ def _sequences(
     if request.topk_sample_logprobs:
         sequences = tuple([_with_topk(sequence) for sequence in sequences])
     if ids is None or len(ids) != len(sequences):
-        return list(sequences)
-    return [sequence.with_id(each) for sequence, each in zip(sequences, ids, strict=True)]
+        return sequences
+    return tuple([sequence.with_id(each) for sequence, each in zip(sequences, ids, strict=True)])
 
 
 def _with_topk(sequence: SampledSequence) -> SampledSequence:
@@ -97,7 +95,7 @@ def _prompt_logprobs(response: SampleResponse, request: SampleRequest, length: i
     column = response._prompt_logprobs  # noqa: SLF001 - asking for the list would make it
     asked = request.include_prompt_logprobs
     if not column:
-        return _nothing(OptionalColumn([None]), "prompt_logprobs", asked=asked, length=length)
+        return OptionalColumn([None]) if asked and _are_undefined("prompt_logprobs", length) else None
     assert isinstance(column, OptionalColumn)
     if length is not None and len(column) == length - 1:
         column = column.shifted()
@@ -111,7 +109,7 @@ def _topk_prompt_logprobs(response: SampleResponse, request: SampleRequest, leng
     topk = response.topk_prompt_logprobs
     asked = request.topk_prompt_logprobs > 0
     if not topk:
-        return _nothing(TopkLogprobs([None]), "topk_prompt_logprobs", asked=asked, length=length)
+        return TopkLogprobs([None]) if asked and _are_undefined("topk_prompt_logprobs", length) else None
     if length is not None and len(topk) == length - 1:
         topk = topk.shifted()
     if asked:
@@ -120,13 +118,11 @@ def _topk_prompt_logprobs(response: SampleResponse, request: SampleRequest, leng
     return topk
 
 
-def _nothing(undefined: Scores, name: str, *, asked: bool, length: int | None) -> Scores | None:
-    """Return the value for no scores at all: a prompt of one token has none that are defined."""
-    if not asked:
-        return None
+def _are_undefined(name: str, length: int | None) -> bool:
+    """Whether there can be no scores: a prompt of one token has none that are defined; raises where there are none."""
     if length != 1:
         raise _missing(name)
-    return undefined
+    return True
 
 
 def _check_rows(name: str, count: int, length: int | None) -> None:
@@ -168,10 +164,11 @@ def _alternatives(response: SampleResponse, request: SampleRequest, length: int 
 
 
 def _usage(response: SampleResponse, request: SampleRequest) -> Usage:
-    prompt = request.prompt.known_length
+    prompt, sampled = request.prompt.known_length, 0
     if prompt is None:
         prompt = sum([ModelInput((chunk,)).known_length or 0 for chunk in request.prompt.chunks])
-    sampled = sum([sequence.length for sequence in response.sequences])
+    for sequence in response.sequences:
+        sampled += sequence.length
     return Usage(prompt, sampled, response.prompt_cache_hit_tokens)
 
 

@@ -178,7 +178,11 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int, memoryview]]:
     at, end = 0, len(message)
     nothing = message[:0]
     while at < end:
-        key, at = _varint(message, at)
+        key = message[at]
+        if key < 0x80:  # nearly all keys are of one byte, and a call costs more than the rest
+            at += 1
+        else:
+            key, at = _varint(message, at)
         kind = key & 7
         if not _LEAST_KEY <= key <= _GREATEST_KEY:
             raise ValueError(f"a field with the impossible key {key}")

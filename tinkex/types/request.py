@@ -42,6 +42,15 @@ def _is_of_the_sdk(value: object, name: str) -> bool:
     return kind.__name__ == name and kind.__module__.partition(".")[0] == "tinker"
 
 
+def _no_params(value: object) -> TypeError:
+    if _is_of_the_sdk(value, "SamplingParams"):
+        return TypeError(
+            "sampling_params must be SamplingParams of tinkex, got those of the tinker SDK:"
+            " pass tinkex.SamplingParams(**sampling_params.model_dump())"
+        )
+    return TypeError(f"sampling_params must be SamplingParams, got {shown(value)}")
+
+
 @frozen
 class SampleRequest:
     """Validated request for one sample; all checks run here, once. Immutable; safe to share between threads.
@@ -80,13 +89,8 @@ class SampleRequest:
         if length == 0:
             raise ValueError("prompt must not be empty")
         params = self.sampling_params
-        if _is_of_the_sdk(params, "SamplingParams"):
-            raise TypeError(
-                "sampling_params must be SamplingParams of tinkex, got those of the tinker SDK:"
-                " pass tinkex.SamplingParams(**sampling_params.model_dump())"
-            )
         if not isinstance(params, SamplingParams):
-            raise TypeError(f"sampling_params must be SamplingParams, got {shown(params)}")
+            raise _no_params(params)
         if params.max_tokens is None:
             raise ValueError("max_tokens must be set in sampling_params: servers refuse a sample without it")
         for name, low in _COUNTS:

@@ -143,6 +143,31 @@ class SampleResponse:
         """The prompt's log-probabilities as a NumPy array of float32, NaN where undefined, or None."""
         return None if self._prompt_logprobs is None else self._prompt_logprobs.numpy("float32")
 
+    def _finished(
+        self,
+        sequences: tuple[SampledSequence, ...],
+        prompt_logprobs: Column | None,
+        topk_prompt_logprobs: TopkLogprobs | None,
+        target_prompt_logprobs: TensorData | None,
+        prompt_alt_tokens: PromptAltTokens | None,
+        request_id: str | None,
+        usage: Usage,
+        timing: Timing | None,
+    ) -> SampleResponse:
+        """Return a response with these parts and the rest of this one; all are checked already."""
+        made = object.__new__(SampleResponse)
+        put = object.__setattr__
+        put(made, "sequences", sequences)
+        put(made, "_prompt_logprobs", prompt_logprobs)
+        put(made, "_topk_prompt_logprobs", topk_prompt_logprobs)
+        put(made, "target_prompt_logprobs", target_prompt_logprobs)
+        put(made, "prompt_alt_tokens", prompt_alt_tokens)
+        put(made, "prompt_cache_hit_tokens", self.prompt_cache_hit_tokens)
+        put(made, "request_id", request_id)
+        put(made, "usage", usage)
+        put(made, "timing", timing)
+        return made
+
     def to_dict(self) -> dict[str, Any]:
         """Return the response as a JSON object that `from_dict` reads; absent fields are left out.
 

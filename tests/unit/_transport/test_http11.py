@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinkex._transport.http11 import MAX_HEAD_BYTES, HTTPFormatError, ResponseReader, request_head
+from tinkex._transport.http11 import MAX_HEAD_BYTES, ResponseReader, request_head
+from tinkex._transport.response_head import HTTPFormatError
 
 MOST = 5_000
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinkex._transport.http11 import HTTPFormatError, ResponseReader
+from tinkex._transport.http11 import ResponseReader
 from tinkex._transport.receiving import ReceiveBudget, ReceivedBytes, ReceivingTooMuchError
+from tinkex._transport.response_head import HTTPFormatError
 
 KIB = 1024
 MIB = 1024 * KIB
