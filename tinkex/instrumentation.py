@@ -46,13 +46,20 @@ class SampleStarted:
     """Event of a sample that begins, in the thread and context of the caller."""
 
     request: SampleRequest
-    model: str | None
-    """The weights, "tinker://...", or else the base model; None for a client of a session id."""
+    base_model: str | None
+    """The base model, as the client was created with it; None where it was not named."""
+    model_path: str | None
+    """The weights, "tinker://..."; None for a base model, and for a client of a session id."""
     base_url: str
     """The server."""
     sampling_session_id: str
     service: InstrumentedService
     """The service that samples, in this process."""
+
+    @property
+    def model(self) -> str | None:
+        """What is sampled from: the weights, else the base model; None for a client of a session id."""
+        return self.model_path or self.base_model
 
 
 @attrs.frozen(eq=False)

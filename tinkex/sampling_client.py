@@ -297,8 +297,8 @@ class SamplingClient(TextSampling):
             session = self._move(runtime)
         future: SampleFuture[Any]
         if PROCESS.current or lifecycle.instrumentations.current:
-            model, sampler = self._identity.model_path or self._identity.base_model, session.sampling_session_id
-            start = SampleStarted(request, model, config.base_url, sampler, lifecycle)
+            of, sampler = self._identity, session.sampling_session_id
+            start = SampleStarted(request, of.base_model, of.model_path, config.base_url, sampler, lifecycle)
             future = observed = ObservedFuture(runtime.callbacks, runtime.clock)
             observed.begin((*PROCESS.current, *lifecycle.instrumentations.current), start)
             finish = observed.keeping(finish)

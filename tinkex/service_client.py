@@ -17,7 +17,7 @@ from tinkex.config import ClientConfig, RetryConfig, config_from_env, direct_con
 from tinkex.credentials import check_credential
 from tinkex.errors import extra
 from tinkex.errors._frames import frameless
-from tinkex.instrumentation import Instrumentation
+from tinkex.instrumentation import Instrumentation, InstrumentedService
 from tinkex.queue_state import QueueStateObserver
 from tinkex.sampling_client import SamplingClient
 from tinkex.telemetry import Telemetry
@@ -191,9 +191,10 @@ class ServiceClient(Reads):
         """Health check: whether the client can be expected to work; never blocks and sends nothing."""
         return self._lifecycle.health()
 
-    def install(self, instrumentation: Instrumentation) -> None:
-        """Observe the samples that begin from now on; see `tinkex.instrumentation`."""
+    def install(self, instrumentation: Instrumentation) -> InstrumentedService:
+        """Observe the samples that begin from now on; see `tinkex.instrumentation`. Returns what they are begun of."""
         self._lifecycle.instrumentations.add(instrumentation)
+        return self._lifecycle
 
     def uninstall(self, instrumentation: Instrumentation) -> None:
         """Observe no more samples; those under way are observed to their end."""

@@ -37,10 +37,11 @@ def test_metrics():
     }  # fmt: skip
     assert found["tinkex_gateway_request_seconds_count", "/v1/completions"] == 2
     assert found["tinkex_gateway_requests_in_progress",] == 1  # this one
-    assert found["tinkex_ok",] == 1
-    assert found["tinkex_samples_ended_total", "completed"] == 1
-    assert found["tinkex_tokens_total", "prompt"] == 2
-    assert found["tinkex_tokens_total", "sampled"] == 12
+    assert found["tinkex_unhealthy", "unreachable"] == 0
+    assert found["tinkex_samples_ended_total", "", "completed"] == 1
+    assert found["tinkex_tokens_total", "prompt", MODEL] == 2
+    assert found["tinkex_tokens_total", "sampled", MODEL] == 12
+    assert found["tinkex_sample_seconds_count", "completed"] == 1
     assert found["tinkex_samples", "waiting"] == 0
 
 

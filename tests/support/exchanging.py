@@ -132,7 +132,7 @@ class Client:
         if instrumentations:
             future = ObservedFuture(None, self.clock)
             finish = future.keeping(None)
-            future.begin(instrumentations, SampleStarted(request, "any/model", self.config.base_url, "s", self))
+            future.begin(instrumentations, SampleStarted(request, "any/model", None, self.config.base_url, "s", self))
         sample = Sample(self.session, request, self.config, future, self.config.retry, (), None)
         submit(sample, finish, timeout, "raise")
         self.steps.run()

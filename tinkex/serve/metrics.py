@@ -1,22 +1,20 @@
-"""Prometheus metrics of the gateway: its requests, and the state of the service that it samples through."""
+"""Prometheus metrics of the gateway: its requests, beside those of the service that it samples through."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from tinkex.errors import extra
+from tinkex.prometheus import instrument
 from tinkex.serve.answers import route_of
 from tinkex.service_client import ServiceClient
 
 with extra("prometheus", "/metrics"):
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-    from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-    from prometheus_client.registry import Collector
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
@@ -24,7 +22,7 @@ _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 
 def add_metrics(app: web.Application, service: ServiceClient) -> None:
     """Add ``GET /metrics``, and what counts the requests of an application."""
     registry = CollectorRegistry()  # its own: what else the process counts is not shown
-    registry.register(ServiceCollector(service))
+    instrument(service, registry=registry)
 
     async def scrape(request: web.Request) -> web.StreamResponse:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -56,30 +54,3 @@ def _counting(registry: CollectorRegistry) -> Middleware:
                 durations.labels(route_of(request)).observe(time.monotonic() - began)
 
     return counting
-
-
-class ServiceCollector(Collector):
-    """Statistics of a service client as metrics, taken at each scrape."""
-
-    def __init__(self, service: ServiceClient) -> None:
-        self._service = service
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield the metrics."""
-        stats = self._service.stats()
-        yield GaugeMetricFamily("tinkex_ok", "Whether sampling can be expected to work.", self._service.health().ok)
-        samples = GaugeMetricFamily("tinkex_samples", "Samples that have not ended, by phase.", labels=["phase"])
-        for phase in ("queued", "submitting", "waiting", "fetching", "retrying"):
-            samples.add_metric([phase], getattr(stats, phase))
-        yield samples
-        ended = CounterMetricFamily("tinkex_samples_ended", "Samples that have ended, by outcome.", labels=["outcome"])
-        ended.add_metric(["completed"], stats.completed)
-        ended.add_metric(["failed"], stats.failed)
-        yield ended
-        tokens = CounterMetricFamily("tinkex_tokens", "Tokens of completed samples, by kind.", labels=["kind"])
-        tokens.add_metric(["prompt"], stats.prompt_tokens)
-        tokens.add_metric(["sampled"], stats.sampled_tokens)
-        yield tokens
-        yield GaugeMetricFamily("tinkex_paused_seconds", "Time until samples are sent again.", stats.paused_for)
-        yield GaugeMetricFamily("tinkex_connections", "Open connections to the Tinker server.", stats.connections)
-        yield GaugeMetricFamily("tinkex_threads", "Threads of the service client.", stats.threads)
