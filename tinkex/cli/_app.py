@@ -20,6 +20,7 @@ from tinkex.errors import APIConnectionError, CredentialError, TinkexError, clea
 
 COMMANDS: Final = {
     "sample": "Generate text from a prompt.",
+    "chat": "Talk with a model.",
     "logprobs": "Show how likely a model finds each token of a text.",
     "batch": "Sample whole files of prompts, and look at the results.",
     "models": "List the models that the server offers.",
@@ -47,7 +48,7 @@ class App(click.Group):
     table: ClassVar[dict[str, str]] = COMMANDS
     package: ClassVar[str] = "tinkex.cli.commands"
     packages: ClassVar[dict[str, str]] = {
-        name: f"tinkex.cli.{name}" for name in ("batch", "check", "doctor", "version")
+        name: f"tinkex.cli.{name}" for name in ("batch", "chat", "check", "doctor", "version")
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:

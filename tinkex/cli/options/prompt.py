@@ -147,7 +147,12 @@ def _read(prompt: str | None, file: BinaryIO | None) -> str:
 
 
 def _contents(source: BinaryIO, *, cut: bool = True) -> str:
+    return decoded_input(source.read(), cut=cut)
+
+
+def decoded_input(data: bytes, *, cut: bool = True) -> str:
+    """Decode what a person has written; what is no text of UTF-8 ends the command."""
     try:
-        return decode_text(source.read(), cut=cut)
+        return decode_text(data, cut=cut)
     except ValueError as error:
         usage_error(f"The input is {error}.")
