@@ -39,6 +39,7 @@ UPWARD = {("tinkex.service_client", "tinkex.local")}  # `ServiceClient.local()`,
 ALLOWED_INSIDE = {
     ("tinkex.bulk", "tinkex._concurrency.clock"): "tests move a run's time by hand, as they do the client's",
     ("tinkex.bulk._engine", "tinkex._sampling.stream"): "a run begins and ends its samples as sample_many() does",
+    ("tinkex.bulk._engine", "._report_to"): "many futures end on one queue, as those of sample_many() do",
     ("tinkex.bulk", "tinkex._validation"): "text files and numbers are read, and refused, in one way everywhere",
     **{
         (program, "tinkex._validation"): "numbers are refused in one way everywhere"

@@ -11,7 +11,7 @@ import contextvars
 import logging
 import queue
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, InvalidStateError
 from functools import partial
 from operator import attrgetter
@@ -121,7 +121,7 @@ class ClientFuture(Future[T]):
             fn = _Callback(contextvars.copy_context().run, fn)
         self.listen(fn)
 
-    def report_to(self, ended: queue.SimpleQueue[Future[T]]) -> None:
+    def _report_to(self, ended: queue.SimpleQueue[Future[T]]) -> None:
         """Put this future on `ended` when it ends, also if that is in a forked child; the client's own business."""
         self._report = ended.put
         self.listen(self._report)
@@ -149,15 +149,15 @@ class ClientFuture(Future[T]):
             cancel_work()
         return True
 
-    def on_cancel(self, cancel_work: Callable[[], None]) -> None:
+    def _on_cancel(self, cancel_work: Callable[[], None]) -> None:
         """Have `cancel()` called when it is cancelled; the client's own business."""
         self._cancel_work = cancel_work
 
-    def drop_references(self) -> None:
+    def _drop_references(self) -> None:
         """Drop the references to the client: a caller may keep a future for its result."""
         self._cancel_work = None
 
-    def fail_after_fork(self) -> None:
+    def _fail_after_fork(self) -> None:
         """End it in a forked child, where nothing works on it; its lock may have been held at the fork."""
         _reopen(self._condition)
         for waiter in self._waiters:
@@ -220,8 +220,45 @@ class SampleFuture(ClientFuture[T]):
     """The last failure that the sample has met and goes on after, in words; None if there was none."""
     attempts: int = 0
     """How many times the sample was submitted."""
-    header_lines: str = ""
-    """Lines that instrumentations add to the head of the sample's requests; the client's own business."""
+    _header_lines: str = ""  # what instrumentations add to the head of the sample's requests
+    _count_failures: Callable[[int], None] | None = None  # of the service; None until the sample is queued
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        """End it with an error; part of the standard class."""
+        with self._counted_as_failed():
+            super().set_exception(exception)
+
+    def cancel(self) -> bool:
+        """End the work, if it has not ended: its thread, connection and place are free at once.
+
+        Returns True if the future is cancelled, now or before; False if it had ended. What the server has begun may
+        still be done and billed.
+        """
+        if self.done():
+            return super().cancel()
+        with contextlib.suppress(InvalidStateError), self._counted_as_failed():
+            if super().cancel():
+                return True
+            raise InvalidStateError
+        return False
+
+    @contextlib.contextmanager
+    def _counted_as_failed(self) -> Iterator[None]:
+        """Count a failure, once, before anyone can see it; not, after all, if InvalidStateError says it has ended."""
+        count, mark = self._count_failures, object()
+        if count is None or self.__dict__.setdefault("_counted", mark) is not mark:
+            yield
+            return
+        count(1)
+        try:
+            yield
+        except InvalidStateError:
+            count(-1)
+            raise
+
+    def _fail_after_fork(self) -> None:
+        self._count_failures = None  # the sample is the parent's
+        super()._fail_after_fork()
 
     def _invoke_callbacks(self) -> None:
         self.phase = "done"  # also where it ends before its coroutine began

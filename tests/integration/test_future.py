@@ -140,7 +140,7 @@ def test_blocking_callbacks_hold_up_no_cancel(future):
     """Whoever cancels does not wait for callbacks, and the others hear of it at once."""
     gate, interrupted = threading.Event(), []
     future.add_done_callback(lambda _: gate.wait(10))
-    future.on_cancel(lambda: interrupted.append(True))
+    future._on_cancel(lambda: interrupted.append(True))
     internally(future.cancel)
     assert interrupted == [True]
     assert concurrent.futures.wait([future], 0).done == {future}
@@ -208,8 +208,8 @@ def test_forked(pool):
     holder = threading.Thread(target=future._condition.acquire)
     holder.start()
     holder.join(10)
-    future.fail_after_fork()
+    future._fail_after_fork()
     assert isinstance(future.exception(0), ForkedFutureError)
     assert called == []
-    future.fail_after_fork()
+    future._fail_after_fork()
     assert not future.cancel()

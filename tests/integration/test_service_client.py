@@ -417,9 +417,8 @@ def test_numbers(server):
             client.sample(PROMPT, PARAMS).result(5)
         server.fail_samples("bad luck")
         client.sample(PROMPT, PARAMS).exception(5)
-        until(lambda: service.stats().in_flight == 0)
         stats = service.stats()
-        assert (stats.completed, stats.failed) == (3, 1)
+        assert (stats.completed, stats.failed, stats.in_flight) == (3, 1, 0)
         assert (stats.prompt_tokens, stats.sampled_tokens) == (9, 12)
         assert (stats.queued, stats.retrying, stats.paused_for, stats.paused_reason) == (0, 0, 0.0, None)
         assert stats.threads >= 3
@@ -453,6 +452,40 @@ def test_statistics_start_nothing_in_a_child(service, server, monkeypatch):
     service._lifecycle.forked()
     assert (client.stats(), client.get_telemetry()) == (tinkex.ServiceStats(), None)
     assert service._lifecycle.runtime is None
+
+
+def test_numbers_of_samples_that_are_ended(server):
+    """A sample that is cancelled, or too late, is counted as failed and not in flight at once, sent or still queued."""
+    with sampling(server, max_in_flight=1, max_queued=2) as client:
+
+        def counted():
+            stats = client.service.stats()
+            return stats.in_flight, stats.queued, stats.completed, stats.failed
+
+        server.hold()
+        for number in range(20):
+            sent = client.sample(PROMPT, PARAMS)
+            until(lambda future=sent: future.phase == "waiting")
+            queued = client.sample(PROMPT, PARAMS)
+            assert counted() == (1, 1, 0, 2 * number)
+            assert queued.cancel()
+            assert counted() == (1, 0, 0, 2 * number + 1)
+            assert sent.cancel()
+            assert counted() == (0, 0, 0, 2 * number + 2)
+            assert sent.cancel()
+        kept = client.sample(PROMPT, PARAMS)
+        until(lambda: kept.phase == "waiting")
+        late = client.sample(PROMPT, PARAMS, timeout=0.01)
+        assert isinstance(late.exception(5), tinkex.SampleTimeoutError)
+        assert counted() == (1, 0, 0, 41)
+        for _ in range(2):
+            client.sample(PROMPT, PARAMS)
+        with pytest.raises(tinkex.QueueFullError):  # the caller is told, and there is no sample
+            client.sample(PROMPT, PARAMS, on_full="raise")
+        server.release()
+        assert kept.result(5)
+        assert not kept.cancel()
+        until(lambda: counted() == (0, 0, 3, 41))
 
 
 def test_statistics_after_the_close(service):

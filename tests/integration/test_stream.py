@@ -117,7 +117,7 @@ def test_forked_while_waiting(start):
     threading.Thread(target=lambda: _when_begun(start, 3)).start()
     assert next(results) == (2, 20)
     for future in start.futures.values():
-        future.fail_after_fork()
+        future._fail_after_fork()
     assert {number for number, _ in results} == {0, 1}
 
 

@@ -81,7 +81,7 @@ def test_callbacks_without_a_pool():
 def test_cancel(future):
     """Cancelling is said once to those who wait, and may be said again; the result is then refused."""
     interrupted = []
-    future.on_cancel(lambda: interrupted.append(True))
+    future._on_cancel(lambda: interrupted.append(True))
     assert not future.running()
     assert future.cancel()
     assert future.cancel()
@@ -104,20 +104,20 @@ def test_cancel_after_the_end(future):
 def test_report(future):
     """A future reports its end without a thread; also one that has ended, and in a child."""
     ended = queue.SimpleQueue()
-    for end in (lambda one: one.set_result(1), lambda one: one.cancel(), lambda one: one.fail_after_fork()):
+    for end in (lambda one: one.set_result(1), lambda one: one.cancel(), lambda one: one._fail_after_fork()):
         one = SampleFuture(future._callbacks)
-        one.report_to(ended)
+        one._report_to(ended)
         end(one)
         assert ended.get(timeout=0) is one
     future.set_result(1)
-    future.report_to(ended)
+    future._report_to(ended)
     assert ended.get(timeout=0) is future
 
 
 def test_forked_after_the_end(future):
     """What had ended before the fork keeps its result."""
     future.set_result(1)
-    future.fail_after_fork()
+    future._fail_after_fork()
     assert future.result(0) == 1
 
 

@@ -270,7 +270,7 @@ class ScheduledTask:
     def forked(self) -> None:
         """In a child: fail the future and run the `finally` clauses, unless a lost thread was running the coroutine."""
         if isinstance(self.future, ClientFuture):
-            self.future.fail_after_fork()
+            self.future._fail_after_fork()  # noqa: SLF001
         generator, self._cancelled = self._generator, True
         if generator is not None:
             with contextlib.suppress(Exception):  # a thread that is lost was running it, or a clause of it fails here
@@ -354,7 +354,7 @@ class ScheduledTask:
         self._ended, self._generator, self.on_deadline = True, None, None
         self._coroutine = self._dropped = _no_callback
         if isinstance(self.future, ClientFuture):
-            self.future.drop_references()
+            self.future._drop_references()  # noqa: SLF001
         self.future = _ENDED
         self._context = _NO_CONTEXT
         self._scheduler.discard(self)

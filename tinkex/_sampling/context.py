@@ -30,17 +30,21 @@ class SampleCounters:
     __slots__ = ("_lock", "completed", "failed", "prompt_tokens", "sampled_tokens")
 
     def __init__(self) -> None:
-        self._lock = new_lock()  # guards the totals
+        self._lock = threading.RLock()  # guards the totals; a signal handler may cancel a sample where another is
         self.completed: int = 0
         self.failed: int = 0
         self.prompt_tokens: int = 0
         self.sampled_tokens: int = 0
 
-    def add(self, usage: Usage | None, *, failed: bool) -> None:
-        """Count one sample that has ended."""
+    def count_failures(self, number: int) -> None:
+        """Count samples that ended with an error, or cancelled; a negative number takes some back."""
         with self._lock:
-            self.failed += failed
-            self.completed += not failed
+            self.failed += number
+
+    def complete(self, usage: Usage | None) -> None:
+        """Count a sample that has its result."""
+        with self._lock:
+            self.completed += 1
             if usage is not None:
                 self.prompt_tokens += usage.prompt_tokens
                 self.sampled_tokens += usage.sampled_tokens
@@ -109,13 +113,11 @@ class SamplingContext:
 
     def completed(self, response: SampleResponse) -> None:
         """Count a sample that has its result."""
-        self.counters.add(response.usage, failed=False)
+        self.counters.complete(response.usage)
 
-    def failed(self, error: BaseException | None) -> None:
-        """Count a sample that has none, and report `error`; None for a cancel."""
-        self.counters.add(None, failed=True)
-        if error is not None:
-            self._report_error(error)
+    def failed(self, error: BaseException) -> None:
+        """Report the error that a sample ends with."""
+        self._report_error(error)
 
     def _admission_limits(self) -> tuple[int, int, int]:
         config, flags = self.api.config.current, self._flags.current

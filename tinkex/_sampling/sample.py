@@ -54,10 +54,7 @@ class Sample(SampleState):
                     return self._finished(response, promise, admitted_at)
                 except (Expired, PutOff, NotFoundError, RequestFailedError) as failure:
                     yield from self._go_on(failure, promise)
-        except GeneratorExit:  # in a forked child: it is the parent's sample
-            raise
-        except TaskCancelled:
-            context.failed(None)
+        except (GeneratorExit, TaskCancelled):  # the first in a forked child: it is the parent's sample
             raise
         except BaseException as error:
             if isinstance(error, APIError):
@@ -125,7 +122,7 @@ class Sample(SampleState):
             try:  # the permit is kept until the pause that an answer asks for has begun: else the next sample would go
                 response = yield from context.api.call(
                     ASAMPLE, body, config, seconds=config.request_timeout, retry_count=self._retry.failures,
-                    extra=future.header_lines, fresh=self._retry.doubts > 0,
+                    extra=future._header_lines, fresh=self._retry.doubts > 0,  # noqa: SLF001
                 )  # fmt: skip
                 refusal = self._refusal(response)
                 if refusal is None:
@@ -296,7 +293,7 @@ class Sample(SampleState):
                     promise.poll_body(asks_size=asks_size),
                     config,
                     seconds=config.poll_timeout,
-                    extra=promise.poll_headers(self._polls) + self.future.header_lines,
+                    extra=promise.poll_headers(self._polls) + self.future._header_lines,  # noqa: SLF001
                     high_priority=whole,
                     fresh=self._retry.doubts > 0,
                 )

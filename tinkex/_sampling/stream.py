@@ -72,7 +72,7 @@ def as_completed(
         while True:
             for future in begun:
                 numbers[future] = next(count)
-                future.report_to(ended)
+                future._report_to(ended)  # noqa: SLF001
                 if len(numbers) >= most or not ended.empty():
                     break
             if not numbers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tinkex._service.runtime import ServiceRuntime
+from tinkex.future import SampleFuture
 from tinkex.types import Health, ServiceStats
 
 _STALE_HEARTBEAT = 120.0
@@ -13,10 +14,11 @@ def collect_stats(runtime: ServiceRuntime) -> ServiceStats:
     now = runtime.clock.monotonic()
     sampling, heard_at = runtime.sampling, runtime.session.heartbeats.heard_at
     admission, counters = sampling.admission, sampling.counters
-    phases = [getattr(task.future, "phase", None) for task in runtime.scheduler.live]
+    futures = [task.future for task in runtime.scheduler.live]
+    phases = [future.phase for future in futures if isinstance(future, SampleFuture) and not future.done()]
     paused_for = max(0.0, admission.throttle.paused_until - now)
     return ServiceStats(
-        in_flight=admission.in_flight,
+        in_flight=len(phases) - phases.count("queued"),  # not those of which the place is about to be free
         queued=phases.count("queued"),
         submitting=phases.count("submitting"),
         waiting=phases.count("waiting"),

@@ -57,11 +57,11 @@ class _Scored:
         self._left = itertools.count(len(futures) - 1, -1)  # `next` is atomic
         self._ended: queue.SimpleQueue[Any] | None = None
 
-    def report_to(self, ended: queue.SimpleQueue[Any]) -> None:
+    def _report_to(self, ended: queue.SimpleQueue[Any]) -> None:
         """Put this on `ended` when the last sample ends."""
         self._ended = ended
         for future in self.futures:
-            future.report_to(self)  # type: ignore[arg-type]  # of a queue, `put` is used
+            future._report_to(self)  # type: ignore[arg-type]  # of a queue, `put` is used  # noqa: SLF001
 
     def put(self, future: Any) -> None:
         """Take note that one sample has ended."""
@@ -204,7 +204,7 @@ class Flow:
 
     def _report(self, task: Task, prepared: Prepared | None, future: _Ending) -> bool:
         self._sent[future] = _Sent(task, prepared, self._clock.wall())
-        future.report_to(self._ended)  # type: ignore[arg-type]  # a queue that takes more
+        future._report_to(self._ended)  # type: ignore[arg-type]  # a queue that takes more  # noqa: SLF001
         if self._gate.closed:  # since this task entered: it may have come too late to be cancelled with the others
             future.cancel()
         return True

@@ -39,7 +39,7 @@ class ObservedFuture(SampleFuture[Any]):
         observer = instrumentation.begin(start)
         if observer is not None:
             self._observers.append(observer)
-            self.header_lines += "".join([_line(name, value) for name, value in observer.headers.items()])
+            self._header_lines += "".join([_line(name, value) for name, value in observer.headers.items()])
 
     def keeping(self, finish: Callable[[SampleResponse], Any] | None) -> Callable[[SampleResponse], Any]:
         """What makes the result of the response, and keeps the response for the observers."""
@@ -78,11 +78,11 @@ class ObservedFuture(SampleFuture[Any]):
         """End it, if it has not ended; see `ClientFuture.cancel`."""
         return self._end([True], super().cancel, None, None) or self._ender == [True]
 
-    def fail_after_fork(self) -> None:
+    def _fail_after_fork(self) -> None:
         """End it in a forked child, where the observers are told nothing: the sample is the parent's."""
         self._observers = []
         self.__dict__.pop("_ender", None)  # of a thread that is lost
-        super().fail_after_fork()
+        super()._fail_after_fork()
 
     def _end(
         self, ender: list[bool], end: Callable[[], object], response: SampleResponse | None, error: BaseException | None

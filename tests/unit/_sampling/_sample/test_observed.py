@@ -155,11 +155,11 @@ def test_what_is_no_header_is_not_sent(client, caplog, value):
 def test_a_fork(sample):
     """In a child nothing is told: the sample is the parent's. Not even where the thread that was ending it is lost."""
     future, notes = sample()
-    future.fail_after_fork()
+    future._fail_after_fork()
     assert isinstance(future.exception(0), tinkex.ForkedFutureError)
     other, others_notes = sample()
     other.__dict__["_ender"] = [False]  # what the lost thread has left
-    other.fail_after_fork()
+    other._fail_after_fork()
     assert other.done()
     assert notes.ends == others_notes.ends == []
 
