@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
+import pathlib
 from collections import Counter
 
 import pytest
 
+OTHER_TIERS = {str(pathlib.Path(__file__).with_name(name)) for name in ("clients", "fuzz", "slow")}
 _FOREIGN = ("TINKER_", "TINKEX_", "CLOUDFLARE_ACCESS_")
 
 
@@ -17,6 +19,14 @@ def plain_environment(monkeypatch):
     for name in os.environ:
         if name.startswith(_FOREIGN) and not name.startswith("TINKEX_TEST_"):
             monkeypatch.delenv(name)
+
+
+def pytest_ignore_collect(collection_path, config):
+    """A run of the fast tier does not even read the folders of the others."""
+    if str(collection_path) in OTHER_TIERS and config.args == config.getini("testpaths"):
+        usual = config.getini("addopts")
+        return config.option.markexpr == usual[usual.index("-m") + 1] or None
+    return None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -31,7 +41,14 @@ def pytest_collection_modifyitems(items):
             cases[case] += 1
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection():
+    """Collect no garbage while tests are collected, of which none becomes garbage."""
+    gc.disable()
+
+
 def pytest_collection_finish():
-    """Spare every collection of garbage a look at the modules and tests, of which none becomes garbage."""
+    """Spare every collection of garbage a look at the modules and tests."""
     gc.collect()
     gc.freeze()
+    gc.enable()

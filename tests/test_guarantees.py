@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import pathlib
 import re
@@ -18,7 +17,7 @@ NAMED = sorted(set(re.findall(r"\| ``(\S+)``", SECTIONS)))
 @functools.cache
 def functions_of(file):
     """The names of all functions in a file of tests."""
-    return {node.name for node in ast.walk(ast.parse((TESTS / file).read_text())) if isinstance(node, ast.FunctionDef)}
+    return set(re.findall(r"^ *def (\w+)", (TESTS / file).read_text(), re.MULTILINE))
 
 
 @pytest.mark.parametrize("name", NAMED)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import gzip
 import html.parser
+import importlib.util
 import json
 import math
 import sys
 import tracemalloc
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import example, given
 from hypothesis import strategies as st
 from report_rows import BEGAN, FIRST_ID, Words, failed_row, many_rows, row, write
 from small_tokenizers import sentencepiece
-
-pytest.importorskip("altair")
-
-from click.testing import CliRunner
 
 from tinkex.bulk._output.record import choice_columns
 from tinkex.cli._app import app
@@ -28,6 +26,8 @@ from tinkex.report.data.idle import find_idle
 from tinkex.report.data.scan import Scan
 from tinkex.report.data.timeline import Timeline
 from tinkex.report.tokens import read_tokens
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("altair") is None, reason="needs altair")
 
 
 class Page(html.parser.HTMLParser):

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tinkex.cli.output import screen
+from tinkex.cli import _screen as screen
 
 pytest.importorskip("click")
 

@@ -101,20 +101,20 @@ def test_data_frames_of_polars():
 
 CALL = {"function": {"name": "f", "arguments": {"city": "Oslo"}}}
 OTHER = {"function": {"name": "g", "arguments": {"unit": 3}}}
-TABLE = pa.table({
+COLUMNS = {
     "messages": [[{"role": "assistant", "content": None, "tool_calls": [call]}] for call in (CALL, OTHER)],
     "max_tokens": ["16", "NaN"],
     "stop": ['["a", "b"]', "x"],
-})  # fmt: skip
+}
 
 
 class DataSet:
     """Rows with names and types of columns, as a data set of Hugging Face has them."""
 
-    column_names = features = TABLE.column_names
+    column_names = features = tuple(COLUMNS)
 
     def __iter__(self):
-        return iter(TABLE.to_pylist())
+        return (dict(zip(COLUMNS, row, strict=True)) for row in zip(*COLUMNS.values(), strict=True))
 
 
 @pytest.mark.parametrize("kind", ["arrow", "reader", "pandas", "polars", "datasets"])
@@ -122,11 +122,12 @@ def test_one_meaning_in_all_tables(kind):
     """In a table of any library structs have what the row has, and text of parameters is JSON, as in a file."""
     if kind in ("pandas", "polars"):
         pytest.importorskip(kind)
-    table = {
-        "arrow": lambda: TABLE, "reader": TABLE.to_reader, "pandas": TABLE.to_pandas, "datasets": DataSet,
-        "polars": lambda: __import__("polars").from_arrow(TABLE),
+    table = pa.table(COLUMNS)
+    made = {
+        "arrow": lambda: table, "reader": table.to_reader, "pandas": table.to_pandas, "datasets": DataSet,
+        "polars": lambda: __import__("polars").from_arrow(table),
     }[kind]()  # fmt: skip
-    first, second = Source(table)
+    first, second = Source(made)
     assert first.messages == [{"role": "assistant", "content": None, "tool_calls": [CALL]}]
     assert second.messages == [{"role": "assistant", "content": None, "tool_calls": [OTHER]}]
     assert [first.parameters, second.parameters] == [{"max_tokens": 16, "stop": ["a", "b"]}, {"stop": "x"}]

@@ -21,6 +21,7 @@ def reading(seed, *, noise=0.0, learned=0.0):
     ])  # fmt: skip
 
 
+@pytest.mark.thin(10)
 @pytest.mark.parametrize("seed", range(200))
 def test_saved_weights(seed):
     """A checkpoint that is the base model to the last digit is a fault; one that has learned a little is none."""
@@ -33,6 +34,7 @@ def test_saved_weights(seed):
     assert judge_saved({"tinker://a": base}, None).verdict == "unknown"
 
 
+@pytest.mark.thin(10)
 @pytest.mark.parametrize("seed", range(200))
 def test_same_weights(seed):
     """The same weights are recognised through rounding; others, and those that training has moved, are not the same."""
