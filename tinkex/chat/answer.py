@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import attrs
@@ -58,6 +59,18 @@ class Answer:
         """Whether the model ended its turn itself, and every tool call in it can be read."""
         return self.ended in ("turn_end", "end_of_text") and not self.unparsed_tool_calls
 
+    def tool_results(self, functions: Mapping[str, Callable[..., object]]) -> list[dict[str, Any]]:
+        """Run the tools that the answer calls, and return what comes of it as messages, in the order of the calls.
+
+        A function gets the arguments that the model has written as keywords, unchecked. What it returns is told as
+        text, or as JSON if it is none. What it raises is told to the model, which may try again, and so is a call that
+        no function is there for.
+
+        Args:
+            functions: The tools by name.
+        """
+        return [_tool_message(call, functions) for call in self.tool_calls]
+
     def before_stop(self, stops: Iterable[object]) -> Answer:
         """Return the answer as it is in front of the first of these texts, in its thinking or its content."""
         stops = list(stops)
@@ -66,3 +79,15 @@ class Answer:
             return attrs.evolve(self, reasoning_content=thought, content="", ended="stop")
         said, stopped = text_before_stop(self.content, stops)
         return attrs.evolve(self, content=said, ended="stop") if stopped else self
+
+
+def _tool_message(call: Mapping[str, Any], functions: Mapping[str, Callable[..., object]]) -> dict[str, Any]:
+    name, arguments = call["function"]["name"], call["function"]["arguments"]
+    try:
+        if name not in functions:
+            raise LookupError(f"there is no tool {name}, but {', '.join(functions)}")
+        found = functions[name](**json.loads(arguments))
+        content = found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+    except Exception as error:  # noqa: BLE001 - the model has written the arguments, and is told
+        content = f"error: {type(error).__name__}: {error}"
+    return {"role": "tool", "tool_call_id": call["id"], "name": name, "content": content}

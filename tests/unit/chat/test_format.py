@@ -363,3 +363,39 @@ def test_results_of_several_calls_follow_in_their_order():
     results = [{"role": "tool", "tool_call_id": name, "content": name} for name in (second, first)]
     added = TOKENIZER.decode(CHAT.extend(prompt, sampled, results).to_ints())
     assert added.index(first) < added.index(second)
+
+
+def test_results_of_tools():
+    """What functions return is told as text or JSON; what they raise, and a call of none of them, are told too."""
+    calls = ['{"name": "add", "arguments": {"a": 1, "b": 2}}', '{"name": "add", "arguments": {"c": 1}}']
+    calls += ['{"name": "say", "arguments": {"text": "é"}}', '{"name": "gone", "arguments": {}}']
+    answer = parsed("".join(f"<tool_call>\n{call}\n</tool_call>" for call in calls) + "<|im_end|>")
+    messages = answer.tool_results({"add": lambda a, b: {"sum": a + b}, "say": lambda text: text})
+    assert [message["tool_call_id"] for message in messages] == [call["id"] for call in answer.tool_calls]
+    assert {(message["role"], message["name"]) for message in messages} == {("tool", n) for n in ("add", "say", "gone")}
+    told = [message["content"] for message in messages]
+    assert (told[0], told[2]) == ('{"sum": 3}', "é")
+    assert told[1].startswith("error: TypeError: ")
+    assert told[3] == "error: LookupError: there is no tool gone, but add, say"
+
+
+def test_stops_besides_the_end_of_a_turn():
+    """Stops are all texts or all token ids; a format that ends a turn with a text takes no token ids."""
+    ends = ("<|im_end|>", "<|endoftext|>")
+    assert CHAT.stop_with(["."]) == (".", *ends)
+    assert CHAT.stop_with([7]) == (7, *CHAT.stop)
+    assert CHAT.stop_with([]) == CHAT.stop
+    by_text = ChatFormat(TOKENIZER, chat_template="role_colon")
+    assert by_text.stop_with(["."]) == (".", *by_text.stop)
+    with pytest.raises(ValueError, match="stop must be texts"):
+        by_text.stop_with([7])
+
+
+def test_stops_cut_an_answer():
+    """An answer ends in front of a stop text, in its thinking or behind it, and in front of a stop token at its end."""
+    assert CHAT.parse(TOKENIZER.encode("One. Two"), stop=["."]).content == "One"
+    thought = CHAT.parse(TOKENIZER.encode("<think>\nOne. Two\n</think>\n\nThree"), stop=["."])
+    assert (thought.reasoning_content, thought.content, thought.ended) == ("One", "", "stop")
+    stopped = CHAT.parse(TOKENIZER.encode("One!"), stop=TOKENIZER.encode("!"))
+    assert (stopped.content, stopped.ended, stopped.num_tokens) == ("One", "stop", 4)
+    assert CHAT.parse(TOKENIZER.encode("One"), stop=["."]).ended == "cut_off"
