@@ -130,7 +130,8 @@ class SamplingClient(TextSampling):
             QueueFullError: The queue is full and `on_full` is "raise".
             ClientClosedError: This client or its service is closed.
 
-        The future raises what is listed under "Errors" in the README. Safe in any thread, also in callbacks.
+        The future raises a `TinkexError` of the kinds that the page on errors lists, or `CancelledError`. Safe in any
+        thread, also in callbacks.
         """
         request = SampleRequest(
             prompt, sampling_params, num_samples, include_prompt_logprobs, topk_prompt_logprobs, topk_sample_logprobs,

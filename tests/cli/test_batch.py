@@ -121,7 +121,10 @@ def test_a_hopeless_run(server, tmp_path):
     """What must fail every row is one line on stderr, and no output is made."""
     (tmp_path / "in.jsonl").write_text('{"id": 1, "prompt": [1]}\n')
     (tmp_path / "in.txt").write_text("id,prompt\n1,a\n")
-    for name, words in (("in.jsonl", "max_tokens is missing"), ("in.txt", "Is it CSV?")):
+    for name, words in (
+        ("in.jsonl", "max_tokens is missing: give it in the row, or --max-tokens"),
+        ("in.txt", "Is it CSV?"),
+    ):
         command = ["batch", "run", str(tmp_path / name), "-o", str(tmp_path / "out.jsonl"), "--base-model", "m"]
         result = CliRunner().invoke(app, command)
         assert result.exit_code == 1
@@ -154,6 +157,7 @@ def test_changed_parameters(run):
     result, _ = run([{"id": "a", "prompt": "one"}], "-n", "2")
     assert result.exit_code == 1
     assert "num_samples=None (now 2)" in result.stderr
+    assert "--changed redo or --changed keep" in result.stderr
     result, _ = run([{"id": "a", "prompt": "one"}], "-n", "2", "--changed", "keep")
     assert result.exit_code == 0
     assert "--changed keep" in result.stderr
@@ -215,8 +219,9 @@ def test_wrong_usage(run, tmp_path):
     assert result.exit_code == 2
     assert "into the input" in result.stderr
     for options, word in (
-        (["--requests-per-minute", "0"], "requests_per_minute"), (["--prices", str(tmp_path / "prices.json")], "'a'"),
-    ):  # fmt: skip
+        (["--requests-per-minute", "0"], "--requests-per-minute must"),
+        (["--prices", str(tmp_path / "prices.json")], "'a'"),
+    ):
         result, _ = run([{"prompt": "one"}], *options)
         assert (result.exit_code, word in result.stderr) == (2, True)
 

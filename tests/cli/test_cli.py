@@ -12,7 +12,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from tinkex.errors import AuthenticationError, CredentialError, NotFoundError
+from tinkex.errors import AuthenticationError, CredentialError, NotFoundError, TinkexError
 from tinkex.tokenizers import TokenizerError
 from tinkex.types import ModelInput, SampledSequence, SampleResponse, ServerCapabilities, SupportedModel, Timing, Usage
 
@@ -20,7 +20,7 @@ click = pytest.importorskip("click")
 pytest.importorskip("rich")
 CliRunner = pytest.importorskip("click.testing").CliRunner
 
-from tinkex.cli._app import COMMANDS, App, app  # noqa: E402
+from tinkex.cli._app import COMMANDS, App, app, complain  # noqa: E402
 from tinkex.cli.batch import BatchCommands  # noqa: E402
 from tinkex.cli.options import connect  # noqa: E402 - click has to be there first
 
@@ -189,13 +189,14 @@ def test_text_from_a_file(fake, tmp_path):
         (["abc", "--file", __file__, "--local"], "not both"),
         (["", "--local"], "empty"),
         (["abc", "--local", "--file", "/no/such/file"], "/no/such/file"),
-        (["abc", "--local", "--temperature", "nan"], "temperature"),
-        (["abc", "--local", "--temperature", "-1"], "temperature"),
-        (["abc", "--local", "--max-tokens", "0"], "max_tokens"),
+        (["abc", "--local", "--temperature", "nan"], "Error: --temperature must"),
+        (["abc", "--local", "--temperature", "-1"], "Error: --temperature must"),
+        (["abc", "--local", "--max-tokens", "0"], "Error: --max-tokens must"),
         (["abc", "--local", "--max-tokens", "x"], "--max-tokens"),
-        (["abc", "--local", "--top-p", "2"], "top_p"),
-        (["abc", "--local", "--stop", ""], "stop"),
+        (["abc", "--local", "--top-p", "2"], "Error: --top-p must"),
+        (["abc", "--local", "--stop", ""], "Error: --stop[0] must"),
         (["abc", "--local", "--no-such-option"], "--no-such-option"),
+        (["abc", "--local", "--temprature", "1"], "--temperature"),
         (["a", "b", "--local"], "unexpected extra argument"),
     ],
 )
@@ -205,6 +206,36 @@ def test_wrong_usage(fake, arguments, words):
     assert result.exit_code == 2
     assert words in result.stderr
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["smaple"], "No such command 'smaple'. Did you mean 'sample'?"),
+        (["check-point"], "Did you mean 'checkpoints' or"),
+        (["batch", "rnu"], "No such command 'rnu'. Did you mean 'run'?"),
+        (["xyzzy"], "No such command 'xyzzy'.\n"),
+    ],
+)
+def test_commands_that_there_are_not(arguments, words):
+    """A command that is misspelt is told with what it is close to."""
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Raise timeout=, or see in stats().", "Raise --timeout, or see in stats()."),
+        ('changed="redo" or changed="keep", or', "--changed redo or --changed keep, or"),
+        ("Check base_url, and max_tokens=8 (now 9).", "Check --base-url, and max_tokens=8 (now 9)."),
+    ],
+)
+def test_arguments_are_named_as_flags(text, shown, capsys):
+    """What an error says of arguments of a call is said of the options of the command."""
+    complain(TinkexError(text))
+    assert capsys.readouterr().err == f"tinkex: {shown}\n"
 
 
 def test_binary_input_is_wrong_usage(fake):
@@ -218,7 +249,7 @@ def test_the_client_refusing_a_value_is_wrong_usage(fake):
     """A ValueError from building the request exits with 2."""
     fake.sample = lambda *_, **__: (_ for _ in ()).throw(ValueError("num_samples must be at least 1"))
     result = run("sample", "abc", "--local", "-n", "0")
-    assert (result.exit_code, "num_samples" in result.stderr) == (2, True)
+    assert (result.exit_code, "--num-samples must" in result.stderr) == (2, True)
 
 
 def test_base_url_alone_takes_the_only_model(fake):

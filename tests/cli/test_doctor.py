@@ -301,6 +301,8 @@ def test_broken_client_config(server, kind, says):
 BREAKS = [
     ("session", "create_session", 500, "500", "problem of its own"),
     ("session", "create_session", 422, "422", "refuses"),
+    ("session", "create_session", 501, "501", "may be no Tinker server"),
+    ("session", "create_session", 405, "405", "may be no Tinker server"),
     ("sample", "create_sampling_session", 404, "404", "does not know"),
     ("sample", "asample", 400, "400", "refuses"),
     ("sample", "retrieve_future", 403, "403", "not allowed"),

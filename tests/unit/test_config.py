@@ -183,7 +183,7 @@ def test_base_url_is_tidied(given_url, kept):
         "", "host", "host:8000", "ftp://host", "http://", "http:///path", "https://:80", "http://host:port",
         "http://host:99999", "http://host:0", "http://[::1", "http://ho st", "http://host\r\nX: y", "http://host\x00",
         "http://host\\path", "http://host?a=b", "http://host/?", "http://host#top", f"http://user:{SECRET}@host",
-        f"http://{SECRET}@host:port",
+        f"http://{SECRET}@host:port", "http://host/api/v1", "https://host/gateway/api/v1/",
     ],
 )  # fmt: skip
 def test_malformed_base_urls(url):

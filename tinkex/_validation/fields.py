@@ -173,6 +173,8 @@ def check_base_url(_: object, attribute: attrs.Attribute[Any], base_url: object)
         raise ValueError(f"{attribute.name} must start with http:// or https:// and a host")
     if parts.username is not None or "?" in base_url or "#" in base_url:
         raise ValueError(f"{attribute.name} must be a plain address: no user, password, query or fragment")
+    if parts.path.endswith("/api/v1"):
+        raise ValueError(f"{attribute.name} must not end with /api/v1: leave that out, every request adds it")
 
 
 def clean_url(value: object) -> object:

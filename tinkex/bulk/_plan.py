@@ -151,5 +151,5 @@ def _difference(task: Task, found: Mapping[str, Any]) -> str:
             told = ", ".join(f"{name}={before.get(name)!r} (now {now.get(name)!r})" for name in sorted(names))
     return (
         f"The output has row {task.row.id!r} of {task.model} already, made with {told}."
-        " Say what to do with such rows (changed: redo or keep), or choose another output."
+        ' Say what to do with such rows, changed="redo" or changed="keep", or choose another output.'
     )

@@ -5,9 +5,11 @@ A command is a module of its own that defines ``command``; it is imported only w
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import logging
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -42,6 +44,10 @@ _NO_KEY: Final = (
 )
 
 
+_ARGUMENT: Final = re.compile(r"""\b([a-z_]+)=(?:"(\w+)"|(?![^\s,.;)]))|\b(base_url)\b""")  # timeout=, changed="redo"
+_REFUSED: Final = re.compile(r"^[a-z_]+(?=(\[\d+\])? must )")  # max_tokens must be
+
+
 class App(click.Group):
     """Lazy command group: commands are imported when they are run, and share their exit codes."""
 
@@ -64,6 +70,15 @@ class App(click.Group):
         home = self.packages.get(cmd_name, f"{self.package}.{cmd_name}")
         command: click.Command = importlib.import_module(home).command
         return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find the command that is meant; one that there is none of is told with what it is close to."""
+        name = args[0]
+        if name not in self.table and not name.startswith("-"):
+            close = difflib.get_close_matches(name, self.table)
+            hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+            ctx.fail(f"No such command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing any."""
@@ -119,7 +134,14 @@ def complain(error: BaseException | None, about: str | None = None) -> None:
         text = _NO_KEY
     if isinstance(error, APIConnectionError):
         text += " To find out why, run: tinkex doctor"
-    _say(clean_text(text if about is None else f"{about}: {text}", secrets=_secrets()))
+    text = text if about is None else f"{about}: {text}"
+    _say(clean_text(_ARGUMENT.sub(_as_flag, text), secrets=_secrets()))
+
+
+def _as_flag(argument: re.Match[str]) -> str:
+    """Name an argument of a call as the option that gives it on the command line."""
+    name, value = argument[1] or argument[3], argument[2]
+    return f"--{name.replace('_', '-')}{'' if value is None else f' {value}'}"
 
 
 def _secrets() -> list[str]:
@@ -165,4 +187,7 @@ def with_options(options: Sequence[Callable[[Any], Any]], command: Any) -> Calla
 
 def usage_error(message: str) -> NoReturn:
     """End the command with exit code 2 and a line that says what is wrong with its arguments."""
-    raise click.UsageError(message, click.get_current_context(silent=True))
+    context = click.get_current_context(silent=True)
+    flags = {} if context is None else {each.name: max(each.opts, key=len) for each in context.command.params}
+    message = _REFUSED.sub(lambda found: flags.get(found[0]) or found[0], message)
+    raise click.UsageError(message, context)

@@ -131,7 +131,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> Wanted:
     if score:
         given |= {"max_tokens": 1, "num_samples": 1, "best_of": None, "include_prompt_logprobs": True}
     if given.get("max_tokens") is None:
-        raise MissingMaxTokensError("max_tokens is missing: give it in the row or for the whole run.")
+        raise MissingMaxTokensError("max_tokens is missing: give it in the row, or max_tokens= for the whole run.")
     kept = _kept(given)
     params = SamplingParams(**{name: given[name] for name in PARAMS if name in given})
     options: dict[str, Any] = {name: given[name] for name in OPTIONS if given.get(name) is not None}

@@ -25,6 +25,8 @@ from tinkex.errors import (
 
 _BEHIND: Final = "Give --base-url the server that the gateway samples from; the gateway's own state is at its /health."
 _KEYS: Final = "https://tinker.thinkingmachines.ai/keys"
+_ADDRESS: Final = "Check --base-url with its path."
+_NOT_POSTED: Final = (405, 501)  # of web servers that only have files
 # The first kind that fits.
 _REASONS: Final[tuple[tuple[type[TinkexError], str, str], ...]] = (
     (CredentialError, "There is no key that could be sent.", "Set TINKER_API_KEY."),
@@ -37,7 +39,7 @@ _REASONS: Final[tuple[tuple[type[TinkexError], str, str], ...]] = (
     (APIStatusError, "The server refuses this request.", "Check that it is a Tinker server, of a recent version."),
     (APITimeoutError, "The server is reached and does not answer in time.", "Try again; --timeout gives it longer."),
     (APIConnectionError, "The connection was lost on the way.", "Try again; look at firewall and proxy if it stays."),
-    (APIResponseError, "What answers there may be no Tinker server.", "Check --base-url with its path."),
+    (APIResponseError, "What answers there may be no Tinker server.", _ADDRESS),
     (RequestFailedError, "The server took the request and failed it.", "Try another model; tell whoever runs it."),
     (
         SampleTimeoutError,
@@ -53,6 +55,8 @@ def explained(error: TinkexError) -> Trouble:
     """Diagnose an error: its likely cause and the next step."""
     if comes_from_gateway(error):
         return Trouble(str(error), "A gateway answers there (tinkex serve), no Tinker server.", _BEHIND)
+    if isinstance(error, APIStatusError) and error.status_code in _NOT_POSTED:
+        return Trouble(str(error), "What answers there takes no such requests: it may be no Tinker server.", _ADDRESS)
     for kind, cause, advice in _REASONS:
         if isinstance(error, kind):
             return Trouble(str(error), cause, advice)
