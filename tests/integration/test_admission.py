@@ -118,7 +118,7 @@ class Traffic:
             task = ScheduledTask(
                 self.scheduler, partial(self.coroutine, (number * 3) + queue), future, self.admission.dropped
             )
-            future._on_cancel(task.cancel)
+            future._on_cancel(task)
             self.admission.reserve(task, "block", float("inf"))
             self.scheduler.add(task)
             self.futures.append(future)

@@ -58,7 +58,7 @@ class Bench:
             return (yield Lease(self.pool, high_priority=high_priority, fresh=fresh))
 
         task = ScheduledTask(self.scheduler, coroutine, future)
-        future._on_cancel(task.cancel)
+        future._on_cancel(task)
         self.scheduler.launch(task)
         return future
 

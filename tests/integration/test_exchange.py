@@ -91,7 +91,7 @@ class Parts:
             ),
             future,
         )
-        future._on_cancel(task.cancel)
+        future._on_cancel(task)
         self.scheduler.launch(task)
         return future
 

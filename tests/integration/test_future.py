@@ -7,6 +7,7 @@ import logging
 import queue
 import threading
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -140,7 +141,7 @@ def test_blocking_callbacks_hold_up_no_cancel(future):
     """Whoever cancels does not wait for callbacks, and the others hear of it at once."""
     gate, interrupted = threading.Event(), []
     future.add_done_callback(lambda _: gate.wait(10))
-    future._on_cancel(lambda: interrupted.append(True))
+    future._on_cancel(SimpleNamespace(cancel=lambda: interrupted.append(True)))
     internally(future.cancel)
     assert interrupted == [True]
     assert concurrent.futures.wait([future], 0).done == {future}

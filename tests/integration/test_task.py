@@ -42,7 +42,7 @@ def test_races_between_threads():
     with real_jobs(workers=3) as scheduler:
         for gates, future in zip(all_gates, futures, strict=True):
             task = ScheduledTask(scheduler, partial(take_two, gates), future)
-            future._on_cancel(task.cancel)
+            future._on_cancel(task)
             future.add_done_callback(ended.append)
             scheduler.launch(task)
         at_once(partial(open_all, all_gates, futures, loans), partial(cancel_every_other, futures))

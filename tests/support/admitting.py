@@ -26,7 +26,7 @@ class Samples:
         """Ask for a sample; its future."""
         future = ClientFuture(None)
         task = ScheduledTask(self.steps.scheduler, partial(self.coroutine, name, size), future, self.admission.dropped)
-        future._on_cancel(task.cancel)
+        future._on_cancel(task)
         try:
             self.admission.reserve(task, on_full, until)
             self.admission.offer(self.queues[queue], task, size)

@@ -7,6 +7,7 @@ import logging
 import queue
 import threading
 import tracemalloc
+from types import SimpleNamespace
 
 import pytest
 
@@ -81,7 +82,7 @@ def test_callbacks_without_a_pool():
 def test_cancel(future):
     """Cancelling is said once to those who wait, and may be said again; the result is then refused."""
     interrupted = []
-    future._on_cancel(lambda: interrupted.append(True))
+    future._on_cancel(SimpleNamespace(cancel=lambda: interrupted.append(True)))
     assert not future.running()
     assert future.cancel()
     assert future.cancel()

@@ -8,8 +8,6 @@ taken, whether it ends with a result, an error, a cancel or its deadline.
 
 from __future__ import annotations
 
-from typing import Any
-
 from tinkex import _wire
 from tinkex._api import limits
 from tinkex._api.endpoints import ASAMPLE, RETRIEVE_FUTURE
@@ -19,6 +17,7 @@ from tinkex._runtime.task import Coroutine, Sleep, TaskCancelled
 from tinkex._sampling._sample.promise import Expired, Polled, Promise, PutOff, result_of
 from tinkex._sampling._sample.state import SampleState
 from tinkex._sampling.admission import ReacquirePermit, SubmitPermit
+from tinkex._sampling.session_poller import Completion, SessionPoller
 from tinkex.errors import (
     APIConnectionError,
     APIError,
@@ -48,12 +47,19 @@ class Sample(SampleState):
         try:
             while True:
                 promise = yield from self._submit(permit)
-                permit = None
-                try:
-                    response = yield from self._await_answer(promise)
+                permit, poller = None, self._poller_for(promise)
+                try:  # most of a sample's time is this wait: thousands are in it, so no generator more is
+                    ended = None if poller is None else (yield poller.completion(promise.request_id, promise.made_at))
+                    response = yield from self._await_answer(promise, ended)
                     return self._finished(response, promise, admitted_at)
+                except TaskCancelled:
+                    context.cancel_on_server(promise.request_id)
+                    raise
                 except (Expired, PutOff, NotFoundError, RequestFailedError) as failure:
                     yield from self._go_on(failure, promise)
+                finally:
+                    if poller is not None:
+                        poller.fetched(promise.request_id)
         except (GeneratorExit, TaskCancelled):  # the first in a forked child: it is the parent's sample
             raise
         except BaseException as error:
@@ -201,7 +207,7 @@ class Sample(SampleState):
 
     def _promised(self, response: Response, sent_at: float) -> Promise:
         context = self.session.context
-        now = context.clock.monotonic()
+        now = self.future.last_heard or context.clock.monotonic()
         before, self.may_have_run = self.may_have_run, True
         try:
             decoded = context.api.read(response, _wire.decode_promise, response.body)
@@ -240,29 +246,26 @@ class Sample(SampleState):
 
     # --- wait and fetch -----------------------------------------------------------------------------------------------
 
-    def _await_answer(self, promise: Promise) -> Coroutine[SampleResponse]:
-        """Wait for the result and fetch it; raises `Expired` where the promise is lost."""
+    def _poller_for(self, promise: Promise) -> SessionPoller | None:
+        """The poller that hears of the completion; None where the sample polls for itself, or has its answer."""
         if promise.inline is not None:
-            return result_of(promise.inline)
-        context = self.session.context
+            return None
         self._polls = self._quick = 0
         self.future.phase = "waiting"
-        poller = self.session.poller if context.poll_together() else None
-        try:
-            ended: Any = None if poller is None else (yield poller.completion(promise.request_id, promise.made_at))
-            if ended is None or ended.size is None:
-                answer = yield from self._poll_until_ready(promise, whole=False)
-                if isinstance(answer, _wire.Finished):
-                    self._fetching_since = context.clock.monotonic()
-                    return answer.response
-                ended = answer
-            return (yield from self._fetch(promise, ended.size))
-        except TaskCancelled:
-            context.cancel_on_server(promise.request_id)
-            raise
-        finally:
-            if poller is not None:
-                poller.fetched(promise.request_id)
+        return self.session.poller if self.session.context.poll_together() else None
+
+    def _await_answer(self, promise: Promise, completion: Completion | None) -> Coroutine[SampleResponse]:
+        """Wait for the result, unless its size is known, and fetch it; raises `Expired` where the promise is lost."""
+        if promise.inline is not None:
+            return result_of(promise.inline)
+        size = None if completion is None else completion.size
+        if size is None:
+            answer = yield from self._poll_until_ready(promise, whole=False)
+            if isinstance(answer, _wire.Finished):
+                self._fetching_since = self.session.context.clock.monotonic()
+                return answer.response
+            size = answer.size
+        return (yield from self._fetch(promise, size))
 
     def _fetch(self, promise: Promise, size: int) -> Coroutine[SampleResponse]:
         """Get a result that is known to be there, once its bytes have room."""

@@ -31,10 +31,10 @@ def submit(
     run = sample.run if finish is None else partial(_finished, sample, finish)
     task = ScheduledTask(scheduler, run, future, admission.dropped)
     task.on_deadline = _DeadlineError(sample, timeout)
-    future._on_cancel(task.cancel)  # noqa: SLF001
+    future._on_cancel(task)  # noqa: SLF001
     try:
         admission.reserve(task, on_full, deadline)
-        future._count_failures = context.counters.count_failures  # noqa: SLF001
+        future._counters = context.counters  # noqa: SLF001
         scheduler.add(task)
         scheduler.reactor.call_at(deadline, task, DEADLINE)
         admission.offer(session.queue, task, _wire.estimate_bytes(sample.request.prompt))

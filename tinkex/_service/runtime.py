@@ -79,7 +79,7 @@ class ServiceRuntime:
         future: ClientFuture[T] = ClientFuture(self.callbacks)
         task = ScheduledTask(self.scheduler, coroutine, future)
         task.on_deadline = on_deadline
-        future._on_cancel(task.cancel)  # noqa: SLF001
+        future._on_cancel(task)  # noqa: SLF001
         self.scheduler.launch(task, deadline)
         return future
 

@@ -203,7 +203,7 @@ def test_a_cancelled_future_costs_no_error_of_the_close(steps, monkeypatch):
     for begins in (False, True):
         future = ClientFuture(None)
         work = ScheduledTask(steps.scheduler, lambda: (yield Sleep(60.0)), future)
-        future._on_cancel(work.cancel)
+        future._on_cancel(work)
         steps.scheduler.launch(work)
         if begins:
             steps.run()
@@ -407,7 +407,7 @@ class Races(RuleBasedStateMachine):
         self.future.add_done_callback(self.ends.append)
         self.task = ScheduledTask(self.steps.scheduler, self.coroutine, self.future)
         self.task.on_deadline = lambda: TimeoutError("late")
-        self.future._on_cancel(self.task.cancel)
+        self.future._on_cancel(self.task)
         self.steps.scheduler.launch(self.task, 2.5)
 
     def coroutine(self):
