@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from importlib import metadata
+from importlib import metadata, util
 
 from sphinx.application import Sphinx
 
@@ -22,6 +22,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"tinkex\..*\.(T|Row|Stop|ImageFormat|TensorDtype|Chunk|TextEncoder|TextDecoder)"),  # stand for types
 ]
 
+autodoc_mock_imports = [name for name in ("opentelemetry", "prometheus_client") if util.find_spec(name) is None]
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True  # also keeps the environment of whoever builds out of a signature
 autodoc_typehints_format = "short"

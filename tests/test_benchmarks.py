@@ -111,3 +111,14 @@ def test_the_benchmark_of_the_gateway_still_runs(module, monkeypatch, tmp_path):
             for server in (measured, openai, bare):
                 assert gateway.measure(server, gateway.COMPLETIONS, 8)["cpu_ms"] >= 0
         assert asyncio.run(gateway.memory(measured, tinker.url))["threads"] > 1
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_observability_still_runs():
+    """It measures both libraries beside what is written out by hand."""
+    for name in ("opentelemetry.sdk", "prometheus_client"):
+        pytest.importorskip(name, exc_type=ImportError)
+    command = [sys.executable, BENCHMARKS / "observability.py", "--rounds", "1", "--count", "20"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=100).stdout
+    assert re.findall(r"^(\w+): [\d.]+ us a sample", printed, re.MULTILINE) == ["off", "opentelemetry", "prometheus"]
+    assert printed.count("ratio") == 2

@@ -41,7 +41,7 @@ class RetryLog:
             logger.log(
                 level, "Request %s goes on in %.1f s after: %s%s",
                 request_id or "(not accepted yet)", delay, failure, more,
-                extra=about(request_id, session, phase, attempt),
+                extra={**about(request_id, session, phase, attempt), "delay": delay, "failure": failure},
             )  # fmt: skip
 
     def _count(self, session: str) -> int | None:

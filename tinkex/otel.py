@@ -138,18 +138,21 @@ class _Instruments:
                 self.output.add(0, target.unknown)
                 return
             usage = response.usage
+            only_text = all(isinstance(chunk, EncodedTextChunk) for chunk in prompt.chunks)
             self.duration.record(end.seconds, target.attributes)
             if prompt.known_length is None:
                 self.input.add(0, target.unknown)
             else:
                 self.inputs.record(usage.prompt_tokens, target.attributes)
-                for modality, count in _modalities(prompt).items():
-                    self.input.add(count, target.of(modality))
+                if only_text:
+                    self.input.add(usage.prompt_tokens, target.text)
+                else:
+                    for modality, count in _modalities(prompt).items():
+                        self.input.add(count, target.of(modality))
             self.output.add(usage.sampled_tokens, target.text)
             self.outputs.record(usage.sampled_tokens, target.attributes)
             if usage.prompt_cache_hit_tokens:
-                alone = _modalities(prompt).keys() == {"text"}
-                self.cached.add(usage.prompt_cache_hit_tokens, target.text if alone else target.unknown)
+                self.cached.add(usage.prompt_cache_hit_tokens, target.text if only_text else target.unknown)
 
 
 class _Target:

@@ -9,6 +9,7 @@ import pytest
 from observing import Recorder
 from serving import MODEL, PARAMS, PROMPT, make_service
 
+import tinkex
 from tinkex import instrumentation
 from tinkex.testing import FakeServer
 
@@ -85,3 +86,13 @@ def test_what_is_no_instrumentation(service):
     for install in (service.install, instrumentation.install):
         with pytest.raises(TypeError, match="instrumentation must have a method begin, str has none"):
             install("otel")
+
+
+def test_nothing_is_paid_for_what_is_not_installed(service):
+    """Without an instrumentation a sample has a future of the usual class, and its requests no lines more."""
+    client = service.create_sampling_client(base_model=MODEL)
+    future = client.sample(PROMPT, PARAMS)
+    assert type(future) is tinkex.SampleFuture
+    service.install(Recorder())
+    assert type(client.sample(PROMPT, PARAMS)) is not tinkex.SampleFuture
+    future.result(10)

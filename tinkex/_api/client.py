@@ -153,7 +153,8 @@ class Api:
                     self._check_reach(error, until - begun_at, config.reach_timeout)
                 level = logging.WARNING if budget.failures == 1 else logging.INFO
                 logger.log(level, "The call of %s is repeated in %.1f s, and again for up to %.0f s, after: %s",
-                           endpoint.path, delay, config.retry.max_elapsed, error)  # fmt: skip
+                           endpoint.path, delay, config.retry.max_elapsed, error,
+                           extra={"endpoint": endpoint.path, "delay": delay, "failure": str(error)})  # fmt: skip
             yield Sleep(until)
 
     def _check_reach(self, error: APIConnectionError, seconds: float, reach_timeout: float) -> None:

@@ -91,7 +91,7 @@ class Heartbeats:
             body = _wire.encode_json({"session_id": session_id, "type": "session_heartbeat"})
             response = yield from api.call(HEARTBEAT, body, api.config.current, seconds=_TIMEOUT)
             if response.status == 410:
-                logger.info("Session %s is finished; its heartbeat stops.", shown)
+                logger.info("Session %s is finished; its heartbeat stops.", shown, extra={"session_id": session_id})
                 self.finished.add(session_id)
                 self._drop(session_id)
             elif response.status >= 300:
@@ -104,13 +104,18 @@ class Heartbeats:
         except Exception as error:  # noqa: BLE001 - an adapter may raise anything, and the next one may be heard
             silence = api.clock.monotonic() - heard_at
             level = logging.WARNING if silence > _PATIENCE else logging.DEBUG
+            words = api.masked(str(error))
             logger.log(level, "No heartbeat of session %s was confirmed for %.0f s; the server may end it: %s",
-                       shown, silence, api.masked(str(error)))  # fmt: skip
+                       shown, silence, words,
+                       extra={"session_id": session_id, "failure": words})  # fmt: skip
         return heard_at
 
     def forget(self, session_id: str) -> None:
         """Note that the server does not know this session any more."""
-        logger.warning("The server has forgotten session %s, perhaps in a restart.", clean_text(session_id, 200))
+        shown = clean_text(session_id, 200)
+        logger.warning(
+            "The server has forgotten session %s, perhaps in a restart.", shown, extra={"session_id": session_id}
+        )
         self.forgotten.add(session_id)
 
     def _drop(self, session_id: str) -> None:

@@ -236,7 +236,7 @@ class SessionPoller:
             "The session poller ended; %d samples poll on their own: %s",
             len(registrations),
             self.last_failure,
-            extra=about(session=self._session, phase="waiting"),
+            extra={**about(session=self._session, phase="waiting"), "failure": self.last_failure},
         )
         for registration in registrations.values():
             registration.task.resume(registration.wait_id, _UNKNOWN)

@@ -133,8 +133,9 @@ def _middleware(hosts: TrustedHosts, keys: tuple[str, ...]) -> Middleware:
                 logger.exception("The gateway failed.")
         finally:
             if logger.isEnabledFor(logging.INFO):
-                seconds = time.monotonic() - began
-                logger.info("%s %s %d %.3f s", clean_text(request.method), route_of(request), status, seconds)
+                method, route, seconds = clean_text(request.method), route_of(request), time.monotonic() - began
+                fields = {"method": method, "route": route, "status": status, "seconds": seconds}
+                logger.info("%s %s %d %.3f s", method, route, status, seconds, extra=fields)
         return response
 
     return answered
