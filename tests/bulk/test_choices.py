@@ -68,12 +68,22 @@ def prompts(server):
 
 
 def test_tokens_at_the_boundary(go, server):
-    """The tokens of a choice stand behind those of the prompt as they are: text is not put together first."""
-    go([{"id": "q", "prompt": "xa", "choices": ["b", "bb", [7, 8]]}])
-    context = [1, ord("x"), ord("a")]
-    assert prompts(server) == [[*context, 7, 8], [*context, ord("b")], [*context, ord("b"), ord("b")]]
+    """Text is encoded with its prompt, and what a token takes of the prompt is scored with every choice."""
+    _, (row,) = go([{"id": "q", "prompt": "xa", "choices": ["b", "cb", [7, 8]]}])
+    context = [1, ord("x")]
+    assert prompts(server) == [[*context, 2], [*context, ord("a"), 7, 8], [*context, ord("a"), ord("c"), ord("b")]]
+    assert row["prompt_tokens"] == context
+    assert [each["tokens"] for each in row["choices"]] == [[2], [97, 99, 98], [97, 7, 8]]
     sent = server.requests_to("asample")[0].json
     assert (sent["sampling_params"]["max_tokens"], sent["prompt_logprobs"]) == (1, True)
+
+
+def test_a_choice_behind_messages(go, server):
+    """Behind a conversation a choice is encoded by itself."""
+    tokenizer = Pairs()
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    go([{"id": "q", "messages": [{"role": "user", "content": "xa"}], "choices": ["b"]}], tokenizer=tokenizer)
+    assert prompts(server) == [[ord("x"), ord("a"), ord("b")]]
 
 
 def test_what_is_written(go):
@@ -145,7 +155,7 @@ def test_options_of_scores(go, server):
     """Every token of a choice is scored, however few are asked for; the likeliest tokens stand with each choice."""
     options = {"include_prompt_logprobs": True, "prompt_logprobs_last_n": 1, "topk_prompt_logprobs": 2}
     _, (row,) = go([{"id": 1, "prompt": [7, 8], "choices": [[3, 4, 5], [6]]}], **options)
-    assert all("prompt_logprobs_last_n" not in request.json for request in server.requests_to("asample"))
+    assert sorted(each.json["prompt_logprobs_last_n"] for each in server.requests_to("asample")) == [1, 3]
     assert [choice["logprobs"] for choice in row["choices"]] == [[-3.0, -4.0, -5.0], [-6.0]]
     assert row["choices"][1]["topk_logprobs"] == [[[6, -1.0], [9, -2.0]]]
     assert [each[0][0] for each in row["choices"][0]["topk_logprobs"]] == [3, 4, 5]

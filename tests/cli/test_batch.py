@@ -110,10 +110,10 @@ def test_the_best_of_several(run, server):
 
 def test_choices_or_not(run):
     """Rows with a completion have it scored, unless --no-score says that they are to be sampled."""
-    result, rows = run([{"id": "a", "prompt": "one", "completion": "two three"}])
+    result, rows = run([{"id": "a", "prompt": "one", "completion": " two three"}])
     assert "MissingFeatureError" in result.stderr, "this server scores nothing"
-    result, rows = run([{"id": "a", "prompt": "one", "completion": "two three"}], "--no-score")
-    assert (result.exit_code, rows[0]["extra"]) == (0, {"completion": "two three"})
+    result, rows = run([{"id": "a", "prompt": "one", "completion": " two three"}], "--no-score")
+    assert (result.exit_code, rows[0]["extra"]) == (0, {"completion": " two three"})
     assert [sequence["text"] for sequence in rows[0]["sequences"]] == ["two three"]
 
 

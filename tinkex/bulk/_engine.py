@@ -190,14 +190,21 @@ class Flow:
 
     def _begin(self, prepared: Prepared) -> _Ending:
         if prepared.continuations:
-            return _Scored([self._begin_one(prepared, each.prompt) for each in prepared.continuations])
+            return _Scored([
+                self._begin_one(prepared, each.prompt, prompt_logprobs_last_n=len(each.tokens))
+                for each in prepared.continuations
+            ])  # fmt: skip
         return self._begin_one(prepared, prepared.prompt)
 
-    def _begin_one(self, prepared: Prepared, prompt: ModelInput) -> SampleFuture[SampleResponse]:
+    def _begin_one(self, prepared: Prepared, prompt: ModelInput, **more: Any) -> SampleFuture[SampleResponse]:
         wanted = prepared.wanted
         try:
             return prepared.model.client.sample(
-                prompt, wanted.params, timeout=self._timeout, queue_state_observer=self._gate, **wanted.options
+                prompt,
+                wanted.params,
+                timeout=self._timeout,
+                queue_state_observer=self._gate,
+                **{**wanted.options, **more},
             )
         except (TypeError, ValueError, QueueFullError, SampleTimeoutError) as error:
             return failed(error)

@@ -11,7 +11,8 @@ import attrs
 
 from tinkex.errors import TinkexError
 from tinkex.sampling_client import SamplingClient
-from tinkex.tokenizers import Tokenizer, TokenPieces, get_tokenizer, text_decoder
+from tinkex.text import TextCodec
+from tinkex.tokenizers import Tokenizer, TokenPieces, get_tokenizer
 
 Open = Callable[[str], SamplingClient]
 _MOST_FAILURES: Final = 1000
@@ -48,8 +49,7 @@ class Model:
         self._named = tokenizer
         self._loading = threading.Lock()  # guards _loaded
         self._loaded: Tokenizer | Failure | None = None
-        self._decode: Callable[[list[int]], str] | None = None
-        self._pieces: TokenPieces | None = None
+        self._codec: TextCodec | None = None
 
     def tokenizer(self) -> Tokenizer:
         """Return the tokenizer; raises an error like the first one where it could not be loaded."""
@@ -68,34 +68,22 @@ class Model:
 
         None without a tokenizer, and for ids that it does not have: a row holds them as they are.
         """
-        if self._decode is None and not self._find_decode():
+        if self.try_tokenizer() is None:
             return None
         try:
-            return self._decode(tokens)  # type: ignore[misc]  # it was found
+            return self.codec().decode(tokens)
         except Exception:  # noqa: BLE001 - the row keeps its token ids
             return None
 
     def pieces(self) -> TokenPieces | None:
         """Return the pieces of the tokenizer's vocabulary; None where it could not be loaded."""
-        tokenizer = self.try_tokenizer()
-        if self._pieces is None and tokenizer is not None:
-            self._pieces = TokenPieces(tokenizer)
-        return self._pieces
+        return None if self.try_tokenizer() is None else self.codec().pieces
 
-    def encode_plain(self, text: str) -> list[int]:
-        """Turn text into token ids without the special tokens that begin or end a prompt, where it can be told so."""
-        tokenizer: Any = self.tokenizer()
-        try:
-            encoded = tokenizer.encode(text, add_special_tokens=False)
-        except TypeError:  # it has no such keyword
-            encoded = tokenizer.encode(text)
-        return [int(token) for token in getattr(encoded, "ids", encoded)]
-
-    def _find_decode(self) -> bool:
-        tokenizer = self.try_tokenizer()
-        if tokenizer is not None:
-            self._decode = text_decoder(tokenizer)
-        return tokenizer is not None
+    def codec(self) -> TextCodec:
+        """Return what turns text into tokens and back; raises an error like the first one without a tokenizer."""
+        if self._codec is None:
+            self._codec = TextCodec(self.tokenizer())
+        return self._codec
 
     def _load(self) -> Tokenizer | Failure:
         if self._loaded is None:

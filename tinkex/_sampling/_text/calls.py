@@ -46,7 +46,7 @@ class TextSampling:
         tokenizer: object = None,
         **options: Unpack[SampleOptions],
     ) -> SampleFuture[TextResponse]:
-        """Begin to sample what follows a text, and return the future of a `TextResponse`: `.text`, `.logprob`.
+        """Begin to sample what follows a text, and return the future of a `TextResponse`, with the text.
 
         >>> client.complete("The capital of France is", max_tokens=8).result().text  # doctest: +SKIP
         ' Paris.'
@@ -91,7 +91,7 @@ class TextSampling:
         tokenizer: object = None,
         **options: Unpack[SampleOptions],
     ) -> SampleFuture[ChatResponse]:
-        """Begin to sample the answer to messages, and return the future of a `ChatResponse`: `.message`, `.text`.
+        """Begin to sample the answer to messages, and return the future of a `ChatResponse`, with the message.
 
         The messages are written in the model's own chat format, and the answer is read in it: thinking and tool calls
         stand apart. It ends where the model's turn ends.

@@ -11,8 +11,9 @@ from tinkex._validation.values import whole
 from tinkex.bulk._input.task import OPTIONS, PARAMS, InputError, InvalidRowError, Row, Task
 from tinkex.bulk._models import Model, Models
 from tinkex.chat import unread_variables
+from tinkex.text.scores import split_choices
 from tinkex.tokenizers import ChatTemplateError
-from tinkex.types import EncodedTextChunk, ModelInput, SamplingParams
+from tinkex.types import ModelInput, SamplingParams
 
 PICKS: Final = ("mean_logprob", "logprob")
 """By what the best of several answers is picked: its mean log-probability a token, or their sum."""
@@ -57,6 +58,7 @@ class Prepared:
 
     model: Model
     prompt: ModelInput
+    """What is sampled from; what stands before every continuation."""
     wanted: Wanted
     date: str | None = None
     """The date that the prompt was made with; None where its chat template writes none, or the row pins it."""
@@ -93,8 +95,11 @@ class Preparer:
         wanted = self._last[2]
         model = self._models.get(task.model)
         prompt, date = self._model_input(task, model, wanted.chat)
-        continuations = [_continuation(prompt, choice, model) for choice in row.choices] if scored else ()
-        return Prepared(model, prompt, wanted, date, continuations)
+        if not scored:
+            return Prepared(model, prompt, wanted, date)
+        split = split_choices(row.prompt if isinstance(row.prompt, str) else prompt, row.choices, model.codec)
+        continuations = list(map(Continuation, split.texts, split.tokens, split.prompts()))
+        return Prepared(model, split.prompt, wanted, date, continuations)
 
     def _model_input(self, task: Task, model: Model, variables: Mapping[str, Any]) -> tuple[ModelInput, str | None]:
         """Tokenise the prompt of a task; text and messages need the model's tokenizer. The date is as in `Prepared`."""
@@ -162,18 +167,6 @@ def _chat(given: Mapping[str, Any]) -> dict[str, Any]:
     if tools is not None and not (isinstance(tools, list) and all(isinstance(each, Mapping) for each in tools)):
         raise InvalidRowError(f"tools must be a list of JSON objects, not {tools!r:.60}.")
     return {"tools": tools, **variables}
-
-
-def _continuation(prompt: ModelInput, choice: str | Sequence[int], model: Model) -> Continuation:
-    """Put the tokens of a choice behind those of the prompt: the boundary is where the row has it."""
-    text = choice if isinstance(choice, str) else None
-    tokens = model.encode_plain(choice) if isinstance(choice, str) else choice
-    if not tokens:
-        raise InvalidRowError(f"The choice {choice!r:.60} has no tokens.")
-    try:
-        return Continuation(text, tokens, ModelInput.from_ints([*prompt.to_ints(), *tokens]))
-    except ValueError:  # pictures
-        return Continuation(text, tokens, prompt.append(EncodedTextChunk(tokens)))
 
 
 def find_obstacle(row: Row, parameters: Mapping[str, Any], model: str, models: Models) -> Exception | None:

@@ -11,6 +11,7 @@ import attrs
 from tinkex.bulk._input.prepare import Prepared, Wanted
 from tinkex.bulk._input.task import Task
 from tinkex.bulk._output.record import Ended, Record, choice_columns, error_of, made_record
+from tinkex.text.scores import last_logprobs, scored_response
 from tinkex.types import SampledSequence, SampleResponse, Usage
 
 _GIVEN = ("choices", "completion")
@@ -36,6 +37,28 @@ class Best:
         return attrs.evolve(response, sequences=ranked[: self._wanted.kept])
 
 
+@attrs.frozen
+class WholeScores:
+    """The future of a sample that failed only since the server scored all tokens of the prompt, not the last ones."""
+
+    request_id: str | None
+    attempts: int
+    response: SampleResponse
+
+    @classmethod
+    def of(cls, future: Ended) -> Ended:
+        """Return such a future, with the result that it came with, and any other as it is."""
+        response = scored_response(error_of(future))
+        return future if response is None else cls(future.request_id, future.attempts, response)
+
+    def exception(self) -> None:
+        """Return no error."""
+
+    def result(self) -> SampleResponse:
+        """Return the response."""
+        return self.response
+
+
 def score(sequence: SampledSequence, pick: str) -> float:
     """Return the log-probability of a sequence, or its mean a token; minus infinity where it is not known."""
     logprobs = sequence.logprobs
@@ -50,13 +73,14 @@ def scored_record(
     omit: Collection[str] = (),
 ) -> Record:  # fmt: skip
     """Build the output record of a row whose choices were scored; one that could not be makes it an error."""
+    futures = [WholeScores.of(future) for future in futures]
     failed = next((future for future in futures if error_of(future) is not None), None)
     if failed is not None:
         return _own(task, made_record(task, prepared, failed, started_at, finished_at, omit))
     responses = [future.result() for future in futures]
     record = made_record(task, prepared, futures[0], started_at, finished_at, omit)
     scored = [
-        (each.text, each.tokens, (response.prompt_logprobs or [])[-len(each.tokens) :])
+        (each.text, each.tokens, last_logprobs(response, len(each.tokens)))
         for each, response in zip(prepared.continuations, responses, strict=True)
     ]
     record.pop("prompt_logprobs", None)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import Any, Final, Protocol
 
 from tinkex.bulk._input.prepare import Prepared
 from tinkex.bulk._input.task import LineId, Row, Task
+from tinkex.text.scores import likeliest
 from tinkex.types import ModelInput, SampledSequence, SampleResponse
 
 Record = dict[str, Any]
@@ -192,8 +192,8 @@ def choice_columns(
         })  # fmt: skip
         sums.append((sum(scored.logprobs or ()), scored.length))
         every.append(list(tokens))
-    best = _likeliest([total for total, _ in sums])
-    best_by_mean = _likeliest([total / length for total, length in sums])
+    best = likeliest([total for total, _ in sums])
+    best_by_mean = likeliest([total / length for total, length in sums])
     unknown = answer is None or any(total != total for total, _ in sums)
 
     def is_right(index: int | None) -> bool:
@@ -207,9 +207,3 @@ def choice_columns(
         "correct": None if unknown else is_right(best),
         "correct_by_mean": None if unknown else is_right(best_by_mean),
     }
-
-
-def _likeliest(logprobs: Sequence[float]) -> int | None:
-    best = max(range(len(logprobs)), key=logprobs.__getitem__)
-    known = not any(map(math.isnan, logprobs)) and logprobs[best] > -math.inf
-    return best if known else None
