@@ -6,16 +6,13 @@ Each has an environment of its own in ``$TINKEX_TEST_CACHE``.
 from __future__ import annotations
 
 import json
-import os
-import pathlib
 import re
 import subprocess
 import sys
 import textwrap
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from environments import environment
+from tool_programs import ROOT, page, run_section
 
 import tinkex
 from tinkex.serve import Gateway
@@ -23,27 +20,11 @@ from tinkex.serve import Gateway
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(1500)]  # the first run installs them
 pytest.importorskip("tinkex.local")
 
-PAGE = (pathlib.Path(__file__).parents[2] / "docs" / "serve.rst").read_text(encoding="utf-8")
-README = (pathlib.Path(__file__).parents[2] / "README.rst").read_text(encoding="utf-8")
-ENVIRONMENTS = {
-    "lm-eval": ["lm-eval[api]==0.4.13"],
-    "inspect": ["inspect-ai==0.3.285", "openai==3.57.0"],
-    "litellm": ["litellm==1.110.2"],
-    "openai": ["openai==3.57.0"],
-    "langchain": ["langchain-openai==1.7.4"],
-    "llm": ["llm==0.36"],
-}
+PAGE = page("serve")
+README = (ROOT / "README.rst").read_text(encoding="utf-8")
 QUESTION = [{"role": "user", "content": "Where is the Eiffel Tower?"}]
 ROWS = [("France", "Paris"), ("Italy", "Rome"), ("Spain", "Madrid"), ("Japan", "Tokyo"), ("Egypt", "Cairo")]
 OTHERS = ["Berlin", "Oslo"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def programs():
-    """The folder of the programs of an environment; all are made at once: most of the time an index is waited for."""
-    with ThreadPoolExecutor() as pool:
-        made = {name: pool.submit(environment, name, *packages) for name, packages in ENVIRONMENTS.items()}
-        yield lambda name: made[name].result()
 
 
 @pytest.fixture(scope="module")
@@ -76,20 +57,8 @@ def said(client):
 
 def run(tool, url, folder_of_programs, folder, **variables):
     """Run the command that the page has for a tool; what it prints."""
-    section = PAGE.split(f"\n{tool}\n{'~' * len(tool)}\n")[1]
-    block = re.search(r"\.\. code-block:: sh\n\n((?:(?:    .*)?\n)+)", section)[1]
-    script = textwrap.dedent(block).replace("http://127.0.0.1:8000", url)
-    known = {
-        "HOME": str(folder),
-        "PATH": f"{folder_of_programs}:{os.environ['PATH']}",
-        "HF_HUB_OFFLINE": "1",
-        **variables,
-    }
-    ended = subprocess.run(
-        ["bash", "-euc", script], cwd=folder, env=known, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
+    replacing = [("http://127.0.0.1:8000", url)]
+    return run_section(PAGE, tool, folder, programs=folder_of_programs, replacing=replacing, **variables)
 
 
 def test_curl(url, tmp_path):

@@ -54,6 +54,14 @@ TOKENIZER = Bytes()
 END = TOKENIZER.encode("<|im_end|>")[0]
 
 
+def write_tokenizer(folder):
+    """Write the tokenizer, as programs in other processes read it."""
+    folder.mkdir()
+    TOKENIZER.backend_tokenizer.save(str(folder / "tokenizer.json"))
+    config = {"chat_template": CHATML, **TOKENIZER.special_tokens_map}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+
+
 def says(text, **changes):
     """Answers that sample a text, with the fake server's scores."""
 

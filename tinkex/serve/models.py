@@ -126,7 +126,7 @@ class ServedModel:
         try:
             return task.result() if task.done() else await asyncio.shield(task)
         except TinkexError as error:
-            advice = "Send token ids, or start the gateway with --tokenizer."
+            advice = "Send token ids, or name a tokenizer (--tokenizer of the gateway)."
             raise GatewayError(400, f"There is no tokenizer for this model: {error} {advice}", "model") from error
 
     async def vocabulary_or_none(self) -> ModelVocabulary | None:
