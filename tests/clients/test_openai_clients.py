@@ -12,6 +12,7 @@ import sys
 import textwrap
 
 import pytest
+from lm_eval_tasks import ROWS, logged_samples, write_tasks
 from tool_programs import ROOT, page, run_section
 
 import tinkex
@@ -23,8 +24,6 @@ pytest.importorskip("tinkex.local")
 PAGE = page("serve")
 README = (ROOT / "README.rst").read_text(encoding="utf-8")
 QUESTION = [{"role": "user", "content": "Where is the Eiffel Tower?"}]
-ROWS = [("France", "Paris"), ("Italy", "Rome"), ("Spain", "Madrid"), ("Japan", "Tokyo"), ("Egypt", "Cairo")]
-OTHERS = ["Berlin", "Oslo"]
 
 
 @pytest.fixture(scope="module")
@@ -135,41 +134,13 @@ def test_readme(programs):
     assert ended.stdout.strip()
 
 
-TASK = """
-task: {name}
-dataset_path: json
-dataset_kwargs: {{data_files: {{test: {data}}}}}
-test_split: test
-doc_to_text: "The capital of {{{{country}}}} is"
-{rest}
-"""
-CHOICES = """
-output_type: multiple_choice
-doc_to_target: 0
-doc_to_choice: choices
-metric_list: [{metric: acc}]
-"""
-WRITTEN = """
-output_type: generate_until
-doc_to_target: " {{city}}"
-generation_kwargs: {until: [".", "\\n"], max_gen_toks: 6, temperature: 0.0, do_sample: false}
-metric_list: [{metric: exact_match}]
-"""
-
-
 def test_lm_eval(url, programs, tmp_path, client):
     """Scores in lm-eval are those of `compute_logprobs`, greedy is what top-k says, and texts are the same."""
-    tasks = tmp_path / "tasks"
-    tasks.mkdir()
-    data = tasks / "capitals.jsonl"
-    rows = [{"country": country, "city": city, "choices": [city, *OTHERS]} for country, city in ROWS]
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    for name, rest in (("capitals", CHOICES), ("capitals_written", WRITTEN)):
-        (tasks / f"{name}.yaml").write_text(TASK.format(name=name, data=data, rest=rest))
+    write_tasks(tmp_path / "tasks")
     run("lm-eval", url, programs("lm-eval"), tmp_path)
     tokenizer = client.get_tokenizer()
 
-    scored = _samples(tmp_path, "capitals")
+    scored = logged_samples(tmp_path / "results", "capitals")
     assert len(scored) == 5
     for sample in scored:
         context = f"The capital of {sample['doc']['country']} is"
@@ -182,16 +153,11 @@ def test_lm_eval(url, programs, tmp_path, client):
             greedy = all(likeliest[at][0][0] == ids[at] for at in range(len(before), len(ids)))
             assert str(reply[1]) == str(greedy)
 
-    for sample in _samples(tmp_path, "capitals_written"):
+    for sample in logged_samples(tmp_path / "results", "capitals_written"):
         context = tokenizer.encode(f"The capital of {sample['doc']['country']} is")
         params = tinkex.SamplingParams(max_tokens=6, temperature=0, stop=[".", "\n"])
         text = client.sample(context, params).result().sequences[0].text(tokenizer, skip_special_tokens=True)
         assert sample["resps"][0][0] == re.split(r"[.\n]", text)[0]
-
-
-def _samples(folder, task):
-    (path,) = folder.glob(f"results/**/samples_{task}_2*.jsonl")
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_llm(url, programs, tmp_path, said):

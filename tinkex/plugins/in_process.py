@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from tinkex.serve.dialect.chat import ChatFields, complete_chat
 from tinkex.serve.dialect.completions import CompletionFields, complete_text
 from tinkex.serve.dialect.fields import BodyFields
-from tinkex.serve.models import ModelRegistry, ServedModel
+from tinkex.serve.models import ModelRegistry, ModelVocabulary, ServedModel
 from tinkex.service_client import ServiceClient
 
 T = TypeVar("T")
@@ -44,6 +44,10 @@ class InProcessGateway:
         """Open a model by any name that the gateway takes; None: the only one that the server has."""
         return self._begin(self._registry.get(model))
 
+    def vocabulary(self, model: str | None) -> Future[ModelVocabulary]:
+        """Return the vocabulary of a model, and what is made of it."""
+        return self._begin(self._vocabulary(model))
+
     def models(self) -> Future[list[dict[str, Any]]]:
         """List the models as ``/v1/models`` does."""
         return self._begin(self._registry.entries())
@@ -68,6 +72,9 @@ class InProcessGateway:
             work.close()
             raise RuntimeError("The gateway is closed, or was made before a fork: make a new one.")
         return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def _vocabulary(self, model: str | None) -> ModelVocabulary:
+        return await (await self._registry.get(model)).vocabulary()
 
     async def _chat(self, body: Mapping[str, Any], seconds: float | None) -> dict[str, Any]:
         asked = ChatFields.read(BodyFields(body))

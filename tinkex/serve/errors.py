@@ -46,6 +46,9 @@ class GatewayError(Exception):
     code: str | None = None
     headers: Mapping[str, str] = {}
 
+    def __str__(self) -> str:
+        return self.message
+
     @property
     def body(self) -> dict[str, Any]:
         """The answer as JSON has it."""

@@ -1,0 +1,13 @@
+"""lm-eval samples through tinkex: ``python -m tinkex.lm_eval``, or `TinkexLM` in a program of your own.
+
+Install with ``pip install tinkex[lm-eval]``.
+"""
+
+from __future__ import annotations
+
+from tinkex.errors import extra
+
+with extra("lm-eval", "tinkex.lm_eval"):
+    from tinkex.lm_eval.model import TinkexLM
+
+__all__ = ["TinkexLM"]
