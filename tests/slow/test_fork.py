@@ -57,6 +57,26 @@ def test_a_child_samples_at_once_and_the_parent_goes_on(server):
     assert server.counts["finish"] == 1
 
 
+SCORED = """
+    service, client = open_client()
+    client.sample([9], PARAMS).result(10)
+    future = client.score([1], [[2], [3]])
+
+    def work():
+        assert ends_by_fork(future)
+        assert client.score([1], [[3], [2]]).result(10).best == 1
+
+    join(in_child(work))
+    assert future.result(10).best == 0
+    service.close()
+"""
+
+
+def test_scores(server):
+    """A score that was under way fails in the child at once, and the child scores."""
+    succeed(SCORED, server.url)
+
+
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
 def test_a_child_says_nothing_on_the_parents_tls_connections(version):
     """Closing the child's copies sends no byte to the peer."""

@@ -98,6 +98,18 @@ def test_sample(server):
         works(service)
 
 
+def test_score(server):
+    """A call of score() that is interrupted leaves none of its samples a place."""
+    with make_service(server, max_queued=3) as service:
+        client = service.create_sampling_client(base_model=MODEL)
+        client.score([1], [[2], [3]]).result(10)
+        for interrupter, interrupted in each_line():
+            with interrupted():
+                client.score([1], [[2], [3]])
+            settles(service, interrupter.hit)
+        works(service)
+
+
 def test_blocked_sample(server):
     """Nor does one that waits for room in the queue, and the place it waited for is free afterwards."""
     with make_service(server, max_queued=1, max_in_flight=1) as service:

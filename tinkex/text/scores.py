@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, overload
 
 import attrs
@@ -234,3 +234,11 @@ class ScoreResponse(Sequence[ScoredText]):
 
     def __repr__(self) -> str:
         return f"ScoreResponse({list(self.choices)!r})"
+
+
+def scored_choices(split: SplitChoices, responses: Mapping[tuple[int, ...], SampleResponse]) -> tuple[ScoredText, ...]:
+    """Return the choices with their log-probabilities, from the responses by the tokens of each."""
+    return tuple(
+        ScoredText(text, tokens, tuple(last_logprobs(responses[tokens], len(tokens))), split.tail)
+        for text, tokens in zip(split.texts, split.tokens, strict=True)
+    )

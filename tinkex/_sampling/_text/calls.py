@@ -48,9 +48,6 @@ class TextSampling:
     ) -> SampleFuture[TextResponse]:
         """Begin to sample what follows a text, and return the future of a `TextResponse`, with the text.
 
-        >>> client.complete("The capital of France is", max_tokens=8).result().text  # doctest: +SKIP
-        ' Paris.'
-
         Args:
             prompt: The text, or a prompt that is tokens already.
             sampling_params: How to sample; or its fields as keywords, which go before it. `max_tokens` is required.
@@ -95,10 +92,6 @@ class TextSampling:
 
         The messages are written in the model's own chat format, and the answer is read in it: thinking and tool calls
         stand apart. It ends where the model's turn ends.
-
-        >>> messages = [{"role": "user", "content": "Name a colour."}]
-        >>> client.chat(messages, max_tokens=16).result().message  # doctest: +SKIP
-        {'role': 'assistant', 'content': 'Blue.'}
 
         Args:
             messages: Mappings with `role` and `content`, as `ModelInput.from_messages` takes them; or a text, which is
@@ -145,9 +138,7 @@ class TextSampling:
     ) -> ClientFuture[ScoreResponse]:
         """Begin to score how likely texts are to follow a prompt, and return the future of a `ScoreResponse`.
 
-        >>> scores = client.score("The capital of France is", [" Paris", " Rome"]).result()  # doctest: +SKIP
-        >>> scores.best, [round(each.logprob, 1) for each in scores]  # doctest: +SKIP
-        (0, [-0.9, -6.3])
+        `score(prompt, [" Paris", " Rome"]).result().best` is the index of the likelier one.
 
         Behind a text, each choice is encoded together with it, as the model has read such texts, and a space between
         the two belongs to the choice. Where tokens reach across the end of the prompt, that end is scored with every
@@ -166,8 +157,8 @@ class TextSampling:
             ValueError: No token stands before the choices, or one of them has none.
             TokenizerError, ChatTemplateError, TypeError, QueueFullError, ClientClosedError: As `chat` does.
 
-        The future raises what that of `sample` raises, for the first choice that fails; the others are cancelled then,
-        as they are when it is cancelled.
+        The future raises what that of `sample` raises, for the first in their order that fails; the others are
+        cancelled then, as they are when it is cancelled. Safe in any thread; blocks as `complete` does.
         """
         for name in options:
             if name not in CALL:
@@ -186,9 +177,17 @@ class TextSampling:
 
     def _scored(self, split: SplitChoices, call: CallArguments) -> ClientFuture[ScoreResponse]:
         """Begin a sample for each choice that has tokens of its own, and gather them."""
-        from tinkex.text.scores import ScoredText, ScoreResponse, last_logprobs, scored_response
+        from tinkex.text.scores import ScoreResponse, scored_choices, scored_response
 
         futures: dict[tuple[int, ...], SampleFuture[SampleResponse]] = {}
+
+        def gather() -> Coroutine[ScoreResponse]:
+            responses = {}
+            for tokens, future in futures.items():
+                yield FutureWait(future)
+                responses[tokens] = scored_response(future.exception()) or future.result()
+            return ScoreResponse(scored_choices(split, responses), split.prompt, split.tail, tuple(responses.values()))
+
         try:
             for tokens, prompt in zip(split.tokens, split.prompts(), strict=True):
                 if tokens not in futures:
@@ -196,23 +195,11 @@ class TextSampling:
                         prompt, _ONE_TOKEN, include_prompt_logprobs=True, prompt_logprobs_last_n=len(tokens)
                     )
                     futures[tokens] = self._begin(request, *call, None)
-        except BaseException:
+            gathered = self._run(gather)
+            gathered.listen(lambda _: cancel_all(futures.values()))
+        except BaseException:  # also a Ctrl-C: the caller has no future of it
             cancel_all(futures.values())
             raise
-
-        def gather() -> Coroutine[ScoreResponse]:
-            responses = {}
-            for tokens, future in futures.items():
-                yield FutureWait(future)
-                responses[tokens] = scored_response(future.exception()) or future.result()
-            made = [
-                ScoredText(text, tokens, tuple(last_logprobs(responses[tokens], len(tokens))), split.tail)
-                for text, tokens in zip(split.texts, split.tokens, strict=True)
-            ]
-            return ScoreResponse(tuple(made), split.prompt, split.tail, tuple(responses.values()))
-
-        gathered = self._run(gather)
-        gathered.listen(lambda _: cancel_all(futures.values()))
         return gathered
 
     def _codec_of(self, tokenizer: object, call: CallArguments) -> TextCodec:
