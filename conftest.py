@@ -16,8 +16,9 @@ from click.testing import CliRunner
 from sybil import Example, Sybil
 from sybil.parsers.rest import CodeBlockParser, DocTestParser, PythonCodeBlockParser, SkipParser
 
+import tinkex
 from tinkex.cli._app import app
-from tinkex.testing import FakeServer
+from tinkex.testing import FakeServer, ToyTokenizer
 
 hypothesis.settings.register_profile("fast", max_examples=25, deadline=None)  # a slow machine fails no test
 hypothesis.settings.register_profile("full", max_examples=200, deadline=None)
@@ -36,10 +37,38 @@ def example_server() -> Iterator[FakeServer]:
         yield server
 
 
+class StandIn:
+    """What takes the embedded model's place where it is not to be fetched: the fake server, by the model's name."""
+
+    base_model = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+    def get_tokenizer(self) -> ToyTokenizer:
+        """Return the tokenizer of the fake server."""
+        return ToyTokenizer()
+
+    def close(self) -> None:
+        """Leave the server running."""
+
+    @classmethod
+    def client(cls, **_: Any) -> tinkex.ServiceClient:
+        """Do what `ServiceClient.local` does."""
+        service = tinkex.ServiceClient.direct(os.environ["TINKER_BASE_URL"])
+        service._reference.keeps = cls()  # noqa: SLF001
+        return service
+
+
 def set_up(namespace: dict[str, Any]) -> None:
-    """Pass for a program, and say whether the examples on the embedded model, which has to be fetched, run as well."""
+    """Pass for a program; unless the embedded model may be fetched, have the fake server stand in for it."""
     namespace["__name__"] = "__main__"
     namespace["fast_only"] = os.environ.get("TINKEX_TEST_LOCAL") != "1"
+    namespace["_patch"] = patch = pytest.MonkeyPatch()
+    if namespace["fast_only"]:
+        patch.setattr(tinkex.ServiceClient, "local", StandIn.client)
+
+
+def tear_down(namespace: dict[str, Any]) -> None:
+    """Undo what was set up."""
+    namespace["_patch"].undo()
 
 
 def run_commands(example: Example) -> str | None:
@@ -78,4 +107,5 @@ pytest_collect_file = Sybil(
     patterns=["README.rst", "docs/*.rst"],
     fixtures=["example_server"],
     setup=set_up,
+    teardown=tear_down,
 ).pytest()
