@@ -122,7 +122,8 @@ class ClientConfig:
     billing_wait: float = fields.seconds(60.0, zero=True, infinite=True)
     """Seconds to sit out a 402, at most; the server and the deadline may allow less."""
     proxies: Mapping[str, str] | None = fields.mapping(fields.check_proxies, repr=False, optional=True)
-    """Proxies by scheme, as requests takes them. None: from the environment, where *trust_env* allows."""
+    """Proxies by scheme, as requests takes them. None: from the environment, where *trust_env* allows, and never for
+    a server on this machine (``localhost``, ``127.0.0.1``, ``::1`` and their kind)."""
     trust_env: bool = fields.flag(default=True)
     """Whether proxies and CA bundles are read from the environment, once, when the client is made."""
     verify: bool | str = attrs.field(default=True, validator=fields.check_verify)
@@ -336,6 +337,12 @@ def is_loopback(host: str) -> bool:
     import ipaddress  # slow to import, for the few names that are none of these
 
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def heeds_proxy_variables(config: ClientConfig) -> bool:
+    """Tell whether the environment's proxies are meant for the server: not for one on this machine."""
+    return config.trust_env and not is_loopback(urlsplit(config.base_url).hostname or "")

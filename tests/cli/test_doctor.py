@@ -217,12 +217,19 @@ def test_other_proxies(monkeypatch):
     assert found["client config"]["verdict"] == "failed"
 
 
-def test_proxy(server, monkeypatch):
+def test_proxy(monkeypatch):
     """A proxy that works is named, without its password."""
-    with Proxy("me", "secret") as proxy:
+    with testing.FakeServer(hosts=["server.test"]) as server, Proxy("me", "secret") as proxy:
         monkeypatch.setenv("http_proxy", proxy.url.replace("//", "//me:secret@"))
-        found = examine(server.url, expect=0)
+        proxy.connect = lambda client, _, first: Proxy.connect(proxy, client, server_address(server), first)
+        found = examine("http://server.test:80", expect=0)
     assert found["proxy"]["says"] == f"goes through http://…@{proxy.address}"
+
+
+def test_no_proxy_for_this_machine(server, monkeypatch):
+    """A server on this machine is asked without the proxy of the environment."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert examine(server.url, expect=0)["proxy"]["says"] == "nothing stands between"
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -259,11 +266,11 @@ def test_proxy_that_refuses(monkeypatch, answer, says, cause):
         check_failure(examine("https://server.invalid"), "proxy", says, cause)
 
 
-def test_proxy_that_refuses_plain_requests(server, monkeypatch):
+def test_proxy_that_refuses_plain_requests(monkeypatch):
     """Where a proxy answers 403 to plain http it, or the server, may have said so: a warning."""
     with Proxy(nonsense=b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno") as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
-        found = examine(server.url)
+        found = examine("http://server.test")
     assert found["proxy"]["verdict"] == "warning"
     check_failure(found, "auth", "403")
 

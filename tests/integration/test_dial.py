@@ -19,7 +19,7 @@ import tinkex
 from tinkex._transport.dial import make_dialer
 from tinkex._transport.dial.direct import DirectDialer
 from tinkex._transport.http11 import request_head
-from tinkex.config import ClientConfig, config_from_env
+from tinkex.config import ClientConfig
 from tinkex.testing import FakeServer
 
 PARAMS = tinkex.SamplingParams(max_tokens=4)
@@ -100,13 +100,14 @@ def test_a_socket_is_ready_for_use(listener):
 
 def test_the_way_is_chosen_when_the_client_is_made(listener, monkeypatch):
     """Proxies come from the environment as it was then; NO_PROXY and trust_env=False leave them out."""
+    monkeypatch.setattr("tinkex.config.is_loopback", lambda host: False)  # as if the listener were another machine's
     with Proxy() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("http_proxy", proxy.url)
-        through = make_dialer(config_from_env(base_url=listener))
-        straight = make_dialer(config_from_env(base=ClientConfig(trust_env=False), base_url=listener))
+        through = make_dialer(ClientConfig(base_url=listener))
+        straight = make_dialer(ClientConfig(base_url=listener, trust_env=False))
         monkeypatch.setenv("no_proxy", "127.0.0.1")
-        spared = make_dialer(config_from_env(base_url=listener))
+        spared = make_dialer(ClientConfig(base_url=listener))
         assert through.target("/x") == f"{listener}/x"
         assert straight.target("/x") == spared.target("/x") == "/x"
         for dialer, asked in ((through, proxy.url), (straight, listener), (spared, listener)):
@@ -117,17 +118,23 @@ def test_the_way_is_chosen_when_the_client_is_made(listener, monkeypatch):
 @pytest.mark.parametrize(
     ("variable", "url", "direct"),
     [
-        ("HTTP_PROXY", "http://127.0.0.1:1", False),
-        ("Http_Proxy", "http://127.0.0.1:1", False),
-        ("all_proxy", "https://127.0.0.1:1", False),
-        ("https_proxy", "https://127.0.0.1:1", False),
-        ("https_proxy", "http://127.0.0.1:1", True),
-        ("no_proxy", "http://127.0.0.1:1", True),
-        ("NOT_A_PROXY", "http://127.0.0.1:1", True),
+        ("HTTP_PROXY", "http://server.example", False),
+        ("Http_Proxy", "http://server.example", False),
+        ("all_proxy", "https://server.example", False),
+        ("https_proxy", "https://server.example", False),
+        ("https_proxy", "http://server.example", True),
+        ("no_proxy", "http://server.example", True),
+        ("NOT_A_PROXY", "http://server.example", True),
+        ("all_proxy", "http://127.0.0.1:1", True),
+        ("all_proxy", "https://LocalHost:1", True),
+        ("all_proxy", "http://[::1]:1", True),
+        ("all_proxy", "http://[::ffff:127.0.0.1]:1", True),
+        ("all_proxy", "http://128.0.0.1:1", False),
+        ("all_proxy", "http://localhost.example", False),
     ],
 )
 def test_requests_decides_where_a_proxy_may_be_in_play(monkeypatch, variable, url, direct):
-    """Whatever the case of the variable; without one the standard library is enough."""
+    """Whatever the case of the variable; without one, and for this machine, the standard library is enough."""
     monkeypatch.setenv("NETRC", "/nowhere")
     monkeypatch.setenv(variable, "http://127.0.0.1:9")
     assert isinstance(make_dialer(ClientConfig(base_url=url)), DirectDialer) == direct

@@ -1,14 +1,18 @@
-"""Servers that a program has started itself: nothing of the environment stands between it and them."""
+"""Servers on this machine: no proxy of the environment stands before them, and nothing of it before a program's own."""
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 
+import attrs
 import pytest
+import requests
 
 import tinkex
 import tinkex.local
+from tinkex.check.wire import RawSession
 from tinkex.testing import FakeServer
 
 SECRETS = {
@@ -71,13 +75,30 @@ def test_direct(proxy):
     assert proxy == []
 
 
+def test_a_server_on_this_machine_is_asked_directly(proxy, monkeypatch):
+    """However the client was made, also for the plain requests of a check; unless its settings name a proxy."""
+    monkeypatch.delenv("TINKER_CREDENTIAL_CMD")
+    with FakeServer() as server:
+        config = tinkex.ClientConfig(base_url=server.url, api_key="tml-x")
+        for adapter in (None, requests.adapters.HTTPAdapter()):
+            with tinkex.ServiceClient(config=attrs.evolve(config, adapter=adapter)) as service:
+                client = service.create_sampling_client(base_model="any/model")
+                client.sample([1, 2], tinkex.SamplingParams(max_tokens=1)).result()
+        RawSession(config, {"base_model": "any/model"}, 5).close()
+        assert proxy == []
+        named = attrs.evolve(config, proxies={"http": os.environ["HTTP_PROXY"]})
+        with tinkex.ServiceClient(config=named) as service, pytest.raises(tinkex.PermissionDeniedError):
+            service.create_sampling_client(base_model="any/model", timeout=5)
+    assert proxy
+
+
 def test_other_servers_go_through_the_proxy(proxy, monkeypatch):
     """What the environment says is still said to any other client."""
     monkeypatch.delenv("TINKER_CREDENTIAL_CMD")
-    with FakeServer() as server:
-        service = tinkex.ServiceClient(base_url=server.url, api_key="tml-x")
-        with service, pytest.raises(tinkex.PermissionDeniedError):
-            service.create_sampling_client(base_model="any/model", timeout=5)
+    with pytest.warns(UserWarning, match="plain http"):
+        service = tinkex.ServiceClient(base_url="http://server.example", api_key="tml-x")
+    with service, pytest.raises(tinkex.PermissionDeniedError):
+        service.create_sampling_client(base_model="any/model", timeout=5)
     assert proxy
 
 

@@ -11,7 +11,7 @@ import requests
 
 from tinkex._identity import PROTOCOL_VERSION, USER_AGENT
 from tinkex.check.checks.protocol import Reply
-from tinkex.config import ClientConfig
+from tinkex.config import ClientConfig, heeds_proxy_variables
 from tinkex.credentials import resolve_credential
 
 PROTOBUF: Final = "application/x-protobuf"
@@ -24,7 +24,8 @@ class RawSession:
 
     def __init__(self, config: ClientConfig, model: Mapping[str, str], timeout: float) -> None:
         self._http = requests.Session()
-        self._http.trust_env = config.trust_env
+        self._http.trust_env = heeds_proxy_variables(config)
+        self._http.auth = requests.utils.get_netrc_auth(config.base_url) if config.trust_env else None
         self._http.verify, self._http.cert = config.verify, config.cert
         self._http.proxies.update(config.proxies or {})
         self._http.headers.update({"User-Agent": USER_AGENT, **config.default_headers})

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from tinkex._transport.dial.base import Dialer, not_now
 from tinkex._transport.dial.direct import DirectDialer
-from tinkex.config import ClientConfig
+from tinkex.config import ClientConfig, heeds_proxy_variables
 
 __all__ = ["Dialer", "make_dialer", "not_now"]
 
@@ -36,7 +36,7 @@ def make_dialer(config: ClientConfig) -> Dialer:
 
 def _may_need_proxy(config: ClientConfig) -> bool:
     """False where requests, asked, could only say that there is no proxy."""
-    if config.proxies or not config.trust_env:
+    if config.proxies or not heeds_proxy_variables(config):
         return bool(config.proxies)
     if sys.platform == "darwin":  # has proxies among the settings of the system, too
         from urllib.request import getproxies

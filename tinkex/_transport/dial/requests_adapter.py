@@ -16,7 +16,7 @@ from urllib3.util import ssl_
 from tinkex._transport.dial.base import Dialer, error_line, ready
 from tinkex._transport.http11 import MOST_OF_AN_ERROR, Response
 from tinkex._validation.fields import check_proxy
-from tinkex.config import ClientConfig
+from tinkex.config import ClientConfig, heeds_proxy_variables
 from tinkex.errors import APIConnectionError, APIResponseError, APITimeoutError
 
 _PROXY = "proxies: what the settings or the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) name for base_url"
@@ -31,7 +31,7 @@ class AdaptedDialer(Dialer):
         super().__init__(config)
         self._base = f"{self.url.scheme}://{self.url.netloc}"
         session = requests.Session()
-        session.trust_env = config.trust_env
+        session.trust_env = heeds_proxy_variables(config)
         environment = session.merge_environment_settings(
             config.base_url, dict(config.proxies or {}), stream=False, verify=config.verify, cert=config.cert
         )
