@@ -51,5 +51,5 @@ def test_an_end_waits_for_long_samples(program, tinker, tmp_path):
 
 
 def test_uwsgi_parent_that_samples_when_it_forks(tinker, tmp_path):
-    """The same as for gunicorn, where the parent's threads are at rest in the moment of the fork."""
+    """The same as for gunicorn, with the option that has uWSGI fork as Python does."""
     forked_while_sampling(uwsgi, tinker, tmp_path)

@@ -12,6 +12,7 @@ from loading import APPS, Load, WebServer, ask, free_address
 
 # The Flask application in a parent that has sampled, and still does, when it forks.
 WARM = """
+import threading
 import time
 
 import tinkex
@@ -23,7 +24,8 @@ sampling_client().sample([9], PARAMS).result(10)
 inherited = sampling_client().sample([9, 9], PARAMS)
 while inherited.phase != "waiting":
     time.sleep(0.01)
-time.sleep(0.3)  # uWSGI forks whoever holds the interpreter's lock: see the page on web servers
+for _ in range(2):  # some other threads are busy when it forks
+    threading.Thread(target=lambda: [sum(range(1000)) for _ in range(300_000)], daemon=True).start()
 
 @app.get("/inherited")
 def what_became_of_the_parents_future():
