@@ -20,7 +20,7 @@ import tinkex
 from tinkex.cli._app import app
 from tinkex.testing import FakeServer, ToyTokenizer
 
-hypothesis.settings.register_profile("fast", max_examples=25, deadline=None)  # a slow machine fails no test
+hypothesis.settings.register_profile("fast", max_examples=10, deadline=None)  # a slow machine fails no test
 hypothesis.settings.register_profile("full", max_examples=200, deadline=None)
 hypothesis.settings.load_profile("fast")  # --hypothesis-profile=full comes later, and counts
 

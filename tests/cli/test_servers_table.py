@@ -30,6 +30,7 @@ def test_table(run):
     assert run.TABLE.read_text() == run.table(results)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fake", "toy"])
 def test_verdicts(run, name):
     """A server of ours has today the verdicts that the table shows."""

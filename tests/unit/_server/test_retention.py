@@ -64,7 +64,7 @@ def test_the_size_of_a_result_is_not_underestimated(prompt, params, options):
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        results = [default_answer(request) for _ in range(8)]
+        results = [default_answer(request) for _ in range(3)]
         for result in results:
             result.to_dict()
         taken = (tracemalloc.get_traced_memory()[0] - before) / len(results)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 
 import pytest
@@ -29,11 +30,18 @@ SCHEMA = {
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"properties": SCHEMA}}}]
 
 
-def parsed(tokens, text, tools=None):
-    """An answer in the syntax that has these control tokens, which a template names in a comment."""
+@functools.cache
+def syntax(*tokens):
+    """The tokenizer and the format that have these control tokens, which a template names in a comment."""
     template = CHATML.replace("<tool_call>", "").replace("</tool_call>", "") + "{# " + " ".join(tokens) + " #}"
     tokenizer = ByteTokenizer(template, [*ByteTokenizer.special, *(name for name in tokens if name[-1] in ">]")])
-    return ChatFormat(tokenizer).parse(tokenizer.encode(text.replace("DEEP", "[" * 99_999)), tools=tools)
+    return tokenizer, ChatFormat(tokenizer)
+
+
+def parsed(tokens, text, tools=None):
+    """An answer in the syntax that has these control tokens."""
+    tokenizer, form = syntax(*tokens)
+    return form.parse(tokenizer.encode(text.replace("DEEP", "[" * 99_999)), tools=tools)
 
 
 def calls(answer):

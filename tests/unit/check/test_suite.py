@@ -29,7 +29,7 @@ def look_at(model):
     )
 
 
-SEEDS = [range(2), *(pytest.param(range(begin, begin + 11), marks=pytest.mark.slow) for begin in range(2, 200, 11))]
+SEEDS = [range(1), *(pytest.param(range(begin, begin + 11), marks=pytest.mark.slow) for begin in range(1, 200, 11))]
 
 
 @pytest.mark.parametrize("seeds", SEEDS, ids=str)
@@ -61,11 +61,12 @@ def test_fault_is_found(fault, seeds):
             assert result.evidence
 
 
-def test_kinds_of_draws_are_not_mixed():
+@pytest.mark.thin(5)
+@pytest.mark.parametrize("seed", range(5))
+def test_kinds_of_draws_are_not_mixed(seed):
     """Temperature 0 is not accused where one sample and two are scored differently."""
-    for seed in range(5):
-        seen = look_at(LikeHatchery(seed, draws=seed, vocabulary=256))
-        assert run_check(BY_NAME["temperature 0"], seen).verdict == "ok"
+    seen = look_at(LikeHatchery(seed, draws=seed, vocabulary=256))
+    assert run_check(BY_NAME["temperature 0"], seen).verdict == "ok"
 
 
 def test_every_sampled_check_has_a_fault():
