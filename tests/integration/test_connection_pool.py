@@ -194,6 +194,16 @@ def test_idle_connections_are_closed_after_a_while(bench):
     assert not bench.pool.is_waiting(0)
 
 
+@pytest.mark.parametrize("since", [0.3, 0.7])
+def test_a_connection_is_closed_in_the_moment_that_its_sweep_is_due(bench, since):
+    """However the sum of the times is rounded: else the reactor would turn without a rest until the clock moves on."""
+    bench.clock.advance(since)
+    bench.lease().result(5).finish(reusable=True)
+    bench.clock.advance(_IDLE_SECONDS)
+    bench.dialer.peers[0].settimeout(5)
+    assert bench.dialer.peers[0].recv(1) == b""
+
+
 @pytest.mark.parametrize("most", [1, 4])
 def test_a_fresh_connection_has_carried_nothing(most):
     """A task that wants a new connection gets none that was used, not even where no more may be open."""

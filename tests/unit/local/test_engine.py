@@ -126,7 +126,7 @@ def first_end(tokens, wanted):
 
 def test_end_token(engine):
     """The model's end token ends a sequence and stays in it; an empty list of stops switches that off."""
-    options = {"num_samples": 8, "seed": 1, "max_tokens": 80, "temperature": 3}
+    options = {"num_samples": 8, "seed": 1, "max_tokens": 40, "temperature": 3}
     everything = answer(engine, stop=[], **options).sequences
     index = next(i for i, sequence in enumerate(everything) if END in sequence.tokens)
     full, ended = everything[index], answer(engine, **options).sequences[index]
