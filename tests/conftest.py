@@ -14,11 +14,11 @@ _FOREIGN = ("TINKER_", "TINKEX_", "CLOUDFLARE_ACCESS_")
 
 
 @pytest.fixture(autouse=True)
-def plain_environment(monkeypatch):
+def plain_environment(request):
     """No setting comes from the environment unless a test puts it there."""
-    for name in os.environ:
+    for name in list(os.environ):
         if name.startswith(_FOREIGN) and not name.startswith("TINKEX_TEST_"):
-            monkeypatch.delenv(name)
+            request.getfixturevalue("monkeypatch").delenv(name)
 
 
 def pytest_ignore_collect(collection_path, config):

@@ -158,7 +158,9 @@ def test_sampling_from_start_to_end(serve):
         expected_tokens([1, 2, 3], sample=index, max_tokens=4) for index in range(2)
     ]
     sampler = caller.get("samplers/" + caller.sampling_session_id.replace(":", "%3A")).json()
-    assert sampler == {"sampler_id": caller.sampling_session_id, "base_model": "fake/model"}
+    assert sampler == {
+        "sampler_id": caller.sampling_session_id, "base_model": "fake/model", "tokenizer_id": "tinkex/toy",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,21 @@ _EVENTS = {
     "socket.getaddrinfo",
     "subprocess.Popen",
 }
+_START, _SLEEP = threading.Thread.start, time.sleep
 _refused: list[str] | None = None  # what the test that runs has tried
 
 
 def _refuse(event, *_):
     _refused.append(event)
     raise RuntimeError(f"{event} in a unit test: it belongs into tests/integration")
+
+
+def _refuse_start(_):
+    _refuse("Thread.start")
+
+
+def _refuse_sleep(_):
+    _refuse("time.sleep")
 
 
 def _audit(event, arguments):
@@ -35,12 +44,12 @@ sys.addaudithook(_audit)  # there is no taking it back, so it looks at `_refused
 
 
 @pytest.fixture(autouse=True)
-def nothing_but_this_thread(monkeypatch):
+def nothing_but_this_thread():
     """Refuse threads, processes, connections and sleeps, also where the code under test hides the refusal."""
     global _refused  # noqa: PLW0603 - the hook is one for the process, too
-    monkeypatch.setattr(threading.Thread, "start", lambda _: _refuse("Thread.start"))
-    monkeypatch.setattr(time, "sleep", lambda _: _refuse("time.sleep"))
+    threading.Thread.start, time.sleep = _refuse_start, _refuse_sleep
     _refused = tried = []
     yield
     _refused = None
+    threading.Thread.start, time.sleep = _START, _SLEEP
     assert tried == []
