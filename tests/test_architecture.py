@@ -45,6 +45,7 @@ ALLOWED_INSIDE = {
         for program in ("tinkex._server", "tinkex.local", "tinkex.serve", "tinkex.testing")
     },
     ("tinkex.check.checks.protocol", "tinkex._wire"): "results in plain requests are read as a client reads them",
+    ("tinkex.check", "tinkex._validation.field_docs"): "help() explains fields in one way everywhere",
     ("tinkex.check.wire", "tinkex._identity"): "which go under the client's name and version",
     ("tinkex.cli.options.prompt", "tinkex._validation.text"): "text files are read in one way everywhere",
     ("tinkex.cli.options.settings", "tinkex._transport.dial"): "the proxy shown is the one that a client would take",

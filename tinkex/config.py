@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from tinkex._validation import fields
+from tinkex._validation.field_docs import with_field_docs
 from tinkex._validation.values import shown
 from tinkex.errors import CredentialError
 from tinkex.errors._frames import frameless
@@ -29,6 +30,7 @@ CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 """The environment variables that may name a CA bundle; the first that is set counts."""
 
 
+@with_field_docs
 @attrs.frozen
 class RetryConfig:
     """Retry policy: how often, and for how long, a failed request is tried again.
@@ -68,6 +70,7 @@ def _most_connections() -> int:
     return 4096 if soft < 0 else max(1, min(4096, soft // 2))
 
 
+@with_field_docs
 @attrs.frozen(kw_only=True)
 class ClientConfig:
     """Client configuration: every setting, as an immutable snapshot. Safe to share between threads.

@@ -213,27 +213,32 @@ class SampleFuture(ClientFuture[T]):
     """The future of one sample. Besides what every future has, it tells how the sample is doing.
 
     `result(timeout)` only waits: when it raises `TimeoutError` the sample goes on. To end the sample use `cancel()`, or
-    `timeout=` when sampling, which raises `SampleTimeoutError`. The attributes below may be read at any time.
+    `timeout=` when sampling, which raises `SampleTimeoutError`. The attributes may be read at any time.
+
+    Attributes:
+        phase (str): Where the sample is: "queued", "submitting", "waiting", "fetching", "retrying" or "done".
+        request_id (str | None): The server's id of the request, once it has accepted it.
+        sample_sequence_ids (tuple[str, ...] | None): The ids of the sequences, one a sample asked for; None before the
+            server gave them, or if it has none.
+        queue_state (QueueState | None): The server's last word on its queue; None if it said nothing.
+        queue_state_reason (str | None): The reason the server gave for it; None if none.
+        last_heard (float | None): When the server last answered about this sample, in monotonic seconds; None if it has
+            not yet.
+        last_status (int | None): The status of that answer.
+        last_failure (str | None): The last failure that the sample has met and goes on after, in words; None if there
+            was none.
+        attempts (int): How many times the sample was submitted.
     """
 
     phase: str = "queued"
-    """Where the sample is: "queued", "submitting", "waiting", "fetching", "retrying" or "done"."""
     request_id: str | None = None
-    """The server's id of the request, once it has accepted it."""
     sample_sequence_ids: tuple[str, ...] | None = None
-    """The ids of the sequences, one a sample asked for; None before the server gave them, or if it has none."""
     queue_state: QueueState | None = None
-    """The server's last word on its queue; None if it said nothing."""
     queue_state_reason: str | None = None
-    """The reason the server gave for it; None if none."""
     last_heard: float | None = None
-    """When the server last answered about this sample, in monotonic seconds; None if it has not yet."""
     last_status: int | None = None
-    """The status of that answer."""
     last_failure: str | None = None
-    """The last failure that the sample has met and goes on after, in words; None if there was none."""
     attempts: int = 0
-    """How many times the sample was submitted."""
     _header_lines: str = ""  # what instrumentations add to the head of the sample's requests
     _counters: _Counters | None = None  # of the service; None until the sample is queued
 

@@ -26,6 +26,7 @@ from typing import Protocol
 import attrs
 
 from tinkex._concurrency.fork_locks import new_lock
+from tinkex._validation.field_docs import with_field_docs
 from tinkex.errors import APIStatusError
 from tinkex.queue_state import QueueState
 from tinkex.types import Health, SampleRequest, SampleResponse, ServiceStats
@@ -41,11 +42,13 @@ class InstrumentedService(Protocol):
         """Health check; never blocks."""
 
 
+@with_field_docs
 @attrs.frozen(eq=False)
 class SampleStarted:
     """Event of a sample that begins, in the thread and context of the caller."""
 
     request: SampleRequest
+    """What is asked for."""
     base_model: str | None
     """The base model, as the client was created with it; None where it was not named."""
     model_path: str | None
@@ -53,6 +56,7 @@ class SampleStarted:
     base_url: str
     """The server."""
     sampling_session_id: str
+    """The id of the sampling session that it goes to."""
     service: InstrumentedService
     """The service that samples, in this process."""
 
@@ -62,6 +66,7 @@ class SampleStarted:
         return self.model_path or self.base_model
 
 
+@with_field_docs
 @attrs.frozen(eq=False)
 class SampleRetry:
     """Event of a failure, or of an answer that asks for a pause, after which a sample goes on."""
@@ -78,6 +83,7 @@ class SampleRetry:
     """Whether the server asked all samples to pause: nothing has failed."""
 
 
+@with_field_docs
 @attrs.frozen(eq=False)
 class SampleEnded:
     """Event of the end of a sample: a response, an error, or neither where it was cancelled."""

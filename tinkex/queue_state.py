@@ -12,6 +12,7 @@ import attrs
 from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
 from tinkex._concurrency.fork_locks import new_lock
 from tinkex._logging import about
+from tinkex._validation.field_docs import with_field_docs
 from tinkex.errors import clean_text
 
 _MOST_SESSIONS = 4096
@@ -44,6 +45,7 @@ _REASONS = {
 }
 
 
+@with_field_docs
 @attrs.frozen
 class QueueStateChanged:
     """Event of a queue-state change, as observers get it."""
@@ -73,6 +75,7 @@ class QueueStateObserver(Protocol):
         """Take note of *event*."""
 
 
+@with_field_docs
 @attrs.frozen
 class Debounce:
     """Debounce state of one session between two events. Instants are monotonic seconds."""
@@ -87,6 +90,7 @@ class Debounce:
     """Whether that pause was logged."""
 
 
+@with_field_docs
 @attrs.frozen
 class Paused:
     """The verdict: log a warning, and that *unsaid* more went before it without a message."""
@@ -94,6 +98,7 @@ class Paused:
     unsaid: int
 
 
+@with_field_docs
 @attrs.frozen
 class Resumed:
     """The verdict: log that a pause of *seconds* has ended."""

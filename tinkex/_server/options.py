@@ -8,12 +8,14 @@ from typing import Any, Literal
 from attrs import field, frozen
 
 from tinkex._validation.arguments import check_count, check_seconds
+from tinkex._validation.field_docs import with_field_docs
 
 Pending = Literal["408", "try_again", "status"]
 Answer = Literal["auto", "json", "protobuf"]
 Failure = Literal["tinker", "tuft", "hatchery", "open_rl", "twinkle", "tinker_cloud", "skyrl", "wrapped"]
 
 
+@with_field_docs
 @frozen(kw_only=True)
 class ServerOptions:
     """Options of one server; the defaults follow the hosted service.

@@ -14,6 +14,7 @@ import attrs
 
 from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
 from tinkex._sampling.stream import cancel_all, failed
+from tinkex._validation.field_docs import with_field_docs
 from tinkex.bulk._input.prepare import Prepared, Preparer
 from tinkex.bulk._input.task import Task
 from tinkex.bulk._limits import Gate, Limits
@@ -31,11 +32,13 @@ _GATHERING: Final = 0.02  # seconds that a result may wait for others
 _TICK: Final = 0.1  # seconds between two looks at the flow when nothing ends
 
 
+@with_field_docs
 @attrs.frozen
 class FlowState:
     """Concurrency of a run at one moment."""
 
     in_flight: int = 0
+    """Samples that are sent and have not ended."""
     most_in_flight: int = 0
     """The present limit."""
     pace: str = "growing"

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import attrs
 
+from tinkex._validation.field_docs import with_field_docs
 from tinkex.bulk._input import fields
 from tinkex.bulk._input.claims import NoOutput
 from tinkex.bulk._input.prepare import Prepared, Preparer
@@ -25,6 +26,7 @@ from tinkex.tokenizers import Tokenizer, model_tokenizer
 from tinkex.types import SampleRequest
 
 
+@with_field_docs
 @attrs.frozen(kw_only=True)
 class Estimate:
     """Result of a dry run; of rows that cannot be sampled nothing is counted but their number."""
@@ -41,7 +43,9 @@ class Estimate:
     window_known: bool
     """Whether the context window of every model was known."""
     prompt_tokens: int
+    """Tokens of all prompts."""
     most_sampled_tokens: int
+    """Tokens that may be sampled, at most."""
     longest: tuple[int, RowId] | None
     """The most tokens of prompt and answer, and the row that needs them."""
     cost: float | None

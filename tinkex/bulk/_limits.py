@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from tinkex._concurrency.clock import Clock
+from tinkex._validation.field_docs import with_field_docs
 from tinkex._validation.values import real, shown, whole
 from tinkex.queue_state import QueueState, QueueStateChanged
 
@@ -30,6 +31,7 @@ def _counted(_: object, attribute: attrs.Attribute[Any], value: int | None) -> N
         whole(attribute.name, value, 1)
 
 
+@with_field_docs
 @attrs.frozen(kw_only=True)
 class Limits:
     """Rate and concurrency limits of a run.

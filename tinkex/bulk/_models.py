@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import attrs
 
+from tinkex._validation.field_docs import with_field_docs
 from tinkex.errors import TinkexError
 from tinkex.sampling_client import SamplingClient
 from tinkex.text import TextCodec
@@ -98,6 +99,7 @@ class Model:
         return self._loaded
 
 
+@with_field_docs
 @attrs.frozen
 class Models:
     """Registry of a run's models: which ones every row goes to, and how their clients are opened.

@@ -11,17 +11,21 @@ from typing import Any, Final
 
 import attrs
 
+from tinkex._validation.field_docs import with_field_docs
 from tinkex._validation.text import decode_text
 
 _MOST_UNPRICED: Final = 100
 
 
+@with_field_docs
 @attrs.frozen
 class Price:
     """Prices of one model for a million tokens, in the currency of the table."""
 
     prompt: float = 0.0
+    """Of a million prompt tokens."""
     sampled: float = 0.0
+    """Of a million sampled tokens."""
     cached: float | None = None
     """Prompt tokens that the server had already; None for the price of all others."""
     context: int | None = None
@@ -31,6 +35,7 @@ class Price:
     """
 
 
+@with_field_docs
 @attrs.frozen
 class Prices:
     """A price table: model names to prices; the name "*" stands for all others.
@@ -44,6 +49,7 @@ class Prices:
     """
 
     by_model: Mapping[str, Price]
+    """The price of each model, by its name."""
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Prices:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import attrs
 
+from tinkex._validation.field_docs import with_field_docs
 from tinkex.bulk._engine import FlowState
 from tinkex.bulk._input.task import Task
 from tinkex.bulk._prices import Bill, Prices
@@ -19,6 +20,7 @@ _MOST_TEXT: Final = 300
 _NUMBERS: Final = re.compile(r"[0-9a-f]*\d[0-9a-f-]*")
 
 
+@with_field_docs
 @attrs.frozen(kw_only=True)
 class Progress:
     """Progress of a run at one moment: counts, tokens, cost, concurrency."""
@@ -26,6 +28,7 @@ class Progress:
     done: int = 0
     """Rows with a result, those that were there before not counted."""
     failed: int = 0
+    """Rows that ended with an error."""
     skipped: int = 0
     """Rows whose results were there before."""
     fraction: float | None = None
@@ -35,17 +38,21 @@ class Progress:
     remaining: float | None = None
     """Seconds to go, at the speed so far; None where that cannot be told."""
     prompt_tokens: int = 0
+    """Tokens of the prompts so far."""
     sampled_tokens: int = 0
+    """Tokens sampled so far."""
     cost: float | None = None
     """By the price table, without what is `unpriced`; None without a table, or without any price."""
     unpriced: tuple[str, ...] = ()
     """Models whose tokens are not in the cost, since the price table does not know them."""
     flow: FlowState = attrs.field(factory=FlowState)
+    """What is under way, and what holds it back."""
     retrying: int = 0
     """Samples that wait to try again."""
     paused_for: float = 0.0
     """Seconds until the server may be asked again; 0 when nothing is paused."""
     paused_reason: str | None = None
+    """Why the server has asked for a pause; None where there is none."""
 
     @property
     def tokens_per_second(self) -> float:
@@ -53,6 +60,7 @@ class Progress:
         return (self.prompt_tokens + self.sampled_tokens) / self.seconds if self.seconds > 0 else 0.0
 
 
+@with_field_docs
 @attrs.frozen(kw_only=True)
 class Summary:
     """Result of a run: counts, tokens, cost and errors."""
@@ -60,6 +68,7 @@ class Summary:
     done: int
     """Rows with a result, those that were there before not counted."""
     failed: int
+    """Rows that ended with an error."""
     skipped: int
     """Rows whose results were there before."""
     kept: int
@@ -67,8 +76,11 @@ class Summary:
     interrupted: bool
     """Whether it was stopped before all rows had ended: by `halt`, or because too many failed."""
     seconds: float
+    """How long the run took."""
     prompt_tokens: int
+    """Tokens of the prompts."""
     sampled_tokens: int
+    """Tokens sampled."""
     cost: float | None
     """By the price table, an estimate without what is `unpriced`; None without a table, or without any price."""
     unpriced: tuple[str, ...] = ()

@@ -8,19 +8,23 @@ from typing import Any, Literal
 
 import attrs
 
+from tinkex._validation.field_docs import with_field_docs
 from tinkex.chat.openai_format import text_before_stop
 
 Ended = Literal["turn_end", "end_of_text", "stop", "cut_off"]
 
 
+@with_field_docs
 @attrs.frozen
 class UnparsedToolCall:
     """A tool call that cannot be read: its text as sampled, and what is wrong with it."""
 
     text: str
     reason: str
+    """Why it cannot be read."""
 
 
+@with_field_docs
 @attrs.frozen
 class Answer:
     """One sampled sequence as a message. Immutable; safe to share between threads.

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import attrs
 
+from tinkex._validation.field_docs import with_field_docs
 from tinkex.check.checks import drawing, endings
 from tinkex.check.checks.protocol import Reply
 from tinkex.check.lab import Ask, Lab, Samples, Trial
@@ -26,13 +27,17 @@ _CANCELLED, _POLLED = 256, 64
 _SMALL_VOCABULARY: Final = 1000
 
 
+@with_field_docs
 @attrs.frozen
 class Cost:
     """Requests and tokens of a part, at most."""
 
     requests: int = 0
+    """Requests, at most."""
     prompt_tokens: int = 0
+    """Tokens of the prompts, at most."""
     sampled_tokens: int = 0
+    """Tokens sampled, at most."""
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(*(one + two for one, two in zip(attrs.astuple(self), attrs.astuple(other), strict=True)))

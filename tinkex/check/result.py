@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import attrs
 
+from tinkex._validation.field_docs import with_field_docs
+
 OK: Final = "ok"
 FAULT: Final = "fault"
 ABSENT: Final = "absent"
@@ -16,11 +18,13 @@ SKIPPED: Final = "skipped"
 VERDICTS: Final = (FAULT, ABSENT, UNKNOWN, SKIPPED, OK)
 
 
+@with_field_docs
 @attrs.frozen(kw_only=True)
 class CheckResult:
     """Result of one check of a server."""
 
     name: str
+    """The name of the check."""
     verdict: str
     """"ok"; "fault": the server does something else than it is asked for; "absent": it lacks a service that clients can
     do without; "unknown": the evidence decides nothing; "skipped": nothing was sent for it."""
@@ -36,6 +40,7 @@ class CheckResult:
     """Tokens and numbers, as JSON can hold them."""
 
 
+@with_field_docs
 @attrs.frozen(kw_only=True)
 class ServerReport:
     """Results of all checks of one model on one server."""
@@ -43,11 +48,15 @@ class ServerReport:
     server: str
     model: str
     results: tuple[CheckResult, ...]
+    """What each check has found, in order."""
     requests: int = 0
     """Samples and other requests sent."""
     prompt_tokens: int = 0
+    """Prompt tokens that were sent."""
     sampled_tokens: int = 0
+    """Tokens that were sampled."""
     seconds: float = 0.0
+    """How long it took."""
 
     @property
     def ok(self) -> bool:

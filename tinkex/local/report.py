@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from tinkex._validation.field_docs import with_field_docs
 
+
+@with_field_docs
 @frozen
 class SampleReport:
     """Timing of one sample, measured by the local server.
@@ -14,6 +17,7 @@ class SampleReport:
     """
 
     prompt_tokens: int
+    """Tokens of the prompt."""
     sampled_tokens: int
     first_token: float
     rest: float

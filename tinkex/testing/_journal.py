@@ -12,11 +12,13 @@ from typing import Any
 from attrs import define, field
 
 from tinkex._server.retention import ENTRY, EvictionQueue
+from tinkex._validation.field_docs import with_field_docs
 
 _HEADER = 200  # bytes of a header besides its text
 _MOST_NAMES = 1000  # of endpoints and paths that are counted by themselves
 
 
+@with_field_docs
 @define(eq=False)
 class RecordedRequest:
     """One recorded request and the status of its answer."""
@@ -24,10 +26,13 @@ class RecordedRequest:
     #: The endpoint's name, such as "asample" or "client/config"; the path if there is no such.
     endpoint: str
     method: str
+    """The HTTP method."""
     path: str
+    """The path, with its query."""
     #: Looked up without regard to case.
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    """The body, decompressed."""
     #: Monotonic seconds of its arrival.
     at: float = field(factory=time.monotonic)
     #: The status of the answer; None until there is one, and after a fault that sent none.

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar, overload
 
 import attrs
 
+from tinkex._validation.field_docs import with_field_docs
 from tinkex.chat import Answer, ChatFormat
 from tinkex.types import ModelInput, SampledSequence, SampleResponse
 
@@ -47,6 +48,7 @@ class OfSequence:
         return self.sequence.stop_reason
 
 
+@with_field_docs
 @attrs.frozen
 class SampledText(OfSequence):
     """A text that was sampled. Immutable; safe to share between threads.
@@ -62,6 +64,7 @@ class SampledText(OfSequence):
     """What it was made of."""
 
 
+@with_field_docs
 @attrs.frozen
 class SampledAnswer(OfSequence, Answer):
     """An answer of a chat that was sampled: an `Answer` with its tokens. Immutable; safe to share between threads."""

@@ -9,6 +9,7 @@ from typing import Any, overload
 
 import attrs
 
+from tinkex._validation.field_docs import with_field_docs
 from tinkex._validation.values import shown
 from tinkex.errors import MissingFeatureError
 from tinkex.text.codec import TextCodec
@@ -124,6 +125,7 @@ def likeliest(logprobs: Sequence[float]) -> int | None:
     return best if known else None
 
 
+@with_field_docs
 @attrs.frozen
 class ScoredText:
     """A continuation that was scored. Immutable; safe to share between threads.
@@ -158,6 +160,7 @@ class ScoredText:
         return None if self.text is None else self.logprob / len((self.tail + self.text).encode())
 
 
+@with_field_docs
 @attrs.frozen(repr=False)
 class ScoreResponse(Sequence[ScoredText]):
     """Response of `SamplingClient.score`: a sequence of `ScoredText`, one for each choice, in their order.
@@ -166,6 +169,7 @@ class ScoreResponse(Sequence[ScoredText]):
     """
 
     choices: tuple[ScoredText, ...]
+    """The continuations with their scores, in the order in which they were given."""
     prompt: ModelInput
     """The tokens that stand before every choice."""
     tail: str = ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import field, frozen
 
+from tinkex._validation.field_docs import with_field_docs
 from tinkex._validation.values import blob, sized
 from tinkex.types._forms.tokens import token_tuple
 from tinkex.types.images import ImageAssetPointerChunk, ImageChunk
@@ -25,6 +26,7 @@ def _chunk_tokens(tokens: Iterable[int]) -> tuple[int, ...]:
     return token_tuple("tokens", tokens)
 
 
+@with_field_docs
 @frozen
 class EncodedTextChunk:
     """Text as token ids.
@@ -97,6 +99,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     raise ValueError("dmel has a number of more than 64 bits in its header")
 
 
+@with_field_docs
 @frozen
 class DmelChunk:
     """Audio as a serialized TensorContainer of mel tokens.
@@ -107,6 +110,7 @@ class DmelChunk:
 
     type: ClassVar[str] = "dmel"
     dmel: bytes = field(converter=_dmel_data, repr=sized)
+    """The serialized container."""
 
     @property
     def length(self) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from attrs import field, frozen
 
+from tinkex._validation.field_docs import with_field_docs
 from tinkex._validation.values import blob, shown, sized, whole
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def _image_data(value: bytes | bytearray | memoryview) -> bytes:
     return blob("data", value)
 
 
+@with_field_docs
 @frozen
 class ImageChunk:
     """A PNG or JPEG picture, as the bytes of its file.
@@ -47,7 +49,9 @@ class ImageChunk:
 
     type: ClassVar[str] = "image"
     data: bytes = field(converter=_image_data, repr=sized)
+    """The bytes of the file."""
     format: ImageFormat = field(converter=_check_format)
+    """"png" or "jpeg"."""
     expected_tokens: int | None = field(default=None, converter=_expected_tokens)
 
     @property
@@ -129,6 +133,7 @@ def _location(value: str) -> str:
     return value
 
 
+@with_field_docs
 @frozen
 class ImageAssetPointerChunk:
     """A picture the server fetches itself, from a path or URL.
@@ -138,7 +143,9 @@ class ImageAssetPointerChunk:
 
     type: ClassVar[str] = "image_asset_pointer"
     location: str = field(converter=_location)
+    """Its path or URL, as the server knows it."""
     format: ImageFormat = field(converter=_check_format)
+    """"png" or "jpeg"."""
     expected_tokens: int | None = field(default=None, converter=_expected_tokens)
 
     @property

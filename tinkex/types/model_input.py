@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
+from tinkex._validation.field_docs import with_field_docs
 from tinkex._validation.values import shown, whole
 from tinkex.types._forms.tokens import token_tuple
 from tinkex.types.chunks import Chunk, DmelChunk, EncodedTextChunk, chat_chunks, checked_text
@@ -35,6 +36,7 @@ def _chunk_tuple(chunks: Iterable[Chunk]) -> tuple[Chunk, ...]:
     return chunks
 
 
+@with_field_docs
 @frozen
 class ModelInput:
     """A prompt: text as token ids, with pictures or audio between where the model takes them.
@@ -47,6 +49,7 @@ class ModelInput:
     """
 
     chunks: tuple[Chunk, ...] = field(converter=_chunk_tuple)
+    """The parts of the prompt, in order."""
     known_length: int | None = field(init=False, repr=False, eq=False)
     """Number of tokens; None when a picture without `expected_tokens` is in it."""
 

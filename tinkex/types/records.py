@@ -8,7 +8,10 @@ from typing import Any
 
 from attrs import field, frozen
 
+from tinkex._validation.field_docs import with_field_docs
 
+
+@with_field_docs
 @frozen(kw_only=True)
 class Checkpoint:
     """Weights that were saved; None means that the server does not say. Times know their zone."""
@@ -22,62 +25,83 @@ class Checkpoint:
     time: datetime | None = None
     """When they were saved."""
     size_bytes: int | None = None
+    """How large it is."""
     public: bool = False
     """Whether other accounts may use them."""
     expires_at: datetime | None = None
     """When the server may delete them; None also where it never will."""
     user_metadata: dict[str, Any] = field(factory=dict, hash=False)
+    """What whoever saved it noted with it."""
 
 
+@with_field_docs
 @frozen(kw_only=True)
 class TrainingRun:
     """A training run; None means that the server does not say."""
 
     training_run_id: str
+    """Its id, with which the paths of its checkpoints begin."""
     base_model: str | None = None
     """The model it began with."""
     model_owner: str | None = None
+    """The account that it belongs to."""
     is_lora: bool | None = None
+    """Whether it trains LoRA adapters."""
     lora_rank: int | None = None
+    """Their rank; None also where it trains none."""
     corrupted: bool = False
     """Whether the server has given the run up."""
     last_request_time: datetime | None = None
+    """When it was last worked on."""
     last_checkpoint: Checkpoint | None = None
     """The last one to go on training with; None where there is none."""
     last_sampler_checkpoint: Checkpoint | None = None
     """The last one to sample from; None where there is none."""
     user_metadata: dict[str, Any] = field(factory=dict, hash=False)
+    """What whoever began it noted with it."""
 
 
+@with_field_docs
 @frozen(kw_only=True)
 class SessionInfo:
     """One session, and what was made in it."""
 
     session_id: str
+    """Its id."""
     training_run_ids: tuple[str, ...] = ()
+    """The training runs that began in it."""
     sampler_ids: tuple[str, ...] = ()
     """Its sampling sessions, as `create_sampling_client(sampling_session_id=...)` takes them."""
     display_name: str | None = None
+    """Its name in the console; None: it has none."""
     user_metadata: dict[str, Any] = field(factory=dict, hash=False)
+    """What its client noted with it."""
 
 
+@with_field_docs
 @frozen(kw_only=True)
 class SamplerInfo:
     """Sampler record: what a sampling session samples from; None means that the server does not say."""
 
     sampler_id: str
+    """The id of the sampling session."""
     base_model: str | None = None
+    """The name of the model under the weights."""
     model_path: str | None = None
     """Its weights, as "tinker://..."; None for a base model."""
 
 
+@with_field_docs
 @frozen(kw_only=True)
 class WeightsInfo:
     """Metadata of saved weights; None means that the server does not say."""
 
     base_model: str | None = None
+    """The name of the model that was trained."""
     is_lora: bool | None = None
+    """Whether they are LoRA adapters."""
     lora_rank: int | None = None
+    """Their rank; None also where they are none."""
     train_unembed: bool | None = None
     """Whether the unembedding was trained."""
     train_mlp: bool | None = None
@@ -85,8 +109,10 @@ class WeightsInfo:
     train_attn: bool | None = None
     """Whether the attention layers were trained."""
     optimizer_config: dict[str, Any] | None = field(default=None, hash=False)
+    """The settings of the optimizer that they were trained with."""
 
 
+@with_field_docs
 @frozen
 class SupportedModel:
     """A model that the server offers; None means that the server does not say."""
@@ -96,7 +122,9 @@ class SupportedModel:
     max_context_length: int | None = None
     """Most tokens of prompt and answer together."""
     trainable: bool | None = None
+    """Whether it can be trained."""
     sampleable: bool | None = None
+    """Whether it can be sampled from."""
     tokenizer_id: str | None = None
     """The model whose tokenizer fits."""
 
@@ -105,13 +133,16 @@ def _models(models: Iterable[SupportedModel]) -> tuple[SupportedModel, ...]:
     return tuple(models)
 
 
+@with_field_docs
 @frozen
 class ServerCapabilities:
     """Capabilities of a server: the models that it offers."""
 
     supported_models: tuple[SupportedModel, ...] = field(default=(), converter=_models)
+    """The models, in the server's order."""
 
 
+@with_field_docs
 @frozen(kw_only=True)
 class ServiceStats:
     """A service client at one moment. Taking it never blocks, so the numbers may be apart by a few samples."""
@@ -152,6 +183,7 @@ class ServiceStats:
     """Seconds since the server last confirmed the session, by beginning it or by a heartbeat; None before that."""
 
 
+@with_field_docs
 @frozen(kw_only=True)
 class Health:
     """Health of a service client: whether it can be expected to work."""

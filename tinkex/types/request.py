@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from tinkex._validation.field_docs import with_field_docs
 from tinkex._validation.values import INT32_MAX, flag, shown, whole
 from tinkex.types.model_input import ModelInput
 from tinkex.types.params import SamplingParams
@@ -51,6 +52,7 @@ def _no_params(value: object) -> TypeError:
     return TypeError(f"sampling_params must be SamplingParams, got {shown(value)}")
 
 
+@with_field_docs
 @frozen
 class SampleRequest:
     """Validated request for one sample; all checks run here, once. Immutable; safe to share between threads.

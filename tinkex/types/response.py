@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, fields, frozen
 
+from tinkex._validation.field_docs import with_field_docs
 from tinkex._validation.values import shown, whole
 from tinkex.types._forms.columns import Column, OptionalColumn, float_column
 from tinkex.types._json.form import mapping, present, table, word
@@ -28,6 +29,7 @@ def _topk_prompt_logprobs(rows: Iterable[Row] | None) -> TopkLogprobs | None:
     return table(rows)
 
 
+@with_field_docs
 @frozen
 class PromptAltTokens:
     """Other tokens the model might have had at each prompt position after the first.
@@ -51,6 +53,7 @@ class PromptAltTokens:
         return cls(TensorData.from_dict(plain.get("tokens")), TensorData.from_dict(plain.get("logprobs")))
 
 
+@with_field_docs
 @frozen
 class Usage:
     """Token usage of a sample."""
@@ -63,6 +66,7 @@ class Usage:
     """Prompt tokens the server found in its prefix cache, and bills as such."""
 
 
+@with_field_docs
 @frozen
 class Timing:
     """Time spent in each phase of a sample, in seconds."""
@@ -94,6 +98,7 @@ def _cache_hits(value: int | None) -> int:
     return 0 if value is None else whole("prompt_cache_hit_tokens", value, 0)
 
 
+@with_field_docs
 @frozen(repr=False)
 class SampleResponse:
     """Response to a sample. Immutable; safe to share between threads.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from attrs import field, frozen
 
+from tinkex._validation.field_docs import with_field_docs
 from tinkex._validation.values import shown
 from tinkex.types._forms.columns import Column, float_column, int_column
 from tinkex.types._json.form import mapping, present, table, word
@@ -46,6 +47,7 @@ def _stop_reason(value: str) -> str:
     return value
 
 
+@with_field_docs
 @frozen(repr=False)
 class SampledSequence:
     """One sampled sequence. Immutable; lists are made on first use and kept, so treat them as read-only.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from attrs import field, frozen
 
+from tinkex._validation.field_docs import with_field_docs
 from tinkex._validation.values import shown, whole
 from tinkex.errors import extra
 from tinkex.types._forms.columns import Column, float_column
@@ -57,6 +58,7 @@ def _listed(name: str, values: Any) -> Sequence[Any]:
     return values if isinstance(values, (list, tuple)) else list(values)
 
 
+@with_field_docs
 @frozen(init=False, repr=False)
 class TensorData:
     """Numbers with a shape, dense or in compressed sparse rows (CSR). Immutable; safe to share.

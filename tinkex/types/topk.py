@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, overload
 
+from tinkex._validation.field_docs import with_field_docs
 from tinkex._validation.values import shown, whole
 from tinkex.errors import extra
 from tinkex.types._forms.columns import Numbers
@@ -16,6 +17,7 @@ Row = list[tuple[int, float]] | None
 _EMPTY = (0, -99999.0)
 
 
+@with_field_docs
 class TopkLogprobs(Sequence[Row]):
     """The likeliest tokens at each position: a sequence of rows, made on first use.
 

@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 
 import attrs
 
+from tinkex._validation.field_docs import with_field_docs
 from tinkex.errors import TinkexError
 from tinkex.types import ModelInput
 
@@ -38,6 +39,7 @@ class LineId(str):
     __slots__ = ()
 
 
+@with_field_docs
 @attrs.frozen
 class Row:
     """A row of the input, parsed, in one form for all input formats."""
@@ -45,7 +47,9 @@ class Row:
     number: int
     """Its line, or its number where there are no lines, from 1."""
     id: RowId
+    """What tells the row from others: as given, or its number."""
     prompt: Prompt = None
+    """The prompt, as text, messages or tokens."""
     parameters: Mapping[str, Any] = attrs.field(factory=dict)
     """What it sets for itself."""
     model: str | None = None
@@ -74,6 +78,7 @@ class Row:
         return cast("Sequence[Mapping[str, Any]]", prompt)
 
 
+@with_field_docs
 @attrs.frozen
 class Task:
     """One row for one model. It pickles, so that other processes can work on it."""
@@ -85,6 +90,7 @@ class Task:
     parameters: Mapping[str, Any]
     """What it is sampled with: the run's, and the row's on top."""
     fingerprint: str
+    """What the prompt and the parameters are told from others by."""
     date: str | None = None
     """What chat templates that write today's date are given, as 2026-11-29: that of the run's first part; None for
     today. No part of the fingerprint."""

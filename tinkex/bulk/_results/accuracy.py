@@ -8,7 +8,10 @@ from typing import Any
 
 import attrs
 
+from tinkex._validation.field_docs import with_field_docs
 
+
+@with_field_docs
 @attrs.define
 class Accuracy:
     """Accuracy over the rows that score choices and tell which one is right.

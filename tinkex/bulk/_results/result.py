@@ -7,16 +7,20 @@ from typing import Any
 
 import attrs
 
+from tinkex._validation.field_docs import with_field_docs
 from tinkex.bulk._results.logprobs import sum_logprobs, undefined_logprobs
 from tinkex.types import Timing, Usage
 
 
+@with_field_docs
 @attrs.frozen(kw_only=True)
 class ResultSequence:
     """A sampled sequence, or a scored choice, of a row. None stands for what was left out of the output."""
 
     text: str | None = None
+    """The text; None where it was left out, or there was no tokenizer."""
     tokens: Sequence[int] | None = None
+    """The token ids; None where they were left out."""
     logprobs: Sequence[float] | None = None
     """Natural, one a token: minus infinity for one of probability zero, NaN for one that the server did not tell."""
     logprob: float | None = None
@@ -28,6 +32,7 @@ class ResultSequence:
     stop_reason: str | None = None
     """Why it ended: "stop", or "length" at `max_tokens`; None for a choice."""
     topk_logprobs: Sequence[Sequence[tuple[int, float]] | None] | None = None
+    """The likeliest tokens at each position, if asked for."""
     message: Mapping[str, Any] | None = None
     """The answer to a conversation, to go on with: its role and content."""
 
@@ -46,6 +51,7 @@ class ResultSequence:
         )  # fmt: skip
 
 
+@with_field_docs
 @attrs.frozen(kw_only=True)
 class Result:
     """A row of an output: what `run` wrote about a row of the input and a model. None: the file does not tell it."""
@@ -66,6 +72,7 @@ class Result:
     messages: Sequence[Mapping[str, Any]] | None = None
     """The conversation, if it was one."""
     prompt_tokens: Sequence[int] | None = None
+    """The prompt in token ids; None where it was left out."""
     prompt_logprobs: Sequence[float | None] | None = None
     """One a token of the prompt, None where undefined, as for the first; minus infinity for an impossible one."""
     prompt_logprob: float | None = None
@@ -73,6 +80,7 @@ class Result:
     mean_prompt_logprob: float | None = None
     """Their mean; None in CSV."""
     topk_prompt_logprobs: Sequence[Sequence[tuple[int, float]] | None] | None = None
+    """The likeliest tokens at each position of the prompt, if asked for."""
     choices: Sequence[ResultSequence] = ()
     """The continuations that the row had scored."""
     best: int | None = None
@@ -84,20 +92,27 @@ class Result:
     correct: bool | None = None
     """Whether the best choice is the right one."""
     correct_by_mean: bool | None = None
+    """Whether the likeliest choice by the mean of its tokens is the right one; None where none is named."""
     extra: Mapping[str, Any] = attrs.field(factory=dict)
     """The row's own columns."""
     parameters: Mapping[str, Any] = attrs.field(factory=dict)
     """What it was sampled with."""
     fingerprint: str | None = None
+    """What the prompt and the parameters are told from others by."""
     date: str | None = None
     """The day that the chat template was told, if it reads the date; a later run tells it the same."""
     usage: Usage | None = None
+    """Tokens read and sampled; None where it was left out."""
     timing: Timing | None = None
+    """Where the time went; None where it was left out."""
     request_id: str | None = None
+    """The server's id of the request."""
     started_at: float | None = None
     """Seconds since 1970, as `finished_at`."""
     finished_at: float | None = None
+    """When the row ended, in seconds since 1970."""
     attempts: int | None = None
+    """How many times it was submitted."""
 
     @property
     def ok(self) -> bool:

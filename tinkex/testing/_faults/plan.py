@@ -8,9 +8,11 @@ from typing import Any
 
 from attrs import define, field, frozen
 
+from tinkex._validation.field_docs import with_field_docs
 from tinkex.testing._journal import RecordedRequest
 
 
+@with_field_docs
 @frozen
 class Fault:
     """Fault to inject, with its parameters.
@@ -20,13 +22,18 @@ class Fault:
     """
 
     kind: str
+    """What goes wrong: one of the names that `FakeServer.fault` lists."""
     status: int = 500
+    """The status of the answer, where there is one."""
     headers: Mapping[str, str] = field(factory=dict)
+    """Headers of that answer."""
     body: Any = None
+    """Its body: JSON, bytes or text; None: one that fits the kind."""
     seconds: float = 0.05
     size: int = 100 * 2**20
 
 
+@with_field_docs
 @define(eq=False)
 class Plan:
     """Fault planned for an endpoint; `cancel` withdraws it.
@@ -40,6 +47,7 @@ class Plan:
     remaining: int | None = 1
     skip: int = 0
     when: Callable[[RecordedRequest], bool] | None = None
+    """Which requests it is for; None: every one."""
 
     def cancel(self) -> None:
         """End it now."""

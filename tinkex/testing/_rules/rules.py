@@ -13,6 +13,7 @@ from tinkex._server.bodies import PARAMS_FIELDS
 from tinkex._server.retention import ENTRY
 from tinkex._server.service import digest
 from tinkex._server.state import CLONE_BLOCK
+from tinkex._validation.field_docs import with_field_docs
 from tinkex.testing._journal import RecordedRequest, request_bytes
 from tinkex.testing._rules.checks import DEFAULTS, FIELDS, Found, header_faults, nulls
 
@@ -23,6 +24,7 @@ _MALFORMED = (TypeError, ValueError, AttributeError, KeyError, ArithmeticError, 
 _LONGEST = 500  # characters of an id or a message
 
 
+@with_field_docs
 @frozen
 class Violation:
     """Violation of a protocol rule by a client.
@@ -33,6 +35,7 @@ class Violation:
     rule: str
     message: str
     request: RecordedRequest = field(repr=False)
+    """The request that broke the rule."""
 
 
 @define(eq=False)
