@@ -756,8 +756,9 @@ def test_the_log(gateway, caplog):
     caplog.set_level(logging.INFO)
     gateway.complete("a very secret prompt")
     gateway.post("/v1/completions?secret=prompt", {"model": MODEL, "prompt": 5, "secret": "prompt"})
+    gateway.get("/health")  # a line is written after its answer, and before the next request is read
     lines = [record.getMessage() for record in caplog.records if record.name == "tinkex.serve"]
-    assert [line.rsplit(" ", 2)[0] for line in lines] == ["POST /v1/completions 200", "POST /v1/completions 400"]
+    assert [line.rsplit(" ", 2)[0] for line in lines][:2] == ["POST /v1/completions 200", "POST /v1/completions 400"]
     assert "secret" not in caplog.text
     assert KEY not in caplog.text
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import time
-import uuid
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -197,7 +197,7 @@ class ChatAnswer:
         """Return the answer as JSON has it."""
         sampling = self.asked.sampling
         body = {
-            "id": f"chatcmpl-{uuid.uuid4().hex}",
+            "id": f"chatcmpl-{os.urandom(16).hex()}",
             "object": "chat.completion",
             "created": int(time.time()),
             "model": self.model.name,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -123,10 +123,10 @@ def _body(
 ) -> dict[str, Any]:  # fmt: skip
     choices: list[dict[str, Any]] = []
     for given, prompt, response in zip(asked.prompts, prompts, responses, strict=True):
-        made = PromptAnswer(asked, vocabulary, given, prompt.to_ints(), response)
+        made = PromptAnswer(asked, vocabulary, given, prompt, response)
         choices += [{"index": len(choices) + index, **choice} for index, choice in enumerate(made.choices())]
     return {
-        "id": f"cmpl-{uuid.uuid4().hex}",
+        "id": f"cmpl-{os.urandom(16).hex()}",
         "object": "text_completion",
         "created": int(time.time()),
         "model": model.name,
@@ -142,7 +142,7 @@ class PromptAnswer:
     asked: CompletionFields
     vocabulary: ModelVocabulary | None
     given: str | ModelInput
-    ids: list[int]
+    prompt: ModelInput
     response: SampleResponse
     echoed: str = field(init=False)
     """The prompt's text, where it stands before the answer's."""
@@ -182,6 +182,11 @@ class PromptAnswer:
                 **({"token_ids": tokens} if shows_ids else {}),
                 **shared,
             }
+
+    @property
+    def ids(self) -> list[int]:
+        """The prompt's token ids."""
+        return self.prompt.to_ints()
 
     @property
     def _pieces(self) -> TokenPieces | None:

@@ -97,7 +97,9 @@ class BodyFields:
 
 def is_token_ids(value: object) -> TypeGuard[list[int]]:
     """Whether a value is a list of token ids; it may be empty."""
-    return isinstance(value, list) and set(map(type, value)) <= {int} and all(0 <= i <= _MOST_COUNT for i in value)
+    if not isinstance(value, list) or not set(map(type, value)) <= {int}:
+        return False
+    return not value or (min(value) >= 0 and max(value) <= _MOST_COUNT)
 
 
 def _same(value: object, neutral: object) -> bool:
