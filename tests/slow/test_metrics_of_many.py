@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from loading import APPS, ask, prompt_of, wait_until
-from programs import succeed
+from programs import FORKS_WHILE_SAMPLES_END, succeed
 from webservers import gunicorn
 
 from tinkex.testing import FakeServer
@@ -96,32 +96,12 @@ def test_a_worker_is_killed(options, tinker, tmp_path, monkeypatch):
         server.process.wait(30)
 
 
-STORM = """
+STORM = f"""
     import tinkex.prometheus
 
     service, client = open_client()
     tinkex.prometheus.instrument()
-    ending = threading.Event()
-
-    def ask():
-        while not ending.is_set():
-            for future in [client.sample([3], PARAMS) for _ in range(20)]:
-                future.result(10)
-
-    asking = threading.Thread(target=ask)
-    asking.start()
-
-    def work():
-        for future in [client.sample([4], PARAMS) for _ in range(10)]:
-            future.result(10)
-        os._exit(0)
-
-    for _ in range(30):
-        join(in_child(work))
-    ending.set()
-    asking.join()
-    print(service.stats().completed)
-    service.close()
+{FORKS_WHILE_SAMPLES_END}
 """
 
 
@@ -132,4 +112,4 @@ def test_forks_while_samples_end(tinker, tmp_path, monkeypatch):
     registry = prometheus_client.CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)
     labels = {"outcome": "completed", "error": ""}
-    assert registry.get_sample_value("tinkex_samples_ended_total", labels) == here + 30 * 10
+    assert registry.get_sample_value("tinkex_samples_ended_total", labels) == here + 20 * 10

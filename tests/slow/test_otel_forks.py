@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from programs import succeed
+from programs import FORKS_WHILE_SAMPLES_END, succeed
 
 from tinkex.testing import FakeServer
 
@@ -59,27 +59,7 @@ IN_FLIGHT = f"""{SET_UP}
 """
 
 STORM = f"""{SET_UP}
-    ending = threading.Event()
-
-    def ask():
-        while not ending.is_set():
-            for future in [client.sample([3], PARAMS) for _ in range(20)]:
-                future.result(10)
-
-    asking = threading.Thread(target=ask)
-    asking.start()
-
-    def work():
-        for future in [client.sample([4], PARAMS) for _ in range(10)]:
-            future.result(10)
-        reader.get_metrics_data()
-        os._exit(0)
-
-    for _ in range(20):
-        join(in_child(work))
-    ending.set()
-    asking.join()
-    service.close()
+{FORKS_WHILE_SAMPLES_END}
 """
 
 GUARDED = """

@@ -45,6 +45,30 @@ def ends_by_fork(future):
     return False
 """
 
+# With a client and its service: twenty children are forked, each of which takes ten samples, while a thread samples.
+FORKS_WHILE_SAMPLES_END = """
+    ending = threading.Event()
+
+    def ask():
+        while not ending.is_set():
+            for future in [client.sample([3], PARAMS) for _ in range(20)]:
+                future.result(10)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+
+    def work():
+        for future in [client.sample([4], PARAMS) for _ in range(10)]:
+            future.result(10)
+        os._exit(0)
+
+    for _ in range(20):
+        join(in_child(work))
+    ending.set()
+    asking.join()
+    print(service.stats().completed)
+    service.close()
+"""
 
 _REMIND_SECONDS = 10.0
 

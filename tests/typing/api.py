@@ -9,7 +9,9 @@ from concurrent.futures import Future, as_completed, wait
 import PIL.Image
 
 import tinkex
-from tinkex import bulk
+import tinkex.otel
+import tinkex.prometheus
+from tinkex import bulk, instrumentation
 
 
 class Observer:
@@ -135,6 +137,31 @@ service.close(timeout=5.0, cancel_pending=True)
 tinkex.no_such_name  # type: ignore[attr-defined] # noqa: B018 - names are loaded late, and still known to a checker
 parsed: tinkex.types.ModelInput = tinkex.ModelInput.empty()
 refused: type[Exception] = tinkex.errors.RateLimitError
+
+
+class Samples(instrumentation.SampleObserver):
+    """An instrumentation of samples, and the observer of each."""
+
+    def begin(self, start: instrumentation.SampleStarted) -> instrumentation.SampleObserver | None:
+        """Look at every field of the event."""
+        print(start.request.num_samples, start.model, start.base_url, start.sampling_session_id, start.service.stats())
+        return self
+
+    def retrying(self, event: instrumentation.SampleRetry) -> None:
+        """Look at every field of the event."""
+        print(event.error, event.phase, event.attempt, event.delay, event.pause)
+
+    def ended(self, end: instrumentation.SampleEnded) -> None:
+        """Look at every field of the event."""
+        response: tinkex.SampleResponse | None = end.response
+        print(response, end.error, end.seconds, end.attempts, end.outcome, end.error_type)
+
+
+instrumentation.install(Samples())
+service.install(Samples())
+instrumentation.install("statsd")  # type: ignore[arg-type]
+tinkex.otel.instrument(service, propagate_to=["https://tinker.example.com"])
+tinkex.prometheus.instrument()
 
 
 def whole_files(client: tinkex.SamplingClient) -> None:

@@ -66,7 +66,8 @@ class ObservedFuture(SampleFuture[Any]):
 
     def set_result(self, result: Any) -> None:
         """End it with a result."""
-        if not self._end([False], lambda: super(ObservedFuture, self).set_result(result), self._response, None):
+        response, self._response = self._response, None
+        if not self._end([False], lambda: super(ObservedFuture, self).set_result(result), response, None):
             raise InvalidStateError
 
     def set_exception(self, exception: BaseException | None) -> None:
