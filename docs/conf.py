@@ -30,6 +30,7 @@ autodoc_default_options = {"members": True, "undoc-members": False}
 python_use_unqualified_type_names = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 
 toc_object_entries_show_parents = "hide"
 html_theme = "furo"
