@@ -118,8 +118,9 @@ def test_answers_without_news_are_spaced(server):
 CUTS = {"504": b"HTTP/1.1 504 Gateway Timeout\r\nConnection: close\r\n\r\n", "closed": b""}
 
 
+@pytest.mark.parametrize("held", [0.4, 4.0])
 @pytest.mark.parametrize("cut", CUTS)
-def test_a_gateway_that_cuts_long_polls(server, cut):
+def test_a_gateway_that_cuts_long_polls(server, cut, held):
     """A poll that a gateway cut after it was held is asked again at once, and is no failure."""
     clock = ManualClock()
     with (
@@ -129,7 +130,7 @@ def test_a_gateway_that_cuts_long_polls(server, cut):
         futures = begin(client, server, 6)
         for polls in range(1, 11):
             server.wait_for("retrieve_futures", polls)
-            clock.advance(4.0)
+            clock.advance(held)
             gateway.cut(CUTS[cut])
         server.wait_for("retrieve_futures", 11)
         assert client._session.poller.last_failure is None

@@ -12,7 +12,7 @@ from tinkex import _wire
 from tinkex._api.auth import Auth
 from tinkex._api.endpoints import AUTH_TOKEN, Endpoint
 from tinkex._api.redaction import header_secrets, mask, redact, url_secrets
-from tinkex._api.responses import Refusal, decode_object, read_refusal
+from tinkex._api.responses import Refusal, decode_object, ends_long_poll, read_refusal
 from tinkex._api.retry import RetryBudget
 from tinkex._concurrency.clock import Clock
 from tinkex._concurrency.snapshot import SnapshotCell
@@ -31,6 +31,7 @@ logger = logging.getLogger("tinkex")
 _GROWTH = 8  # as lists of numbers JSON takes five to seven times the memory of its text, as others up to thirty
 _MOST_SECRETS = 100  # of headers that were replaced
 _GONE = frozenset({502, 503, 504})  # what gateways say of a server that is not there
+_ALIVE_SECONDS = 30.0  # after an answer: three heartbeats
 _REDIRECTS = frozenset({307, 308})  # the same request, elsewhere
 
 
@@ -67,6 +68,7 @@ class Api:
         self.last_failure: str = ""  # of any call that must succeed, in words
         self.reached: bool = False  # whether the server has ever answered
         self._gone_at = float("-inf")  # when it was last said, or found out, that the server is not there
+        self._heard_at = float("-inf")  # when it last answered, and no gateway for it
         self.knows_no_metadata = False  # the server refuses `allow_metadata_only`
         self._secrets_of: tuple[Mapping[str, str] | None, tuple[str, ...]] = (None, ())  # and the headers they are of
         self._heads: dict[tuple[str, str, int], tuple[Mapping[str, str], str | None, bytes]] = {}
@@ -75,6 +77,11 @@ class Api:
     def lost_at(self) -> float:
         """When the server was last found gone, as it is in a restart; minus infinity for never."""
         return max(self._gone_at, self._transport.lost_at)
+
+    def is_cut(self, error: APIError, asked_at: float) -> bool:
+        """Whether a poll, asked at that time, failed only because it was held: by a timeout of ours or of a gateway."""
+        now = self.clock.monotonic()
+        return ends_long_poll(error, now - asked_at, now - self._heard_at <= _ALIVE_SECONDS)
 
     def call(
         self,
@@ -119,6 +126,8 @@ class Api:
             self.reached = True
             if response.status in _GONE:
                 self._gone_at = self.clock.monotonic()
+            elif response.status < 500:
+                self._heard_at = self.clock.monotonic()
             _check_growth(response, config.max_response_bytes)
             if response.status >= 300:
                 redact(response, (credential, *self._header_secrets(config)))

@@ -35,7 +35,8 @@ __all__ = [
 ]
 
 BILLING_PAUSE = limits.BILLING_PAUSE.floor
-_LONG_POLL = 3.0  # seconds; what fails sooner was not held
+_HELD = 0.2  # seconds; what fails sooner was not held
+_HELD_LONG = 3.0  # what fails later was, whatever the rest of the server does
 _TIMEOUTS = frozenset({408, 502, 504, 524})
 _NO_SLOT = (
     "No wait helps: what it counts is held by clients that have been made, also in other processes. Go on with one of"
@@ -132,14 +133,15 @@ def is_edge_rejection(response: Response) -> bool:
     return response.status == 400 and not response.body
 
 
-def ends_long_poll(error: APIError, held: float) -> bool:
+def ends_long_poll(error: APIError, held: float, is_alive: bool) -> bool:
     """Whether a poll that was held for `held` seconds ended on the way, by a timeout of ours or of a gateway.
 
     That says "not yet", as a 408 does: gateways cut what they hold with 502, 504, 524, or by closing the connection.
+    `is_alive` says that other requests are answered: without that, what was held for a moment only is a failure.
     """
     if isinstance(error, APITimeoutError):
         return True
-    if held < _LONG_POLL:
+    if held < (_HELD if is_alive else _HELD_LONG):
         return False
     lost = isinstance(error, APIConnectionError) and error.may_have_run
     return lost or (isinstance(error, APIStatusError) and error.status in _TIMEOUTS)

@@ -14,7 +14,7 @@ from tinkex._api.client import Api
 from tinkex._api.endpoints import CAPABILITIES, CREATE_SAMPLING_SESSION, CREATE_SESSION, RETRIEVE_FUTURE, Endpoint
 from tinkex._api.flags import ServerFlags
 from tinkex._api.heartbeats import Heartbeats
-from tinkex._api.responses import decode_object, ends_long_poll
+from tinkex._api.responses import decode_object
 from tinkex._api.retry import RetryBudget
 from tinkex._concurrency.fork_locks import new_lock
 from tinkex._identity import PROTOCOL_VERSION
@@ -192,7 +192,7 @@ class Session:
             yield Sleep(clock.monotonic() + budget.doubt(error))
             return outcome
         except (APIConnectionError, APIStatusError) as error:
-            if not ends_long_poll(error, clock.monotonic() - asked_at):
+            if not self._api.is_cut(error, asked_at):
                 yield Sleep(clock.monotonic() + budget.delay(error, attempt=False))
                 return outcome
         budget.recovered()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from tinkex import _wire
 from tinkex._api import limits
 from tinkex._api.endpoints import ASAMPLE, RETRIEVE_FUTURE
-from tinkex._api.responses import BILLING_PAUSE, Refusal, Response, ends_long_poll, requested_pause, retry_after
+from tinkex._api.responses import BILLING_PAUSE, Refusal, Response, requested_pause, retry_after
 from tinkex._runtime.byte_semaphore import AcquireBytes
 from tinkex._runtime.task import Coroutine, Sleep, TaskCancelled
 from tinkex._sampling._sample.promise import Expired, Polled, Promise, PutOff, result_of
@@ -339,7 +339,7 @@ class Sample(SampleState):
         """Outcome of a poll without a readable answer, which another poll may bring at no cost; None: poll again."""
         if isinstance(error, APIResponseError):
             yield from self._sit_out(error, self._budget().doubt(error))
-        elif ends_long_poll(error, self.session.context.clock.monotonic() - asked_at):
+        elif self.session.context.api.is_cut(error, asked_at):
             self._retry.recovered()
             return _wire.Pending()
         else:
@@ -365,11 +365,10 @@ class Sample(SampleState):
             self._retry.paused(BILLING_PAUSE)
             yield Sleep(context.clock.monotonic() + BILLING_PAUSE)
             return None
-        now = context.clock.monotonic()
-        if ends_long_poll(error, now - asked_at):
+        if context.api.is_cut(error, asked_at):
             self._retry.recovered()
             return _wire.Pending()
-        is_young = now - promise.made_at < _UNKNOWN_GRACE
+        is_young = context.clock.monotonic() - promise.made_at < _UNKNOWN_GRACE
         is_homeless = _wire.says_unknown(body.message, self.session.sampling_session_id)
         if (status == 400 and not body.is_json) or (status == 404 and is_young and not is_homeless):
             yield from self._sit_out(error, self._budget().doubt(error))

@@ -12,7 +12,7 @@ from tinkex import _wire
 from tinkex._api import limits
 from tinkex._api.client import Api
 from tinkex._api.endpoints import RETRIEVE_FUTURES
-from tinkex._api.responses import decode_object, ends_long_poll
+from tinkex._api.responses import decode_object
 from tinkex._api.retry import is_transient
 from tinkex._concurrency.fork_locks import new_lock
 from tinkex._logging import about
@@ -142,9 +142,9 @@ class SessionPoller:
             except (TaskCancelled, GeneratorExit):  # which all tasks are, together
                 raise
             except BaseException as error:  # noqa: BLE001 - after any error: no task may wait for a poller that is gone
-                held = self._api.clock.monotonic() - asked_at
-                if waiting and isinstance(error, APIError) and ends_long_poll(error, held):
+                if waiting and isinstance(error, APIError) and self._api.is_cut(error, asked_at):
                     bad_requests, self.last_failure = 0, None
+                    yield from self._keep_distance(asked_at, news=0)
                     continue
                 self.last_failure = self._api.masked(str(error))
                 bad_requests += isinstance(error, APIStatusError) and error.status == 400
@@ -183,8 +183,13 @@ class SessionPoller:
         if not 200 <= response.status < 300:
             raise self._api.refusal(response).error
         news = self._api.read(response, lambda: self._record(decode_object(response), acks))
+        if wait:
+            yield from self._keep_distance(asked_at, news)
+
+    def _keep_distance(self, asked_at: float, news: int) -> Coroutine[None]:
+        """Wait until the next long poll may be asked, after one that was asked at that time and brought `news`."""
         floor = _FLOOR_SECONDS if news else max(_FLOOR_SECONDS, self._api.config.current.min_poll_interval)
-        if wait and self._api.clock.monotonic() - asked_at < floor:
+        if self._api.clock.monotonic() - asked_at < floor:
             yield Sleep(asked_at + floor)
 
     def _record(self, answer: dict[str, Any], acks: list[str]) -> int:

@@ -382,6 +382,60 @@ def test_a_path_that_is_not_there(client):
         assert client.open == []
 
 
+CUTS = [502, 504, 524, None]
+
+
+def cut(client, status):
+    """Cut a poll as a gateway does: with a status of its own, or by closing the connection."""
+    if status is None:
+        client.end(APIConnectionError("lost", may_have_run=True))
+    else:
+        client.answer(None, status)
+
+
+@pytest.mark.parametrize("status", CUTS)
+def test_polls_that_are_cut_soon(client, status):
+    """While the server is heard of, a poll that was held for 0.2 s and cut is no failure, however often it comes."""
+    future = client.sample()
+    client.promise("r-0b9d")
+    for _ in range(100):  # 120 s, and max_elapsed is 60
+        client.advance(0.21)
+        cut(client, status)
+        client.advance(1.0)  # the distance of polls that end early
+        client.api._heard_at = client.clock.monotonic()  # by a heartbeat
+        assert client.open == [POLL]
+    assert (future.attempts, future.last_failure) == (1, None)
+    client.answer(DONE)
+    assert future.result(0)
+
+
+@pytest.mark.parametrize("status", CUTS)
+def test_polls_that_are_cut_soon_by_a_gateway_alone(client, status):
+    """Where nothing but the gateway has answered for half a minute they are failures: the sample ends."""
+    future = client.sample()
+    client.promise("r-0b9d")
+    while not future.done():
+        polled = client.open
+        client.advance(0.5)
+        if polled:
+            cut(client, status)
+    assert isinstance(future.exception(0), tinkex.APIError)
+    assert 85 <= client.clock.monotonic() <= 95
+
+
+@pytest.mark.parametrize("status", CUTS)
+def test_polls_that_are_cut_at_once(client, status):
+    """What was not held is a failure, whatever else is answered."""
+    future = client.sample()
+    client.promise("r-0b9d")
+    while not future.done():
+        client.advance(0.1)
+        client.api._heard_at = client.clock.monotonic()
+        if client.open:
+            cut(client, status)
+    assert 55 <= client.clock.monotonic() <= 65
+
+
 def doubted(client, request_id):
     """A sample whose first poll is lost, and whose second is answered with a result."""
     future = client.sample()
