@@ -105,13 +105,18 @@ def _names(lines: _Lines, delimiter: str) -> Sequence[str]:
     if found is None:
         return ()
     names, problem = found
+    known = {*PROMPTS, "body"} & set(names)
+    if not known and names and names[0].lstrip().startswith("{"):
+        raise InputError(
+            f"The first line names no columns; it begins with {names[0][:60]!r}. Say input_format='jsonl'."
+        )
     told = ", ".join(map(repr, names))
     if problem:
         raise InputError(f"The first line does not name columns. {problem}")
     twice = [name for name in dict.fromkeys(names) if name and names.count(name) > 1]
     if twice:
         raise InputError(f"The column {twice[0]!r} comes twice: {told}. Give each a name of its own.")
-    if not {*PROMPTS, "body"} & set(names):
+    if not known:
         raise InputError(f"No column is called {', '.join(PROMPTS)}: the first line has {told[:300]}.")
     return names
 

@@ -79,6 +79,8 @@ class Source:
             parse = parse_arrow if of_table else parse_row
             return itertools.starmap(parse, enumerate(rows, 1))
         if self._format == "parquet":
+            if self._rows == "-":
+                raise InputError("Parquet is read from a file, not from standard input.")
             return parquet_rows(self._rows, self._tell_rows)
         return self._bytes(self._rows)
 
@@ -101,11 +103,12 @@ class Source:
         _check_text(head, name)
         if self._format in ("csv", "tsv"):
             return csv_rows(file, tell, "\t" if self._format == "tsv" else ",")
-        text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-        if _ARRAY.match(text):
+        if _ARRAY.match(_without_mark(head)):
             return json_array(file, tell)
-        if path != "-":
-            _check_json(text, name)
+        if path == "-":  # what is at hand may be a part of a line
+            head = _until_object(file)
+            file = io.BufferedReader(_Again(head, file), _BUFFER)
+        _check_json(_without_mark(head), name)
         return json_lines(file, tell)
 
     def _tell_rows(self, read: int, every: int) -> None:
@@ -143,6 +146,40 @@ def _unpacked(raw: io.BufferedReader) -> io.BufferedReader:
     head = raw.peek(8)
     unpack = next((unpack for mark, unpack in _PACKED.items() if head.startswith(mark)), None)
     return raw if unpack is None else io.BufferedReader(unpack(raw), _BUFFER)
+
+
+class _Again(io.RawIOBase):
+    """Gives what was read from a file once more, and then the rest of the file."""
+
+    def __init__(self, head: bytes, file: io.BufferedReader) -> None:
+        self._head = head
+        self._file = file
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer as far as that is possible at once; 0 at the end."""
+        if not self._head:
+            return self._file.readinto1(buffer)
+        given, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
+        buffer[: len(given)] = given
+        return len(given)
+
+
+def _until_object(file: io.BufferedReader) -> bytes:
+    """Read up to the line that begins an object, the end, or as much as is looked at."""
+    head = bytearray()
+    while len(head) < _BUFFER and (line := file.readline(_BUFFER)):
+        head += line
+        if _without_mark(line).startswith(b"{"):
+            break
+    return bytes(head)
+
+
+def _without_mark(text: bytes) -> bytes:
+    return text.removeprefix(b"\xef\xbb\xbf").lstrip()
 
 
 def _check_text(head: bytes, name: str) -> None:

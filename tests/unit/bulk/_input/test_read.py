@@ -291,6 +291,9 @@ def test_a_name_that_comes_twice(read, name, space):
         ("\ufeff{}".encode("utf-16-le"), "in.jsonl", "UTF-16: save it as UTF-8"),
         ("\ufeffid,prompt".encode("utf-16-be"), "in.csv", "UTF-16"),
         (b"\0\1\2\3", "in.bin", "binary"),
+        (LINES, "in.csv", "names no columns; it begins with '{.*Say input_format='jsonl'"),
+        (b'{"prompt":"a","id":"x"}\n', "in.csv", "Say input_format='jsonl'"),
+        (LINES, "in.tsv", "Say input_format='jsonl'"),
     ],
 )
 def test_files_of_the_wrong_kind(read, content, name, words):
@@ -325,11 +328,67 @@ def test_what_is_no_source(rows):
         Source(rows)
 
 
-def test_standard_input(monkeypatch, tmp_path):
-    """Standard input may be packed, or an array, as a file may."""
-    for content in (LINES, gzip.compress(LINES), json.dumps(GOOD).encode()):
-        (tmp_path / "in").write_bytes(content)
-        with (tmp_path / "in").open("rb") as file:
-            monkeypatch.setattr("tinkex.bulk._input.read._open", lambda path, raw=file: io.BufferedReader(raw.raw))
-            assert good(Source("-")) == [("a", "one"), ("b", "two")]
-            monkeypatch.undo()
+class Typed(io.RawIOBase):
+    """A pipe whose other end writes pieces: each read gives one of them, or a part of it."""
+
+    def __init__(self, *pieces):
+        self.pieces = list(pieces)
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        """What is there."""
+        if not self.pieces:
+            return 0
+        piece = self.pieces.pop(0)
+        given, rest = piece[: len(buffer)], piece[len(buffer) :]
+        if rest:
+            self.pieces.insert(0, rest)
+        buffer[: len(given)] = given
+        return len(given)
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    """Return a function that makes a source of standard input, of the pieces that it comes in."""
+
+    def source(*pieces, format=None):
+        pipe = Typed(*pieces)
+        monkeypatch.setattr("tinkex.bulk._input.read._open", lambda path: io.BufferedReader(pipe))
+        return Source("-", format), pipe
+
+    return source
+
+
+def test_standard_input(typed):
+    """Standard input may be packed, or an array, as a file may, in whatever pieces it comes."""
+    for content in (LINES, b"\xef\xbb\xbf \n" + LINES, gzip.compress(LINES), json.dumps(GOOD).encode()):
+        for size in (1000, 9):
+            pieces = [content[at : at + size] for at in range(0, len(content), size)]
+            assert good(typed(*pieces)[0]) == [("a", "one"), ("b", "two")]
+
+
+def test_rows_of_standard_input_are_read_as_they_come(typed):
+    """A row is there before the next one is written; a broken line before the first good one is an error row."""
+    source, pipe = typed(b"no row\n", b'{"id": "a", ', b'"prompt": "one"}\n', b'{"id": "b", "prompt": "two"}\n')
+    rows = iter(source)
+    assert (next(rows).problem is None, next(rows).id) == (False, "a")
+    assert len(pipe.pieces) == 1
+    assert next(rows).id == "b"
+
+
+@pytest.mark.parametrize(
+    ("content", "format", "words"),
+    [
+        (b"id,prompt\n1,a\n2,b\n", None, "The input holds no JSON lines; it begins with 'id,prompt'. Is it CSV"),
+        (b"Name a colour\n" * 20_000, None, "it begins with 'Name a colour'"),
+        (LINES, "csv", "Say input_format='jsonl'"),
+        (LINES, "parquet", "Parquet is read from a file, not from standard input"),
+    ],
+)
+def test_standard_input_of_the_wrong_kind(typed, content, format, words):
+    """It ends the run with one line, whether it comes at once or in pieces."""
+    for pieces in ([content], [content[:3], content[3:]]):
+        with pytest.raises(InputError, match=words):
+            list(typed(*pieces, format=format)[0])
