@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import tracemalloc
+from collections import Counter
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from tinkex._wire import encode_sample, json_bytes
 from tinkex.testing import FakeServer, ManualClock
 from tinkex.types import ModelInput, SampleRequest
 
+_PACKAGE = os.sep + "tinkex" + os.sep
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 WORKERS = 2  # of the clients here; see `quick_config`
 PROMPT = list(range(100_000, 100_064))
@@ -39,6 +42,12 @@ class Counting:
     def __call__(self, *arguments, **options):
         self.calls += 1
         return self._call(*arguments, **options)
+
+
+def is_client(filename):
+    """Whether a file is part of the client, and not of the servers of the package."""
+    part = filename.rpartition(_PACKAGE)[2]
+    return part != filename and not part.startswith(("_server", "testing"))
 
 
 def machine_of(service):
@@ -201,6 +210,62 @@ def test_wake_ups_of_a_sample(server, monkeypatch):
         for _ in range(MANY):
             client.sample(PROMPT, PARAMS).result(10)
         assert polls.calls <= 2 * MANY
+
+
+@contextlib.contextmanager
+def counted_steps():
+    """Counts the calls of the client's functions by their names, in this thread and those that start meanwhile."""
+    steps, before = Counter(), threading.getprofile()
+
+    def note(frame, event, _argument):
+        if event == "call" and is_client(frame.f_code.co_filename):
+            steps[frame.f_code.co_qualname] += 1
+
+    threading.setprofile(note)
+    sys.setprofile(note)
+    try:
+        yield steps
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(before)
+
+
+def test_steps_of_a_sample(server):
+    """A sample is some 260 calls of the client's functions; a request is one write, and its answer one read or two."""
+    with counted_steps() as steps, sampling(server) as client:
+        client.sample(PROMPT, PARAMS).result(10)
+        until(lambda: server.counts["get_server_capabilities"])
+        steps.clear()
+        for _ in range(MANY):
+            client.sample(PROMPT, PARAMS).result(10)
+        counts = steps.copy()
+    assert counts["Connection.send"] == 2 * MANY
+    assert counts["Connection.receive"] <= 5 * MANY
+    assert counts.total() <= 300 * MANY
+
+
+@pytest.mark.slow
+def test_memory_of_a_sample_in_flight():
+    """A sample that waits with many others takes 2.1 KB, its future and its request included, but not its prompt."""
+    with FakeServer(client_config={"sample_use_retrieve_futures": True}) as server, sampling(server) as client:
+        held(server, client, 2 * MANY)  # what is there once, and what grows in steps
+        prompt = ModelInput.from_ints(PROMPT)
+        tracemalloc.start()
+        try:
+            futures = [client.sample(prompt, PARAMS) for _ in range(10 * MANY)]
+            server.wait_for("asample", 12 * MANY)
+            until(lambda: all(future.phase == "waiting" for future in futures), 60)
+            gc.collect()
+            taken = sum(
+                each.size
+                for each in tracemalloc.take_snapshot().statistics("filename")
+                if is_client(each.traceback[0].filename)
+            )
+        finally:
+            tracemalloc.stop()
+        server.release()
+        all_done(futures)
+    assert taken / len(futures) < 2200
 
 
 def test_looks_at_the_environment(server, monkeypatch):
