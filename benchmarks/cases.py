@@ -8,7 +8,7 @@ from typing import Any
 BOTH = ("tinker", "tinkex")
 ALL = ("tinker", "tinkex", "floor")
 CODEC = ("tinker", "tinkex", "tinkex+fast")
-_WAITING = ("cpu_ms", "over_s", "peak_mb", "grown_kb", "threads", "most_connections", "most_in_flight")
+_WAITING = ("cpu_ms", "over_s", "peak_mb", "grown_kb", "waiting_kb", "threads", "most_connections", "most_in_flight")
 _CURVE = (100, 300, 1000, 4000, 10_000, 20_000)
 _MOST_POLLS = 4000  # in flight, where every sample has a connection of its own
 _MOST_OFFICIAL = 4000  # in flight with the official SDK, which takes minutes beyond
@@ -81,7 +81,7 @@ def curve() -> list[Case]:
             name=f"{samples} in flight, {way}",
             scenario="burst",
             samples=samples,
-            figures=("cpu_ms", "grown_kb", "most_in_flight"),
+            figures=("cpu_ms", "waiting_kb", "grown_kb", "most_in_flight"),
             options={"warm": 20},
             server={
                 "latency": max(5.0, samples / 1000),

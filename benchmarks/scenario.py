@@ -111,12 +111,17 @@ def sequential(bench: Bench) -> dict:
 
 def burst(bench: Bench) -> dict:
     """All at once from one thread; then all are read."""
+    latency = bench.job["server"].get("latency", 0)
     with Measured() as measured:
-        for future in [bench.sample() for _ in range(bench.samples)]:
+        began = time.monotonic()
+        futures = [bench.sample() for _ in range(bench.samples)]
+        time.sleep(max(0.0, began + 0.8 * latency - time.monotonic()))  # by then all wait, and none has ended
+        in_flight = memory()
+        for future in futures:
             read(future.result())
-    waiting = measured.wall - bench.job["server"].get("latency", 0)
-    grown = (peak_memory() - measured.memory_before) * 1024 / bench.samples
-    return {**measured.per_sample(bench.samples), "over_s": waiting, "grown_kb": grown}
+    grown, waiting = ((most - measured.memory_before) * 1024 / bench.samples for most in (peak_memory(), in_flight))
+    figures = {"over_s": measured.wall - latency, "grown_kb": grown, "waiting_kb": waiting}
+    return {**measured.per_sample(bench.samples), **figures}
 
 
 def steady(bench: Bench) -> dict:
