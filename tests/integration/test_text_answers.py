@@ -114,6 +114,8 @@ def test_the_chat_format():
     assert text.startswith('<|im_start|>system\nAdd.\n\nTools:\n{"type": "function"')
     assert text.endswith(f"Let me see.\n{CALL}<|im_end|>\n<|im_start|>tool\n2<|im_end|>\n<|im_start|>assistant\n")
     assert text.count("system") == 1
+    silent = ChatFormat(TOY, enable_thinking=False).prompt(ASK).to_ints()
+    assert TOY.decode(silent).endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
 
 
 # Which tokenizer a client gets
