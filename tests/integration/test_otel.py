@@ -9,7 +9,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from serving import PARAMS, make_service
+from serving import KEY, PARAMS, make_service
 
 import tinkex
 from tinkex import SampledSequence, SampleResponse, SamplingParams
@@ -290,6 +290,25 @@ def test_a_tokenizer_that_fails(server, seen, caplog):
     assert seen.span.attributes["gen_ai.usage.input_tokens"] == 1
     assert "no such token" in caplog.text
     assert seen.points[f"{ANSWER}.duration"][0][1][0] == 1
+
+
+def test_a_sequence_without_a_reason():
+    """It has ended abnormally, in the word that the conventions have for it; the others keep theirs."""
+    sequences = [SampledSequence([7], stop_reason=reason) for reason in ("stop", "", "length")]
+    found = otel._response_attributes(SampleResponse(sequences), tinkex.ModelInput.from_ints([1]), 1)
+    assert found["gen_ai.response.finish_reasons"] == ["stop", "error", "length"]
+
+
+def test_the_key_is_in_no_span(client, seen, server):
+    """Also where the server repeats it."""
+    body = {"detail": f"no, {KEY}", "queue_state_reason": f"too many of {KEY}", "queue_state": "paused_capacity"}
+    server.fail_next("asample", 429, body, {"Retry-After": "0.01"})
+    client.sample([1], PARAMS).result(20)
+    server.fail_next("asample", 400, body)
+    assert KEY not in str(client.sample([1], PARAMS).exception(10))
+    told = [span.to_json() for span in seen.spans]
+    assert "too many of [redacted]" in told[0]
+    assert KEY not in f"{told} {seen.points}"
 
 
 # --- Whose span is whose
