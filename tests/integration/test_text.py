@@ -193,6 +193,14 @@ def test_deadlines(server, client):
             future.result(5)
 
 
+def test_leaving_waits_for_scores(server):
+    """A service that is left by its context manager lets scores end, as it does samples."""
+    with tinkex.ServiceClient.direct(server.url) as service:
+        client = service.create_sampling_client(base_model="any/model")
+        futures = [client.score([1], [[2], [3]]) for _ in range(8)]
+    assert [future.result(0).best for future in futures] == [0] * 8
+
+
 def test_close(client):
     """After the end of the client nothing is begun."""
     client.client.close()
@@ -234,8 +242,12 @@ def test_what_is_wrong_is_said_at_once(server, client, call, kind, words):
 def test_a_text_among_token_ids(client):
     """A wrong item of a stream is told with its number, and which call takes it."""
     wrong = r"items\[1\]: prompt must be token ids, got the text 'a': .*call=client.complete"
+    params = tinkex.SamplingParams(max_tokens=4)
     with pytest.raises(TypeError, match=wrong):
-        list(client.sample_many([[1], "a"], tinkex.SamplingParams(max_tokens=4)))
+        list(client.sample_many([[1], "a"], params))
+    for item in (USER, {"messages": USER}, USER[0]):
+        with pytest.raises(TypeError, match=r"items\[1\]: .*call=client.chat"):
+            list(client.sample_many([[1], item], params))
 
 
 def test_no_tokenizer(client, monkeypatch):

@@ -117,6 +117,10 @@ def begin(call: Start, item: Any, defaults: Mapping[str, Any]) -> ClientFuture[A
     if isinstance(item, SampleRequest):
         return call(**{**defaults, **{field: getattr(item, field) for field in _REQUEST_FIELDS}})
     if isinstance(item, Mapping):
+        if "role" in item or ("messages" in item and getattr(call, "__name__", None) == "sample"):
+            raise TypeError(
+                "messages are sampled by sample_many(..., call=client.chat), with a list of them as an item"
+            )
         return call(**{**defaults, **item})
     return call(item, **defaults)
 
