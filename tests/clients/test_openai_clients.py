@@ -12,8 +12,8 @@ import sys
 import textwrap
 
 import pytest
-from lm_eval_tasks import ROWS, logged_samples, write_tasks
-from tool_programs import ROOT, page, run_section
+from lm_eval_tasks import logged_samples, write_tasks
+from tool_programs import ROOT, inspect_log, page, run_section, write_inspect_task
 
 import tinkex
 from tinkex.serve import Gateway
@@ -178,30 +178,11 @@ def test_langchain(url, programs, tmp_path, said):
     assert printed.strip() == said[0].strip()
 
 
-CAPITALS = """
-from inspect_ai import Task, task
-from inspect_ai.dataset import Sample
-from inspect_ai.scorer import includes
-from inspect_ai.solver import generate
-
-ROWS = {rows!r}
-
-@task
-def capitals():
-    samples = [Sample(f"What is the capital of {{country}}?", target=city) for country, city in ROWS]
-    return Task(dataset=samples, solver=generate(), scorer=includes())
-"""
-
-
 def test_inspect(url, programs, tmp_path, client):
     """The log of inspect-ai has the model's answers, with the log-probabilities that tinkex has."""
-    (tmp_path / "capitals.py").write_text(CAPITALS.format(rows=ROWS))
+    write_inspect_task(tmp_path)
     run("inspect-ai", url, programs("inspect"), tmp_path)
-    (log,) = tmp_path.glob("logs/*.eval")
-    dumped = subprocess.run(
-        [programs("inspect") / "inspect", "log", "dump", log], capture_output=True, text=True, timeout=120, check=True
-    )
-    samples = json.loads(dumped.stdout)["samples"]
+    samples = inspect_log(tmp_path, programs("inspect"))["samples"]
     assert len(samples) == 5
     chat = tinkex.chat.ChatFormat(client.get_tokenizer())
     for sample in samples:

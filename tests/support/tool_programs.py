@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import re
@@ -11,12 +12,13 @@ import tempfile
 import textwrap
 
 from environments import environment
+from lm_eval_tasks import ROWS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 _TINKEX_NEEDS = ["attrs", "gguf>=0.17", "jinja2>=3.1.6", "numpy", "platformdirs", "requests", "tenacity", "tokenizers"]
 ENVIRONMENTS = {
     "lm-eval": ["lm-eval[api]==0.4.13", *_TINKEX_NEEDS],
-    "inspect": ["inspect-ai==0.3.285", "openai==3.57.0", *_TINKEX_NEEDS],
+    "inspect": ["inspect-ai==0.3.285", "openai==3.57.0", "trio", *_TINKEX_NEEDS],
     "litellm": ["litellm==1.110.2"],
     "openai": ["openai==3.57.0"],
     "langchain": ["langchain-openai==1.7.4"],
@@ -63,3 +65,29 @@ def run(command, folder, *, programs, fails=False, **variables):
     ended = subprocess.run(command, cwd=folder, env=known, capture_output=True, text=True, timeout=300, check=False)
     assert (ended.returncode != 0) == fails, ended.stdout + ended.stderr
     return ended.stdout + ended.stderr if fails else ended.stdout
+
+
+_CAPITALS = """
+from inspect_ai import Task, task
+from inspect_ai.dataset import Sample
+from inspect_ai.scorer import includes
+from inspect_ai.solver import generate
+
+ROWS = {rows!r}
+
+@task
+def capitals():
+    samples = [Sample(f"What is the capital of {{country}}?", target=city) for country, city in ROWS]
+    return Task(dataset=samples, solver=generate(), scorer=includes())
+"""
+
+
+def write_inspect_task(folder):
+    """Write a task of five samples for inspect-ai: ``capitals.py``."""
+    (folder / "capitals.py").write_text(_CAPITALS.format(rows=ROWS))
+
+
+def inspect_log(folder, programs):
+    """The only log of inspect-ai in a folder."""
+    (log,) = folder.glob("logs/*.eval")
+    return json.loads(run(["inspect", "log", "dump", str(log)], folder, programs=programs))

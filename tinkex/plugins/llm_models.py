@@ -139,7 +139,8 @@ def request_body(name: str, prompt: Any) -> dict[str, Any]:
     """Return the body of the request that a prompt of llm comes to: a chat, or a text to continue."""
     options = prompt.options.model_dump(exclude_none=True, exclude={"completion", "timeout", "tokenizer"})
     top, tools = options.pop("top_logprobs", 0), [_function(tool) for tool in prompt.tools]
-    body = {"model": name, "return_token_ids": True, **options}
+    pictures = any(isinstance(part, AttachmentPart) for message in prompt.messages for part in message.parts)
+    body = {"model": name, "return_token_ids": not pictures, **options}  # a prompt with pictures has no token ids
     if not prompt.options.completion:
         return {
             **body,
