@@ -119,6 +119,10 @@ print(json.dumps(model.generate_until(asked("generate_until", [("Hi", {"until": 
 model = TinkexLM("fake/model", tokenizer="words", max_length=9, prompt_logprobs_last_n=False)
 print(json.dumps(model.loglikelihood(asked("loglikelihood", [("", "Hi"), ("0123456789", "ab"), ("Hi", "")]))))
 print(json.dumps(model.loglikelihood_rolling(asked("loglikelihood_rolling", [("0123456789",), ("",)]))))
+try:
+    TinkexLM("fake/model", max_length=2)
+except ValueError as error:
+    print(error)
 for wrong in ({"foo": 1}, {"max_gen_toks": 99}, {"temperature": -1.0, "max_gen_toks": 4}):
     try:
         model.generate_until(asked("generate_until", [("Hi", wrong)]))
@@ -162,7 +166,8 @@ def test_what_is_sent(programs, known, tmp_path):
     assert json.loads(fitted)[2] == [0.0, True]
     assert json.loads(rolling)[1] == 0
     assert {body.get("prompt_logprobs_last_n") for body in bodies[1502:]} == {None}
-    foo, room, temperature = errors
+    length, foo, room, temperature = errors
+    assert length == "max_length must be at least 3, not 2"
     assert foo == "gen_kwargs: foo is not offered"
     assert room.startswith("max_gen_toks: 99 leaves no room")
     assert temperature.startswith("temperature must be")

@@ -54,6 +54,7 @@ class TinkexLM(TemplateLM):
         batch_size, max_batch_size, device: What lm-eval passes to every model; without effect.
 
     Raises:
+        ValueError: `max_length` is too small for a context, a continuation and the token that is sampled.
         GatewayError, TinkexError: There is no such model, or no tokenizer for it.
     """
 
@@ -63,6 +64,8 @@ class TinkexLM(TemplateLM):
         add_bos_token: bool = False, prefix_token_id: int | None = None, prompt_logprobs_last_n: bool = True,
         seed: int = 1234, batch_size: object = None, max_batch_size: object = None, device: object = None,
     ) -> None:  # fmt: skip
+        if max_length is not None and max_length < 3:
+            raise ValueError(f"max_length must be at least 3, not {max_length}")
         super().__init__()
         gateway = InProcessGateway(service or ServiceClient(base_url=base_url), tokenizer=tokenizer)
         opened = gateway.open(model).result()
@@ -191,8 +194,8 @@ class TinkexLM(TemplateLM):
     @property
     def _ends(self) -> tuple[int, ...]:
         """The tokens that end an answer; servers may not take their texts for stops."""
-        turn = self._chat.stop if self._is_chat else ()
-        return (self.eot_token_id, *(end for end in turn if isinstance(end, int)))
+        text, turn = self._special_token("eos_token"), self._chat.stop if self._is_chat else ()
+        return tuple(end for end in (text, *turn) if isinstance(end, int))
 
     def _spelled(self, token: int) -> str:
         return str(self.vocabulary.tokenizer.decode_exactly([token]))
@@ -212,8 +215,14 @@ class TinkexLM(TemplateLM):
         return repr(self.vocabulary.tokenizer).strip("<>").replace("/", "__").replace(" ", "_")
 
     def chat_template(self, chat_template: bool | str = False) -> str | None:
-        """Return the source of the model's chat template; lm-eval files results under it."""
-        if chat_template is False:
+        """Return the source of the model's chat template; lm-eval files results under it.
+
+        Raises:
+            ValueError: A template is asked for by name.
+        """
+        if isinstance(chat_template, str) and chat_template:
+            raise ValueError(f"apply_chat_template: the model's own is used, none by the name {chat_template!r}")
+        if not chat_template:
             return None
         return str(self.vocabulary.tokenizer.chat_template)
 
