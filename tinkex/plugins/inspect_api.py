@@ -108,8 +108,8 @@ class TinkexAPI(ModelAPI):
 async def _awaited(future: Future[T]) -> T:
     """Return a future's result; a cancel cancels it."""
     try:
-        waiting = asyncio.wrap_future(future)
+        loop = asyncio.get_running_loop()
     except RuntimeError as error:
         future.cancel()
         raise RuntimeError("tinkex needs asyncio: unset INSPECT_ASYNC_BACKEND, or set it to asyncio") from error
-    return await waiting
+    return await asyncio.wrap_future(future, loop=loop)
