@@ -28,7 +28,7 @@ KEY = "tml-a-secret-key-for-tests"
         (["--host", "0.0.0.0"], "host: 0.0.0.0 is open to other machines, so api_key must be given"),
         (["a", "a"], "models: 'a' is given twice"),
         (["--max-tokens", "0"], "max-tokens"),
-        (["--api-key", " "], "api_key must not be empty"),
+        (["--api-key", " "], "--api-key must not be empty"),
     ],
 )
 def test_wrong_usage(arguments, words, monkeypatch):

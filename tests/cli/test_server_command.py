@@ -78,7 +78,7 @@ def test_failed_sample(run, server):
 def test_wrong_model_path(run, server):
     """What the client refuses before any request is wrong usage."""
     result = run("sample", "zero one", "--model-path", "no-scheme")
-    assert (result.exit_code, "model_path" in result.stderr) == (2, True)
+    assert (result.exit_code, "--model-path" in result.stderr) == (2, True)
 
 
 def test_deadline(run, server):

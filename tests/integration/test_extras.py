@@ -60,6 +60,7 @@ def test_missing_extra_of_a_call(call, extras, module, monkeypatch):
     """What is only needed by a call is named by the call."""
     for name in [name for name in sys.modules if name.startswith("tinkex.report.")]:
         monkeypatch.delitem(sys.modules, name)
+        monkeypatch.delattr(name, raising=False)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(tinkex.MissingExtraError, match=re.escape(f"pip install 'tinkex[{extras}]'")):
         call()

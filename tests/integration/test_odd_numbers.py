@@ -135,7 +135,7 @@ def test_odd_numbers_of_runs_and_ports(tmp_path, value):
 
 MADE_BY_TINKEX = re.compile(
     r"(\w+Error|Checkpoint|Estimate|Accuracy|Summary|Progress|Result(Sequence)?|Row|Task|FlowState|Listing|Plan|Prices|"
-    r"RecordedRequest|SampleReport|SampleResponse|ServiceStats|SupportedModel|Telemetry|Timing|TrainingRun|Usage|"
+    r"RecordedRequest|SampledAnswer|SampleReport|SampleResponse|ServiceStats|SupportedModel|Telemetry|Timing|TrainingRun|Usage|"
     r"WeightsInfo|QueueStateChanged)(\.|$)"
 )
 """What the caller is given, and does not make."""

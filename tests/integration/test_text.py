@@ -153,9 +153,12 @@ def test_a_server_without_logprobs(server, client):
         client.score([1], [[2]]).result(5)
 
 
-def test_one_choice_that_fails_ends_the_score(server, client):
-    """The error of a choice is that of the score, and the samples of the others are cancelled."""
-    server.fail_next("asample", 400, {"detail": "no"})
+@pytest.mark.parametrize("number", range(3))
+def test_one_choice_that_fails_ends_the_score(server, client, number):
+    """The error of a choice, whichever, is that of the score at once; the samples of the others are cancelled."""
+    server.fail_next(
+        "asample", 400, {"detail": "no"}, when=lambda request: f"[1,{number + 2}]".encode() in request.body
+    )
     server.hold()
     future = client.score([1], [[2], [3], [4]])
     with pytest.raises(tinkex.BadRequestError):

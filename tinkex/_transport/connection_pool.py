@@ -269,9 +269,7 @@ class ConnectionPool:
         old: list[Connection] = []
         with self._lock:
             self._rest(now)
-            while (
-                self._idle and self._idle[0].idle_since + _IDLE_SECONDS <= now
-            ):  # as it was scheduled, to the last bit
+            while self._idle and self._idle[0].idle_since + _IDLE_SECONDS <= now:  # the very sum that was scheduled
                 old.append(self._idle.popleft())
             self.open -= len(old)
             oldest = next((connection.idle_since for connection in (*self._idle, *self._cooling)), None)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from attrs import field, frozen
+from attrs import asdict, field, fields, frozen
 
 from tinkex._validation.field_docs import with_field_docs
 
@@ -181,6 +181,13 @@ class ServiceStats:
     """Threads of this client."""
     last_heartbeat: float | None = None
     """Seconds since the server last confirmed the session, by beginning it or by a heartbeat; None before that."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for each in fields(ServiceStats):  # a pickle of an earlier version has fewer
+            object.__setattr__(self, each.name, state.get(each.name, each.default))
 
 
 @with_field_docs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 import attrs
@@ -26,6 +27,30 @@ if TYPE_CHECKING:  # loaded with the first call that needs them: most programs t
 T = TypeVar("T")
 Messages = str | Iterable[Mapping[str, Any]] | ModelInput
 _ONE_TOKEN = SamplingParams(max_tokens=1)
+
+
+def _gather(
+    split: SplitChoices, futures: Mapping[tuple[int, ...], SampleFuture[SampleResponse]]
+) -> Coroutine[ScoreResponse]:
+    """Wait for the samples of all choices; the first that fails ends the others."""
+    from tinkex.text.scores import ScoreResponse, scored_choices, scored_response
+
+    failed = list[Future[SampleResponse]]()
+
+    def end(future: Future[SampleResponse]) -> None:
+        error = None if future.cancelled() else future.exception()
+        if error is not None and scored_response(error) is None:
+            failed.append(future)
+            cancel_all(futures.values())
+
+    for future in futures.values():
+        future.listen(end)
+    for future in futures.values():
+        yield FutureWait(future)
+    for future in failed:
+        future.result()
+    responses = {tokens: scored_response(future.exception()) or future.result() for tokens, future in futures.items()}
+    return ScoreResponse(scored_choices(split, responses), split.prompt, split.tail, tuple(responses.values()))
 
 
 class TextSampling:
@@ -177,17 +202,7 @@ class TextSampling:
 
     def _scored(self, split: SplitChoices, call: CallArguments) -> ClientFuture[ScoreResponse]:
         """Begin a sample for each choice that has tokens of its own, and gather them."""
-        from tinkex.text.scores import ScoreResponse, scored_choices, scored_response
-
         futures: dict[tuple[int, ...], SampleFuture[SampleResponse]] = {}
-
-        def gather() -> Coroutine[ScoreResponse]:
-            responses = {}
-            for tokens, future in futures.items():
-                yield FutureWait(future)
-                responses[tokens] = scored_response(future.exception()) or future.result()
-            return ScoreResponse(scored_choices(split, responses), split.prompt, split.tail, tuple(responses.values()))
-
         try:
             for tokens, prompt in zip(split.tokens, split.prompts(), strict=True):
                 if tokens not in futures:
@@ -195,7 +210,7 @@ class TextSampling:
                         prompt, _ONE_TOKEN, include_prompt_logprobs=True, prompt_logprobs_last_n=len(tokens)
                     )
                     futures[tokens] = self._begin(request, *call, None)
-            gathered = self._run(gather)
+            gathered = self._run(functools.partial(_gather, split, futures))
             gathered.listen(lambda _: cancel_all(futures.values()))
         except BaseException:  # also a Ctrl-C: the caller has no future of it
             cancel_all(futures.values())
