@@ -59,6 +59,7 @@ def only(*names):
     return [word for name in names for word in ("--only", name)]
 
 
+@pytest.mark.slow
 def test_good_server(serve):
     """A good server has no fault in any check; the number of requests is within what was said, and so are tokens."""
     server = serve()

@@ -77,6 +77,7 @@ def assert_harmless(page):
         assert "src" not in attributes
 
 
+@pytest.mark.slow
 def test_page_counts(tmp_path):
     """The page gives the numbers of rows done and failed, and every picture."""
     page = page_of(tmp_path, many_rows(300), tokenizer=Words())

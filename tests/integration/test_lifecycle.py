@@ -49,7 +49,7 @@ def gone(condition):
     deadline = time.monotonic() + 20
     while not condition() and time.monotonic() < deadline:
         gc.collect()
-        time.sleep(0.002)
+        time.sleep(0.02)
     return condition()
 
 

@@ -47,8 +47,8 @@ def _gather(
         future.listen(end)
     for future in futures.values():
         yield FutureWait(future)
-    for future in failed:
-        future.result()
+    if failed:
+        failed[0].result()
     responses = {tokens: scored_response(future.exception()) or future.result() for tokens, future in futures.items()}
     return ScoreResponse(scored_choices(split, responses), split.prompt, split.tail, tuple(responses.values()))
 

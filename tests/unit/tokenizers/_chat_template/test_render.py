@@ -61,6 +61,7 @@ def render(model, messages, variables=None, **options):
     return tokenizer.decode(ModelInput.from_messages(messages, tokenizer, **options, **read).to_ints())
 
 
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("name", CONVERSATIONS)
 @pytest.mark.parametrize("model", EXPECTED)
 def test_rendered_as_transformers_does(model, name):
