@@ -12,7 +12,7 @@ import pytest
 from serving import KEY, PARAMS, make_service
 
 import tinkex
-from tinkex import SampledSequence, SampleResponse, SamplingParams
+from tinkex import SampledSequence, SampleResponse, SamplingParams, bulk
 from tinkex.testing import FakeServer
 
 tracing = pytest.importorskip("tracing", exc_type=ImportError, reason="needs opentelemetry-sdk")
@@ -386,6 +386,15 @@ def test_callbacks(client, seen):
         client.sample([1], PARAMS).add_done_callback(callback)
     assert done.wait(10)
     assert [span.parent.span_id for span in seen.spans] == [parent.get_span_context().span_id] * 2
+
+
+def test_a_whole_file(client, seen, tmp_path):
+    """The samples of a run have the parent that was current where the run was begun, canary numbers as well."""
+    rows = [{"id": str(number), "prompt": [1, number + 1]} for number in range(10)]
+    with seen.tracer.start_as_current_span("runs") as parent:
+        assert bulk.run(rows, tmp_path / "out.jsonl", client, max_tokens=4, omit=["text"]).failed == 0
+    assert {span.parent and span.parent.span_id for span in seen.spans} == {parent.get_span_context().span_id}
+    assert len(seen.spans) >= 10
 
 
 def test_the_span_has_ended_when_the_result_is_there(client, seen):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import itertools
 import queue
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -114,7 +116,8 @@ class Flow:
         """Yield finished tasks in lists: several where they end fast, none when a tenth of a second brought none."""
         fed: _Fed | None = None
         try:  # from here on, since Ctrl-C may come while the thread starts
-            threading.Thread(target=self._feed, name="tinkex-bulk", daemon=True).start()
+            feed = partial(contextvars.copy_context().run, self._feed)  # what is traced and logged is the caller's
+            threading.Thread(target=feed, name="tinkex-bulk", daemon=True).start()
             while (fed is None and not self._halt.is_set()) or self._sent:
                 items = self._take()
                 fed = next((item for item in items if isinstance(item, _Fed)), fed)
