@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
@@ -83,6 +84,26 @@ def test_everything_is_seen(visit, report, size, scheme):
     light = [sum(map(int, colour.strip("rgb()").split(","))) for colour in (ink, paper)]
     assert (light[0] < light[1]) == (scheme == "light")
     assert abs(light[0] - light[1]) > 500
+
+
+NOTEBOOK = """<div class="jp-RenderedHTMLCommon"><style>
+.jp-RenderedHTMLCommon dl dt { float: left; clear: left; width: 20%; } .jp-RenderedHTMLCommon dl dd { float: left; width: 80%; }
+.jp-RenderedHTMLCommon dl dd + dt { padding-top: 40px; }</style>{page}</div>"""  # what JupyterLab says of lists
+
+
+def test_cards_in_a_notebook(visit):
+    """Where a notebook shows a page, its own rules for lists leave the cards as they are: none lies on another."""
+    ids = [FIRST_ID, FIRST_ID + 1, FIRST_ID]
+    page = logprobs_report(ids, [None, -0.5, -1.5], Words(), title="A text")
+    alone, shown = (
+        visit(html).eval_on_selector_all(".tiles > div, .tiles dt, .tiles dd", BOXES)
+        for html in (page, NOTEBOOK.replace("{page}", re.sub("<meta[^>]*>", "", page)))
+    )
+    assert alone[0]["height"] > 30
+    assert [(box["width"], box["height"]) for box in shown] == [(box["width"], box["height"]) for box in alone]
+
+
+BOXES = "all => all.map(e => { const r = e.getBoundingClientRect(); return {width: r.width, height: r.height} })"
 
 
 def test_bars_have_their_own_colours(visit, report):
