@@ -87,7 +87,8 @@ def test_everything_is_seen(visit, report, size, scheme):
 
 
 NOTEBOOK = """<div class="jp-RenderedHTMLCommon"><style>
-.jp-RenderedHTMLCommon dl dt { float: left; clear: left; width: 20%; } .jp-RenderedHTMLCommon dl dd { float: left; width: 80%; }
+.jp-RenderedHTMLCommon dl dt { float: left; clear: left; width: 20%; }
+.jp-RenderedHTMLCommon dl dd { float: left; width: 80%; }
 .jp-RenderedHTMLCommon dl dd + dt { padding-top: 40px; }</style>{page}</div>"""  # what JupyterLab says of lists
 
 
