@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import warnings
@@ -271,10 +272,18 @@ def _split(text: str) -> tuple[str, ...]:
     return tuple(tag for part in text.split(",") if (tag := part.strip()))
 
 
+def parse_seconds(text: str) -> float:
+    """Parse a duration; "inf" is endless, a number beyond what a float holds is an error."""
+    seconds = float(text)
+    if math.isinf(seconds) and any(letter.isdigit() for letter in text):
+        raise ValueError(f"{text} is out of range")
+    return seconds
+
+
 VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "api_key": ("TINKER_API_KEY", str),
     "base_url": ("TINKER_BASE_URL", str),
-    "timeout": ("TINKEX_TIMEOUT", float),
+    "timeout": ("TINKEX_TIMEOUT", parse_seconds),
     "workers": ("TINKEX_WORKERS", int),
     "telemetry": ("TINKER_TELEMETRY", _is_on),
     "tags": ("TINKER_TAGS", _split),

@@ -417,6 +417,7 @@ def test_base_has_the_right_type():
         ("TINKEX_TIMEOUT", "soon"),
         ("TINKEX_TIMEOUT", "-1"),
         ("TINKEX_TIMEOUT", "nan"),
+        ("TINKEX_TIMEOUT", "1e400"),
         ("TINKEX_WORKERS", "0"),
         ("TINKEX_WORKERS", "1.5"),
         ("TINKER_BASE_URL", "nowhere"),

@@ -14,6 +14,7 @@ from tinkex.check.canary import read_canaries, write_canaries
 from tinkex.cli._app import usage_error
 from tinkex.cli._screen import console, harmless, print_json, print_text, working
 from tinkex.cli.options.connect import Target, only_model, open_service, wrong_arguments
+from tinkex.cli.options.seconds import Seconds
 from tinkex.errors import extra
 from tinkex.tokenizers import Tokenizer, get_tokenizer, tokenizer_at_hand
 
@@ -42,7 +43,7 @@ _FILE: Final = click.Path(dir_okay=False, path_type=pathlib.Path)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before samples are sent.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=Seconds(),
     default=60.0,
     show_default=True,
     metavar="SECONDS",
@@ -50,7 +51,7 @@ _FILE: Final = click.Path(dir_okay=False, path_type=pathlib.Path)
 )
 @click.option(
     "--limit",
-    type=click.FloatRange(0),
+    type=Seconds(zero=True, endless=True),
     default=600.0,
     show_default=True,
     metavar="SECONDS",

@@ -18,6 +18,7 @@ from tinkex.cli.batch.interrupt import how_to_go_on, interrupts
 from tinkex.cli.batch.models import offline_models, online_models
 from tinkex.cli.batch.progress import shown, tell_estimate, tell_summary
 from tinkex.cli.options.connect import Target, open_service, target_options, wrong_arguments
+from tinkex.cli.options.seconds import Seconds
 
 _FORMATS = click.Choice(["jsonl", "csv", "tsv", "parquet"])
 
@@ -61,7 +62,7 @@ is; or sample rows with choices, too.",
 @click.option("--as-completed", is_flag=True, help="Do not bring the output into the order of the input at the end.")
 @click.option("--escape-formulas", is_flag=True, help="In a .csv output, keep spreadsheets from computing texts.")
 @click.option("--no-canary", is_flag=True, help="Do not look whether a later run meets the same weights.")
-@click.option("--sync", "sync_seconds", type=click.FloatRange(0), default=1.0, show_default=True, metavar="SECONDS",
+@click.option("--sync", "sync_seconds", type=Seconds(zero=True), default=1.0, show_default=True, metavar="SECONDS",
               help="How long a row may be where a power cut takes it.")  # fmt: skip
 @click.option("--prices", type=click.Path(exists=True, dir_okay=False), help="A table of prices: TOML or JSON.")
 @click.option("--dry-run", is_flag=True, help="Check every row and count tokens; send nothing.")

@@ -21,6 +21,7 @@ from tinkex.cli.doctor.finding import FAILED, PASSED, Finding, Step, examined
 from tinkex.cli.doctor.network import Way
 from tinkex.cli.doctor.service import Visit, once
 from tinkex.cli.options.connect import fetch_local_model, wrong_arguments
+from tinkex.cli.options.seconds import Seconds
 from tinkex.config import ClientConfig, config_from_env
 from tinkex.credentials import COMMAND_TIMEOUT
 
@@ -37,7 +38,7 @@ _WIDTH: Final = max(map(len, ("client config", "environment")))
 )
 @click.option("--base-url", metavar="URL", help="The server. Default: TINKER_BASE_URL, else the official one.")
 @click.option(
-    "--timeout", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, metavar="SECONDS",
+    "--timeout", type=Seconds(), default=10.0, show_default=True, metavar="SECONDS",
     help="Give up on a step after this long; the sample has six times as long.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")

@@ -15,6 +15,7 @@ import click
 import tinkex
 from tinkex.cli._app import usage_error, with_options
 from tinkex.cli._screen import downloading, note, working
+from tinkex.cli.options.seconds import Seconds
 from tinkex.errors import TinkexError, extra
 from tinkex.tokenizers import Tokenizer, get_tokenizer, text_decoder
 
@@ -30,7 +31,9 @@ _OPTIONS: Final = (
     click.option("--model", multiple=True, metavar="NAME|PATH", help="Either of them, or NAME+PATH."),
     click.option("--base-url", metavar="URL", help="The server. Default: TINKER_BASE_URL, else the official one."),
     click.option("--tokenizer", metavar="NAME|PATH", help="The tokenizer. Default: the model's own."),
-    click.option("--timeout", type=float, metavar="SECONDS", help="Give up after this long. Default: 2 hours."),
+    click.option(
+        "--timeout", type=Seconds(endless=True), metavar="SECONDS", help="Give up after this long. Default: 2 hours."
+    ),
 )
 _SCHEME: Final = "tinker://"
 _PATIENCE: Final = tinkex.RetryConfig(max_elapsed=5.0)

@@ -12,12 +12,13 @@ import click
 from tinkex.cli._app import with_options
 from tinkex.cli._screen import working
 from tinkex.cli.options.connect import Target, open_service, wrong_arguments
+from tinkex.cli.options.seconds import Seconds
 
 _DEFAULT_TIMEOUT: Final = 60.0
 _OPTIONS: Final = (
     click.option("--base-url", metavar="URL", help="The server. Default: TINKER_BASE_URL, else the official one."),
     click.option(
-        "--timeout", type=click.FloatRange(0, min_open=True), default=_DEFAULT_TIMEOUT, show_default=True,
+        "--timeout", type=Seconds(), default=_DEFAULT_TIMEOUT, show_default=True,
         metavar="SECONDS", help="Give up on a request after this long.",
     ),
 )  # fmt: skip
