@@ -86,6 +86,34 @@ def test_a_pinned_date(run):
         run(ROWS[:1], DATED, template_variables={"date": "2026-11-30"})
 
 
+def test_a_pinned_date_by_the_templates_own_name(run):
+    """So does the variable that the template has for it: the run's date stands back."""
+    template = "{{ date_string }} {{ messages[0].content }}"
+    (row,) = run(ROWS[:1], template, template_variables={"date_string": "long ago"})
+    assert (prompt(row), "date" in row) == ("long ago hi", False)
+    variables = {"date_string": "long ago", "date": "2026-11-29"}
+    with pytest.raises(ChatTemplateError, match="date, date_string: both say"):
+        run(ROWS[:1], template, "both.jsonl", template_variables=variables)
+
+
+TOOL = {"type": "function", "function": {"name": "rain", "parameters": {"type": "object", "properties": {}}}}
+
+
+@pytest.mark.parametrize("given", [{"tools": [TOOL]}, {"template_variables": {"mood": "good"}}])
+def test_what_is_for_messages_beside_rows_without_any(run, given):
+    """It is the row's error, which names it; where no row has messages it stops the run before anything is sampled."""
+    (name,) = given
+    rows = [{"id": "text", "prompt": "hi"}, {"id": "tokens", "prompt": [1]}, *ROWS[:1]]
+    template = "{{ mood }} {{ tools | tojson }} {{ messages[0].content }}"
+    found = {row["id"]: row for row in run(rows, template, **given)}
+    text, tokens, chat = found["text"], found["tokens"], found[ROWS[0]["id"]]
+    assert text["error"]["message"] == tokens["error"]["message"]
+    assert text["error"]["message"].startswith(f"{name} is for messages, and this row has none")
+    assert chat["status"] == "ok"
+    with pytest.raises(bulk.InputError, match=f"{name} is for messages"):
+        run(rows[:2], template, "hopeless.jsonl", **given)
+
+
 def test_variables_that_some_models_read(service, tmp_path):
     """A variable that one model of the run reads reaches that model, and is no mistake for the others."""
     templates = {"a/a": "{{ mood }} {{ messages[0].content }}", "b/b": PLAIN}

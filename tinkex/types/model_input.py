@@ -117,7 +117,8 @@ class ModelInput:
                 `"role_colon"` is tinker-cookbook's format for base models. None means the model's.
             continue_final_message: Whether the prompt ends inside the last message, for the model to continue its
                 content, or the field that is named.
-            date: What the template takes for today, a date or text such as `2026-11-29`; None means today.
+            date: What the template takes for today, a date or text such as `2026-11-29`; None means today. It goes by
+                that name with every template, and not together with a `date_string` of the template's own.
             template_variables: What else the template knows, such as `enable_thinking=False`.
 
         Special tokens written in a message are read as such. Needs the `chat` extra, and `tokenizers` to name a model.

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 import attrs
 
 from tinkex._validation.values import whole
-from tinkex.bulk._input.task import OPTIONS, PARAMS, InputError, InvalidRowError, Row, Task
+from tinkex.bulk._input.task import FOR_MESSAGES, OPTIONS, PARAMS, InputError, InvalidRowError, Row, Task
 from tinkex.bulk._models import Model, Models
 from tinkex.chat import unread_variables
 from tinkex.text.scores import split_choices
@@ -85,6 +85,8 @@ class Preparer:
         row = task.row
         if row.problem is not None:
             raise InvalidRowError(row.problem)
+        if problem := _needless(row, task.parameters):
+            raise InvalidRowError(problem)
         scored = bool(row.choices)
         if self._last is None or self._last[0] is not task.parameters or self._last[1] is not scored:
             # of a choice every token counts, and how many that are differs
@@ -111,7 +113,8 @@ class Preparer:
         if messages is None:
             return ModelInput.from_ints(cast("Sequence[int]", prompt)), None
         chat, tokenizer = self._read_by(model, variables), model.tokenizer()
-        date = None if "date" in chat or unread_variables(["date"], tokenizer) else task.date
+        pinned = "date" in chat or "date_string" in chat
+        date = None if pinned or unread_variables(["date"], tokenizer) else task.date
         if date is not None:
             chat["date"] = date
         return ModelInput.from_messages(messages, tokenizer, **chat), date
@@ -169,15 +172,27 @@ def _chat(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"tools": tools, **variables}
 
 
+def _needless(row: Row, parameters: Mapping[str, Any]) -> str | None:
+    """Return what is wrong where the run has something for a chat template and the row has nothing for it; or None."""
+    if row.messages is None:
+        for name in FOR_MESSAGES:
+            if parameters.get(name):
+                return f"{name} is for messages, and this row has none: leave it out of the run, or give messages."
+    return None
+
+
 def find_obstacle(row: Row, parameters: Mapping[str, Any], model: str, models: Models) -> Exception | None:
     """Return what keeps a row, and every one like it, from being sampled with the run's parameters; None if it can be.
 
-    That is a missing `max_tokens`, a model of the run that cannot be opened, a tokenizer that is not there, and a chat
-    template that is broken, missing, or does not read what the run gives it. Raises what is wrong with this row alone.
+    That is a missing `max_tokens`, tools for rows without messages, a model of the run that cannot be opened, a
+    tokenizer that is not there, and a chat template that is broken, missing, or does not read what the run gives it.
+    Raises what is wrong with this row alone.
     """
     if row.problem is not None:
         raise InvalidRowError(row.problem)
     task = Task(0, row, model, {**parameters, **row.parameters}, "")
+    if problem := _needless(row, task.parameters):
+        return InputError(problem)
     if not row.choices:
         try:
             check_parameters(task.parameters)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 
 from tinkex.bulk._input import fields
-from tinkex.bulk._input.task import PARAMETERS, InvalidRowError, LineId, Prompt, Row, RowId
+from tinkex.bulk._input.task import FOR_MESSAGES, PARAMETERS, InvalidRowError, LineId, Prompt, Row, RowId
 from tinkex.chat.openai_format import HARMLESS_FIELDS, NEUTRAL_VALUES
 from tinkex.types import ModelInput
 
@@ -20,7 +20,6 @@ NO_PROMPT: Final = f"A row needs one of {', '.join(PROMPTS)}; this one has none 
 _NO_OBJECT: Final = "A row must be a JSON object"
 _OWN: Final = frozenset({"id", "custom_id", "model", *PROMPTS})
 _OPENAI_OWN: Final = frozenset({"id", "custom_id", "method", "url", "body"})
-_CHAT: Final = ("tools", "template_variables")
 _CHOICES: Final = ("completion", "choices")
 _SAME: Final = ("max_tokens", "seed", "stop", "temperature", "top_p", "top_k", "tools", "best_of")
 _HARMLESS: Final = HARMLESS_FIELDS | {"model", "messages", "prompt", "stream_options"}
@@ -107,7 +106,7 @@ def _native(number: int, identity: RowId, data: Mapping[str, Any]) -> Row:
 
 def _check_chat(row: Row) -> None:
     """Refuse what a row asks of the chat template where there is no conversation, and it would be ignored."""
-    for name in _CHAT:
+    for name in FOR_MESSAGES:
         if name in row.parameters and row.messages is None:
             raise InvalidRowError(f"{name} is for messages, and this row has none.")
 

@@ -21,7 +21,8 @@ PARAMS: Final = ("max_tokens", "seed", "stop", "temperature", "top_k", "top_p")
 OPTIONS: Final = (
     "num_samples", "include_prompt_logprobs", "topk_prompt_logprobs", "topk_sample_logprobs", "prompt_logprobs_last_n",
 )  # fmt: skip
-PARAMETERS: Final = frozenset({*PARAMS, *OPTIONS, "best_of", "best_of_by", "score", "tools", "template_variables"})
+FOR_MESSAGES: Final = ("tools", "template_variables")
+PARAMETERS: Final = frozenset({*PARAMS, *OPTIONS, "best_of", "best_of_by", "score", *FOR_MESSAGES})
 """What a row may set for itself: the arguments of `SamplingParams` and `sample()`, and some of this package's own."""
 
 

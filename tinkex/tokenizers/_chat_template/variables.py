@@ -31,8 +31,10 @@ def unread_names(names: Iterable[str], templates: Iterable[ChatTemplate]) -> lis
 
 
 def check_variables(names: Iterable[str], templates: Iterable[ChatTemplate]) -> None:
-    """Raise ChatTemplateError for a name that none of the templates reads."""
-    templates = list(templates)
+    """Raise ChatTemplateError for a name that none of the templates reads, and for two that say the same."""
+    names, templates = list(names), list(templates)
+    if {"date", "date_string"} <= set(names):
+        raise ChatTemplateError("date, date_string: both say what the template takes for today; give one of them")
     for name in unread_names(names, templates):
         if name in _OF_APPLY_CHAT_TEMPLATE:
             raise ChatTemplateError(
@@ -59,7 +61,7 @@ def template_variables(variables: Mapping[str, Any], template: ChatTemplate, dat
     pinned: dict[str, Any] = {"strftime_now": _formatter(day)}
     if "strftime_now" not in template.source and "date_string" in template.reads:  # Llama 3.1 has a date of its own
         pinned["date_string"] = day.strftime("%d %b %Y")
-    return pinned | plain
+    return plain | pinned
 
 
 def checked_date(date: object) -> dt.date:

@@ -59,9 +59,12 @@ def test_pinned_dates(template, text, date):
     assert prompt_text(HELLO, template, date=date) == text
 
 
-def test_variables_go_before_the_date():
-    """A variable of the template's own says what it always said."""
-    assert prompt_text(HELLO, DATE_STRING, date="2026-11-29", date_string="long ago") == "long ago"
+@pytest.mark.parametrize("template", [DATE_STRING, LLAMA_3_2])
+def test_two_dates(template):
+    """The template's own variable for the date is taken as it is, and refused beside `date`: neither wins silently."""
+    assert "long ago" in prompt_text(HELLO, template, date_string="long ago")
+    with pytest.raises(ChatTemplateError, match="date, date_string: both say"):
+        prompt_text(HELLO, template, date="2026-11-29", date_string="long ago")
 
 
 @pytest.mark.parametrize(("date", "kind"), [("29 Nov 2026", ValueError), (20261129, TypeError)])
