@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import math
 
 import pytest
@@ -91,11 +93,33 @@ def test_formats_agree(folder, rows):
             assert same(one, other, IN_ALL)
             assert str(one.id) == str(other.id)
             texts = zip([*one.sequences, *one.choices], [*other.sequences, *other.choices], strict=True)
-            assert all(same(*pair, ("logprob", "mean_logprob", "stop_reason", "length")) for pair in texts)
+            assert all(same(*pair, ("text", "logprob", "mean_logprob", "stop_reason", "length")) for pair in texts)
             if suffix != ".csv":
                 assert same(one, other, IN_LINES)
             else:
-                assert set(other.extra) <= set(one.extra)
+                assert set(other.extra) == {name for name, value in one.extra.items() if value is not None}
+                assert all(other.extra[name] == value for name, value in one.extra.items() if isinstance(value, str))
+
+
+def test_empty_texts_of_csv(folder):
+    """An empty answer is told from one that has no text, also by what other programs make of the file."""
+    sampled = {"tokens": [1], "logprobs": [-1.0], "stop_reason": "stop"}
+    answers = [{**sampled, "text": ""}, {**sampled, "text": None}, {**sampled, "text": 'a, "",\r\n"'}]
+    row = {
+        "id": "a", "model": "m", "status": "ok", "fingerprint": "0", "parameters": {}, "error": None,
+        "sequences": answers, "extra": {"note": "", "none": None},
+    }  # fmt: skip
+    path = written(folder, [row], ".csv")
+    (found,) = bulk.read(path)
+    assert [each.text for each in found.sequences] == ["", None, 'a, "",\r\n"']
+    assert found.extra == {"note": ""}
+    assert path.read_text().splitlines()[1] == 'a,m,ok,0,"",stop,1,-1.0,-1.0,,,""'
+    everything_quoted = io.StringIO(newline="")
+    with path.open(newline="") as file:
+        csv.writer(everything_quoted, quoting=csv.QUOTE_ALL).writerows(csv.reader(file))
+    path.write_bytes(everything_quoted.getvalue().encode())
+    (found,) = bulk.read(path)
+    assert (found.error, [each.stop_reason for each in found.sequences]) == (None, ["stop"] * 3)
 
 
 @given(st.lists(LOGPROB, max_size=5), st.integers(0, 2))
