@@ -7,6 +7,7 @@ import importlib
 import pathlib
 import subprocess
 import sys
+import tomllib
 
 import architecture as rules
 import pytest
@@ -139,6 +140,14 @@ def test_import_is_light():
     assert HEAVY & set(loaded) == set()
 
 
+def test_plugins_are_light(tree):
+    """What programs load at every start, by entry points, imports nothing at first but the programs themselves."""
+    points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    for program in ("inspect_ai", "llm"):
+        for module in ("tinkex.plugins", *points[program].values()):
+            assert rules.loaded_first(tree, module, ("__future__", "typing", program)) == []
+
+
 def test_public_names_exist():
     """Every public name can be fetched from the package, and the list is sorted."""
     import tinkex
@@ -217,6 +226,7 @@ RULES = {
     "clock readers": lambda tree: rules.clock_readers(tree, SMALL_PROGRAMS)[:-1],
     "foreign imports": lambda tree: rules.foreign_imports(tree, "tinkex._high.sample", ("_low", "_high")),
     "inside": lambda tree: rules.inside_violations(tree, SMALL_PROGRAMS, SMALL_ALLOWED),
+    "loaded first": lambda tree: rules.loaded_first(tree, "tinkex._low.wire", ("requests", "time", "tinkex")),
     "long modules": rules.long_modules,
     "long functions": rules.long_functions,
     "full folders": rules.full_folders,
@@ -260,6 +270,7 @@ MUTANTS = [
     ("inside", {"tool": GOOD["tool"] + "from tinkex.base import _hidden\n"}, ["tinkex.tool uses tinkex.base._hidden"]),
     ("inside", {"tool": GOOD["tool"] + "Base()._hidden\n"}, ["tinkex.tool uses ._hidden"]),
     ("inside", {"tool": "from tinkex.base import Base\n"}, ["tinkex.tool does not use tinkex._low.wire"]),
+    ("loaded first", {"_low/wire": "import json\ndef later():\n    import rich\n"}, ["tinkex._low.wire -> json"]),
     ("long modules", {"base": "\n" * 401}, ["tinkex.base"]),
     ("long functions", {"base": LONG}, ["tinkex.base.long"]),
     ("long functions", {"base": "async " + LONG}, ["tinkex.base.long"]),

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from gateways import MODEL, TOKENIZER, says, write_tokenizer
+from gateways import MODEL, PICTURES, PNG, TOKENIZER, says, write_tokenizer
 from tool_programs import inspect_log, page, run, run_section, write_inspect_task
 
 import tinkex
@@ -150,11 +150,32 @@ async def main():
 
 asyncio.run(main())
 """
+PICTURE = """
+import asyncio, sys
+from inspect_ai.model import ChatMessageUser, ContentImage, ContentText, get_model
+model = get_model("tinkex/fake/model", tokenizer="words")
+parts = [ContentText(text="Hm?"), ContentImage(image="data:image/png;base64," + sys.argv[1])]
+output = asyncio.run(model.generate([ChatMessageUser(content=parts)]))
+print(output.completion, output.metadata["prompt_token_ids"])
+"""
 TRIO = """
 import anyio
 from inspect_ai.model import get_model
 anyio.run(get_model("tinkex/fake/model", tokenizer="words").generate, "Hi", backend="trio")
 """
+
+
+def test_picture(programs, known, tmp_path):
+    """A picture is sent as a chunk of the prompt, which then has no token ids."""
+    write_tokenizer(tmp_path / "words", PICTURES)
+    said = tinkex.SampledSequence(TOKENIZER.encode("A dot."), [-0.5] * 6, None, "length")
+    with FakeServer(answers=lambda _: tinkex.SampleResponse([said]), models=[MODEL]) as server:
+        environ = known(server.url)
+        printed = run(["python", "-c", PICTURE, PNG], tmp_path, programs=programs("inspect"), **environ)
+        chunks = json.loads(server.requests_to("asample")[0].body)["prompt"]["chunks"]
+    assert printed.split("\n")[0] == "A dot. None"
+    assert [chunk["type"] for chunk in chunks] == ["encoded_text", "image", "encoded_text"]
+    assert chunks[1]["data"] == PNG
 
 
 def test_answers_and_errors(programs, known, tmp_path):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 
 import pytest
-from gateways import MODEL, TOKENIZER, says, write_tokenizer
+from gateways import MODEL, PICTURES, PNG, TOKENIZER, says, write_tokenizer
 from tool_programs import page, run, run_section
 
 import tinkex
@@ -121,6 +122,19 @@ def test_tools_and_errors(programs, known, tmp_path):
         assert "> Hello." in run(chat, tmp_path, programs=llm, **environ)
         run([*ask, "--key", "tml-other", "Hi"], tmp_path, programs=llm, **environ)
         assert server.requests_to("asample")[-1].key == "tml-other"
+
+
+def test_picture(programs, known, tmp_path):
+    """A picture is sent as a chunk of the prompt."""
+    write_tokenizer(tmp_path / "words", PICTURES)
+    (tmp_path / "dot.png").write_bytes(base64.b64decode(PNG))
+    said = tinkex.SampledSequence(TOKENIZER.encode("A dot."), [-0.5] * 6, None, "length")
+    with FakeServer(answers=lambda _: tinkex.SampleResponse([said]), models=[MODEL]) as server:
+        ask = ["llm", "-m", f"tinkex/{MODEL}", "-o", "tokenizer", "words", "-a", "dot.png", "Hm?"]
+        assert run(ask, tmp_path, programs=programs("llm"), **known(server.url)).strip() == "A dot."
+        chunks = json.loads(server.requests_to("asample")[0].body)["prompt"]["chunks"]
+    assert [chunk["type"] for chunk in chunks] == ["encoded_text", "image", "encoded_text"]
+    assert chunks[1]["data"] == PNG
 
 
 LOADED = """

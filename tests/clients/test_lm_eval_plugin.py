@@ -104,10 +104,23 @@ def scored_at_the_end(response, count):
     return tinkex.SampleResponse.from_dict(plain)
 
 
+LINES = [
+    "run --model tinkex --tasks a",
+    "run --model tinkex --tasks a",
+    "run --model=hf --tasks a",
+    "run -C x.yaml",
+    "ls tasks",
+    "run",
+    "run",
+]
 MANY = """
 import json, sys
 from lm_eval.api.instance import Instance
 from tinkex.lm_eval import TinkexLM
+from tinkex.lm_eval.__main__ import with_model
+
+for line in ("--tasks a", "run --tasks a", "--model=hf --tasks a", "run -C x.yaml", "ls tasks", "run", ""):
+    print(*with_model(line.split()))
 
 def asked(kind, arguments):
     return [Instance(kind, {}, each, place) for place, each in enumerate(arguments)]
@@ -155,7 +168,8 @@ def test_what_is_sent(programs, known, tmp_path):
     lengths = [1 + n % 3 for n in range(1500)]
     assert sorted(body["prompt_logprobs_last_n"] for body in bodies[:1500]) == sorted(lengths)
     assert {body["topk_prompt_logprobs"] for body in bodies[:1500]} == {1}
-    many, texts, fitted, rolling, *errors = printed.splitlines()
+    printed = printed.splitlines()
+    lines, (many, texts, fitted, rolling, *errors) = printed[: len(LINES)], printed[len(LINES) :]
     assert len(json.loads(many)) == 1500
     assert all(greedy for _, greedy in json.loads(many))
     assert json.loads(texts) == ["Yes", "Yes. No."]
@@ -167,6 +181,7 @@ def test_what_is_sent(programs, known, tmp_path):
     assert json.loads(rolling)[1] == 0
     assert {body.get("prompt_logprobs_last_n") for body in bodies[1502:]} == {None}
     length, foo, room, temperature = errors
+    assert lines == LINES
     assert length == "max_length must be at least 3, not 2"
     assert foo == "gen_kwargs: foo is not offered"
     assert room.startswith("max_gen_toks: 99 leaves no room")

@@ -13,14 +13,12 @@ import aiohttp
 import pytest
 import requests
 import tokenizers
-from gateways import END, MODEL, TOKENIZER, USER, Asking, Bytes, events, says, serving
+from gateways import END, MODEL, PICTURES, PNG, TOKENIZER, USER, Asking, Bytes, events, says, serving
 from serving import KEY, make_service
 
 import tinkex
 from tinkex.serve import Gateway, make_app
 from tinkex.testing import EngineError, FakeServer
-
-PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # one pixel
 
 
 def said(part):
@@ -392,17 +390,12 @@ def test_picture_without_a_place(gateway):
 
 def test_picture():
     """A picture in a data: URL is sent where the template leaves a place for it; other URLs are refused."""
-    template = (
-        "{% for m in messages %}<|im_start|>{% if m.content is string %}{{ m.content }}{% else %}"
-        "{% for p in m.content %}{% if p.type == 'image' %}<|image_pad|>{% else %}{{ p.text }}{% endif %}{% endfor %}"
-        "{% endif %}<|im_end|>{% endfor %}"
-    )
     part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
 
     def answers(request):
         return tinkex.SampleResponse([tinkex.SampledSequence([72], [-0.5], None, "length")])
 
-    with serving(answers, tokenizer=Bytes(template)) as asking:
+    with serving(answers, tokenizer=Bytes(PICTURES)) as asking:
         answer = asking.chat([{"role": "user", "content": [{"type": "text", "text": "What?"}, part]}], max_tokens=2)
         assert answer.status_code == 200, answer.text
         chunks = asking.sampled()[0]["prompt"]["chunks"]

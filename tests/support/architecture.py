@@ -192,6 +192,13 @@ def foreign_imports(tree, module, packages):
             if is_private(entry_of(target)) and not is_within(target, *inside)]  # fmt: skip
 
 
+def loaded_first(tree, module, allowed):
+    """A module loads only these packages when it is loaded itself."""
+    statements = [node for node in tree.trees[module].body if isinstance(node, ast.Import | ast.ImportFrom)]
+    kinds = {kind: [node for node in statements if isinstance(node, kind)] for kind in (ast.Import, ast.ImportFrom)}
+    return [f"{module} -> {name}" for name in imported_names(kinds) if name.partition(".")[0] not in allowed]
+
+
 def inside_uses(tree, programs):
     """The private names that programs use of others: pairs of a module and a dotted name, or an attribute."""
     homes = {f"tinkex.{name}" for name in programs}

@@ -26,6 +26,12 @@ CHATML = (
     "{% if enable_thinking is defined and not enable_thinking and add_generation_prompt %}<think>\n\n</think>\n\n"
     "{% endif %}"
 )
+PICTURES = (
+    "{% for m in messages %}<|im_start|>{% if m.content is string %}{{ m.content }}{% else %}"
+    "{% for p in m.content %}{% if p.type == 'image' %}<|image_pad|>{% else %}{{ p.text }}{% endif %}{% endfor %}"
+    "{% endif %}<|im_end|>{% endfor %}"
+)
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # one pixel
 MODEL = "fake/model"
 USER = [{"role": "user", "content": "Hi"}]
 
@@ -54,11 +60,11 @@ TOKENIZER = Bytes()
 END = TOKENIZER.encode("<|im_end|>")[0]
 
 
-def write_tokenizer(folder):
+def write_tokenizer(folder, template=CHATML):
     """Write the tokenizer, as programs in other processes read it."""
     folder.mkdir()
     TOKENIZER.backend_tokenizer.save(str(folder / "tokenizer.json"))
-    config = {"chat_template": CHATML, **TOKENIZER.special_tokens_map}
+    config = {"chat_template": template, **TOKENIZER.special_tokens_map}
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
 
 

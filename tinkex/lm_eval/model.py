@@ -15,6 +15,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tqdm import tqdm
 
 from tinkex.chat import ChatFormat
+from tinkex.errors import MissingFeatureError
 from tinkex.plugins.in_process import InProcessGateway
 from tinkex.serve.models import ModelVocabulary
 from tinkex.service_client import ServiceClient
@@ -205,7 +206,12 @@ class TinkexLM(TemplateLM):
     ) -> Iterator[tuple[T, SampleResponse]]:
         """Sample for everything that is asked, many at a time, and yield it with its answer, in order."""
         answers = self.client.sample_many(map(item, asked), max_in_flight=self._num_concurrent)
-        yield from zip(asked, tqdm(answers, total=len(asked), desc="Sampling", disable=disable_tqdm), strict=True)
+        try:
+            yield from zip(asked, tqdm(answers, total=len(asked), desc="Sampling", disable=disable_tqdm), strict=True)
+        except MissingFeatureError as error:
+            if "prompt_logprobs_last_n" in error.message:
+                error.add_note("In lm-eval: --model_args ...,prompt_logprobs_last_n=False")
+            raise
 
     # Chats
 
