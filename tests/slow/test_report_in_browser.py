@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import re
-import shutil
 
 import pytest
 
-sync_api = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("altair")
 
+from browsing import SIZES, chromium, ink_and_paper
+from report_rows import FIRST_ID, Words, failed_row, many_rows, write
 
-from report_rows import FIRST_ID, Words, failed_row, many_rows, write  # noqa: E402
-
-from tinkex.report import batch_report, logprobs_report  # noqa: E402
+from tinkex.report import batch_report, logprobs_report
 
 pytestmark = pytest.mark.slow
 CHARTS = 6
-SIZES = {"wide": (1280, 900), "narrow": (360, 740)}
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """A Chromium without a window and without a network."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("needs chromium on the PATH (apt-get install chromium)")
-    quiet = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-sync", *quiet])
+def browser():
+    """A browser without a window."""
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture
@@ -79,11 +70,9 @@ def test_everything_is_seen(visit, report, size, scheme):
         assert shape["width"] > 250
         assert shape["height"] > 80
     assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
-    colours = "e => { const s = getComputedStyle(e); return [s.color, s.backgroundColor] }"
-    ink, paper = page.eval_on_selector("body", colours)
-    light = [sum(map(int, colour.strip("rgb()").split(","))) for colour in (ink, paper)]
-    assert (light[0] < light[1]) == (scheme == "light")
-    assert abs(light[0] - light[1]) > 500
+    ink, paper = ink_and_paper(page)
+    assert (ink < paper) == (scheme == "light")
+    assert abs(ink - paper) > 500
 
 
 NOTEBOOK = """<div class="jp-RenderedHTMLCommon"><style>

@@ -20,6 +20,7 @@ from tinkex.errors import MissingExtraError, clean_text
 from tinkex.serve.answers import MAX_BODY_BYTES, MODELS, MOST_TOKENS, error_answer, json_answer, route_of
 from tinkex.serve.endpoints.chat import chat_completions
 from tinkex.serve.endpoints.completions import completions
+from tinkex.serve.endpoints.playground import playground
 from tinkex.serve.endpoints.tokenize import detokenize, list_models, show_model, tokenize, tokenizer_info
 from tinkex.serve.errors import GatewayError, gateway_error
 from tinkex.serve.models import ModelRegistry, read_models
@@ -66,6 +67,8 @@ def make_app(
     app[SERVICE] = service
     app[MODELS] = ModelRegistry(service, read_models(models), tokenizer)
     app[MOST_TOKENS] = max_tokens or 0
+    app.router.add_get("/", playground)
+    app.router.add_get("/playground/{file}", playground)
     app.router.add_get("/v1/models", list_models)
     app.router.add_get("/v1/models/{model:.+}", show_model)
     app.router.add_post("/v1/completions", completions)
@@ -106,7 +109,8 @@ async def no_tinker_server(request: web.Request) -> web.StreamResponse:
     )  # fmt: skip
 
 
-_OPEN: Final = (health, no_tinker_server)  # for programs that watch, and for those that are wrong here: no key
+#: For programs that watch, those that are wrong here, and the page on which a key is entered: no key.
+_OPEN: Final = (health, no_tinker_server, playground)
 
 
 def _middleware(hosts: TrustedHosts, keys: tuple[str, ...]) -> Middleware:

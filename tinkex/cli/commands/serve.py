@@ -60,7 +60,7 @@ def command(*, models: tuple[str, ...], local: bool, base_url: str | None, **opt
             service.get_server_capabilities(timeout=_SECONDS)  # what is wrong is told now, not to the first client
         with _shown_requests(), gateway:
             print_text(f"{gateway.url}/v1")
-            note("Ctrl-C stops the gateway.")
+            note(f"{gateway.url} in a browser is a playground. Ctrl-C stops the gateway.")
             while True:
                 time.sleep(1.0)
 
