@@ -116,6 +116,46 @@ def test_checkpoint_is_the_base_model(serve):
     assert found["saved weights"]["verdict"] == "fault"
 
 
+WEIGHTS = ("tinker://a/sampler_weights/1", "tinker://a/sampler_weights/2")
+
+
+def test_weights_that_were_trained(serve, tmp_path):
+    """Saved weights that differ from the base model and from each other, and stay what they are, pass every check."""
+    trained = {path: testing.ToyModel(draws=1, seed=seed) for seed, path in enumerate(WEIGHTS, 7)}
+    server = serve(answers={"*": testing.ToyModel(draws=1), **trained})
+    names, kept = ("saved weights", "weights stay the same", "canary numbers"), tmp_path / "canary.json"
+    options = ["--model-path", WEIGHTS[0], "--model-path", WEIGHTS[1], "--canary", str(kept), *only(*names)]
+    for verdict in ("unknown", "ok"):
+        found, _ = check(server, "--base-model", "m", *options)
+        assert [found[name]["verdict"] for name in names] == ["ok", "ok", verdict]
+    assert found["saved weights"]["says"].count("log-probabilities differ") == 3
+    server.answers = {**server.answers, WEIGHTS[1]: testing.ToyModel(draws=1, seed=9)}
+    found, _ = check(server, "--base-model", "m", *options, expect=1)
+    assert [found[name]["verdict"] for name in names] == ["ok", "ok", "fault"]
+    assert found["canary numbers"]["says"].startswith(WEIGHTS[1])
+
+
+def test_weights_that_move_while_they_are_sampled(serve):
+    """Saved weights that are others at the end of the run are a fault."""
+    moved = Moves(testing.ToyModel(draws=1, seed=7), testing.ToyModel(draws=1, seed=8), after=3)
+    server = serve(answers={"*": testing.ToyModel(draws=1), WEIGHTS[0]: moved})
+    found, _ = check(server, "--base-model", "m", "--model-path", WEIGHTS[0],
+                     *only("saved weights", "weights stay the same"), expect=1)  # fmt: skip
+    assert [each["verdict"] for each in found.values()] == ["ok", "fault"]
+
+
+class Moves:
+    """Answers that are those of another model after a number of requests."""
+
+    def __init__(self, *models, after):
+        self.models = list(models)
+        self.left = after
+
+    def __call__(self, request):
+        self.left -= 1
+        return self.models[self.left < 0](request)
+
+
 def test_canary(serve, tmp_path):
     """Canary numbers are kept in a file; the next run says whether the weights are the same, and keeps the old ones."""
     file, options = tmp_path / "canary.json", [*only("canary numbers"), "--canary"]

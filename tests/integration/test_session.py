@@ -159,7 +159,7 @@ def test_heartbeat_of_a_finished_session(server, caplog):
 
 @pytest.mark.parametrize(("status", "words"), [(404, "Not Found"), (500, "who?")])
 def test_heartbeats_that_fail(server, caplog, status, words):
-    """They go on; only after 120 s without success is there a warning, at each further failure."""
+    """They go on; only after 120 s without success is there a warning, at each further failure, and health says why."""
     caplog.set_level(logging.INFO, "tinkex")
     clock = ManualClock()
     with sampling(server, clock=clock) as client:
@@ -170,7 +170,8 @@ def test_heartbeats_that_fail(server, caplog, status, words):
         assert re.match(r"No heartbeat of session session-1 was confirmed for 1[2-4]\d s; ", warnings(caplog)[0])
         advance_until(clock, lambda: len(warnings(caplog)) == 2, step=1.0)
         assert 130 < clock.monotonic() <= 160
-        assert client.service.health().state == "silent"
+        health = client.service.health()
+        assert (health.state, words in health.reason, str(status) in health.reason) == ("silent", True, True)
         plan.cancel()
         advance_until(clock, lambda: client.service.health().ok, step=1.0)
     assert len(warnings(caplog)) == 2

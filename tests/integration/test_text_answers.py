@@ -179,6 +179,26 @@ def test_where_a_text_ends(client, server, params, expected):
     assert texts(client, **params) == [expected]
 
 
+def test_answers_of_several_models(server):
+    """Weights and models are answered by their own names; others as their base model is, and last as all others."""
+    server.answers = {"tinker://a/sampler_weights/1": ["one", "two"], "m/m": "base", "*": lambda request: "other"}
+    with tinkex.ServiceClient.direct(server.url) as service:
+        tuned = service.create_sampling_client(base_model="m/m", model_path="tinker://a/sampler_weights/1")
+        base = service.create_sampling_client(base_model="m/m")
+        later = service.create_sampling_client(base_model="m/m", model_path="tinker://a/sampler_weights/2")
+        other = service.create_sampling_client(base_model="n/n")
+        found = [
+            texts(each, max_tokens=20)[0][0].removesuffix("<|im_end|>")
+            for each in (tuned, base, tuned, later, other, tuned)
+        ]
+        assert found == ["one", "base", "two", "base", "other", "one"]
+        server.answers = {"m/m": "base"}
+        with pytest.raises(tinkex.TinkexError, match=r"answers names neither n/n nor '\*'"):
+            texts(other, max_tokens=20)
+    with pytest.raises(TypeError, match="answers must be"):
+        server.answers = {"m/m": 5}
+
+
 def test_texts_one_after_another(client, server):
     """Several texts are given to one sequence after another, and then from the first again."""
     server.answers = ["a", "b", "c"]

@@ -39,6 +39,7 @@ class Heartbeats:
         self._stopped = False
         self._in_flight: Future[None] | None = None  # the heartbeats that are not answered yet, or the last ones
         self.heard_at: float | None = None  # when the server last confirmed a session
+        self.last_failure: str | None = None  # of the last heartbeat, in words
         self.finished: set[str] = set()  # sessions that the server says are finished
         self.forgotten: set[str] = set()  # and those that it does not know any more
 
@@ -101,10 +102,11 @@ class Heartbeats:
                 self.forget(session_id)
             else:
                 self.heard_at = heard_at = api.clock.monotonic()
+            self.last_failure = None
         except Exception as error:  # noqa: BLE001 - an adapter may raise anything, and the next one may be heard
             silence = api.clock.monotonic() - heard_at
             level = logging.WARNING if silence > _PATIENCE else logging.DEBUG
-            words = api.masked(str(error))
+            self.last_failure = words = api.masked(str(error))
             logger.log(level, "No heartbeat of session %s was confirmed for %.0f s; the server may end it: %s",
                        shown, silence, words,
                        extra={"session_id": session_id, "failure": words})  # fmt: skip

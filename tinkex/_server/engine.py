@@ -49,5 +49,5 @@ class AsyncEngine(Protocol):
     def models(self) -> Sequence[SupportedModel]:
         """The supported models; the first is the default."""
 
-    async def sample_async(self, request: SampleRequest, *, model: str) -> SampleResponse:
-        """Answer one sample."""
+    async def sample_async(self, request: SampleRequest, *, model: str, weights: str | None) -> SampleResponse:
+        """Answer one sample of a base model, or of the saved weights that stand under that path."""

@@ -49,17 +49,17 @@ class Service:
             raise RequestRefusedError(404, f"Sampling session {sampling_session_id} does not exist.")
         return sampler
 
-    def start(self, pending: PendingSample, request: SampleRequest, model: str) -> None:
+    def start(self, pending: PendingSample, request: SampleRequest, sampler: ServerSampler) -> None:
         """Start computing a sample in the background."""
         self.state.running += 1
         self.state.running_bytes += pending.size
-        pending.task = asyncio.get_running_loop().create_task(self._run(pending, request, model))
+        pending.task = asyncio.get_running_loop().create_task(self._run(pending, request, sampler))
         self._tasks.add(pending.task)
         pending.task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, pending: PendingSample, request: SampleRequest, model: str) -> None:
+    async def _run(self, pending: PendingSample, request: SampleRequest, sampler: ServerSampler) -> None:
         try:
-            pending.response = await self._answer(pending, request, model)
+            pending.response = await self._answer(pending, request, sampler)
         except EngineError as error:
             pending.error = error
         except asyncio.CancelledError:
@@ -71,12 +71,12 @@ class Service:
             self.state.running_bytes -= pending.size
             self.state.finish_sample(pending)
 
-    async def _answer(self, pending: PendingSample, request: SampleRequest, model: str) -> SampleResponse:
+    async def _answer(self, pending: PendingSample, request: SampleRequest, sampler: ServerSampler) -> SampleResponse:
         if isinstance(self.engine, AsyncEngine):
-            return await self.engine.sample_async(request, model=model)
+            return await self.engine.sample_async(request, model=sampler.model, weights=sampler.model_path)
         sample, loop = self.engine.sample, asyncio.get_running_loop()
         return await loop.run_in_executor(
-            self.threads, lambda: sample(request, model=model, cancelled=pending.cancelled)
+            self.threads, lambda: sample(request, model=sampler.model, cancelled=pending.cancelled)
         )
 
     def close(self) -> None:

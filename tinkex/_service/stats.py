@@ -49,7 +49,9 @@ def health_of(runtime: ServiceRuntime | None) -> Health:
     if stats.last_heartbeat is None:
         return _starting(runtime)
     if stats.last_heartbeat > _STALE_HEARTBEAT:
-        return Health(ok=False, state="silent", reason=f"no heartbeat was confirmed for {stats.last_heartbeat:.0f} s")
+        failure = session.heartbeats.last_failure
+        reason = f"no heartbeat was confirmed for {stats.last_heartbeat:.0f} s"
+        return Health(ok=False, state="silent", reason=f"{reason}; the last: {failure}" if failure else reason)
     throttle = runtime.sampling.admission.throttle
     if runtime.clock.monotonic() < throttle.probes_until:
         when = f"in {stats.paused_for:.0f} s one tries again" if stats.paused_for else "one is trying again"

@@ -6,7 +6,8 @@ import asyncio
 import inspect
 import itertools
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import cast
 
 from tinkex._server import EngineError
 from tinkex._validation.values import shown
@@ -16,7 +17,8 @@ from tinkex.types import SampleRequest, SampleResponse, SupportedModel
 
 _LONG_ANSWER = 20_000  # numbers; computed on a thread, as other blocking answers are
 Answer = SampleResponse | str | Sequence[str]
-Answers = Callable[[SampleRequest], Answer | Awaitable[Answer]] | str | Sequence[str]
+Script = Callable[[SampleRequest], Answer | Awaitable[Answer]] | str | Sequence[str]
+Answers = Script | Mapping[str, Script]
 Latency = float | Callable[[SampleRequest, int], float]
 
 
@@ -39,7 +41,7 @@ class ScriptedEngine:
         self.started = 0
         self.cancelled = 0
 
-    async def sample_async(self, request: SampleRequest, *, model: str) -> SampleResponse:
+    async def sample_async(self, request: SampleRequest, *, model: str, weights: str | None) -> SampleResponse:
         """Answer one sample after its latency, and once `held` samples are released."""
         number = self.started
         self.started += 1
@@ -48,7 +50,7 @@ class ScriptedEngine:
             await self._wait(request, number)
             if failure is not None:
                 raise failure
-            answer = await self._answer(request)
+            answer = await self._answer(request, self._script_of(model, weights))
             if isinstance(answer, SampleResponse):
                 return answer
             return await asyncio.to_thread(text_answer, request, answer, self.tokenizer_id or model)
@@ -72,23 +74,26 @@ class ScriptedEngine:
 
     @answers.setter
     def answers(self, answers: Answers) -> None:
-        if not callable(answers):
-            texts = [answers] if isinstance(answers, str) else answers
-            if not are_texts(texts) or not texts:
-                raise TypeError(f"answers must be a function, a text, or a list of texts, got {shown(answers)}")
-            self._texts = itertools.cycle(list(texts))
+        scripts = answers if isinstance(answers, Mapping) else {"*": answers}
+        self._scripts = {name: _checked(script) for name, script in scripts.items()}
         self._answers = answers
 
-    async def _answer(self, request: SampleRequest) -> Answer:
-        answers = self.answers
-        if not callable(answers):
-            return [next(self._texts) for _ in range(request.num_samples)]
-        if answers is default_answer and answer_length(request) < _LONG_ANSWER:
+    def _script_of(self, model: str, weights: str | None) -> _Script:
+        """The script of these weights, or else of their base model, or of all others."""
+        for name in (weights, model, "*"):
+            if name in self._scripts:
+                return self._scripts[name]
+        raise EngineError(f"answers names neither {weights or model} nor '*'", 404)
+
+    async def _answer(self, request: SampleRequest, script: _Script) -> Answer:
+        if not callable(script):
+            return [next(script) for _ in range(request.num_samples)]
+        if script is default_answer and answer_length(request) < _LONG_ANSWER:
             return default_answer(request)
-        if inspect.iscoroutinefunction(answers):
-            answer: Answer = await answers(request)
+        if inspect.iscoroutinefunction(script):
+            answer: Answer = await script(request)
             return answer
-        found = await asyncio.to_thread(answers, request)
+        found = await asyncio.to_thread(script, request)
         return await found if inspect.isawaitable(found) else found
 
     def release(self, count: int | None) -> None:
@@ -101,3 +106,16 @@ class ScriptedEngine:
             if not gate.done():
                 gate.set_result(None)
                 left -= 1
+
+
+_Script = Callable[[SampleRequest], Answer | Awaitable[Answer]] | Iterator[str]
+"""Script that was checked: texts come one after another, and then from the first again."""
+
+
+def _checked(script: object) -> _Script:
+    if callable(script):
+        return script
+    texts = [script] if isinstance(script, str) else script
+    if not are_texts(texts) or not texts:
+        raise TypeError(f"answers must be a function, a text, or a list of texts, got {shown(script)}")
+    return itertools.cycle(cast("Sequence[str]", texts))

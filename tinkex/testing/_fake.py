@@ -41,7 +41,9 @@ class FakeServer(FaultPlanner):
         answers: A text, with which every sequence is answered; several, which are given one after another, and then
             from the first again; or a function that takes a `SampleRequest` and returns a `SampleResponse`, a text, or
             a text for each sequence, or raises `EngineError`. A coroutine function runs on the event loop; a plain one
-            on a thread, and may block. None: `default_answer`.
+            on a thread, and may block. A mapping has one of these for each ``tinker://`` path and base model; weights
+            that it does not name are answered as their base model is, and what it does not name either as ``"*"``.
+            None: `default_answer`.
         models: The names that can be sampled from; None accepts every name.
         strict: Whether `violations` of the protocol are recorded.
         record: Whether `requests` are kept, as far as `max_bytes` goes; counts always are.

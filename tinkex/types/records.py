@@ -198,7 +198,8 @@ class Health:
     ok: bool
     """False where something is known to be wrong; True also where nothing is known yet."""
     state: str = "ok"
-    """"ok", "unused", "starting", "unreachable", "paused", "silent" (no heartbeat is confirmed), "ended" (the
-    server has ended the session, or has forgotten it and a new one is to begin) or "closed"."""
+    """"ok", "unused", "starting", "unreachable", "paused", "silent" (no heartbeat is confirmed: the reason has what the
+    last one was answered), "ended" (the server has ended the session, or has forgotten it and a new one is to begin)
+    or "closed"."""
     reason: str | None = None
     """What is wrong or not known, in words; None when all is well."""

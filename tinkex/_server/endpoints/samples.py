@@ -53,7 +53,7 @@ def _submit(service: Service, body: dict[str, Any]) -> PendingSample:
     pending = service.state.add_sample(queue, sample.num_samples, size)
     if seq_id is not None and options.dedupe:
         service.state.add_promise(sampler, seq_id, digest(body), pending.request_id)
-    service.start(pending, sample, sampler.model)
+    service.start(pending, sample, sampler)
     return pending
 
 
