@@ -61,7 +61,7 @@ def test_all_rows(run):
     result, rows = run([{"id": "a", "prompt": "one"}, {"id": "b", "prompt": [1, 1]}], "-n", "1", "-t", "0.5")
     assert (result.exit_code, result.stdout) == (0, "")
     assert "2 done, 0 failed, 7 tokens" in result.stderr
-    assert [row["sequences"][0]["text"] for row in rows] == ["two three"] * 2
+    assert [row["sequences"][0]["text"] for row in rows] == [" two three"] * 2
     assert rows[0]["parameters"] == {"max_tokens": 4, "temperature": 0.5, "num_samples": 1}
     result, _ = run([{"id": "a", "prompt": "one"}, {"id": "b", "prompt": [1, 1]}], "-n", "1", "-t", "0.5")
     assert result.exit_code == 0
@@ -114,7 +114,7 @@ def test_choices_or_not(run):
     assert "MissingFeatureError" in result.stderr, "this server scores nothing"
     result, rows = run([{"id": "a", "prompt": "one", "completion": " two three"}], "--no-score")
     assert (result.exit_code, rows[0]["extra"]) == (0, {"completion": " two three"})
-    assert [sequence["text"] for sequence in rows[0]["sequences"]] == ["two three"]
+    assert [sequence["text"] for sequence in rows[0]["sequences"]] == [" two three"]
 
 
 def test_a_hopeless_run(server, tmp_path):
@@ -174,8 +174,8 @@ def test_openai_lines(run):
     assert result.exit_code == 1
     assert [row.get("custom_id", row["id"]) for row in found] == ["x", "y", "z", "chat"]
     body = found[0]["response"]["body"]
-    assert body["choices"][0]["text"] == "two three"
-    assert body["choices"][0]["logprobs"]["tokens"] == ["two", " three"]
+    assert body["choices"][0]["text"] == " two three"
+    assert body["choices"][0]["logprobs"]["tokens"] == [" two", " three"]
     assert body["usage"]["completion_tokens"] == 2
     assert "logit_bias" in found[1]["error"]["message"]
     assert "/v1/embeddings" in found[2]["error"]["message"]

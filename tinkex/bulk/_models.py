@@ -64,15 +64,18 @@ class Model:
         loaded = self._load()
         return None if isinstance(loaded, Failure) else loaded
 
-    def decode(self, tokens: list[int]) -> str | None:
-        """Turn token ids into text, without the special ones where the tokenizer can tell.
+    def decode(self, tokens: list[int], *, chat: bool) -> str | None:
+        """Turn sampled tokens into text, without the special ones where the tokenizer can tell.
 
-        None without a tokenizer, and for ids that it does not have: a row holds them as they are.
+        With `chat` it is a message; else what they add to the prompt, a space at the beginning included, which many
+        tokenizers leave out of texts. None without a tokenizer, and for ids that it does not have: a row holds them as
+        they are.
         """
         if self.try_tokenizer() is None:
             return None
         try:
-            return self.codec().decode(tokens)
+            codec = self.codec()
+            return codec.decode(tokens) if chat else codec.pieces.text_behind(tokens)
         except Exception:  # noqa: BLE001 - the row keeps its token ids
             return None
 

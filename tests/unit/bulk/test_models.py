@@ -69,7 +69,7 @@ def test_what_is_known_to_be_missing_raises_nothing(monkeypatch):
     assert model.try_tokenizer() is None
     monkeypatch.setattr("tinkex.bulk._models.Failure.error", lambda self: pytest.fail("an error was made"))
     assert model.try_tokenizer() is None
-    assert model.decode([1, 2]) is None
+    assert model.decode([1, 2], chat=True) is None
 
 
 def test_a_model_that_fails_is_opened_once():
@@ -119,5 +119,5 @@ class Picky:
 def test_decode_finds_out_once_what_the_tokenizer_takes(error, text):
     """Special tokens are skipped where the tokenizer has that keyword, whatever it does with no token at all."""
     model = Models(("m",), lambda name: None, Picky(error)).get("m")
-    assert [model.decode([97, 98]) for _ in range(2)] == [text, text]
-    assert model.decode([-1]) is None
+    assert [model.decode([97, 98], chat=False) for _ in range(2)] == [text, text]
+    assert model.decode([-1], chat=True) is None

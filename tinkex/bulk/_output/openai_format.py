@@ -74,12 +74,12 @@ def _body(task: Task, record: Record, model: Model, *, chat: bool) -> Record:
 
 
 def _choice(task: Task, sequence: Record, model: Model, *, chat: bool) -> Record:
-    text, stopped = _before_stop(sequence, task.parameters.get("stop"), model)
+    text, stopped = _before_stop(sequence, task.parameters.get("stop"), model, chat=chat)
     logprobs = None
     if task.row.logprobs or "topk_sample_logprobs" in task.parameters:
         pieces = model.pieces()
         if pieces is not None and sequence["tokens"] is not None and sequence["logprobs"] is not None:
-            tokens = list(_tokens(sequence, pieces, text if stopped else None))
+            tokens = list(_tokens(sequence, pieces, text if stopped else None, chat=chat))
             logprobs = chat_logprobs(tokens) if chat else completion_logprobs(tokens)
     return {
         "logprobs": logprobs,
@@ -88,7 +88,7 @@ def _choice(task: Task, sequence: Record, model: Model, *, chat: bool) -> Record
     }
 
 
-def _before_stop(sequence: Record, stop: Any, model: Model) -> tuple[str | None, bool]:
+def _before_stop(sequence: Record, stop: Any, model: Model, *, chat: bool) -> tuple[str | None, bool]:
     """Return the text in front of the first stop text or token, which OpenAI's answers end before, and if one came."""
     text, tokens = sequence["text"], sequence["tokens"]
     if text is None:
@@ -96,7 +96,7 @@ def _before_stop(sequence: Record, stop: Any, model: Model) -> tuple[str | None,
     stops = [stop] if isinstance(stop, str) else stop or ()
     before, stopped = text_before_stop(text, stops)
     if not stopped and tokens and tokens[-1] in stops:
-        return model.decode(tokens[:-1]), True
+        return model.decode(tokens[:-1], chat=chat), True
     return before, stopped
 
 
@@ -106,10 +106,10 @@ def _usage(usage: Mapping[str, int] | None) -> Record | None:
     return usage_object(usage["prompt_tokens"], usage["sampled_tokens"], usage["prompt_cache_hit_tokens"])
 
 
-def _tokens(sequence: Record, pieces: TokenPieces, text: str | None) -> Iterator[SpelledToken]:
+def _tokens(sequence: Record, pieces: TokenPieces, text: str | None, *, chat: bool) -> Iterator[SpelledToken]:
     """Spell the tokens of a sequence; with a `text` those of it only, and not the ones of the stop text behind it."""
     rows = sequence.get("topk_logprobs") or [None] * len(sequence["tokens"])
-    place, begun, end = 0, False, None if text is None else len(text.encode("utf-8", "replace"))
+    place, begun, end = 0, not chat, None if text is None else len(text.encode("utf-8", "replace"))
     for token, logprob, row in zip(sequence["tokens"], sequence["logprobs"], rows, strict=True):
         if end is not None and place >= end:
             return

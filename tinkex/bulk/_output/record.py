@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import Any, Final, Protocol
@@ -138,7 +139,7 @@ def _prompt_logprobs(response: SampleResponse) -> Record:
 
 
 def _sequences(response: SampleResponse, prepared: Prepared | None, omit: Collection[str], chat: bool) -> list[Record]:
-    decode = None if "text" in omit or prepared is None else prepared.model.decode
+    decode = None if "text" in omit or prepared is None else functools.partial(prepared.model.decode, chat=chat)
     return [_sequence(each.to_dict(), decode, omit, chat=chat) for each in response.sequences]
 
 

@@ -104,7 +104,8 @@ def _sampled(
         response = future.result()
     except TinkexError as error:
         return Sampled(model.model, error=error)
-    return Sampled(model.model, connected=model, prompt=source.model_input(model.tokenizer), response=response)
+    prompt, chat = source.model_input(model.tokenizer), source.messages is not None
+    return Sampled(model.model, connected=model, prompt=prompt, response=response, chat=chat)
 
 
 def _exit_code(samples: list[Sampled]) -> int:

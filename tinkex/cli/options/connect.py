@@ -17,7 +17,7 @@ from tinkex.cli._app import usage_error, with_options
 from tinkex.cli._screen import downloading, note, working
 from tinkex.cli.options.seconds import Seconds
 from tinkex.errors import TinkexError, extra
-from tinkex.tokenizers import Tokenizer, get_tokenizer, text_decoder
+from tinkex.tokenizers import Tokenizer, TokenPieces, get_tokenizer, text_decoder
 
 if TYPE_CHECKING:
     from tinkex.local import SampleReport
@@ -107,6 +107,12 @@ class Connected:
     client: Any
     tokenizer: Tokenizer | None
     model: str
+
+    def sampled_text(self, tokens: list[int], *, chat: bool) -> str | None:
+        """Decode sampled tokens, as a message or as what they add to a prompt; None without a tokenizer."""
+        if self.tokenizer is None:
+            return None
+        return text_decoder(self.tokenizer)(tokens) if chat else TokenPieces(self.tokenizer).text_behind(tokens)
 
     def plain_text(self, tokens: list[int]) -> str:
         """Decode tokens for a person: without the special ones, where the tokenizer can tell; without one, the ids."""

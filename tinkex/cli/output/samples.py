@@ -39,6 +39,7 @@ class Sampled:
     prompt: ModelInput | None = None
     response: SampleResponse | None = None
     error: TinkexError | None = None
+    chat: bool = False
 
 
 def print_records(samples: Sequence[Sampled], source: PromptSource, form: Form) -> None:
@@ -65,7 +66,7 @@ def _result(sampled: Sampled) -> dict[str, Any]:
         "model": sampled.model,
         "prompt_tokens": sampled.prompt.to_ints(),
         **{name: plain[name] for name in ("prompt_logprobs", "topk_prompt_logprobs") if name in plain},
-        "sequences": [_sequence(connected, sequence) for sequence in response.sequences],
+        "sequences": [_sequence(connected, sequence, chat=sampled.chat) for sequence in response.sequences],
         "usage": response.usage and attrs.asdict(response.usage),
         "timing": response.timing and attrs.asdict(response.timing),
         "request_id": response.request_id,
@@ -73,10 +74,10 @@ def _result(sampled: Sampled) -> dict[str, Any]:
     }
 
 
-def _sequence(model: Connected, sequence: SampledSequence) -> dict[str, Any]:
+def _sequence(model: Connected, sequence: SampledSequence, *, chat: bool) -> dict[str, Any]:
     plain = sequence.to_dict()
     return {
-        "text": None if model.tokenizer is None else model.plain_text(sequence.tokens),
+        "text": model.sampled_text(sequence.tokens, chat=chat),
         "tokens": sequence.tokens,
         "logprobs": plain.get("logprobs"),
         **{name: plain[name] for name in ("topk_logprobs",) if name in plain},
