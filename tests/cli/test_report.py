@@ -21,6 +21,7 @@ from tinkex.bulk._output.record import choice_columns
 from tinkex.cli._app import app
 from tinkex.report import batch_report, logprobs_report
 from tinkex.report._shown import shown
+from tinkex.report.cards import cards_of
 from tinkex.report.data.histogram import Histogram
 from tinkex.report.data.idle import find_idle
 from tinkex.report.data.scan import Scan
@@ -166,11 +167,10 @@ def test_any_row_is_read(changes, sequence, status):
     scan = Scan()
     scan.read([line])
     assert scan.rows == 1
-    from tinkex.report.batch import _sample
-
     for decode in (None, Words().decode):
-        for picked in scan.picked():
-            assert _sample(picked, lambda model, decode=decode: decode)["id"] is not None
+        for several in (False, True):
+            cards = cards_of(scan.picked(), lambda model, decode=decode: decode, several=several)
+            assert [card.id is not None for card in cards] == [True]
     scan.timeline.points()
 
 
@@ -256,8 +256,91 @@ def test_choices(undrawn, tmp_path):
 def test_rows_of_several_models_name_theirs(undrawn, tmp_path):
     """Where rows are of several models, each says of which."""
     page = page_of(tmp_path, [row(1, model="a/one"), row(1, model="a/two")])
-    assert sum("a/one · 3 tokens" in text for text in page.text.split("row-1")) == 1
-    assert "a/one · 3" not in page_of(tmp_path, [row(1, model="a/one")]).text
+    assert [text.count("a/one3 tokens") for text in page.text.split("row-1")[1:]] == [1]
+    assert "a/one3" not in page_of(tmp_path, [row(1, model="a/one")]).text
+
+
+def of_two(count, **fields):
+    """Rows of two models, one model after the other."""
+    return [row(n, model=model, **fields) for model in ("a/one", "a/two") for n in range(count)]
+
+
+def test_models_stand_side_by_side(undrawn, tmp_path):
+    """A row that is drawn comes with those that other models gave for its id, wherever they stand, also failures."""
+    asked = {"prompt": "Name a fruit."}
+    rows = [*of_two(100, **asked), *(failed_row(n, model="a/three", **asked) for n in range(100))]
+    scan = Scan(5)
+    scan.read(json.dumps(each).encode() for each in rows)
+    cards = cards_of(scan.picked(), lambda model: Words().decode, several=True)
+    whole = [card for card in cards if [view.model for view in card.rows] == ["a/one", "a/two", "a/three"]]
+    assert len(whole) == 5
+    assert [[part.text for part in card.prompt] for card in whole] == [["Name a fruit."]] * 5
+    assert all([part.prompt for part in view.parts] == [False] for card in whole for view in card.rows[:2])
+    assert page_of(tmp_path, rows, samples=5).text.count("3 models") == 5 + 1  # and under the title
+
+
+def test_a_prompt_that_differs_is_told_of_each(undrawn, tmp_path):
+    """Where models were given different texts under one id, each has its own above its answer."""
+    rows = [row(1, model="a/one", prompt="A"), row(1, model="a/two", messages=[{"role": "user", "content": "B"}])]
+    page = page_of(tmp_path, [{**each, "prompt_tokens": None} for each in rows], tokenizer=Words())
+    assert [words for words in page.words if words in ("A", "user: B")] == ["A", "user: B"]
+
+
+def test_drawing_is_fair():
+    """Which ids are drawn depends on neither their order nor the file; each is as likely as the others."""
+    drawn = []
+    for numbers in (range(300), reversed(range(300))):
+        scan = Scan(30)
+        scan.read(json.dumps(row(number)).encode() for number in numbers)
+        drawn.append(set(scan._drawn.rows))
+    assert drawn[0] == drawn[1]
+    assert 5 <= sum(int(name.removeprefix("row-")) < 100 for name in drawn[0]) <= 15
+
+
+def test_the_likeliest_of_several_is_marked(undrawn, tmp_path):
+    """Of a row's sequences the likeliest is marked, by the mean of its tokens, and shown wherever it stands."""
+    means = [-2.0, -1.0, -math.inf, None, -3.0, -0.5]
+    made = [{**row()["sequences"][0], "tokens": [101], "logprobs": [mean]} for mean in means]
+    finite = json.loads(json.dumps(made).replace("-Infinity", "-9999.0"))
+    page = page_of(tmp_path, [row(1, sequences=finite)], tokenizer=Words())
+    assert page.text.count("likeliest") == 1
+    assert "sequence 6 of 6, log p -0.500 likeliest" in page.text
+    assert "likeliest" not in page_of(tmp_path, [row(1)], tokenizer=Words()).text
+
+
+def test_own_columns(undrawn, tmp_path):
+    """The caller's own columns stand on the card, with what is no text as JSON writes it."""
+    page = page_of(tmp_path, [row(1, extra={"topic": "<b>", "label": 3, "tags": ["x", None]})])
+    assert "topic <b> label 3 tags " in page.text
+    assert '["x", null]' in page.text
+
+
+@pytest.mark.parametrize(
+    ("where", "ids"),
+    [
+        ({"topic": "a"}, {"row-0", "row-2"}),
+        ({"topic": ["a", "b"], "label": 1}, {"row-1"}),
+        ({"label": None}, {"row-3"}),
+        ({"model": "a/two"}, set()),
+        ({"status": "error"}, {"row-3"}),
+        (None, {"row-0", "row-1", "row-2", "row-3"}),
+    ],
+)
+def test_filters(undrawn, tmp_path, where, ids):
+    """A filter leaves those rows that have all that is wanted, in the numbers as on the cards."""
+    rows = [row(n, extra={"topic": "ab"[n % 2], "label": n}) for n in range(3)]
+    rows.append(failed_row(3, extra={"topic": "c", "label": None}))
+    page = page_of(tmp_path, rows, where=where)
+    assert {f"row-{n}" for n in range(4) if f"row-{n}" in page.text} == ids
+    assert ("No row is as the filter wants it." in page.text) == (not ids)
+    assert (f"{len(ids)} rows of 4 · where " in page.text) == (where is not None)
+
+
+def test_a_filter_of_no_column(undrawn, tmp_path):
+    """A column that no row has is named, as is a filter that is none."""
+    assert "No row has a column tpoic." in page_of(tmp_path, [row(1)], where={"tpoic": "a"}).text
+    with pytest.raises(TypeError, match="where must be a mapping"):
+        page_of(tmp_path, [row(1)], where="topic=a")
 
 
 @pytest.mark.parametrize("name", ["out.jsonl.gz", "out.csv", "out.parquet"])
@@ -441,6 +524,11 @@ def test_command(undrawn, tmp_path):
     result = CliRunner().invoke(app, ["batch", "report", str(path)])
     assert (result.exit_code, result.stdout.strip(), result.stderr) == (0, str(tmp_path / "out.html"), "")
     assert "20 rows" in (tmp_path / "out.html").read_text()
+    some = ["--where", "status=ok", "--where", "id=row-1", "--where", "id=row-2"]
+    assert CliRunner().invoke(app, ["batch", "report", str(path), *some]).exit_code == 0
+    assert "2 rows of 20" in (tmp_path / "out.html").read_text()
+    wrong = CliRunner().invoke(app, ["batch", "report", str(path), "--where", "status"])
+    assert (wrong.exit_code, "--where takes NAME=VALUE" in wrong.stderr) == (2, True)
     again = CliRunner().invoke(app, ["batch", "report", str(path), "-o", str(path)])
     assert again.exit_code == 2
     assert len(path.read_text().splitlines()) == 20

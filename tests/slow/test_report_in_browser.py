@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("altair")
 
 from browsing import SIZES, chromium, ink_and_paper
-from report_rows import FIRST_ID, Words, failed_row, many_rows, write
+from report_rows import FIRST_ID, Words, failed_row, many_rows, row, write
 
 from tinkex.report import batch_report, logprobs_report
 
@@ -73,6 +73,18 @@ def test_everything_is_seen(visit, report, size, scheme):
     ink, paper = ink_and_paper(page)
     assert (ink < paper) == (scheme == "light")
     assert abs(ink - paper) > 500
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_models_side_by_side(visit, tmp_path, size):
+    """The answers of two models to a prompt stand beside each other, or below where the screen is narrow; all fits."""
+    models = ["a/one", "a/two" + "-and-more" * 20]
+    rows = [row(n, model=model, extra={"topic": "x" * 200}) for model in models for n in range(3)]
+    page = visit(batch_report(write(tmp_path / "out.jsonl", rows), tokenizer=Words()), size)
+    boxes = [section.bounding_box() for section in page.locator(".beside").first.locator("section").all()]
+    assert len(boxes) == 2
+    assert (boxes[0]["y"] == boxes[1]["y"]) == (size == "wide")
+    assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
 
 
 NOTEBOOK = """<div class="jp-RenderedHTMLCommon"><style>

@@ -23,8 +23,9 @@ _TABLES: Final = (".csv", ".parquet")
 
 
 def batch_report(
-    output: str | os.PathLike[str], *, tokenizer: object = None, samples: int = 12, title: str | None = None
-) -> str:
+    output: str | os.PathLike[str], *, tokenizer: object = None, samples: int = 12, title: str | None = None,
+    where: Mapping[str, object] | None = None,
+) -> str:  # fmt: skip
     """Return a page about the output of a batch, finished or not; it is read as a stream, in bounded memory.
 
     Args:
@@ -33,17 +34,21 @@ def batch_report(
         tokenizer: What shows tokens as text: a name, a path or an object with `encode` and `decode`. None: each model's
             own if this machine has it already; else the tokens are shown as numbers, beside the text.
         samples: How many rows to show, drawn at random; the longest, the slowest and the like are shown as well.
+            Of several models those that answered the same id are shown side by side.
         title: What to call it; None for the name of the file.
+        where: Which rows it is about: the wanted value, or a list of values, of columns of your own, or of "model",
+            "id" or "status". None: all rows.
 
     Raises OSError for a file that cannot be read, MissingExtraError without the ``report`` extra.
     """
     with extra("report", "batch_report"):
         from tinkex.report.batch import batch_page
     from tinkex.report.data.scan import Scan
+    from tinkex.report.data.where import RowFilter
 
     path = pathlib.Path(output)
     rows = path.with_name(path.name + ".jsonl")
-    scan = Scan(samples)
+    scan = Scan(samples, RowFilter.make(where))
     with _open(rows if path.suffix in _TABLES and rows.exists() else path) as lines:
         scan.read(lines)
     return batch_page(scan, title or path.name, functools.cache(lambda model: _decoder(tokenizer, model)))

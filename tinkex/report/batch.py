@@ -12,21 +12,17 @@ import attrs
 
 from tinkex.report import charts
 from tinkex.report._shown import shortened
+from tinkex.report.cards import cards_of
 from tinkex.report.data.idle import IdleStretch, find_idle
-from tinkex.report.data.row import ReportRow, ReportSequence, log_probability, read_row
-from tinkex.report.data.scan import Picked, Scan
+from tinkex.report.data.scan import Scan
 from tinkex.report.data.timeline import Point
 from tinkex.report.frame import fill
 from tinkex.report.spelling import amount, duration, figures, percent
-from tinkex.report.tokens import Decode, Token, minus, read_tokens
+from tinkex.report.tokens import Decode
 
 _ERRORS: Final = 12
 _MODELS: Final = 30
 _PAUSES: Final = 10
-_TOKENS: Final = 400  # of a prompt or a sequence
-_CHARACTERS: Final = 3000
-_SEQUENCES: Final = 4
-_CHOICES: Final = 12
 _GOOD: Final = {"stop": "finished by itself", "length": "cut at max_tokens"}
 
 
@@ -40,17 +36,6 @@ class Chart:
     wide: bool = False
 
 
-@attrs.frozen
-class Part:
-    """A prompt or a sequence on a row card: coloured tokens where they are known, else its text."""
-
-    says: str
-    tokens: Sequence[Token]
-    text: str
-    more: int
-    prompt: bool = False
-
-
 def batch_page(scan: Scan, name: str, find_decoder: Callable[[str], Decode | None]) -> str:
     """Render the report page of a batch.
 
@@ -61,7 +46,7 @@ def batch_page(scan: Scan, name: str, find_decoder: Callable[[str], Decode | Non
     """
     points = scan.timeline.points()
     pauses = find_idle(points, scan.timeline.width, scan.phases["wait"])
-    samples = [_sample(one, find_decoder, several=len(scan.models) > 1) for one in scan.picked()]
+    cards = cards_of(scan.picked(), find_decoder, several=len(scan.models) > 1)
     errors = sorted(scan.errors.values(), key=lambda kind: -kind.count)
     most = errors[0].count if errors else 1
     return fill(
@@ -77,16 +62,15 @@ def batch_page(scan: Scan, name: str, find_decoder: Callable[[str], Decode | Non
         errors=[_error_line(kind, most) for kind in errors[:_ERRORS]],
         more_errors=len(errors[_ERRORS:]),
         models=sorted(scan.models.values(), key=lambda model: -model.rows)[:_MODELS],
-        samples=samples,
-        samples_say=_samples_say(scan, len(samples)),
-        coloured_samples=any(
-            token.shade is not None for row in samples for part in row["parts"] for token in part.tokens
-        ),
+        cards=cards,
+        cards_say=_cards_say(scan, sum(len(card.rows) for card in cards)),
+        coloured=any(card.coloured for card in cards),
     )
 
 
 def _subtitle(scan: Scan) -> str:
-    parts = [f"{scan.rows:,} rows"]
+    parts = [f"{scan.rows:,} rows" + (f" of {scan.rows + scan.left_out:,}" if scan.where.wanted else "")]
+    parts += [f"where {scan.where.says}"] if scan.where.wanted else []
     if len(scan.models) == 1 and (model := next(iter(scan.models))):
         parts.append(model)
     elif len(scan.models) > 1:
@@ -104,7 +88,11 @@ def _moment(seconds: float) -> str:
 
 
 def _warnings(scan: Scan) -> Iterator[str]:
-    if not scan.rows:
+    for name in sorted(scan.where.unseen):
+        yield f"No row has a column {name}."
+    if not scan.rows and scan.left_out:
+        yield "No row is as the filter wants it."
+    elif not scan.rows:
         yield "There are no rows yet." if not scan.unreadable else "Nothing in this file is a row of a batch's output."
     if scan.unreadable:
         lines = "One line is" if scan.unreadable == 1 else f"{scan.unreadable:,} lines are"
@@ -147,9 +135,9 @@ def _tiles(scan: Scan, points: Sequence[Point]) -> Iterator[tuple[str, str, str]
             duration(scan.timeline.last - scan.timeline.first if not resumed else working),
             f"{figures(scan.rows / working)} rows/s{runs}",
         )
-    rate = f"{amount(scan.sampled_tokens / working)} a second, " if points else ""
+    rate = f"{_unbroken(scan.sampled_tokens / working)} a second, " if points else ""
     if scan.sampled_tokens or not scan.prompt_tokens:
-        yield "tokens sampled", amount(scan.sampled_tokens), f"{rate}{amount(scan.prompt_tokens)} read"
+        yield "tokens sampled", amount(scan.sampled_tokens), f"{rate}{_unbroken(scan.prompt_tokens)} read"
     else:
         yield "tokens read", amount(scan.prompt_tokens), "none sampled"
     if scan.latency.count:
@@ -158,6 +146,11 @@ def _tiles(scan: Scan, points: Sequence[Point]) -> Iterator[tuple[str, str, str]
     yield from _likelihood_tiles(scan)
     if scan.retried:
         yield "sent more than once", f"{scan.retried:,}", f"{percent(scan.retried, scan.rows)} of the rows"
+
+
+def _unbroken(number: float) -> str:
+    """Format a count that stands in a line of words, which is broken elsewhere."""
+    return amount(number).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _likelihood_tiles(scan: Scan) -> Iterator[tuple[str, str, str]]:
@@ -223,64 +216,7 @@ def _error_line(kind: Any, most: int) -> dict[str, Any]:
     }
 
 
-def _samples_say(scan: Scan, shown: int) -> str:
+def _cards_say(scan: Scan, shown: int) -> str:
     if shown == scan.rows:
         return "Every row."
     return f"{shown:,} of {scan.rows:,} rows: drawn at random, and the most remarkable ones."
-
-
-def _sample(picked: Picked, find_decoder: Callable[[str], Decode | None], *, several: bool = False) -> dict[str, Any]:
-    row = read_row(picked.line)
-    try:
-        parts = list(_parts(row, find_decoder(row.model)))
-    except Exception:  # noqa: BLE001 - another model's tokenizer: the ids are not in its vocabulary
-        parts = list(_parts(row, None))
-    length = row.prompt_length if row.only_scores else row.sampled_length
-    says = [row.model] if several else []
-    says += [_tokens(length)] if length else []
-    says += [duration(row.seconds)] if row.seconds is not None else []
-    says += [f"{row.attempts} attempts"] if row.attempts > 1 else []
-    return {"id": row.id, "failure": row.failure, "remarks": picked.remarks, "says": " · ".join(says), "parts": parts}
-
-
-def _parts(row: ReportRow, decode: Decode | None) -> Iterator[Part]:
-    ids = row.prompt_ids
-    if row.prompt_logprobs:
-        tokens = read_tokens(ids[:_TOKENS], row.prompt_logprobs, decode, row.prompt_alternatives)
-        says = "prompt" + _likelihood(row.prompt_logprobs[row.prompt_undefined :])
-        yield Part(says, tokens, "", len(ids[_TOKENS:]), prompt=True)
-    elif ids and decode:
-        yield Part("prompt", (), shortened(decode(ids), _CHARACTERS), 0, prompt=True)
-    for number, one in enumerate(row.sequences[:_SEQUENCES], 1):
-        says = f"sequence {number} of {len(row.sequences)}" if len(row.sequences) > 1 else "answer"
-        if one.stop_reason == "length":
-            says += ", cut at max_tokens"
-        yield from _sequence_parts(one, says, decode)
-    for number, one in enumerate(row.choices[:_CHOICES]):
-        says = f"choice {number + 1} of {len(row.choices)}"
-        says += ", likeliest" * (number == row.best) + ", right" * (number == row.answer)
-        yield from _sequence_parts(one, says, decode)
-
-
-def _sequence_parts(one: ReportSequence, says: str, decode: Decode | None) -> Iterator[Part]:
-    says += _likelihood(one.logprobs)
-    tokens = list(one.tokens[:_TOKENS])
-    if one.logprobs and not tokens:
-        tokens = read_tokens(one.ids[:_TOKENS], one.logprobs, decode, one.alternatives)
-    if one.text and not (tokens and (decode or one.tokens)):  # numbers alone say little
-        yield Part(says, (), shortened(one.text, _CHARACTERS), 0)
-    if tokens:
-        yield Part(says, tokens, "", max(0, one.length - _TOKENS))
-
-
-def _likelihood(logprobs: Sequence[float | None] | None) -> str:
-    """Say the log-probability of a text, and its mean where the text has several tokens."""
-    total = log_probability(logprobs)
-    if total is None or not logprobs:
-        return ""
-    mean = f", {minus(total / len(logprobs))} a token" if len(logprobs) > 1 and total > -math.inf else ""
-    return f", log p {minus(total)}{mean}"
-
-
-def _tokens(count: int) -> str:
-    return "1 token" if count == 1 else f"{count:,} tokens"

@@ -72,6 +72,10 @@ class ReportRow:
     answer: int | None = None
     correct: bool | None = None
     correct_by_mean: bool | None = None
+    prompt_text: str = ""
+    """The prompt as the caller gave it, a conversation as lines; empty for token ids."""
+    columns: Mapping[str, Any] = attrs.Factory(dict)
+    """The caller's own columns."""
 
     @property
     def only_scores(self) -> bool:
@@ -129,6 +133,8 @@ def read_row(line: bytes) -> ReportRow:
         answer=_index(fields.get("answer")),
         correct=_flag(fields.get("correct")),
         correct_by_mean=_flag(fields.get("correct_by_mean")),
+        prompt_text=_text_or_empty(fields.get("prompt")) or _conversation(_list(fields.get("messages"))),
+        columns=_mapping(fields.get("extra")),
     )
     return attrs.evolve(row, sampled_length=0) if row.only_scores else row
 
@@ -186,6 +192,16 @@ def _list(value: object) -> list[Any]:
 
 def _text_or_empty(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _conversation(messages: list[Any]) -> str:
+    """Return messages as lines; parts that are no text are left out."""
+    lines = []
+    for message in map(_mapping, messages):
+        content = message.get("content")
+        parts = [_text_or_empty(_mapping(part).get("text")) for part in _list(content)]
+        lines.append(f"{_name(message.get('role'))}: {_text_or_empty(content) or ' '.join(parts)}")
+    return "\n".join(lines)
 
 
 def _name(value: object) -> str:

@@ -12,9 +12,11 @@ from typing import Final
 
 import attrs
 
+from tinkex.report.data.drawing import IdSample, Picked
 from tinkex.report.data.histogram import Histogram
 from tinkex.report.data.row import PHASES, ReportFailure, ReportRow, log_probability, read_row
 from tinkex.report.data.timeline import Timeline
+from tinkex.report.data.where import RowFilter
 
 _KINDS: Final = 200  # of errors, of models, of reasons to stop: what comes later is counted together
 _OTHER: Final = "others"
@@ -43,22 +45,16 @@ class ModelUse:
     perplexity: Histogram = attrs.Factory(Histogram)
 
 
-@attrs.frozen
-class Picked:
-    """A row chosen for display, as its line, and why: no remarks for one drawn at random."""
-
-    number: int
-    line: bytes
-    remarks: tuple[str, ...] = ()
-
-
 class Scan:
     """Streaming statistics of a batch's rows; not thread-safe.
 
-    Memory does not grow with the number of rows: distributions are histograms, rows to show are reservoir samples.
+    Memory does not grow with the number of rows: distributions are histograms, and the rows to show are few.
     """
 
-    def __init__(self, samples: int = 12) -> None:
+    def __init__(self, samples: int = 12, where: RowFilter | None = None) -> None:
+        self.where: RowFilter = RowFilter({}) if where is None else where
+        self.left_out: int = 0
+        """Rows that the filter does not admit."""
         self.rows: int = 0
         self.failed: int = 0
         self.unreadable: int = 0
@@ -81,9 +77,9 @@ class Scan:
         self.judged: int = 0
         self.correct: int = 0
         self.correct_by_mean: int = 0
-        self._wanted = samples
         self._random = random.Random(0)  # the same file gives the same page
-        self._drawn: list[Picked] = []
+        self._drawn = IdSample(samples)
+        self._failed_beside = IdSample(4 * samples)
         self._failures: list[Picked] = []
         self._extremes: dict[str, list[tuple[float, int, bytes]]] = {}
 
@@ -97,7 +93,10 @@ class Scan:
             except ValueError:
                 self.unreadable += 1
                 continue
-            self.add(row, line)
+            if self.where.admits(row):
+                self.add(row, line)
+            else:
+                self.left_out += 1
 
     def add(self, row: ReportRow, line: bytes) -> None:
         """Add one row, and the line it was read from."""
@@ -124,7 +123,9 @@ class Scan:
         if key not in self.errors and len(self.errors) >= _KINDS:
             key, failure = _OTHER, ReportFailure(_OTHER, "")
         self.errors.setdefault(key, ErrorKind(failure, row.id)).count += 1
-        _draw(self._failures, Picked(self.rows, line), self.failed, _EXTREMES, self._random)
+        picked = Picked(self.rows, line)
+        _draw(self._failures, picked, self.failed, _EXTREMES, self._random)
+        self._failed_beside.add(row.id, row.model, picked)
 
     def _add_success(self, row: ReportRow, model: ModelUse, line: bytes) -> None:
         if row.seconds is not None:
@@ -148,8 +149,7 @@ class Scan:
         length = row.prompt_length if row.only_scores else row.sampled_length
         if length:
             self._consider("longest", length, line)
-        successes = self.rows - self.failed
-        _draw(self._drawn, Picked(self.rows, line), successes, self._wanted, self._random)
+        self._drawn.add(row.id, row.model, Picked(self.rows, line))
 
     def _add_scored(self, logprobs: Sequence[float | None], model: ModelUse, line: bytes) -> None:
         total = log_probability(logprobs)
@@ -171,8 +171,15 @@ class Scan:
             heapq.heapreplace(kept, (value, -self.rows, line))
 
     def picked(self) -> list[Picked]:
-        """Return the rows to show, each once and in order: random ones, extremes, and failures."""
-        lines = {one.number: one.line for one in (*self._drawn, *self._failures)}
+        """Return the rows to show, each once and in order: random ones, extremes, and failures.
+
+        A drawn row comes with those that other models gave for its id.
+        """
+        drawn = [one for rows in self._drawn.rows.values() for one in rows.values()]
+        if len(self.models) > 1:
+            beside = [self._failed_beside.rows.get(key, {}) for key in self._drawn.rows]
+            drawn += [one for rows in beside for one in rows.values()]
+        lines = {one.number: one.line for one in (*drawn, *self._failures)}
         remarks: dict[int, list[str]] = {}
         for remark, kept in self._extremes.items():
             for _, number, line in kept:
