@@ -12,6 +12,7 @@ import attrs
 from tinkex._validation.field_docs import with_field_docs
 from tinkex.chat import Answer, ChatFormat
 from tinkex.types import ModelInput, SampledSequence, SampleResponse
+from tinkex.types._forms.notebook import block, words
 
 T = TypeVar("T", "SampledText", "SampledAnswer")
 
@@ -63,6 +64,10 @@ class SampledText(OfSequence):
     sequence: SampledSequence = attrs.field(repr=False)
     """What it was made of."""
 
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: the text, and its tokens coloured by log-probability."""
+        return block([words(self.text), self.sequence._repr_html_()])
+
 
 @with_field_docs
 @attrs.frozen
@@ -80,6 +85,10 @@ class SampledAnswer(OfSequence, Answer):
     def text(self) -> str:
         """What the model says: the content of the message."""
         return self.content
+
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: what the model says, and its tokens coloured by log-probability."""
+        return block([words(self.text), self.sequence._repr_html_()])
 
     def extend(self, messages: Iterable[Mapping[str, Any]]) -> ModelInput:
         """Return the prompt for what the model says next: this one's, its tokens as sampled, and new messages.
@@ -136,6 +145,10 @@ class ResponseOf(Sequence[T], Generic[T]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self._items)!r})"
+
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: each of the texts as it shows itself."""
+        return block(each._repr_html_() for each in self._items)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.response, self.prompt, None, self._items)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, fields, frozen
 
 from tinkex._validation.field_docs import with_field_docs
 from tinkex._validation.values import shown, whole
 from tinkex.types._forms.columns import Column, OptionalColumn, float_column
+from tinkex.types._forms.notebook import block, count, likelihood, note
 from tinkex.types._json.form import mapping, present, table, word
 from tinkex.types._json.numbers import json_numbers, json_rows, read_numbers, read_rows
 from tinkex.types.sequence import SampledSequence
@@ -224,6 +225,19 @@ class SampleResponse:
         if self.request_id is not None:
             parts.append(f"request_id={self.request_id!r}")
         return f"SampleResponse({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: each sequence as it shows itself, and what is known of the prompt."""
+        parts = [each._repr_html_() for each in self.sequences[:_MOST_SHOWN]]
+        if left := len(self.sequences) - len(parts):
+            parts.append(note(f"… {count(left, 'more sequence')}"))
+        if self.prompt_logprobs is not None:
+            says = [f"prompt of {count(len(self.prompt_logprobs), 'token')}", *likelihood(self.prompt_logprobs[1:])]
+            parts.insert(0, note(" · ".join(says)))
+        return block(parts)
+
+
+_MOST_SHOWN: Final = 8  # sequences in a notebook
 
 
 def _as_dict(facts: Usage | Timing) -> dict[str, Any]:

@@ -1,0 +1,85 @@
+"""Fragments of HTML for notebooks: tokens coloured by log-probability.
+
+Styles stand in the elements, so that a fragment changes nothing around it; colours are translucent, for light and dark.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+_MOST_TOKENS: Final = 500
+_MOST_ALTERNATIVES: Final = 10
+_SHADES: Final = ((0.9, 0.0), (0.5, 0.14), (0.2, 0.26), (0.05, 0.4), (0.01, 0.54))
+_DARKEST: Final = 0.72
+_QUIET: Final = "opacity:.75;font-family:system-ui,sans-serif"
+_MONO: Final = "font-family:monospace;line-height:1.9;overflow-wrap:anywhere"
+_BOX: Final = "border-radius:3px;padding:2px 3px"
+
+
+def block(parts: Iterable[str]) -> str:
+    """Return a fragment of several parts, each below the one before."""
+    return "<div>" + "".join(f'<div style="margin:0 0 .6em">{part}</div>' for part in parts) + "</div>"
+
+
+def note(text: str) -> str:
+    """Return a quiet line."""
+    return f'<span style="{_QUIET}">{escaped(text)}</span>'
+
+
+def words(text: str) -> str:
+    """Return a text as it stands, with its line breaks."""
+    return f'<div style="white-space:pre-wrap;overflow-wrap:anywhere">{escaped(text)}</div>'
+
+
+def tokens_html(
+    tokens: Sequence[int], logprobs: Sequence[float] | None, rows: Sequence[Sequence[tuple[int, float]] | None] | None
+) -> str:
+    """Return token ids, each coloured by its log-probability and with the likeliest others where it is pointed at."""
+    shown = tokens[:_MOST_TOKENS]
+    spans = [
+        _token(token, logprobs[place] if logprobs else math.nan, (rows[place] if rows else None) or ())
+        for place, token in enumerate(shown)
+    ]
+    more = [note(f"… {len(tokens) - len(shown):,} more")] if len(shown) < len(tokens) else []
+    return f'<div style="{_MONO}">{" ".join([*spans, *more])}</div>'
+
+
+def likelihood(logprobs: Sequence[float | None] | None) -> list[str]:
+    """Say the sum of log-probabilities and their mean; nothing without any."""
+    if not logprobs:
+        return []
+    total = math.fsum(math.nan if each is None else each for each in logprobs)
+    if math.isnan(total):
+        return ["log-probability not known"]
+    return [f"log-probability {_minus(total)}", f"{_minus(total / len(logprobs))} a token"]
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number of things in words."""
+    return f"{number:,} {noun}" + "s" * (number != 1)
+
+
+def escaped(text: str) -> str:
+    """Return a text in which nothing is markup."""
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("'", "&#x27;")):
+        text = text.replace(character, entity)
+    return text
+
+
+def _token(token: int, logprob: float, others: Sequence[tuple[int, float]]) -> str:
+    lines = [f"token {token}"] if math.isnan(logprob) else [f"{_percent(logprob)}, log-probability {_minus(logprob)}"]
+    lines += ["instead:"] if others else []
+    lines += [f"{other}: {_percent(score)}" for other, score in others[:_MOST_ALTERNATIVES]]
+    shade = 0.0 if math.isnan(logprob) else next((s for p, s in _SHADES if math.exp(logprob) > p), _DARKEST)
+    colour = f";background:rgba(213,94,0,{shade})" if shade else ""
+    return f'<span style="{_BOX}{colour}" title="{"&#10;".join(map(escaped, lines))}">{token}</span>'
+
+
+def _percent(logprob: float) -> str:
+    return f"{100 * math.exp(min(logprob, 0.0)):.3g} %"
+
+
+def _minus(number: float) -> str:
+    return f"{number:.3f}".replace("inf", "∞").replace("-", "\N{MINUS SIGN}")
