@@ -6,6 +6,9 @@ import pytest
 from browsing import SIZES, chromium, ink_and_paper
 from gateways import MODEL, TOKENIZER, says, serving
 
+import tinkex
+from tinkex.serve import Gateway
+
 pytestmark = pytest.mark.slow
 HOSTILE = "<img src=x onerror=\"document.title='pwned'\"><script>document.title='pwned'</script>"
 CONTROLS = "button, input, select, textarea, summary, label.check, .switch label"
@@ -235,6 +238,7 @@ def test_a_key_is_asked_for(visit):
         page.fill("#key", "the-key")
         page.keyboard.press("Enter")
         page.locator("#key-form").wait_for(state="hidden")
+        page.locator("#prompt:focus").wait_for()
         send(page)
         kept = "JSON.stringify([location.href, document.cookie, {...localStorage}, {...sessionStorage}, history.state])"
         assert "the-key" not in page.evaluate(kept)
@@ -265,6 +269,21 @@ def test_errors_are_told_in_words(visit):
         page.click("#send")
         page.get_by_text("perhaps a proxy").first.wait_for()
         assert page.input_value("#prompt") == "Hi"
+
+
+def test_on_the_small_model(visit):
+    """The small model answers on the page as a server's does, with log-probabilities that add up."""
+    with tinkex.ServiceClient.local() as service, Gateway(service) as gateway:
+        page = visit(gateway)
+        page.check("[name=mode][value=text]", force=True)
+        page.fill("#temperature", "0")
+        page.fill("#max_tokens", "1")
+        send(page, "The capital of France is")
+        assert page.locator(".tokens .t").all_text_contents() == [" Paris"]
+        page.locator(".tokens .t").click()
+        shares = [text.split()[0] for text in page.locator("#alternatives li > :nth-child(2)").all_text_contents()]
+        assert sorted(map(float, shares), reverse=True) == list(map(float, shares))
+        assert 50 < float(shares[0]) < sum(map(float, shares)) <= 100
 
 
 def test_cancelling(visit):

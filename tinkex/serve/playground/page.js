@@ -226,10 +226,11 @@ $("form").addEventListener("submit", (event) => {
   event.preventDefault();
   send();
 });
-$("key-form").addEventListener("submit", (event) => {
+$("key-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   useKey($("key").value);
-  loadModels();
+  await loadModels();
+  if ($("key-form").hidden) $("prompt").focus();
 });
 $("prompt").addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
