@@ -22,6 +22,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tinkex import __version__
+from tinkex._validation.arguments import check_method
 from tinkex.config import is_official
 from tinkex.errors import extra
 from tinkex.instrumentation import (
@@ -77,6 +78,9 @@ def instrument(
     Raises:
         TypeError, ValueError: An argument is wrong; the text names it.
     """
+    check_method("service", service or ServiceClient, "install")
+    check_method("tracer_provider", tracer_provider or trace, "get_tracer")
+    check_method("meter_provider", meter_provider or metrics, "get_meter")
     if content is not None and not callable(getattr(content, "decode", None)):
         raise TypeError(f"content must be a tokenizer with decode, not {type(content).__name__}")
     made = _Instrumentation(

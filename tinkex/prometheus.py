@@ -20,6 +20,7 @@ from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from tinkex._validation.arguments import check_method
 from tinkex.errors import extra
 from tinkex.instrumentation import (
     InstrumentedService,
@@ -54,8 +55,10 @@ def instrument(service: ServiceClient | None = None, *, registry: CollectorRegis
             also in children that are forked from it.
         registry: Where the metrics are registered: those of one registry are shared by all that are counted in it.
 
-    Raises ValueError where the registry has other metrics under these names.
+    Raises TypeError where an argument is wrong, ValueError where the registry has other metrics under these names.
     """
+    check_method("service", service or ServiceClient, "install")
+    check_method("registry", registry, "register")
     metrics = _metrics.get(registry)
     if metrics is None:
         _metrics[registry] = metrics = _Metrics(registry)

@@ -437,6 +437,9 @@ def test_wrong_arguments():
     """They are refused by name, and what was installed stays."""
     with pytest.raises(TypeError, match="content must be a tokenizer with decode, not str"):
         otel.instrument(content="yes")
+    for name in ("service", "tracer_provider", "meter_provider"):
+        with pytest.raises(TypeError, match=f"{name} must have a method .*, and int has none"):
+            otel.instrument(**{name: 5})
     with pytest.raises(TypeError, match="propagate_to must be a list of base URLs"):
         otel.instrument(propagate_to="http://a")
     with pytest.raises(ValueError, match=r"propagate_to must be base URLs such as .*, got 'localhost'"):

@@ -182,3 +182,10 @@ def test_many_samples(make_client, value):
     assert shown == sorted(shown)
     assert value("samples_ended_total", outcome="completed", error="") == 100
     assert value("tokens_total", kind="prompt", model=MODEL) == 100
+
+
+def test_wrong_arguments(registry):
+    """They are refused by name, and nothing is counted."""
+    for name in ("service", "registry"):
+        with pytest.raises(TypeError, match=f"{name} must have a method .*, and int has none"):
+            prometheus.instrument(**{"registry": registry, name: 5})

@@ -228,7 +228,20 @@ def test_close(client):
             "enable_thinkin",
         ),
         (lambda client: client.score("a", "b", max_tokens=4), TypeError, r"score\(\) got an unexpected .*max_tokens"),
+        (lambda client: client.chat("a", max_tokens=4, tokenizer=TOKENIZER, tools=5), TypeError, "tools must be"),
+        (
+            lambda client: client.chat(tinkex.ModelInput.from_ints([1]), max_tokens=4, tokenizer=TOKENIZER, tools=[5]),
+            TypeError,
+            r"tools\[0\] must be a mapping",
+        ),
         (lambda client: client.score("a", [], tokenizer=TOKENIZER), ValueError, "choices"),
+        (lambda client: client.score([], [5]), ValueError, "prompt must not be empty"),
+        (lambda client: client.score([1], [5], tools=[]), ValueError, "tools is for messages"),
+        (
+            lambda client: client.score("a", "b", template_variables={}),
+            ValueError,
+            "template_variables is for messages",
+        ),
         (lambda client: client.score("", "b", tokenizer=TOKENIZER), ValueError, "no token that stands before"),
         (lambda client: client.sample("a", tinkex.SamplingParams(max_tokens=4)), TypeError, r"client.complete\(text"),
         (lambda client: client.sample(USER, tinkex.SamplingParams(max_tokens=4)), TypeError, r"client.chat\(messages"),
@@ -251,6 +264,15 @@ def test_a_text_among_token_ids(client):
     for item in (USER, {"messages": USER}, USER[0]):
         with pytest.raises(TypeError, match=r"items\[1\]: .*call=client.chat"):
             list(client.sample_many([[1], item], params))
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_call_that_begins_nothing(client, ordered):
+    """What is not a function, and one that returns no future, are refused by name."""
+    with pytest.raises(TypeError, match="call must be a function that returns a future, got 5"):
+        client.sample_many(["a"], call=5)
+    with pytest.raises(TypeError, match=r"items\[0\]: call must return a future of this client, not 1"):
+        list(client.sample_many(["a"], call=len, ordered=ordered))
 
 
 def test_no_tokenizer(client, monkeypatch):

@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from tinkex._validation.values import shown
 from tinkex.errors import QueueFullError, SampleTimeoutError
 from tinkex.future import ClientFuture, SampleFuture
 from tinkex.types import SampleRequest, SampleResponse
@@ -87,7 +88,10 @@ def _begun(items: Iterable[Any], start: Start, return_exceptions: bool) -> Itera
     """Yield a future for each item, failed where it cannot be begun; none after one whose error will be raised."""
     for number, item in enumerate(items):
         try:
-            yield start(item)
+            future = start(item)
+            if not isinstance(future, ClientFuture):
+                raise TypeError(f"call must return a future of this client, not {shown(future)}")
+            yield future
         except (TypeError, ValueError, QueueFullError, SampleTimeoutError) as error:
             if type(error) in (TypeError, ValueError) and error.args:
                 error.args = (f"items[{number}]: {error.args[0]}", *error.args[1:])

@@ -15,6 +15,7 @@ from tinkex.tokenizers import TokenPieces, get_tokenizer, text_decoder
 from tinkex.types import ModelInput
 
 _OF_THE_PROMPT: Final = frozenset({"add_generation_prompt", "continue_final_message", "documents"})
+_OF_THE_CALL: Final = ("messages", "tokenizer", "tools")
 _MOST_FORMATS: Final = 16  # one for each set of template variables
 
 
@@ -89,16 +90,17 @@ class TextCodec:
 
     def conversation(
         self, messages: str | Iterable[Mapping[str, Any]] | ModelInput, tools: Iterable[Mapping[str, Any]] | None,
-        variables: Mapping[str, Any],
+        variables: Mapping[str, Any] | None,
     ) -> tuple[ChatFormat, ModelInput]:  # fmt: skip
         """Return the chat format with these template variables, and messages as a prompt.
 
         A text is one message of the user; a prompt stays as it is. The variables may be any keyword of
-        `ModelInput.from_messages`.
+        `ModelInput.from_messages` besides the tokenizer and the tools.
 
         Raises:
             ChatTemplateError, TypeError, ValueError: As `ModelInput.from_messages` does.
         """
+        variables = _checked_variables(variables)
         of_prompt = {name: value for name, value in variables.items() if name in _OF_THE_PROMPT}
         chat = self.chat_format({name: value for name, value in variables.items() if name not in _OF_THE_PROMPT})
         if isinstance(messages, ModelInput):
@@ -109,6 +111,18 @@ class TextCodec:
     def special_tokens(self) -> dict[str, str]:
         """Return the special tokens by the names that ``tokenizer_config.json`` has for them."""
         return dict(self.tokenizer.chat_files.special_tokens)
+
+
+def _checked_variables(variables: Any) -> Mapping[str, Any]:
+    """Return template variables after a check of their type and their names."""
+    if variables is None:
+        return {}
+    if not isinstance(variables, Mapping) or not all(isinstance(name, str) for name in variables):
+        raise TypeError(f"template_variables must be a mapping of names to values, got {shown(variables)}")
+    for name in _OF_THE_CALL:
+        if name in variables:
+            raise ValueError(f"template_variables must not have {name}: it is an argument of the call")
+    return variables
 
 
 def stop_items(stop: str | Sequence[str] | Sequence[int] | None) -> tuple[Any, ...]:

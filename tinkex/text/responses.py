@@ -128,6 +128,14 @@ class ResponseOf(Sequence[T], Generic[T]):
     def __len__(self) -> int:
         return len(self.response.sequences)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ResponseOf) or type(other) is not type(self):
+            return NotImplemented
+        return (self.response, self.prompt, self._items) == (other.response, other.prompt, other._items)
+
+    def __hash__(self) -> int:
+        return hash(self.prompt)
+
     @property
     def text(self) -> str:
         """The first text; the only one unless `num_samples` asked for more."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, overload
 
 import attrs
@@ -49,9 +50,11 @@ def read_choices(choices: Any) -> tuple[Choice, ...]:
     """
     if isinstance(choices, str):
         choices = (choices,)
-    given = tuple(choices) if isinstance(choices, Iterable) else ()
+    if isinstance(choices, bytes | Mapping | AbstractSet) or not isinstance(choices, Iterable):
+        raise TypeError(f"choices must be a text, or a list of texts or of token ids, not {shown(choices)}")
+    given = tuple(choices)
     if not given:
-        raise ValueError(f"choices must be a text, or a list of texts or of token ids, not {shown(choices)}")
+        raise ValueError("choices must not be empty")
     if not isinstance(given[0], str) and not isinstance(given[0], Iterable):
         given = (given,)
     made: list[Choice] = []
@@ -90,6 +93,8 @@ def split_choices(prompt: str | ModelInput, choices: Sequence[Choice], codec: Ca
         made = ModelInput.from_ints(shared)
     else:
         made, tail = prompt, ""
+        if made.known_length == 0:
+            raise ValueError("prompt must not be empty: nothing tells how likely a first token is")
         tokens = tuple(tuple(codec().encode_behind(x) if isinstance(x, str) else x) for x in choices)
     for index, each in enumerate(tokens):
         if not each:

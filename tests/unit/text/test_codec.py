@@ -86,3 +86,10 @@ def test_conversation():
     assert text("Hi") == text([{"role": "user", "content": "Hi"}]) == "user: Hi@assistant: "
     assert text("Hi", {"shout": True, "add_generation_prompt": False}) == "user: Hi@!"
     assert text(ModelInput.from_ints([65])) == "A"
+
+
+@pytest.mark.parametrize("wrong", [5, "date", ["date"], {1: 2}, {"messages": []}, {"tokenizer": "a"}, {"tools": []}])
+def test_wrong_template_variables(wrong):
+    """What is no mapping of names, and names of the call's own arguments, are refused by name."""
+    with pytest.raises((TypeError, ValueError), match="template_variables must"):
+        TextCodec(Letters(TEMPLATE)).conversation("Hi", None, wrong)

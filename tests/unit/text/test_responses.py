@@ -47,6 +47,14 @@ def test_missing_logprobs():
     assert texts(SampledSequence([], [])).logprob in (None, 0.0)
 
 
+def test_equal_responses():
+    """Responses are equal where the server computed the same, and the texts are the same."""
+    assert texts(SampledSequence([5])) == texts(SampledSequence([5]))
+    assert texts(SampledSequence([5])) != texts(SampledSequence([6]))
+    assert texts(SampledSequence([5])) != texts(SampledSequence([5]), read=lambda each: SampledText("a", each))
+    assert texts(SampledSequence([5])) != ["<[5]>"]
+
+
 def test_text_is_read_once_and_when_looked_at():
     """A tokenizer of the caller's runs in the thread that looks at the text, once."""
     read = []
@@ -58,7 +66,10 @@ def test_text_is_read_once_and_when_looked_at():
 
 def test_pickles_as_text():
     """The copy has the texts, and needs no tokenizer."""
-    copied = pickle.loads(pickle.dumps(texts(SampledSequence([5], [-1.0]))))
+    response = texts(SampledSequence([5], [-1.0]))
+    copied = pickle.loads(pickle.dumps(response))
+    assert copied == response
+    assert hash(copied) == hash(response)
     assert (copied.text, copied.prompt, copied.response.sequences[0].tokens) == ("<[5]>", PROMPT, [5])
 
 

@@ -87,7 +87,7 @@ def test_any_text_is_scored_once(prompt, choices):
     ]
 
 
-@pytest.mark.parametrize("wrong", [[], 5, None, "", [""], [[]], ["a", ""]])
+@pytest.mark.parametrize("wrong", [[], 5, None, "", [""], [[]], ["a", ""], b"a", {"a"}, {"a": 1}])
 def test_no_choices(wrong):
     """No choice at all, and an empty one, are refused by name."""
     with pytest.raises((TypeError, ValueError), match="choices"):

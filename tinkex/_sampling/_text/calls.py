@@ -137,12 +137,13 @@ class TextSampling:
         The future, threads and blocking are as with `complete`.
         """
         asked = TextCall.read("chat", sampling_params, options)
-        schemas = None if tools is None else list(tools)
         codec = self._codec_of(tokenizer, asked.call)
         from tinkex.text.codec import stop_items
         from tinkex.text.responses import ChatResponse, sampled_answer
+        from tinkex.tokenizers._chat_template.messages import read_tools
 
-        chat, made = codec.conversation(messages, schemas, template_variables or {})
+        schemas = read_tools(tools)
+        chat, made = codec.conversation(messages, schemas, template_variables)
         stop = stop_items(asked.params.stop)
         params = asked.params
         if params.stop != ():
@@ -173,8 +174,8 @@ class TextSampling:
         Args:
             prompt: A text; messages, which the choices answer; token ids; or a `ModelInput`.
             choices: One text or several, each as text or as token ids.
-            tools: As for `chat`.
-            template_variables: As for `chat`.
+            tools: As for `chat`; for messages alone.
+            template_variables: As for `chat`; for messages alone.
             tokenizer: A name, a path or an object, instead of the model's own; not loaded for tokens alone.
             options: `timeout` in seconds for each sample, `on_full` and `queue_state_observer`, as for `sample`.
 
@@ -195,7 +196,10 @@ class TextSampling:
         codec = functools.cache(lambda: self._codec_of(tokenizer, call))
         begun: Any = list(prompt) if isinstance(prompt, Iterator) else prompt
         if isinstance(begun, Sequence) and not isinstance(begun, str) and begun and isinstance(begun[0], Mapping):
-            begun = codec().conversation(begun, tools, template_variables or {})[1]
+            begun = codec().conversation(begun, tools, template_variables)[1]
+        elif tools is not None or template_variables is not None:
+            name = "template_variables" if tools is None else "tools"
+            raise ValueError(f"{name} is for messages, and prompt has none: {shown(prompt)}")
         elif not isinstance(begun, str | ModelInput):
             begun = ModelInput.from_ints(begun)
         return self._scored(split_choices(begun, given, codec), call)
