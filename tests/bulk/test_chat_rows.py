@@ -131,3 +131,10 @@ def test_variables_that_no_model_reads(run):
         run(ROWS[:1], PLAIN, template_variables={"moood": "good"})
     first, second = run([{**ROWS[0], "template_variables": {"moood": "good"}}, ROWS[1]], PLAIN)
     assert ("moood" in first["error"]["message"], second["error"]) == (True, None)
+
+
+@pytest.mark.parametrize("name", ["messages", "tokenizer", "tools"])
+def test_what_is_no_variable(run, name):
+    """What the prompt is made of, and with, is no variable of a template: it is a field of the row, or of the run."""
+    (row,) = run([{**ROWS[0], "template_variables": {name: []}}], "{{ tools }}" + PLAIN)
+    assert row["error"]["message"] == f"template_variables must not have {name}, which is no variable of a template."

@@ -58,6 +58,9 @@ class ChatFormat:
         self._tokenizer = adapt(get_tokenizer(tokenizer))
         self._given = {"chat_template": chat_template, "date": date, **variables}
         self._template = None
+        for name in ("messages", "tools"):
+            if name in variables:
+                raise ChatTemplateError(f"{name}: is an argument of prompt() and no variable of the template")
         if chat_template != ROLE_COLON:
             self._template = choose_template(self._tokenizer, chat_template)
             check_variables([*variables, *(["date"] if date is not None else ())], [self._template])

@@ -163,6 +163,9 @@ def test_variables_are_checked_once():
     """A variable that the template does not read is refused when the format is made."""
     with pytest.raises(ChatTemplateError, match=r"beggun: .* did you mean begun"):
         ChatFormat(TOKENIZER, beggun="x")
+    for name in ("messages", "tools"):
+        with pytest.raises(ChatTemplateError, match=rf"{name}: is an argument of prompt\(\)"):
+            ChatFormat(TOKENIZER, **{name: []})
 
 
 def test_prompt_is_that_of_from_messages():

@@ -166,6 +166,9 @@ def _chat(given: Mapping[str, Any]) -> dict[str, Any]:
     variables = given.get("template_variables") or {}
     if not isinstance(variables, Mapping):
         raise InvalidRowError(f"template_variables must be a JSON object, not {variables!r}.")
+    for name in ("messages", "tokenizer", "tools"):
+        if name in variables:
+            raise InvalidRowError(f"template_variables must not have {name}, which is no variable of a template.")
     tools = given.get("tools")
     if tools is not None and not (isinstance(tools, list) and all(isinstance(each, Mapping) for each in tools)):
         raise InvalidRowError(f"tools must be a list of JSON objects, not {tools!r:.60}.")
