@@ -22,7 +22,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tinkex import __version__
-from tinkex._validation.arguments import check_method
 from tinkex.config import is_official
 from tinkex.errors import extra
 from tinkex.instrumentation import (
@@ -78,9 +77,14 @@ def instrument(
     Raises:
         TypeError, ValueError: An argument is wrong; the text names it.
     """
-    check_method("service", service or ServiceClient, "install")
-    check_method("tracer_provider", tracer_provider or trace, "get_tracer")
-    check_method("meter_provider", meter_provider or metrics, "get_meter")
+    kinds = {
+        "service": (service, ServiceClient),
+        "tracer_provider": (tracer_provider, trace.TracerProvider),
+        "meter_provider": (meter_provider, metrics.MeterProvider),
+    }
+    for name, (value, kind) in kinds.items():
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
     if content is not None and not callable(getattr(content, "decode", None)):
         raise TypeError(f"content must be a tokenizer with decode, not {type(content).__name__}")
     made = _Instrumentation(

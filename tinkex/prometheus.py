@@ -20,7 +20,6 @@ from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from tinkex._validation.arguments import check_method
 from tinkex.errors import extra
 from tinkex.instrumentation import (
     InstrumentedService,
@@ -57,8 +56,10 @@ def instrument(service: ServiceClient | None = None, *, registry: CollectorRegis
 
     Raises TypeError where an argument is wrong, ValueError where the registry has other metrics under these names.
     """
-    check_method("service", service or ServiceClient, "install")
-    check_method("registry", registry, "register")
+    if service is not None and not isinstance(service, ServiceClient):
+        raise TypeError(f"service must be a ServiceClient, not {type(service).__name__}")
+    if not isinstance(registry, CollectorRegistry):
+        raise TypeError(f"registry must be a CollectorRegistry, not {type(registry).__name__}")
     metrics = _metrics.get(registry)
     if metrics is None:
         _metrics[registry] = metrics = _Metrics(registry)

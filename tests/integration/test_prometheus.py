@@ -187,5 +187,5 @@ def test_many_samples(make_client, value):
 def test_wrong_arguments(registry):
     """They are refused by name, and nothing is counted."""
     for name in ("service", "registry"):
-        with pytest.raises(TypeError, match=f"{name} must have a method .*, and int has none"):
+        with pytest.raises(TypeError, match=f"{name} must be a .*, not int"):
             prometheus.instrument(**{"registry": registry, name: 5})

@@ -77,13 +77,8 @@ def check_id(name: str, value: object) -> None:
 
 def check_observer(name: str, observer: object) -> None:
     """Check for a queue-state observer: it has a method on_queue_state_change."""
-    check_method(name, observer, "on_queue_state_change")
-
-
-def check_method(name: str, value: object, method: str) -> None:
-    """Check for an object with a method of this name."""
-    if not callable(getattr(value, method, None)):
-        raise TypeError(f"{name} must have a method {method}, and {type(value).__name__} has none")
+    if not callable(getattr(observer, "on_queue_state_change", None)):
+        raise TypeError(f"{name} must have a method on_queue_state_change, and {type(observer).__name__} has none")
 
 
 def check_flag(name: str, value: object) -> None:
