@@ -46,6 +46,7 @@ class Letters:
 CHATS = [{"id": number, "messages": [{"role": "user", "content": "hi"}]} for number in range(3)]
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize(
     ("rows", "options", "words"),

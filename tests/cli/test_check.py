@@ -190,6 +190,7 @@ SERVERS = [
 ]
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize(("name", "verdict", "options", "planned"), SERVERS)
 def test_protocol(serve, name, verdict, options, planned):
     """Each check of the protocol finds what a server lacks or does wrong, and passes where it does not."""
@@ -224,6 +225,7 @@ def test_protocol_many_times(faulty):
             assert accused == ({"unknown request", "compression"} if faulty else set())
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("like", ["tuft", "hatchery", "open_rl", "twinkle", "tinker_cloud", "skyrl", "skyrl_0.3"])
 def test_other_servers(serve, like):
     """Plain requests are understood by each kind of server."""

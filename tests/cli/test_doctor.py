@@ -92,6 +92,7 @@ def test_a_secure_server(monkeypatch):
     assert "exchanged for a token" in found["auth"]["says"]
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("like", ["tuft", "hatchery", "open_rl", "twinkle", "tinker_cloud", "skyrl", "skyrl_0.3"])
 def test_other_servers(like):
     """Servers that lack some endpoints are well too."""
@@ -317,6 +318,7 @@ BREAKS = [
 ]
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize(("step", "endpoint", "status", "says", "cause"), BREAKS)
 def test_broken_endpoint(server, step, endpoint, status, says, cause):
     """A server that breaks one step is told of at that step; a failed sample does not hide the heartbeat."""

@@ -150,6 +150,7 @@ def test_hostile_answers(service, server, body):
         list(service.list_checkpoints())
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("kind", ["garbage", "not_http", "bad_gzip", "truncated", "endless", "gzip_bomb", "wrong_type"])
 def test_broken_transfers(server, kind):
     """A broken transfer ends in a result or in an error of ours."""

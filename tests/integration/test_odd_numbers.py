@@ -80,6 +80,7 @@ def complaint(call, name, value, others):
     return name
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize(
     ("kind", "name"),
     [(kind, name) for kind in MADE for name in numeric(kind)],
@@ -103,6 +104,7 @@ def owners():
         yield {"ServiceClient": service, "SamplingClient": client, "SampleFuture": future, "FakeServer": server}
 
 
+@pytest.mark.thin(5)
 @pytest.mark.parametrize("value", ODD, ids=range(len(ODD)))
 @pytest.mark.parametrize("method", CALLED)
 def test_called_with_odd_numbers(owners, method, value):

@@ -63,6 +63,7 @@ def outcomes(tmp_path_factory):
     ).stdout
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize(
     "name",
     [

@@ -317,6 +317,7 @@ def test_lost_promises_are_attempts(server):
         assert seq_ids(server) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("key", ["detail", "error", "error_message", "message"])
 @pytest.mark.parametrize("status", [400, 401, 403, 409, 422])
 def test_json_error_is_final(server, key, status):

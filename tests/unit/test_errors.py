@@ -81,6 +81,7 @@ def test_examples_are_complete():
     assert {type(error) for error in EXAMPLES} == ours
 
 
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
 def test_pickle_keeps_everything(error, protocol):
@@ -103,6 +104,7 @@ class OddError(APIError):
         self.number = number
 
 
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("kind", sorted(leaves(TinkexError) - {OddError}, key=lambda kind: kind.__name__))
 @pytest.mark.parametrize("message", ["", " \n", "\x00"])
 def test_text_is_never_empty(kind, message):
