@@ -14,7 +14,7 @@ from tinkex.tokenizers._chat_files import ModelDirectory
 from tinkex.tokenizers._hub import HubFiles
 from tinkex.tokenizers._loading_cache import LoadingCache
 from tinkex.tokenizers._tokenizer_json import load_json
-from tinkex.tokenizers.errors import TokenizerError
+from tinkex.tokenizers.errors import TokenizerError, TokenizerExtraError
 
 _LLAMA_3: Final = "meta-llama/Llama-3"
 _LLAMA_3_PUBLIC: Final = "thinkingmachineslabinc/meta-llama-3-instruct-tokenizer"  # the original is gated
@@ -121,7 +121,9 @@ def _load_gguf(file: pathlib.Path) -> Tokenizer:
     try:
         return adapt(importlib.import_module("tinkex.local").load_tokenizer(file))
     except ImportError as error:
-        raise TokenizerError(f"The tokenizer in {file} needs an extra. Run: pip install 'tinkex[local]'") from error
+        raise TokenizerExtraError(
+            f"The tokenizer of {file} needs an extra. Run: pip install 'tinkex[local]'"
+        ) from error
 
 
 def _from_name(model: str, revision: str | None) -> Tokenizer:

@@ -6,7 +6,7 @@ import pathlib
 
 import attrs
 
-from tinkex.tokenizers.errors import TokenizerError
+from tinkex.tokenizers.errors import TokenizerError, TokenizerExtraError
 
 
 @attrs.frozen
@@ -22,7 +22,7 @@ class HubFiles:
         try:
             from huggingface_hub import errors
         except ImportError:
-            raise TokenizerError(f"{self} needs an extra. Run: pip install 'tinkex[tokenizers]'") from None
+            raise TokenizerExtraError(f"{self} needs an extra. Run: pip install 'tinkex[tokenizers]'") from None
         try:
             return self._find(name)
         except TokenizerError:

@@ -6,7 +6,7 @@ import pathlib
 
 from tinkex.tokenizers._adapters import LoadedTokenizer
 from tinkex.tokenizers._chat_files import FileSource
-from tinkex.tokenizers.errors import TokenizerError
+from tinkex.tokenizers.errors import TokenizerError, TokenizerExtraError
 
 
 def load_json(name: str, file: pathlib.Path, source: FileSource) -> LoadedTokenizer:
@@ -17,7 +17,9 @@ def load_json(name: str, file: pathlib.Path, source: FileSource) -> LoadedTokeni
     try:
         import tokenizers
     except ImportError:
-        raise TokenizerError(f"The tokenizer of {name} needs an extra. Run: pip install 'tinkex[tokenizers]'") from None
+        raise TokenizerExtraError(
+            f"The tokenizer of {name} needs an extra. Run: pip install 'tinkex[tokenizers]'"
+        ) from None
     try:
         inner = tokenizers.Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises bare Exception

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from tinkex.errors import TinkexError
+from tinkex.errors import MissingExtraError, TinkexError
 
 
 class TokenizerError(TinkexError):
     """A tokenizer cannot be had; the message names the model, what was tried and what helps."""
+
+
+class TokenizerExtraError(TokenizerError, MissingExtraError):
+    """A tokenizer, or a chat template, needs an extra that is not installed; the text says how to install it."""
 
 
 class ChatTemplateError(TokenizerError, ValueError):

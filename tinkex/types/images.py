@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from tinkex._validation.field_docs import with_field_docs
 from tinkex._validation.values import blob, shown, sized, whole
+from tinkex.errors import extra
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -107,10 +108,8 @@ class ImageChunk:
 
 
 def _encoded(image: PIL.Image.Image, format: ImageFormat) -> bytes:
-    try:
+    with extra("images", "ImageChunk.from_pil"):
         from PIL import Image, ImageOps
-    except ImportError as error:
-        raise ImportError("ImageChunk.from_pil needs an extra. Run: pip install 'tinkex[images]'") from error
     if not isinstance(image, Image.Image):
         raise TypeError(f"image must be a Pillow image, got {shown(image)}")
     if not all(image.size):

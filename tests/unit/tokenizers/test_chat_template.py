@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import pytest
 
+from tinkex.errors import MissingExtraError
 from tinkex.tokenizers import ChatTemplateError, TokenizerError, _sandbox, get_tokenizer
 from tinkex.tokenizers._find import _LOADS
 from tinkex.types import EncodedTextChunk, ImageChunk, ModelInput
@@ -394,7 +395,7 @@ def test_missing_extra(monkeypatch, missing):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr("tinkex.tokenizers._sandbox")
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(TokenizerError, match=r"pip install 'tinkex\[chat\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'tinkex\[chat\]'"):
         rendered("{{ messages }}")
 
 

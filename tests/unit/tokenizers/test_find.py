@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from tinkex.errors import TinkexError
+from tinkex.errors import MissingExtraError, TinkexError
 from tinkex.tokenizers import TokenizerError, get_tokenizer, model_tokenizer, tokenizer_repository
 from tinkex.tokenizers._adapters import LoadedTokenizer
 from tinkex.tokenizers._find import _LOADS
@@ -350,8 +350,10 @@ def test_missing_extra(hub, monkeypatch, missing):
     """Without the extra, the error says what to install."""
     cache_repository(hub, "org/model")
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(TokenizerError, match=r"pip install 'tinkex\[tokenizers\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'tinkex\[tokenizers\]'") as caught:
         get_tokenizer("org/model")
+    assert isinstance(caught.value, TokenizerError)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 def test_loaded_tokenizer_travels(tmp_path):

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from tinkex.errors import MissingExtraError
 from tinkex.types import DmelChunk, EncodedTextChunk, ImageAssetPointerChunk, ImageChunk
 
 
@@ -162,7 +163,7 @@ def test_bad_pillow_images(image, format, complaint):
 def test_pillow_is_missing(monkeypatch):
     """Without Pillow, the error says what to install."""
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(ImportError, match=r"pip install 'tinkex\[images\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'tinkex\[images\]'"):
         ImageChunk.from_pil(object())
 
 

@@ -183,8 +183,8 @@ class TextSampling:
             ValueError: No token stands before the choices, or one of them has none.
             TokenizerError, ChatTemplateError, TypeError, QueueFullError, ClientClosedError: As `chat` does.
 
-        The future raises what that of `sample` raises, for the first in their order that fails; the others are
-        cancelled then, as they are when it is cancelled. Safe in any thread; blocks as `complete` does.
+        The future raises what that of `sample` raises, for the first of them that fails; the others are cancelled
+        then, as they are when it is cancelled. Safe in any thread; blocks as `complete` does.
         """
         for name in options:
             if name not in CALL:

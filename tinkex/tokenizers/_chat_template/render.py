@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from tinkex.tokenizers._chat_template.plain import PrintedAsPythonError
-from tinkex.tokenizers.errors import ChatTemplateError, TokenizerError
+from tinkex.tokenizers.errors import ChatTemplateError, TokenizerExtraError
 
 if TYPE_CHECKING:
     import jinja2
@@ -112,5 +112,5 @@ def _sandbox() -> Any:
     try:
         from tinkex.tokenizers import _sandbox as sandbox
     except ImportError as error:
-        raise TokenizerError("Rendering messages needs an extra. Run: pip install 'tinkex[chat]'") from error
+        raise TokenizerExtraError("Rendering messages needs an extra. Run: pip install 'tinkex[chat]'") from error
     return sandbox
