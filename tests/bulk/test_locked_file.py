@@ -115,6 +115,18 @@ os._exit(2)
     assert path.read_bytes() == b""
 
 
+def test_a_lock_that_fails(path, monkeypatch):
+    """Whatever keeps a new file from being locked, it is not left behind, empty."""
+
+    def failed(file, operation):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", failed)
+    with pytest.raises(OutputError, match=r"out\.jsonl cannot be used as output: Input/output error\.$"):
+        LockedFile(path)
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
 def test_a_file_system_without_locks(path, monkeypatch, number):
     """Where no file can be locked, the error names the file and what to do, and no empty file is left."""

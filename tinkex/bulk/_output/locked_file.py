@@ -53,8 +53,8 @@ class LockedFile:
             hint = ""
             if error.errno in _NO_LOCKS:
                 hint = " Its file system has no locks: put the output elsewhere."
-                if is_new:
-                    path.unlink(missing_ok=True)
+            if is_new and self._file is not None:
+                path.unlink(missing_ok=True)
             self.close()
             raise OutputError(f"{path} cannot be used as output: {error.strerror}.{hint}") from error
         except BaseException:
