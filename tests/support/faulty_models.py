@@ -145,6 +145,17 @@ class OneSeed(Changed):
         return params if params.seed is None else attrs.evolve(params, seed=5)
 
 
+class SeedStays(ToyModel):
+    """What has no seed is drawn onwards from the last seed, as on hatchery."""
+
+    left = None
+
+    def random(self, params, number):
+        if params.seed is not None:
+            self.left = super().random(params, number)
+        return self.left or super().random(params, number)
+
+
 class SameSequences(ToyModel):
     """All sequences of a request that has a seed are the same."""
 
@@ -268,6 +279,7 @@ FAULTS = {
     NoTopP: ("top_p",),
     NoSeed: ("seed",),
     OneSeed: ("seed",),
+    SeedStays: ("samples without a seed",),
     SameSequences: ("two samples of one seed",),
     SameSequence: ("two samples differ", "two samples of one seed"),
     NoStops: ("stop by token id",),

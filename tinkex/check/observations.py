@@ -23,6 +23,7 @@ _LONG: Final = 8
 _DRAWS, _PAIRS, _REPEATS, _HOT, _HOT_SAMPLES, _NARROW = 8, 4, 3, 8, 16, 16
 _COST_PAIRS, _WARM_UP, _USED = 40, 3, 300
 _STOPS: Final = 6
+_UNSEEDED: Final = 6
 _CANCELLED, _POLLED = 256, 64
 _SMALL_VOCABULARY: Final = 1000
 
@@ -64,6 +65,7 @@ COSTS: Final[dict[str, Cost]] = {
     "tiny_share": _cost(_N, _NARROW),
     "seeded": _cost(3 * _N, _LONG),
     "seeded_pairs": _cost(_N, 2 * _LONG),
+    "unseeded": _cost(4 * _UNSEEDED, _LONG),
     "stopped_by_id": _cost(_STOPS, _LONG),
     "stopped_by_text": _cost(_STOPS, _LONG),
     "stopped_across": _cost(_STOPS, _LONG),
@@ -184,6 +186,14 @@ class Observations:
     def seeded_pairs(self) -> list[Trial]:
         """Every prompt with a seed and two samples."""
         return self._once(2, seed=11)
+
+    @functools.cached_property
+    def unseeded(self) -> list[list[Trial]]:
+        """Some prompts without a seed, twice, each right behind a sample that has one: it is awaited, so one by one."""
+        asks = (Ask(prompt, SamplingParams(max_tokens=_LONG, temperature=2.0)) for prompt in PROMPTS[:_UNSEEDED])
+        seeded = SamplingParams(max_tokens=_LONG, temperature=2.0, seed=13)
+        found = [(self.lab.ask([attrs.evolve(ask, params=seeded)]), self.lab.ask([ask])) for ask in asks for _ in "ab"]
+        return [[free for _, (free,) in found[which::2]] for which in (0, 1)]
 
     @functools.cached_property
     def stopped_by_id(self) -> list[Trial]:

@@ -71,6 +71,7 @@ CHECKS: Final = (
     Check("top_p", (*_SURE, "tiny_share"), lambda seen: drawing.judge_narrow(
         "top_p", seen.likeliest, seen.chances, [[each] for each in seen.tiny_share])),
     Check("seed", ("seeded",), lambda seen: seeds.judge_seed(*seen.seeded)),
+    Check("samples without a seed", ("unseeded",), lambda seen: seeds.judge_unseeded(*seen.unseeded)),
     Check("two samples of one seed", ("seeded_pairs",),
           lambda seen: seeds.judge_spread("two samples of one seed", seen.seeded_pairs)),
     Check("stop by token id", ("greedy", "stopped_by_id"), lambda seen: endings.judge_stop_ids(seen.stopped_by_id)),

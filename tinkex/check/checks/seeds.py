@@ -49,6 +49,31 @@ def judge_seed(first: Sequence[Trial], again: Sequence[Trial], other: Sequence[T
     return passed(name, f"{len(pairs)} answers came again, token for token{told}", p=p, evidence=evidence)
 
 
+def judge_unseeded(first: Sequence[Trial], again: Sequence[Trial]) -> CheckResult:
+    """What has no seed is drawn afresh, also behind a sample that has one."""
+    name = "samples without a seed"
+    pairs = [(one.tokens[0], two.tokens[0]) for one, two in zip(first, again, strict=True) if one.tokens and two.tokens]
+    if not pairs:
+        return unknown(name, problem([*first, *again]) or "there are no two answers to compare")
+    differ = sum(one != two for one, two in pairs)
+    evidence = {"prompts": len(pairs), "differ": differ, "tokens": pairs[:3]}
+    if differ:
+        says = f"{differ} of {len(pairs)} answers were others when asked again, each behind a sample with the same seed"
+        return passed(name, says, evidence=evidence)
+    p = _chance_of_equality(first, again)
+    if p is None or p >= ALPHA:
+        says = "all answers were the same when asked again, as may be chance: the model is sure of its tokens"
+        return unknown(name, says, p=p, evidence=evidence)
+    return fault(
+        name,
+        p=p,
+        evidence=evidence,
+        says=f"all {len(pairs)} answers were the same again, each behind a sample with one seed ({odds(p)} by chance)",
+        means="The seed of one request decides what the next draws, also that of another client, or nothing is drawn.",
+        advice="Give each sample a seed of its own, if the check of seeds is ok.",
+    )
+
+
 def judge_spread(name: str, answers: Sequence[Trial]) -> CheckResult:
     """The sequences of one request differ."""
     usable = [answer for answer in answers if len(answer.tokens) > 1]
