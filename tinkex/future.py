@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, InvalidStateError
 from functools import partial
 from operator import attrgetter
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tinkex._concurrency.elastic_pool import ElasticPool
 from tinkex._concurrency.fork_locks import reopen
@@ -24,6 +24,10 @@ from tinkex._validation.arguments import check_wait
 from tinkex.errors import ForkedFutureError
 from tinkex.queue_state import QueueState
 
+_OF_RESULTS = frozenset({
+    "best", "choices", "logprob", "logprobs", "message", "messages", "prompt_logprobs", "sequences", "text", "texts",
+    "tokens", "tool_calls", "usage",
+})  # fmt: skip
 T = TypeVar("T")
 logger: logging.Logger = logging.getLogger("tinkex")
 
@@ -96,6 +100,14 @@ class ClientFuture(Future[T]):
         self._waiters: list[Any] = []
         self._done_callbacks: Any = ()
         self._callbacks = callbacks
+
+    if not TYPE_CHECKING:  # or every attribute would be one
+
+        def __getattr__(self, name: str) -> Any:
+            words = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if name in _OF_RESULTS:
+                words += f": it is the result's, as in future.result().{name}"
+            raise AttributeError(words, name=name, obj=self)
 
     def __await__(self) -> Generator[Any, None, T]:
         """Wait for it in a coroutine of asyncio: `await client.sample(...)`. Cancelling the await cancels the work."""

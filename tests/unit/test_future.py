@@ -79,6 +79,14 @@ def test_callbacks_without_a_pool():
     assert called == [future]
 
 
+def test_what_the_result_has(future):
+    """What is looked for in the future and stands in its result is said to; anything else is missing as usual."""
+    with pytest.raises(AttributeError, match=r"no attribute 'text': .* future\.result\(\)\.text$"):
+        _ = future.text
+    with pytest.raises(AttributeError, match=r"'SampleFuture' object has no attribute 'txet'$"):
+        _ = future.txet
+
+
 def test_cancel(future):
     """Cancelling is said once to those who wait, and may be said again; the result is then refused."""
     interrupted = []

@@ -186,20 +186,23 @@ class ScoreResponse(Sequence[ScoredText]):
     def best(self) -> int | None:
         """The index of the likeliest choice, by the sum of its log-probabilities; the first of equals.
 
-        None where a log-probability is not known, and where no choice is possible.
+        None where a log-probability is not known, where no choice is possible, and where there is only one.
         """
-        return likeliest([each.logprob for each in self.choices])
+        return self._best([each.logprob for each in self.choices])
 
     @property
     def best_by_mean(self) -> int | None:
         """The same by the mean a token."""
-        return likeliest([each.mean_logprob for each in self.choices])
+        return self._best([each.mean_logprob for each in self.choices])
 
     @property
     def best_by_byte(self) -> int | None:
         """The same by the sum divided by the length of the text; None also where one was given as token ids."""
         scores = [each.logprob_per_byte for each in self.choices]
-        return likeliest([math.nan if score is None else score for score in scores])
+        return self._best([math.nan if score is None else score for score in scores])
+
+    def _best(self, scores: list[float]) -> int | None:
+        return likeliest(scores) if len(scores) > 1 else None  # a list of numbers is the token ids of a single one
 
     @property
     def probabilities(self) -> list[float]:

@@ -155,6 +155,7 @@ def test_the_only_choice():
     """The numbers of a single choice can be asked of the response; those of several must be asked of one."""
     one = scores(-2.0)
     assert (one.logprob, one.mean_logprob, one.logprobs) == (-2.0, -2.0, (-2.0,))
+    assert (one.best, one.best_by_mean, one.best_by_byte) == (None, None, None)  # of what?
     with pytest.raises(ValueError, match="there are 2 choices"):
         _ = scores(-1.0, -2.0).logprob
 

@@ -36,6 +36,23 @@ class SampleOptions(CallOptions, total=False):
     prompt_logprobs_last_n: int | None
 
 
+_ELSEWHERE: Final = {
+    "n": "num_samples", "max_new_tokens": "max_tokens", "max_completion_tokens": "max_tokens",
+    "chat_template": 'template_variables={"chat_template": ...}',
+    "system": 'a message {"role": "system", ...}', "model": "a sampling client of it",
+}  # fmt: skip
+
+
+def _advice(option: str) -> str:
+    """Return what may be meant by an unknown keyword, as the end of a sentence; empty where nothing is near."""
+    meant = _ELSEWHERE.get(option)
+    if meant is None:
+        import difflib  # slow to load, for the few that are mistaken
+
+        meant = next(iter(difflib.get_close_matches(option, SampleOptions.__annotations__, 1)), None)
+    return "" if meant is None else f": did you mean {meant}?"
+
+
 CallArguments = tuple[float | None, str | None, QueueStateObserver | None]
 """The values of `CallOptions`, in their order."""
 PARAMS: Final = ("max_tokens", "seed", "stop", "temperature", "top_k", "top_p")
@@ -67,7 +84,7 @@ class TextCall:
         """
         for option in options:
             if option not in SampleOptions.__annotations__:
-                raise TypeError(f"{name}() got an unexpected keyword argument {option!r}")
+                raise TypeError(f"{name}() got an unexpected keyword argument {option!r}{_advice(option)}")
         if sampling_params is not None and not isinstance(sampling_params, SamplingParams):
             raise TypeError(f"sampling_params must be SamplingParams, got {shown(sampling_params)}")
         given = {} if sampling_params is None else {each: getattr(sampling_params, each) for each in PARAMS}

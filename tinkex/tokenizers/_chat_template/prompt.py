@@ -129,7 +129,10 @@ def tokenizer_templates(tokenizer: AnyTokenizer) -> Mapping[str, str]:
 def _way_out(tokenizer: AnyTokenizer) -> str:
     if isinstance(tokenizer, AdaptedTokenizer) and tokenizer.renders_itself:
         return "It renders messages itself: ModelInput.from_ints(tokenizer.apply_chat_template(messages)['input_ids'])"
-    return f"Pass chat_template=... with the text of one, or {ROLE_COLON!r}."
+    return (
+        f"Pass chat_template=... with the text of one, or {ROLE_COLON!r}; chat() takes it as"
+        ' template_variables={"chat_template": ...}.'
+    )
 
 
 def _template(tokenizer: AnyTokenizer, source: str, files: ChatFiles | None = None) -> ChatTemplate:

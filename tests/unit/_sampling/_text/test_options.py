@@ -23,7 +23,9 @@ def test_keywords_go_before_parameters():
     [
         (None, {}, r"max_tokens must be given: .* complete\(..., max_tokens=256\)"),
         (SamplingParams(), {}, "max_tokens must be given"),
-        (None, {"max_tokns": 4}, r"complete\(\) got an unexpected keyword argument 'max_tokns'"),
+        (None, {"max_tokns": 4}, r"complete\(\) got an unexpected keyword argument 'max_tokns': .* mean max_tokens\?"),
+        (None, {"n": 4}, r"'n': did you mean num_samples\?"),
+        (None, {"xyzzy": 4}, r"'xyzzy'$"),
         (None, {"max_tokens": "4"}, "max_tokens"),
         (7, {}, "sampling_params must be SamplingParams, got 7"),
     ],
