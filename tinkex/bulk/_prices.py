@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pathlib
 import tomllib
@@ -122,7 +123,7 @@ def _price(name: str, row: Any) -> Price:
     if not isinstance(row, Mapping) or not set(row) <= set(known):
         raise ValueError(f"the price of {name!r} must be a table with any of {', '.join(known)}")
     for key, value in row.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
             raise ValueError(f"{key} of {name!r} must be a number of at least 0, not {value!r}")
     if row.get("tokens_per_second") == 0:
         raise ValueError(f"tokens_per_second of {name!r} must be more than 0")

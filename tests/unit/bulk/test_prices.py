@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from tinkex.bulk import Models, Prices, estimate
@@ -22,6 +24,13 @@ def test_which_price(model, cost):
     assert Prices.from_dict(TABLE).cost(model, **MILLION) == cost
     rest = Prices.from_dict({**TABLE, "*": {"prompt": 9.0}})
     assert rest.cost(model, **MILLION) == (9.0 if cost is None else cost)
+
+
+@pytest.mark.parametrize("price", [-1, math.nan, math.inf, True, "1"])
+def test_what_is_no_price(price):
+    """A price is a number that sums can be made with; 1e400 in a file is none."""
+    with pytest.raises(ValueError, match="sampled of 'a/b' must be a number of at least 0"):
+        Prices.from_dict({"a/b": {"sampled": price}})
 
 
 def test_no_more_is_cached_than_there_is():
