@@ -15,7 +15,7 @@ from serving import MODEL, PARAMS, PROMPT, make_service
 from tinkex import bulk
 from tinkex.testing import FakeServer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]  # an interrupt at each of thousands of lines
 
 
 @pytest.fixture(scope="module")
