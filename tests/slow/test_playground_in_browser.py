@@ -123,6 +123,21 @@ def numbered(route, page):
     route.fulfill(response=response, json=body)
 
 
+def test_sent_before_the_models_are_known(visit):
+    """What is sent while the list of models is on its way goes once it is there."""
+    with serving(says("Hi."), models=[MODEL]) as asking:
+        page = visit(asking)
+        held = []
+        page.route("**/v1/models", lambda route: held.append(route))  # noqa: PLW0108 - playwright marks what it is given
+        page.reload()
+        page.fill("#prompt", "Hi")
+        page.click("#send")
+        assert (page.locator(".answer").count(), len(held)) == (0, 1)
+        for route in held:
+            route.continue_()
+        page.locator(".answer").first.wait_for()
+
+
 def test_parameters_are_sent(visit):
     """Each parameter reaches the server; those left empty are not sent."""
     with serving(says("Hi."), models=[MODEL]) as asking:

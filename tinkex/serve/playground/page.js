@@ -16,6 +16,14 @@ const isCoarse = matchMedia("(pointer: coarse)").matches;
 
 // --- Models and key
 
+/** The list of models on its way: what is sent before it is there waits for it. */
+let loading;
+
+async function sendSoon() {
+  await loading;
+  if (chosenModels().length) send();
+}
+
 async function loadModels() {
   let models;
   try {
@@ -224,18 +232,18 @@ function showColours() {
 
 $("form").addEventListener("submit", (event) => {
   event.preventDefault();
-  send();
+  sendSoon();
 });
 $("key-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   useKey($("key").value);
-  await loadModels();
+  await (loading = loadModels());
   if ($("key-form").hidden) $("prompt").focus();
 });
 $("prompt").addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
   event.preventDefault();
-  send();
+  sendSoon();
 });
 for (const slot of [0, 1]) $(`model-${slot}`).addEventListener("change", showNames);
 for (const radio of document.querySelectorAll("[name=mode]")) radio.addEventListener("change", showMode);
@@ -245,4 +253,4 @@ $("coloured").addEventListener("change", showColours);
 $("parameters").open = matchMedia("(min-width: 960px)").matches;
 if (isCoarse) $("prompt-says").textContent = "";
 showMode();
-loadModels();
+loading = loadModels();
