@@ -752,6 +752,7 @@ def test_the_log(gateway, caplog):
     gateway.get("/health")  # a line is written after its answer, and before the next request is read
     lines = [record.getMessage() for record in caplog.records if record.name == "tinkex.serve"]
     assert [line.rsplit(" ", 2)[0] for line in lines][:2] == ["POST /v1/completions 200", "POST /v1/completions 400"]
+    assert {record.module for record in caplog.records if record.name == "tinkex.serve"} == {"app"}
     assert "secret" not in caplog.text
     assert KEY not in caplog.text
 

@@ -29,9 +29,9 @@ class ControlMarks:
     def __getitem__(self, name: str) -> str:
         return self._marks[name]
 
-    def decode(self, tokens: Sequence[int]) -> str:
-        """Return the text of tokens, with marks."""
-        pieces: list[str] = []
+    def decode(self, tokens: Sequence[int], *, continues: bool = False) -> str:
+        """Return the text of tokens, with marks; `continues` says that it goes on a text, and keeps its first space."""
+        pieces: list[str] = [" "] if continues and self._hides_space(tokens[:1]) else []
         start = 0
         for index, token in enumerate(tokens):
             if token in self._by_id:
@@ -49,6 +49,13 @@ class ControlMarks:
     def restore(self, text: str) -> str:
         """Return the text with the names of control tokens instead of marks."""
         return text.translate(self._names)
+
+    def _hides_space(self, token: Sequence[int]) -> bool:
+        """Whether a token by itself decodes without the space that it has behind others, as with SentencePiece."""
+        if not token or token[0] in self._by_id:
+            return False
+        alone = self._plain(token)
+        return self._plain([*token, *token]) == f"{alone} {alone}" != alone * 2
 
     def _plain(self, tokens: Sequence[int]) -> str:
         if not tokens:

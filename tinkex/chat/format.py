@@ -148,11 +148,12 @@ class ChatFormat:
             return attrs.evolve(answer, ended="stop", num_tokens=length)
         if ended == "cut_off" and isinstance(sequence, SampledSequence) and sequence.stop_reason == "stop":
             ended = "stop"
-        said = self._marks.decode(tokens[:length] if ended in ("cut_off", "stop") else tokens[: length - 1])
+        beginning = self._beginning(prompt)
+        sampled = tokens[:length] if ended in ("cut_off", "stop") else tokens[: length - 1]
+        said = self._marks.decode(sampled, continues=bool(beginning))
         if self._layout.stop_text and self._layout.stop_text in said:
             said, ended = said.partition(self._layout.stop_text)[0], "turn_end"
         schemas = ToolSchemas(list(tools) if tools is not None else None)
-        beginning = self._beginning(prompt)
         turn = parse_turn(beginning + said, self._layout, self._marks, schemas)
         if beginning:
             turn = without_beginning(turn, parse_turn(beginning, self._layout, self._marks, schemas))

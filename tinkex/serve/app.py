@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import importlib
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
@@ -110,6 +109,10 @@ async def no_tinker_server(request: web.Request) -> web.StreamResponse:
 
 
 #: For programs that watch, those that are wrong here, and the page on which a key is entered: no key.
+def _log(fields: Mapping[str, Any]) -> None:
+    logger.info("%s %s %d %.3f s", *fields.values(), extra=fields)
+
+
 _OPEN: Final = (health, no_tinker_server, playground)
 
 
@@ -140,8 +143,7 @@ def _middleware(hosts: TrustedHosts, keys: tuple[str, ...]) -> Middleware:
             if logger.isEnabledFor(logging.INFO):
                 method, route, seconds = clean_text(request.method), route_of(request), time.monotonic() - began
                 fields = {"method": method, "route": route, "status": status, "seconds": seconds}
-                log = functools.partial(logger.info, extra=fields)
-                asyncio.get_running_loop().call_soon(log, "%s %s %d %.3f s", *fields.values())  # the answer goes first
+                asyncio.get_running_loop().call_soon(_log, fields)  # the answer goes first
         return response
 
     return answered

@@ -5,9 +5,10 @@ import pickle
 
 import pytest
 from chatml import CHATML, USER, ByteTokenizer
+from small_tokenizers import END, sentencepiece
 
 from tinkex.chat import Answer, ChatFormat, UnparsedToolCall
-from tinkex.tokenizers import ChatTemplateError
+from tinkex.tokenizers import ChatTemplateError, get_tokenizer
 from tinkex.types import ImageChunk, ModelInput, SampledSequence, SampleResponse
 
 pytest.importorskip("tokenizers")
@@ -402,3 +403,14 @@ def test_stops_cut_an_answer():
     stopped = CHAT.parse(TOKENIZER.encode("One!"), stop=TOKENIZER.encode("!"))
     assert (stopped.content, stopped.ended, stopped.num_tokens) == ("One", "stop", 4)
     assert CHAT.parse(TOKENIZER.encode("One"), stop=["."]).ended == "cut_off"
+
+
+def test_what_continues_a_message_keeps_its_first_space():
+    """Where decoding leaves out the space of a first token, an answer goes without, and what goes on a message with."""
+    inner = sentencepiece()
+    template = "{% for m in messages %}{{ m.role }}:{{ m.content }}<|end|>{% endfor %}assistant:"
+    chat = ChatFormat(get_tokenizer(inner), chat_template=template)
+    sampled = [inner.token_to_id("▁yes"), inner.token_to_id(END)]
+    begun = [*USER, {"role": "assistant", "content": "true"}]
+    assert chat.parse(sampled, chat.prompt(USER)).content == "yes"
+    assert chat.parse(sampled, chat.prompt(begun, continue_final_message=True)).content == " yes"

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 import attrs
 
 from tinkex._runtime.task import Coroutine, FutureWait
-from tinkex._sampling._text.options import CALL, CallArguments, CallOptions, SampleOptions, TextCall, call_arguments
+from tinkex._sampling._text.options import (
+    CALL,
+    CallArguments,
+    CallOptions,
+    SampleOptions,
+    TextCall,
+    call_arguments,
+    check_names,
+)
 from tinkex._sampling.stream import cancel_all
 from tinkex._validation.values import shown
 from tinkex.future import ClientFuture, SampleFuture
@@ -186,9 +194,7 @@ class TextSampling:
         The future raises what that of `sample` raises, for the first of them that fails; the others are cancelled
         then, as they are when it is cancelled. Safe in any thread; blocks as `complete` does.
         """
-        for name in options:
-            if name not in CALL:
-                raise TypeError(f"score() got an unexpected keyword argument {name!r}")
+        check_names("score", options, CALL)
         call = call_arguments(options)
         from tinkex.text.scores import read_choices, split_choices
 

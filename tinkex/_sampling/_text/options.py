@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, TypedDict
 
 import attrs
@@ -36,21 +36,25 @@ class SampleOptions(CallOptions, total=False):
     prompt_logprobs_last_n: int | None
 
 
-_ELSEWHERE: Final = {
-    "n": "num_samples", "max_new_tokens": "max_tokens", "max_completion_tokens": "max_tokens",
-    "chat_template": 'template_variables={"chat_template": ...}',
-    "system": 'a message {"role": "system", ...}', "model": "a sampling client of it",
+_OTHER_NAMES: Final = {"n": "num_samples", "max_new_tokens": "max_tokens", "max_completion_tokens": "max_tokens"}
+_OF_CHATS: Final = {
+    "chat_template": 'template_variables={"chat_template": ...}', "system": 'a message {"role": "system", ...}',
 }  # fmt: skip
 
 
-def _advice(option: str) -> str:
-    """Return what may be meant by an unknown keyword, as the end of a sentence; empty where nothing is near."""
-    meant = _ELSEWHERE.get(option)
-    if meant is None:
-        import difflib  # slow to load, for the few that are mistaken
+def check_names(call: str, options: Iterable[str], known: Collection[str]) -> None:
+    """Raise TypeError for a keyword that the call of this name does not know, with what may be meant."""
+    for option in options:
+        if option in known:
+            continue
+        meant = _OF_CHATS.get(option) if call == "chat" else None
+        if meant is None:
+            import difflib  # slow to load, for the few that are mistaken
 
-        meant = next(iter(difflib.get_close_matches(option, SampleOptions.__annotations__, 1)), None)
-    return "" if meant is None else f": did you mean {meant}?"
+            near = difflib.get_close_matches(_OTHER_NAMES.get(option, option), known, 1)
+            meant = near[0] if near else None
+        advice = "" if meant is None else f": did you mean {meant}?"
+        raise TypeError(f"{call}() got an unexpected keyword argument {option!r}{advice}")
 
 
 CallArguments = tuple[float | None, str | None, QueueStateObserver | None]
@@ -82,9 +86,7 @@ class TextCall:
             TypeError: There is no such option, or it has the wrong type.
             ValueError: `max_tokens` is missing, or an option is out of range.
         """
-        for option in options:
-            if option not in SampleOptions.__annotations__:
-                raise TypeError(f"{name}() got an unexpected keyword argument {option!r}{_advice(option)}")
+        check_names(name, options, SampleOptions.__annotations__)
         if sampling_params is not None and not isinstance(sampling_params, SamplingParams):
             raise TypeError(f"sampling_params must be SamplingParams, got {shown(sampling_params)}")
         given = {} if sampling_params is None else {each: getattr(sampling_params, each) for each in PARAMS}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tinkex._sampling._text.options import TextCall
+from tinkex._sampling._text.options import CALL, SampleOptions, TextCall, check_names
 from tinkex.types import ModelInput, SamplingParams
 
 
@@ -26,6 +26,7 @@ def test_keywords_go_before_parameters():
         (None, {"max_tokns": 4}, r"complete\(\) got an unexpected keyword argument 'max_tokns': .* mean max_tokens\?"),
         (None, {"n": 4}, r"'n': did you mean num_samples\?"),
         (None, {"xyzzy": 4}, r"'xyzzy'$"),
+        (None, {"chat_template": "{}"}, r"'chat_template'$"),
         (None, {"max_tokens": "4"}, "max_tokens"),
         (7, {}, "sampling_params must be SamplingParams, got 7"),
     ],
@@ -34,3 +35,17 @@ def test_wrong_options(params, options, words):
     """What is wrong is named."""
     with pytest.raises((TypeError, ValueError), match=words):
         TextCall.read("complete", params, options)
+
+
+@pytest.mark.parametrize(
+    ("call", "option", "known", "words"),
+    [
+        ("chat", "chat_template", SampleOptions.__annotations__, "template_variables="),
+        ("score", "timeot", CALL, "did you mean timeout"),
+        ("score", "max_tokens", CALL, "'max_tokens'$"),
+    ],
+)
+def test_what_is_meant(call, option, known, words):
+    """A keyword that a call does not know is answered with one that this call knows, if any is near."""
+    with pytest.raises(TypeError, match=words):
+        check_names(call, {option: 1}, known)
