@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from sybil import Example, Sybil
 from sybil.parsers.rest import CodeBlockParser, DocTestParser, PythonCodeBlockParser, SkipParser
+from terminal_output import alike, run_program, shown
 
 import tinkex
 from tinkex.cli._app import app
@@ -72,9 +73,17 @@ def tear_down(namespace: dict[str, Any]) -> None:
 
 
 def run_commands(example: Example) -> str | None:
-    """Run each line that begins with `$ tinkex`, and compare what it prints with the lines below it."""
+    """Run each line that begins with `$ tinkex`, and compare what it prints with the lines below it.
+
+    The tutorial shows what is seen at a terminal, and also runs programs.
+    """
     for line, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n?)*)", example.parsed, re.MULTILINE):
         command, *arguments = shlex.split(line)
+        if Path(example.path).name == "tutorial.rst":
+            output = run_program(arguments) if command == "python" else shown(app, arguments)
+            if not alike(expected, output):
+                return f"$ {line}\nExpected:\n{expected}\nGot:\n{output}"
+            continue
         assert command == "tinkex", f"{line}: only tinkex is run here"
         result = CliRunner().invoke(app, arguments, prog_name="tinkex")
         printed = result.output if result.exit_code else result.stdout
@@ -96,7 +105,8 @@ def pytest_collect_examples(file_path: Path) -> Generator[None, list[Any], list[
     return [each for each in found if type(each).__name__ not in unwanted]
 
 
-collect_ignore = ["tests/apps", "tests/typing", "docs/conf.py", "docs/recipes", "docs/servers"]  # run otherwise
+RUN_OTHERWISE = ["docs/conf.py", "docs/recipes", "docs/servers", "docs/tutorial", "tests/apps", "tests/typing"]
+collect_ignore = RUN_OTHERWISE
 pytest_collect_file = Sybil(
     parsers=[
         PythonCodeBlockParser(),

@@ -248,7 +248,7 @@ def test_choices(undrawn, tmp_path):
         for n, answer in enumerate([0, 0, 1, None])
     ]
     page = page_of(tmp_path, rows, tokenizer=Words())
-    assert "accuracy66.7 %33.3 % by the mean a token, of 3 rows" in page.text
+    assert "accuracy66.7 %33.3 % by mean log-probability, of 3 rows" in page.text
     assert "choice 1 of 2, likeliest, right, log p -1.000" in page.text
     assert "choice 2 of 2, right, log p -1.500, -0.750 a token" in page.text
 

@@ -163,7 +163,7 @@ def _likelihood_tiles(scan: Scan) -> Iterator[tuple[str, str, str]]:
     if scan.unknown:
         yield "texts not scored", f"{scan.unknown:,}", "a log-probability is not known"
     if scan.judged:
-        tail = f"{percent(scan.correct_by_mean, scan.judged)} by the mean a token, of {scan.judged:,} rows"
+        tail = f"{percent(scan.correct_by_mean, scan.judged)} by mean log-probability, of {scan.judged:,} rows"
         yield "accuracy", percent(scan.correct, scan.judged), tail
 
 

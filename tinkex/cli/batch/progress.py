@@ -138,7 +138,8 @@ def tell_summary(summary: Summary) -> None:
 
 def _accuracy(found: Accuracy | None) -> Iterator[str]:
     if found is not None and found.rows:
-        yield f"accuracy {found.accuracy:.1%}, by the mean a token {found.accuracy_by_mean:.1%}, of {found.rows:,} rows"
+        share, by_mean = f"{found.accuracy:.1%}", f"{found.accuracy_by_mean:.1%}"
+        yield f"accuracy {share} by sum of log-probabilities, {by_mean} by mean, of {found.rows:,} rows"
     if found is not None and found.undecided:
         yield f"{found.undecided:,} rows count neither as right nor as wrong: a log-probability is not known"
 

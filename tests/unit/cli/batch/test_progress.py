@@ -56,6 +56,6 @@ def test_accuracy(capsys):
         cost=None, accuracy=accuracy,
     ))  # fmt: skip
     assert capsys.readouterr().err.splitlines()[1:3] == [
-        "tinkex: accuracy 66.7%, by the mean a token 33.3%, of 3 rows",
+        "tinkex: accuracy 66.7% by sum of log-probabilities, 33.3% by mean, of 3 rows",
         "tinkex: 1 rows count neither as right nor as wrong: a log-probability is not known",
     ]
