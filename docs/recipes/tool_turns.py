@@ -8,15 +8,20 @@ import tinkex
 
 PARAMETERS = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}}
 TOOLS = [{"type": "function", "function": {"name": "multiply", "parameters": PARAMETERS}}]
-FUNCTIONS = {"multiply": lambda a, b: a * b}
 QUESTIONS = [f"What is {number} times {number + 7}?" for number in range(11, 75)]
+
+
+def multiply(a: int, b: int) -> int:
+    """Run the tool; an error that it raises goes to the model as text."""
+    return a * b
+
 
 with tinkex.ServiceClient() as service:
     client = service.create_sampling_client(base_model="Qwen/Qwen3-8B")
     firsts = client.sample_many(QUESTIONS, call=client.chat, num_samples=8, tools=TOOLS, max_tokens=512)
     rollouts = [[answer] for response in firsts for answer in response]
     while going := [rollout for rollout in rollouts if rollout[-1].tool_calls and len(rollout) < 4]:
-        prompts = [rollout[-1].extend(rollout[-1].tool_results(FUNCTIONS)) for rollout in going]
+        prompts = [rollout[-1].extend(rollout[-1].tool_results({"multiply": multiply})) for rollout in going]
         seconds = client.sample_many(prompts, call=client.chat, tools=TOOLS, max_tokens=512)
         for rollout, response in zip(going, seconds, strict=True):
             rollout.append(response[0])

@@ -98,3 +98,12 @@ def test_programs_of_the_pages(pyright, tmp_path):
             (tmp_path / f"page_{page.stem}.py").write_text("\n".join(programs), encoding="utf-8")
     assert len(list(tmp_path.iterdir())) >= 15
     assert complaints(pyright, tmp_path, "standard") == []
+
+
+def test_programs_of_the_cookbook(pyright, tmp_path):
+    """Each program of the cookbook is right in strict mode, as a file of its own."""
+    page = (ROOT / "docs" / "cookbook.rst").read_text(encoding="utf-8")
+    for name in re.findall(r"literalinclude:: recipes/(\w+\.py)", page):
+        (tmp_path / name).write_text((ROOT / "docs" / "recipes" / name).read_text(encoding="utf-8"), encoding="utf-8")
+    assert len(list(tmp_path.iterdir())) >= 10
+    assert complaints(pyright, tmp_path) == []
