@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, InvalidStateError
 from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from tinkex._concurrency.elastic_pool import ElasticPool
 from tinkex._concurrency.fork_locks import reopen
@@ -137,7 +137,7 @@ class ClientFuture(Future[T]):
         """Wait for the end, as `result` does, and return the error of the work, or None where there is a result."""
         return super().exception(check_wait(timeout))
 
-    def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
+    def add_done_callback(self, fn: Callable[[Self], object]) -> None:
         """Have `fn(future)` called when the future ends: on a thread of the callback pool, or here and now if it has.
 
         `fn` runs in a copy of the current context, may block, and may use the client, also to wait for another
@@ -152,12 +152,12 @@ class ClientFuture(Future[T]):
         self._report = ended.put
         self.listen(self._report)
 
-    def listen(self, fn: Callable[[Future[T]], object]) -> None:
+    def listen(self, fn: Callable[[Self], object]) -> None:
         """Have `fn(future)` called in the thread that ends the future, which it may not hold up; the client's own."""
         with self._condition:
             if not self._done_callbacks:  # made now: few futures have any
                 self._done_callbacks = []
-        super().add_done_callback(fn)
+        super().add_done_callback(fn)  # type: ignore[arg-type] # it is called with this future
 
     def cancel(self) -> bool:
         """End the work, if it has not ended: its thread, connection and place are free at once.

@@ -8,7 +8,7 @@ import structlog
 
 import tinkex
 
-shared = [
+shared: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
@@ -32,4 +32,4 @@ with tinkex.ServiceClient() as service:
     client = service.create_sampling_client(base_model="Qwen/Qwen3-8B")
     structlog.contextvars.bind_contextvars(user="u-1")  # tinkex's records about a sample have it, too
     response = client.sample([1, 2, 3], tinkex.SamplingParams(max_tokens=4)).result()
-    structlog.get_logger("example").info("sampled", tokens=response.usage.sampled_tokens)
+    structlog.get_logger("example").info("sampled", tokens=len(response.sequences[0].tokens))

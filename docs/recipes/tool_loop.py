@@ -9,10 +9,11 @@ from __future__ import annotations
 import ast
 import concurrent.futures
 import dataclasses
+import functools
 import json
 import operator
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tinkex
@@ -22,7 +23,11 @@ ENVIRONMENTS = 32
 GROUP = 8
 MAX_TURNS = 4
 MAX_TOKENS = 96
-OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
+OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+}
 TOOLS = [
     {
         "type": "function",
@@ -119,7 +124,7 @@ def play(client: tinkex.SamplingClient, chat: ChatFormat, environment: Sums) -> 
     rollouts = [Rollout(prompt.to_ints(), [None] * prompt.length) for _ in group]
     going = [(rollout, prompt, sequence) for rollout, sequence in zip(rollouts, group, strict=True)]
     for turn in range(MAX_TURNS):
-        waiting = []
+        waiting: list[tuple[Rollout, tinkex.ModelInput, tinkex.SampleFuture[tinkex.SampleResponse]]] = []
         for rollout, before, sequence in going:
             answer = chat.parse(sequence, before, TOOLS)
             rollout.add(sequence, answer)
@@ -136,7 +141,7 @@ def play(client: tinkex.SamplingClient, chat: ChatFormat, environment: Sums) -> 
 def collect(client: tinkex.SamplingClient, chat: ChatFormat, environments: Sequence[Sums]) -> list[list[Rollout]]:
     """Play all environments at once, a thread each; the samples of all of them are in flight together."""
     with concurrent.futures.ThreadPoolExecutor(len(environments)) as threads:
-        return list(threads.map(lambda environment: play(client, chat, environment), environments))
+        return list(threads.map(functools.partial(play, client, chat), environments))
 
 
 def main(model: str | None) -> None:
@@ -152,4 +157,4 @@ def main(model: str | None) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2] or [None])
+    main(sys.argv[1] if len(sys.argv) > 1 else None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
 
 from aiohttp import web
 
@@ -11,7 +12,7 @@ from tinkex.web import error_response
 SAMPLING = web.AppKey("sampling", tinkex.SamplingClient)
 
 
-async def complete(request):
+async def complete(request: web.Request) -> web.Response:
     """Answer with the tokens that follow those that were sent; a visitor who leaves cancels the sample."""
     try:
         prompt = tinkex.ModelInput.from_ints((await request.json())["tokens"])
@@ -27,12 +28,12 @@ async def complete(request):
     return web.json_response({"tokens": response.sequences[0].tokens})
 
 
-async def healthz(_):
+async def healthz(_: web.Request) -> web.Response:
     """Answer a health check."""
     return web.json_response({"ok": True})
 
 
-async def sampling(app):
+async def sampling(app: web.Application) -> AsyncIterator[None]:
     """Open the client before the first request, and close it after the last, neither in the loop's thread."""
     service = tinkex.ServiceClient()
     made = service.create_sampling_client_async(base_model="meta-llama/Llama-3.1-8B", timeout=10)

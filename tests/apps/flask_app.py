@@ -22,7 +22,7 @@ def complete():
 
 
 @app.errorhandler(tinkex.TinkexError)
-def sampling_failed(error):
+def sampling_failed(error: tinkex.TinkexError):
     """Tell the log what happened, and the visitor whether to try again."""
     app.logger.warning("sampling failed: %s", error)
     return {"error": "sampling failed"}, *error_response(error)

@@ -5,7 +5,8 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
 
-logconfig_dict = {
+provider = TracerProvider()
+logconfig_dict: dict[str, object] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"json": {"()": JSONFormatter}},
@@ -15,13 +16,12 @@ logconfig_dict = {
 }
 
 
-def post_fork(server, worker):
+def post_fork(server: object, worker: object):
     """Set up the export in the worker: its thread would not survive the fork."""
-    provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(ConsoleSpanExporter()))  # OTLPSpanExporter()
     trace.set_tracer_provider(provider)
 
 
-def worker_exit(server, worker):
+def worker_exit(server: object, worker: object):
     """Export what is left."""
-    trace.get_tracer_provider().shutdown()
+    provider.shutdown()

@@ -18,6 +18,6 @@ def begin_span():
 
 
 @app.teardown_request
-def end_span(error):
+def end_span(error: BaseException | None):
     """End it."""
     flask.g.span.__exit__(None, None, None)

@@ -4,8 +4,15 @@ import signal
 import sys
 
 import waitress
-from flask_app import app, service
+from flask_app import app
+from sampling import service
 
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
+def end(*_: object) -> None:
+    """Leave the block below, which closes the service."""
+    sys.exit(0)
+
+
+signal.signal(signal.SIGTERM, end)
 with service:
     waitress.serve(app, listen=sys.argv[1], threads=32)

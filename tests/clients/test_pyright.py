@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-import re
 import subprocess
 import sys
-import textwrap
 
+import documented
 import pytest
 from environments import environment
 
@@ -35,22 +34,13 @@ def pyright():
     return run
 
 
-BLOCK = re.compile(
-    r"(^\.\. skip: \w+.*\n\n)?^\.\. (?:code-block::|invisible-code-block:) python\n\n((?: {4}.*\n|\n)+)", re.MULTILINE
-)
-SKETCHES = {"internals", "api"}  # pages that show parts of programs
 OTHERS = ("tinkex.lm_eval", "tinkex.plugins")  # their classes are derived from those of libraries that are not here
+JOINED = {"reportDuplicateImport": False, "reportUnusedImport": False}  # blocks of a page, and names used at a prompt
 
 
-def programs_of(page):
-    """The blocks of a page of the documentation, but for those that only run where others' tools are."""
-    text = page.read_text(encoding="utf-8")
-    return [textwrap.dedent(block) for skip, block in BLOCK.findall(text) if not skip or "if(fast_only" in skip]
-
-
-def complaints(pyright, folder, mode="strict"):
-    """What is wrong with the programs in a folder."""
-    settings = {"typeCheckingMode": mode, "pythonVersion": "3.11"}
+def complaints(pyright, folder, **settings):
+    """What is wrong with the programs in a folder, in strict mode unless the settings say otherwise."""
+    settings = {"typeCheckingMode": "strict", "pythonVersion": "3.11", **settings}
     (folder / "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
     return [
         f"{pathlib.Path(each['file']).name}:{each['range']['start']['line'] + 1}: {each['message']}"
@@ -84,26 +74,21 @@ def test_the_typed_example(pyright, tmp_path):
 
 def test_programs_of_the_readme(pyright, tmp_path):
     """Each program of the README is right in strict mode as it stands."""
-    for number, program in enumerate(programs_of(ROOT / "README.rst")):
-        if "app.test_client()" not in program and "os.chdir" not in program:  # the tests' own
-            (tmp_path / f"program_{number}.py").write_text(program, encoding="utf-8")
+    documented.write_readme(tmp_path)
     assert len(list(tmp_path.iterdir())) >= 5
     assert complaints(pyright, tmp_path) == []
 
 
 def test_programs_of_the_pages(pyright, tmp_path):
-    """The programs of each page are right in the mode that editors use, and annotate functions only where it helps."""
-    for page in sorted((ROOT / "docs").glob("*.rst")):
-        if page.stem not in SKETCHES and (programs := programs_of(page)):
-            (tmp_path / f"page_{page.stem}.py").write_text("\n".join(programs), encoding="utf-8")
+    """The programs of each page are right in strict mode."""
+    documented.write_pages(tmp_path)
     assert len(list(tmp_path.iterdir())) >= 15
-    assert complaints(pyright, tmp_path, "standard") == []
+    assert complaints(pyright, tmp_path, **JOINED) == []
 
 
-def test_programs_of_the_cookbook(pyright, tmp_path):
-    """Each program of the cookbook is right in strict mode, as a file of its own."""
-    page = (ROOT / "docs" / "cookbook.rst").read_text(encoding="utf-8")
-    for name in re.findall(r"literalinclude:: recipes/(\w+\.py)", page):
-        (tmp_path / name).write_text((ROOT / "docs" / "recipes" / name).read_text(encoding="utf-8"), encoding="utf-8")
-    assert len(list(tmp_path.iterdir())) >= 10
-    assert complaints(pyright, tmp_path) == []
+def test_programs_that_pages_show(pyright, tmp_path):
+    """Of the files that pages show, those alone are not right in strict mode that stand on a library without types."""
+    documented.write_shown(tmp_path)
+    assert len(list(tmp_path.iterdir())) >= 20
+    found = complaints(pyright, tmp_path)
+    assert {each.partition(".py:")[0] for each in found} == set(documented.UNTYPED), found
