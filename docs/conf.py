@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from importlib import metadata, util
+from pathlib import Path
 
 from sphinx.application import Sphinx
+
+HERE = Path(__file__).parent
 
 project = "tinkex"
 author = "The tinkex authors"
 version = release = metadata.version("tinkex")
 project_copyright = author
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
+autosummary_generate = False
 default_role = "py:obj"  # names in single backquotes are links, where there is something to link to
 rst_prolog = ".. py:currentmodule:: tinkex"
 exclude_patterns = ["_build"]
@@ -37,6 +41,7 @@ html_theme = "furo"
 html_title = f"tinkex {version}"
 html_static_path = ["_static"]
 html_css_files = ["tinkex.css"]
+html_js_files = ["copy.js"]
 html_show_sphinx = False
 html_copy_source = False
 
@@ -48,6 +53,20 @@ def _prepare(_app: object, what: str, _name: str, _object: object, _options: obj
     lines[:] = [re.sub(r"(`\w+`)s\b", r"\1\\ s", line) for line in lines]
 
 
+def _names_on(page: re.Match[str]) -> str:
+    """Return a link to a page of the reference, and the names on it, each with its first sentence."""
+    text = (HERE / f"{page[1]}.rst").read_text("utf-8")
+    names = re.findall(r"^\.\. auto(?!module)\w+:: tinkex\.([\w.]+)", text, re.MULTILINE)
+    listed = "".join(f"   {name}\n" for name in names)
+    return f":doc:`{page[1]}`\n\n.. autosummary::\n   :nosignatures:\n\n{listed}"
+
+
+def _list_names(_app: Sphinx, _page: str, source: list[str]) -> None:
+    """Put the names on a page of the reference where the index says ``.. names-on:: PAGE``."""
+    source[0] = re.sub(r"^\.\. names-on:: (\S+)$", _names_on, source[0], flags=re.MULTILINE)
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.connect("source-read", _list_names)
     app.connect("autodoc-process-docstring", _prepare, priority=100)  # before Napoleon's

@@ -1,0 +1,109 @@
+"""The pages of the documentation in a real browser: they fit every screen, show their pictures, and copy their code."""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from browsing import chromium, ink_and_paper
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+for needed in ("furo", "jinja2"):
+    pytest.importorskip(needed)
+
+DOCS = pathlib.Path(__file__).parents[2] / "docs"
+SIZES = {"wide": (1280, 900), "narrow": (390, 800)}
+WIDER = """() => [...document.querySelectorAll('article *')]
+    .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('.table-wrapper, .highlight, svg'))
+    .map(e => e.tagName + ' ' + e.textContent.slice(0, 60))"""
+BROKEN = "() => [...document.images].filter(i => !i.naturalWidth).map(i => i.src)"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The pages, built."""
+    built = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "-n", "-b", "html", DOCS, built]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return built
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A browser without a window."""
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_every_page(site, browser, size, scheme):
+    """No page scrolls sideways, none asks other servers for anything, and every picture is there."""
+    width, height = SIZES[size]
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    page, asked, faults = context.new_page(), [], {}
+    page.on("request", lambda request: asked.append(request.url))
+    for file in sorted(site.rglob("*.html")):
+        page.goto(file.as_uri())
+        wide = page.evaluate("document.documentElement.scrollWidth") > width
+        found = [*(page.evaluate(WIDER) if wide else ()), *page.evaluate(BROKEN)]
+        if found or wide:
+            faults[str(file.relative_to(site))] = found
+    ink, paper = ink_and_paper(page)
+    context.close()
+    assert faults == {}
+    assert (ink < paper) == (scheme == "light")
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+
+
+PROGRAM = """
+Code
+====
+
+.. code-block:: python
+
+    import tinkex
+
+    print(1)
+
+>>> for each in (1,):
+...     print(each)
+1
+
+.. code-block:: console
+
+    $ tinkex models
+    one
+    $ tinkex doctor
+
+.. code-block:: text
+
+    nothing to type
+"""
+
+
+def test_copying(browser, tmp_path):
+    """A button copies a block: all of a program, what is typed of a session; what is printed has none."""
+    (tmp_path / "index.rst").write_text(PROGRAM)
+    (tmp_path / "_static").symlink_to(DOCS / "_static")
+    settings = ["html_theme=furo", "html_static_path=_static", "html_css_files=tinkex.css", "html_js_files=copy.js"]
+    options = [part for setting in settings for part in ("-D", setting)]
+    command = [sys.executable, "-m", "sphinx", "-q", "-C", *options, "-b", "html", tmp_path, tmp_path / "built"]
+    subprocess.run(command, check=True, timeout=60)
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto((tmp_path / "built" / "index.html").as_uri())
+    copied = []
+    for button in page.locator("button.copy").all():
+        button.click()
+        page.wait_for_function("button => button.textContent == 'Copied'", arg=button.element_handle())
+        copied.append(page.evaluate("navigator.clipboard.readText()"))
+    context.close()
+    assert copied == [
+        "import tinkex\n\nprint(1)\n",
+        "for each in (1,):\n    print(each)\n",
+        "tinkex models\ntinkex doctor\n",
+    ]
