@@ -6,14 +6,11 @@ key that was stored by a login in ~/.tinker/credentials.json.
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
-
-import attrs
+from typing import Any, NamedTuple
 
 from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
 from tinkex._validation.json_values import text
@@ -98,8 +95,7 @@ def check_credential(key: str | None, base_url: str, *, clock: Clock = SYSTEM_CL
         raise CredentialError("The JWT given as a credential has expired: get a new one.")
 
 
-@attrs.frozen
-class JwtClaims:
+class JwtClaims(NamedTuple):
     """Claims of a JWT; its signature is the server's to check. Anything it leaves out is None."""
 
     expires_at: float | None = None
@@ -127,6 +123,8 @@ def parse_claims(token: str) -> JwtClaims | None:
     parts = token.split(".")
     if len(parts) != 3:
         return None
+    import base64  # slow to load, and most credentials are none of these
+
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
     except (ValueError, RecursionError):

@@ -21,7 +21,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
@@ -29,7 +29,9 @@ from tinkex._concurrency.fork_locks import new_lock
 from tinkex._validation.field_docs import with_field_docs
 from tinkex.errors import APIStatusError
 from tinkex.queue_state import QueueState
-from tinkex.types import Health, SampleRequest, SampleResponse, ServiceStats
+
+if TYPE_CHECKING:
+    from tinkex.types import Health, SampleRequest, SampleResponse, ServiceStats
 
 
 class InstrumentedService(Protocol):

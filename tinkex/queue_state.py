@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import logging
 from collections import OrderedDict
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import attrs
 
@@ -75,9 +75,7 @@ class QueueStateObserver(Protocol):
         """Take note of *event*."""
 
 
-@with_field_docs
-@attrs.frozen
-class Debounce:
+class Debounce(NamedTuple):
     """Debounce state of one session between two events. Instants are monotonic seconds."""
 
     warned_at: float | None = None
@@ -90,17 +88,13 @@ class Debounce:
     """Whether that pause was logged."""
 
 
-@with_field_docs
-@attrs.frozen
-class Paused:
+class Paused(NamedTuple):
     """The verdict: log a warning, and that *unsaid* more went before it without a message."""
 
     unsaid: int
 
 
-@with_field_docs
-@attrs.frozen
-class Resumed:
+class Resumed(NamedTuple):
     """The verdict: log that a pause of *seconds* has ended."""
 
     seconds: float
@@ -112,13 +106,13 @@ def decide(past: Debounce, state: QueueState, now: float, interval: float) -> tu
     Warnings of one session are at least *interval* seconds apart. The end of a pause is told if its beginning was.
     """
     if state is QueueState.ACTIVE:
-        ended = attrs.evolve(past, paused_at=None, announced=False)
+        ended = past._replace(paused_at=None, announced=False)
         if past.paused_at is None or not past.announced:
             return ended, None
-        return attrs.evolve(ended, unsaid=0), Resumed(now - past.paused_at)
+        return ended._replace(unsaid=0), Resumed(now - past.paused_at)
     paused_at = now if past.paused_at is None else past.paused_at
     if past.warned_at is not None and now - past.warned_at < interval:
-        return attrs.evolve(past, paused_at=paused_at, unsaid=past.unsaid + 1), None
+        return past._replace(paused_at=paused_at, unsaid=past.unsaid + 1), None
     return Debounce(warned_at=now, paused_at=paused_at, announced=True), Paused(past.unsaid)
 
 

@@ -18,7 +18,7 @@ from tinkex._sampling._sample.observed import ObservedFuture
 from tinkex._sampling._text.calls import TextSampling
 from tinkex._sampling.sample import Sample
 from tinkex._sampling.session import SamplingSession
-from tinkex._sampling.submission import check_context, context_length, submit
+from tinkex._sampling.submission import check_context, submit
 from tinkex._service.handle import Handle
 from tinkex._service.lifecycle import ServiceLifecycle, ServiceReference, is_exiting
 from tinkex._service.runtime import ServiceRuntime
@@ -30,10 +30,11 @@ from tinkex.future import ClientFuture, SampleFuture
 from tinkex.instrumentation import PROCESS, SampleStarted
 from tinkex.queue_state import QueueStateObserver
 from tinkex.telemetry import Telemetry
-from tinkex.types import ModelInput, SampleRequest, SampleResponse, SamplingParams, ServiceStats, TensorData
+from tinkex.types import ModelInput, SampleRequest, SampleResponse, SamplingParams, TensorData
 
 if TYPE_CHECKING:
     from tinkex.tokenizers import Tokenizer
+    from tinkex.types import ServiceStats
 
 T = TypeVar("T")
 
@@ -56,7 +57,6 @@ class SamplingClient(TextSampling):
         self._retry = retry
         self._observers = observers
         self._closed = False
-        self._context_length: int | None = None
         self._session: SamplingSession = self._make_session(reference.lifecycle.start(), original=original)
 
     @property
@@ -321,10 +321,9 @@ class SamplingClient(TextSampling):
     def _check_context(self, request: SampleRequest, runtime: ServiceRuntime) -> None:
         """Refuse what cannot fit, where the server's capabilities are known by now."""
         model = self._identity.base_model
-        if self._context_length is None and runtime.session.capabilities is not None:
-            self._context_length = context_length(runtime.session.capabilities, model)
-        if self._context_length:
-            check_context(request, self._context_length, model)
+        limit = runtime.session.context_lengths.get(model or "")
+        if limit:
+            check_context(request, limit, model)
 
     def _make_session(self, runtime: ServiceRuntime, *, original: bool) -> SamplingSession:
         identity = self._identity

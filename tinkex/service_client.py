@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
 from tinkex._runtime.task import Coroutine
@@ -21,7 +21,9 @@ from tinkex.instrumentation import Instrumentation, InstrumentedService
 from tinkex.queue_state import QueueStateObserver
 from tinkex.sampling_client import SamplingClient
 from tinkex.telemetry import Telemetry
-from tinkex.types import Health, ServerCapabilities, ServiceStats
+
+if TYPE_CHECKING:
+    from tinkex.types import Health, ServerCapabilities, ServiceStats
 
 _REASONS = ("success", "errored", "interrupted")  # as the protocol has them
 

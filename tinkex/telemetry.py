@@ -6,7 +6,6 @@ of an exception is told only where tinkex wrote it.
 
 from __future__ import annotations
 
-import datetime as dt
 import functools
 import logging
 import os
@@ -17,7 +16,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, ParamSpec
 
-from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
+from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock, timestamp
 from tinkex._concurrency.fork_locks import new_lock
 from tinkex._identity import random_uuid
 from tinkex.errors import TinkexError, clean_text, is_user_error
@@ -28,7 +27,7 @@ LARGEST_BATCH = 100
 _P = ParamSpec("_P")
 _logger = logging.getLogger("tinkex.telemetry")
 _SEVERITIES = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
-_PRIVATE = re.compile(r"api.?key|auth|chunk|cookie|credential|header|jwt|password|prompt|secret|tokens", re.IGNORECASE)
+_PRIVATE = r"(?i)api.?key|auth|chunk|cookie|credential|header|jwt|password|prompt|secret|tokens"
 _WITHHELD = "[withheld]"
 _TEXT_LIMIT = 500
 _ITEM_LIMIT = 50
@@ -125,6 +124,8 @@ class Telemetry:
         """Queue the event that closes a session, with its duration."""
         if self._has_session:
             seconds = self._clock.monotonic() - self._started_at
+            import datetime as dt  # slow to load, for what comes at the end
+
             self._queue("SESSION_END", "INFO", duration=str(dt.timedelta(seconds=seconds)))
 
     def take_batch(self, limit: int = LARGEST_BATCH) -> dict[str, Any] | None:
@@ -143,12 +144,11 @@ class Telemetry:
         }
 
     def _queue(self, event: str, severity: str, **fields: object) -> None:
-        timestamp = dt.datetime.fromtimestamp(self._clock.wall(), dt.UTC)
         record = {
             "event": event,
             "event_id": random_uuid(),
             "severity": severity if severity in _SEVERITIES else "INFO",
-            "timestamp": timestamp.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "timestamp": timestamp(self._clock.wall()),
             **fields,
         }
         with self._lock:
@@ -182,7 +182,7 @@ def _bounded_json(value: object, depth: int = 0) -> Any:
 
 def _item(key: object, value: object, depth: int) -> Any:
     """Withhold what stands under a private name, but not counts: prompt_tokens is no prompt."""
-    private = _PRIVATE.search(str(key)) and not isinstance(value, int | float | None)
+    private = re.search(_PRIVATE, str(key)) and not isinstance(value, int | float | None)
     return _WITHHELD if private else _bounded_json(value, depth + 1)
 
 

@@ -299,10 +299,15 @@ service.close(timeout=0)
     done = subprocess.run(
         [sys.executable, "-c", script], check=True, capture_output=True, text=True, env=bare, timeout=30
     )
-    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    modules = set(done.stdout.split())
+    loaded = {name.partition(".")[0] for name in modules}
     assert "tinkex" in loaded
     assert loaded & {"requests", "urllib3", "tenacity", "numpy", "orjson", "tokenizers"} == set()
     assert loaded & {"asyncio", "email", "html", "http", "pathlib", "ssl", "subprocess", "stringprep", "uuid"} == set()
+    assert loaded & {"base64", "datetime", "random"} == set()
+    assert (
+        modules & {"tinkex.listing", "tinkex.types.records", "tinkex._service.stats", "tinkex._wire.records"} == set()
+    )
 
 
 def test_bytes_of_a_sample(server):

@@ -142,7 +142,7 @@ def test_create_timeout(server):
 def test_context_length(service, server):
     """A prompt that cannot fit is refused before it is sent, once the server's capabilities are known."""
     client = service.create_sampling_client(base_model=MODEL)
-    until(lambda: service._lifecycle.runtime.session.capabilities is not None)
+    until(lambda: service._lifecycle.runtime.session.context_lengths)
     for make in (
         lambda: client.sample([1] * 32_760, tinkex.SamplingParams(max_tokens=9)),
         lambda: client.compute_logprobs([1] * 32_768),

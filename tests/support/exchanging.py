@@ -6,7 +6,6 @@ import json
 import types
 from collections import deque
 
-import attrs
 from stepping import Steps
 
 from tinkex import ClientConfig, RetryConfig, SamplingParams
@@ -111,7 +110,7 @@ class Client:
         cell = SnapshotCell(self.config)
         auth = Auth(self.steps.scheduler, AtOnce(), self.clock, cell)
         self.api = Api(self.transport, auth, self.steps.scheduler, self.clock, cell)
-        self.flags = SnapshotCell(attrs.evolve(Flags(), **(flags or {})))
+        self.flags = SnapshotCell(Flags(**(flags or {})))
         self.states, self.reported = [], []
         observer = types.SimpleNamespace(on_queue_state_change=self.states.append)
         notifier = ObserverNotifier([observer], AtOnce(), self.clock)

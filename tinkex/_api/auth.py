@@ -6,7 +6,6 @@ import contextlib
 import copy
 import logging
 import os
-import random
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -17,6 +16,7 @@ from tinkex._api.redaction import mask
 from tinkex._concurrency.clock import Clock
 from tinkex._concurrency.elastic_pool import ElasticPool
 from tinkex._concurrency.fork_locks import new_lock
+from tinkex._concurrency.jitter import uniform
 from tinkex._concurrency.snapshot import SnapshotCell
 from tinkex._runtime.task import Coroutine, FutureWait, RunInThread, Scheduler, Sleep
 from tinkex.config import ClientConfig
@@ -30,7 +30,6 @@ _REFRESH_SHARE = (0.45, 0.55)
 _REFRESH_BEFORE_END = 60.0
 _REFRESH_RETRY = 60.0
 _REFRESH_PAUSE = 5.0  # after a failure, while the token is in its last minute
-_chance = random.SystemRandom()  # a program's own random numbers stay as they are
 _FOREVER = float("inf")
 
 Exchange = Callable[[ClientConfig], Coroutine[dict[str, Any]]]
@@ -53,7 +52,7 @@ class _Token:
         left = left if left == _FOREVER else limits.TOKEN_LIFE.apply(left)
         self.ends_at = clock.monotonic() + left
         self.renew_at = self.ends_at - min(_REFRESH_BEFORE_END, left / 2)
-        self.refresh_after = None if left == _FOREVER else left * _chance.uniform(*_REFRESH_SHARE)
+        self.refresh_after = None if left == _FOREVER else left * uniform(*_REFRESH_SHARE)
 
 
 class Auth:

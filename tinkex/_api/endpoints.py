@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import attrs
-
 from tinkex._transport.exchange import Pace
 
 
-@attrs.frozen
 class Endpoint:
     """One path of the API and what is particular to calling it."""
 
-    path: str
-    method: str = "POST"
-    accept: str = "application/json"
-    extra: tuple[tuple[str, str], ...] = ()
-    raw: bool = False  # sent with the key itself also where tokens are used
-    pace: Pace = attrs.field(factory=Pace, eq=False)
+    __slots__ = ("accept", "extra", "method", "pace", "path", "raw")
+
+    def __init__(
+        self,
+        path: str,
+        method: str = "POST",
+        accept: str = "application/json",
+        extra: tuple[tuple[str, str], ...] = (),
+        *,
+        raw: bool = False,
+    ) -> None:
+        self.path = path
+        self.method = method
+        self.accept = accept
+        self.extra = extra
+        self.raw = raw  # sent with the key itself also where tokens are used
+        self.pace: Pace = Pace()
 
 
 CLIENT_CONFIG = Endpoint("client/config", raw=True)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
-
-import attrs
+from typing import Any, NamedTuple
 
 from tinkex import _wire
 from tinkex._api import limits
@@ -26,8 +24,7 @@ _LARGEST = 2**53  # of a number that a flag may have
 _NO_SUCH_ENDPOINT = (404, 405)  # many servers have no flags
 
 
-@attrs.frozen
-class Flags:
+class Flags(NamedTuple):
     """Server flags: what the server wants of its clients, from client/config and client/dynamic_config."""
 
     pjwt_auth_enabled: bool = False
@@ -46,13 +43,12 @@ class Flags:
     def updated(self, answer: Mapping[str, Any]) -> Flags:
         """These flags with what `answer` says, within limits; unknown names and values of another type are left out."""
         changes: dict[str, Any] = {}
-        for field in attrs.fields(Flags):
-            value = answer.get(field.name)
-            default = field.default
+        for name, default in self._field_defaults.items():
+            value = answer.get(name)
             wanted: Any = (int, float) if isinstance(default, float) else type(default)
             if isinstance(value, wanted) and isinstance(value, bool) == isinstance(default, bool) and _sane(value):
-                changes[field.name] = limits.FLAGS[field.name].apply(value) if field.name in limits.FLAGS else value
-        return attrs.evolve(self, **changes)
+                changes[name] = limits.FLAGS[name].apply(value) if name in limits.FLAGS else value
+        return self._replace(**changes)
 
 
 class ServerFlags(SnapshotCell[Flags]):

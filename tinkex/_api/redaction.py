@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import functools
 import json
@@ -82,7 +81,7 @@ def _forms(secret: str) -> tuple[str, ...]:
         for before in range(3):  # bytes that stand before it in a group of three
             begin, end = (0, 2, 3)[before], 8 * (before + len(encoded)) // 6  # characters that it alone decides
             if end - begin >= _SHORTEST_BASE64:
-                whole = base64.b64encode(bytes(before) + encoded).decode()[begin:end]
+                whole = binascii.b2a_base64(bytes(before) + encoded).decode()[begin:end]
                 forms |= {whole, whole.translate(_URLSAFE)}
     return tuple(sorted(forms, key=len, reverse=True))
 
@@ -95,7 +94,7 @@ def _parts(name: str, value: str) -> Iterator[str]:
         yield credential
     if scheme.lower() == "basic":
         try:
-            pair = base64.b64decode(credential, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
+            pair = binascii.a2b_base64(credential, strict_mode=True).decode()
+        except ValueError:
             return
         yield from (pair, pair.partition(":")[2])

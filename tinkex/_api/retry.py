@@ -6,12 +6,12 @@ The only module that imports tenacity.
 from __future__ import annotations
 
 import functools
-import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinkex._api import limits
 from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
+from tinkex._concurrency.jitter import uniform
 from tinkex.config import RetryConfig
 from tinkex.errors import APIConnectionError, APIError, APIStatusError
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import tenacity
 
 _MOST_DOUBTS = 3
-_chance = random.SystemRandom()  # a program's own random numbers stay as they are
 
 
 class _Strategies(NamedTuple):
@@ -136,7 +135,7 @@ def _asked(error: Exception) -> float:
 
 
 def _jittered(delay: float, config: RetryConfig) -> float:
-    return min(config.max_delay, delay * (1 + config.jitter * _chance.uniform(-1, 1)))
+    return min(config.max_delay, delay * (1 + config.jitter * uniform(-1, 1)))
 
 
 UNSPENT = RetryBudget(RetryConfig(max_attempts=1), SYSTEM_CLOCK)

@@ -6,7 +6,7 @@ import itertools
 import logging
 from collections.abc import Mapping
 from concurrent.futures import Future
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from tinkex import _wire
@@ -30,7 +30,9 @@ from tinkex.errors import (
     TinkexError,
     clean_text,
 )
-from tinkex.types import ServerCapabilities
+
+if TYPE_CHECKING:
+    from tinkex.types import ServerCapabilities
 
 T = TypeVar("T")
 logger = logging.getLogger("tinkex")
@@ -57,7 +59,7 @@ class Session:
         self.started: SingleFlight = SingleFlight(api.scheduler, self._start)
         self._begun = SingleFlight(api.scheduler, self._begin)
         self.heartbeats: Heartbeats = Heartbeats(api, self.started, self._renew)
-        self.capabilities: ServerCapabilities | None = None  # as last told
+        self.context_lengths: dict[str, int] = {}  # of models, as last told; 0 where that is not said
 
     @property
     def over(self) -> str | None:
@@ -206,18 +208,21 @@ class Session:
 
     def fetch_capabilities(self) -> Coroutine[ServerCapabilities]:
         """Ask what the server offers."""
+        return _wire.decode_capabilities((yield from self._ask_capabilities()))
+
+    def _ask_capabilities(self) -> Coroutine[dict[str, Any]]:
         yield from self.started()
         self._asked_capabilities = True
         answer = yield from self._api.ask(CAPABILITIES, {}, self._api.config.current)
-        self.capabilities = capabilities = _wire.decode_capabilities(answer)
-        return capabilities
+        self.context_lengths = _wire.decode_context_lengths(answer)
+        return answer
 
     def learn_capabilities(self) -> None:
         """Fetch the capabilities in the background, once; many servers have none, and a failure does not matter."""
         with self._lock:
             start, self._asked_capabilities = not self._asked_capabilities, True
         if start:
-            self._api.scheduler.start(self.fetch_capabilities, Future())
+            self._api.scheduler.start(self._ask_capabilities, Future())
 
 
 def _present(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,5 +34,16 @@ class SystemClock:
 
 SYSTEM_CLOCK: Clock = SystemClock()
 
+
+def timestamp(wall: float) -> str:
+    """Wall time as ISO 8601 in UTC, to the microsecond; `datetime`, which writes it too, is slow to import.
+
+    >>> timestamp(1.25)
+    '1970-01-01T00:00:01.250000Z'
+    """
+    seconds, microseconds = divmod(round(wall * 1_000_000), 1_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{microseconds:06}Z"
+
+
 thread_seconds = time.thread_time
 """CPU seconds of the calling thread: for bounds on computations, which waiting does not count towards."""

@@ -7,13 +7,13 @@ The limits are those the official client keeps: 400 submissions at once and 10 M
 from __future__ import annotations
 
 import contextlib
-import random
 import threading
 from collections import deque
 from collections.abc import Callable
 
 from tinkex._concurrency.clock import Clock
 from tinkex._concurrency.fork_locks import new_lock
+from tinkex._concurrency.jitter import uniform
 from tinkex._runtime.task import Permit, ScheduledTask, Scheduler
 from tinkex.errors import ClientClosedError, QueueFullError, SampleTimeoutError
 
@@ -27,7 +27,6 @@ _SERIES_SECONDS = 60.0  # after the end of a pause, within which another one fol
 _SWEEP_ABOVE = 1000  # samples that ended while queued and are still in the queues
 _LOOK_SECONDS = 0.05  # at most, until a blocked caller looks again by itself
 _STAGGER = 0.2  # of a pause, at most 1 s: processes that were paused together come back one by one
-_chance = random.SystemRandom()  # a program's own random numbers stay as they are
 
 
 class ClientQueue:
@@ -67,7 +66,7 @@ class Throttle:
             if not follows:
                 self.refused_since = None
             seconds = max(seconds, self._floor)
-        seconds += _chance.uniform(0, min(1.0, _STAGGER * seconds))
+        seconds += uniform(0, min(1.0, _STAGGER * seconds))
         if now + seconds <= self.paused_until:
             return False
         if self.refused_since is None:

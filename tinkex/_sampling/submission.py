@@ -12,7 +12,7 @@ from tinkex._sampling._sample.observed import ObservedFuture
 from tinkex._sampling.admission import SubmitPermit
 from tinkex._sampling.sample import Sample
 from tinkex.errors import SampleTimeoutError
-from tinkex.types import SampleRequest, SampleResponse, ServerCapabilities
+from tinkex.types import SampleRequest, SampleResponse
 
 T = TypeVar("T")
 
@@ -75,12 +75,6 @@ class _DeadlineError:
             last_failure=(poller.last_failure if poller is not None else None) or future.last_failure,
             may_have_run=sample.may_have_run or future.request_id is not None or future.phase == "submitting",
         )
-
-
-def context_length(capabilities: ServerCapabilities, model: str | None) -> int:
-    """Return the most tokens of prompt and answer together that a model takes; 0 where the server does not say."""
-    found = (each.max_context_length for each in capabilities.supported_models if each.model_name == model)
-    return next(found, None) or 0
 
 
 def check_context(request: SampleRequest, limit: int, model: str | None) -> None:

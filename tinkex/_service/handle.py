@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import Any, Self
 
@@ -62,11 +61,15 @@ class Handle:
             "base_model": self.base_model,
             "record_stability_info": self.record_stability_info,
         }
+        import base64  # slow to load, here and below
+
         return base64.urlsafe_b64encode(json.dumps(fields, separators=(",", ":")).encode()).decode()
 
     @classmethod
     def decode(cls, text: str) -> Self:
         """Read a handle; raises ValueError naming what is wrong with it."""
+        import base64
+
         try:
             fields: Any = json.loads(
                 base64.urlsafe_b64decode(text.strip().encode("ascii") + b"=" * (-len(text.strip()) % 4))

@@ -17,7 +17,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -35,14 +35,15 @@ from tinkex._service.shutdown import (
     fail_all,
     finish_requests,
 )
-from tinkex._service.stats import collect_stats, health_of
 from tinkex._validation.arguments import check_timeout
 from tinkex.config import ClientConfig, validate_changes
 from tinkex.errors import APITimeoutError, ClientClosedError, NoThreadsError
 from tinkex.future import ClientFuture
 from tinkex.instrumentation import InstrumentationList
 from tinkex.queue_state import QueueStateLogger, QueueStateObserver
-from tinkex.types import Health, ServiceStats
+
+if TYPE_CHECKING:
+    from tinkex.types import Health, ServiceStats
 
 T = TypeVar("T")
 logger = logging.getLogger("tinkex")
@@ -121,14 +122,15 @@ class ServiceLifecycle:
 
     def stats(self) -> ServiceStats:
         """Statistics at this moment; never blocks."""
-        runtime = self.runtime
-        return ServiceStats() if runtime is None else collect_stats(runtime)
+        from tinkex._service.stats import collect_stats  # records are loaded with the first use
+
+        return collect_stats(self.runtime)
 
     def health(self) -> Health:
         """Whether it can be expected to work; never blocks."""
-        if self.closed:
-            return Health(ok=False, state="closed", reason="the client is closed")
-        return health_of(self.runtime)
+        from tinkex._service.stats import health_of
+
+        return health_of(self.runtime, closed=self.closed)
 
     def reconfigure(self, changes: dict[str, Any]) -> ClientConfig:
         """Validate new settings, then publish them; changes that are refused change nothing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from tinkex._api.endpoints import Endpoint
@@ -11,10 +11,12 @@ from tinkex._runtime.task import Coroutine
 from tinkex._service.lifecycle import ServiceLifecycle
 from tinkex._validation.arguments import check_choice, check_count, check_id, check_model, check_timeout
 from tinkex._validation.json_values import text
-from tinkex._wire import records
 from tinkex.errors import APIStatusError, BadRequestError, MissingFeatureError
-from tinkex.listing import Listing
-from tinkex.types.records import Checkpoint, SamplerInfo, SessionInfo, TrainingRun, WeightsInfo
+
+if TYPE_CHECKING:  # loaded with the first call
+    from tinkex._wire import records
+    from tinkex.listing import Listing
+    from tinkex.types import Checkpoint, SamplerInfo, SessionInfo, TrainingRun, WeightsInfo
 
 T = TypeVar("T")
 
@@ -45,6 +47,8 @@ class Reads:
             offset: How many to pass over.
             timeout: Seconds for each page.
         """
+        from tinkex._wire import records
+
         check_choice("access_scope", access_scope, *_SCOPES)
         filters = {"access_scope": access_scope, **({} if project_id is None else {"project_id": project_id})}
         return self._listing("training_runs", records.training_run_entry, filters, page_size, offset, timeout)
@@ -57,6 +61,8 @@ class Reads:
 
         Those whose `checkpoint_type` is "sampler" have a `tinker_path` to sample from.
         """
+        from tinkex._wire import records
+
         if training_run_id is None:
             return self._listing("checkpoints", records.checkpoint_entry, {}, page_size, offset, timeout)
         path = f"training_runs/{_quoted('training_run_id', training_run_id)}/checkpoints"
@@ -74,6 +80,8 @@ class Reads:
         self, training_run_id: str, *, access_scope: str = "owned", timeout: float | None = None
     ) -> TrainingRun:
         """One training run."""
+        from tinkex._wire import records
+
         check_choice("access_scope", access_scope, *_SCOPES)
         path = f"training_runs/{_quoted('training_run_id', training_run_id)}?access_scope={access_scope}"
         answer = self._ask(Endpoint(path, method="GET"), {}, timeout, "get_training_run")
@@ -81,12 +89,16 @@ class Reads:
 
     def get_session(self, session_id: str, *, access_scope: str = "owned", timeout: float | None = None) -> SessionInfo:
         """What was made in one session."""
+        from tinkex._wire import records
+
         check_choice("access_scope", access_scope, *_SCOPES)
         path = f"sessions/{_quoted('session_id', session_id)}?access_scope={access_scope}"
         return records.decode_session(self._ask(Endpoint(path, method="GET"), {}, timeout, "get_session"), session_id)
 
     def get_sampler(self, sampler_id: str, *, timeout: float | None = None) -> SamplerInfo:
         """What a sampling session, such as `SamplingClient.sampling_session_id`, samples from."""
+        from tinkex._wire import records
+
         path = f"samplers/{_quoted('sampler_id', sampler_id)}"
         return records.decode_sampler(self._ask(Endpoint(path, method="GET"), {}, timeout, "get_sampler"), sampler_id)
 
@@ -96,6 +108,9 @@ class Reads:
         Where the server tells it of weights to train from only, and not of those to sample from, their training run is
         asked instead.
         """
+        from tinkex._wire import records
+        from tinkex.types import WeightsInfo
+
         check_model(None, path, None)
         try:
             answer = self._ask(Endpoint("weights_info"), {"tinker_path": path}, timeout, "weights_info")
@@ -111,6 +126,9 @@ class Reads:
         self, path: str, decode: Callable[[Any], T | None], filters: Mapping[str, str], page_size: int, offset: int,
         timeout: float | None,
     ) -> Listing[T]:  # fmt: skip
+        from tinkex._wire import records
+        from tinkex.listing import Listing
+
         check_count("page_size", page_size, 1)
         check_count("offset", offset, 0)
         if timeout is not None:

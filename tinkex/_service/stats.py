@@ -9,8 +9,10 @@ from tinkex.types import Health, ServiceStats
 _STALE_HEARTBEAT = 120.0
 
 
-def collect_stats(runtime: ServiceRuntime) -> ServiceStats:
+def collect_stats(runtime: ServiceRuntime | None) -> ServiceStats:
     """The service's statistics at this moment; takes no lock and never blocks."""
+    if runtime is None:
+        return ServiceStats()
     now = runtime.clock.monotonic()
     sampling, heard_at = runtime.sampling, runtime.session.heartbeats.heard_at
     admission, counters = sampling.admission, sampling.counters
@@ -38,8 +40,10 @@ def collect_stats(runtime: ServiceRuntime) -> ServiceStats:
     )
 
 
-def health_of(runtime: ServiceRuntime | None) -> Health:
-    """The health of a service that is open; `runtime` is None where nothing has been sent yet."""
+def health_of(runtime: ServiceRuntime | None, *, closed: bool) -> Health:
+    """Whether a service can be expected to work; `runtime` is None where nothing has been sent yet."""
+    if closed:
+        return Health(ok=False, state="closed", reason="the client is closed")
     if runtime is None:
         return Health(ok=True, state="unused", reason="nothing was sent yet: whether the server answers is not known")
     session, stats = runtime.session, collect_stats(runtime)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinkex._wire.capabilities import decode_capabilities
+from tinkex._wire.capabilities import decode_capabilities, decode_context_lengths
 from tinkex._wire.check_response import finish_response
 from tinkex._wire.decode_response import (
     Answer,
@@ -37,6 +37,7 @@ __all__ = [
     "clean_words",
     "decode_answer",
     "decode_capabilities",
+    "decode_context_lengths",
     "decode_error_body",
     "decode_json",
     "decode_promise",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from tinkex._validation.json_values import count, flag, text
 from tinkex.errors import APIResponseError
-from tinkex.types import ServerCapabilities, SupportedModel
+
+if TYPE_CHECKING:
+    from tinkex.types import ServerCapabilities
 
 
 def decode_capabilities(value: Any) -> ServerCapabilities:
@@ -16,24 +18,41 @@ def decode_capabilities(value: Any) -> ServerCapabilities:
     Raises:
         APIResponseError: There is no list of models in it.
     """
+    from tinkex.types import ServerCapabilities, SupportedModel  # records are loaded with the first use
+
+    models = [
+        SupportedModel(
+            name,
+            max_context_length=_context_length(entry),
+            trainable=flag(entry.get("trainable")),
+            sampleable=flag(entry.get("sampleable")),
+            tokenizer_id=text(entry.get("tokenizer_id")),
+        )
+        for name, entry in _models(value)
+    ]
+    return ServerCapabilities(models)
+
+
+def decode_context_lengths(value: Any) -> dict[str, int]:
+    """Read from the same JSON how many tokens of prompt and answer together each model takes, where that is said."""
+    lengths: dict[str, int] = {}
+    for name, entry in _models(value):
+        lengths.setdefault(name, _context_length(entry) or 0)
+    return lengths
+
+
+def _models(value: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The models that have a name, and what is said of each."""
     models = value.get("supported_models") if isinstance(value, Mapping) else value
     if not isinstance(models, list):
         raise APIResponseError("The server's capabilities hold no list of supported models.")
-    return ServerCapabilities([model for model in map(_model, models) if model is not None])
+    for each in models:
+        entry = {"model_name": each} if isinstance(each, str) else each
+        if isinstance(entry, Mapping):
+            name = text(entry.get("model_name")) or text(entry.get("model_id"))
+            if name is not None:
+                yield name, entry
 
 
-def _model(entry: Any) -> SupportedModel | None:
-    if isinstance(entry, str):
-        return SupportedModel(entry) if entry else None
-    if not isinstance(entry, Mapping):
-        return None
-    name = text(entry.get("model_name")) or text(entry.get("model_id"))
-    if name is None:
-        return None
-    return SupportedModel(
-        name,
-        max_context_length=count(entry.get("max_context_length"), 1),
-        trainable=flag(entry.get("trainable")),
-        sampleable=flag(entry.get("sampleable")),
-        tokenizer_id=text(entry.get("tokenizer_id")),
-    )
+def _context_length(entry: Mapping[str, Any]) -> int | None:
+    return count(entry.get("max_context_length"), 1)

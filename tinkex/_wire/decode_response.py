@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
-
-from attrs import frozen
+from typing import Any, NamedTuple
 
 from tinkex._wire.error_message import category_of, clean, message_of
 from tinkex._wire.json_bytes import decode_json
@@ -17,15 +15,13 @@ from tinkex.types import SampleResponse
 _EXCERPT = 200
 
 
-@frozen
-class Finished:
+class Finished(NamedTuple):
     """Finished: the result is here."""
 
     response: SampleResponse
 
 
-@frozen
-class Pending:
+class Pending(NamedTuple):
     """Pending: not ready, ask again."""
 
     queue_state: str | None = None
@@ -36,16 +32,14 @@ class Pending:
     """Seconds to wait before asking again; None if the server did not say."""
 
 
-@frozen
-class MetadataOnly:
+class MetadataOnly(NamedTuple):
     """Metadata only: the result is ready but was not sent; ask again with room for it."""
 
     size: int
     """Its bytes."""
 
 
-@frozen
-class Failed:
+class Failed(NamedTuple):
     """Failed for good: the server ran the request."""
 
     message: str
@@ -53,8 +47,7 @@ class Failed:
     """"user", "server" or "unknown"."""
 
 
-@frozen
-class Completed:
+class Completed(NamedTuple):
     """Completed with a result of any kind, still as JSON: sampling is not the only work that servers put off."""
 
     value: Any
@@ -64,8 +57,7 @@ Answer = Finished | Pending | MetadataOnly | Failed
 Outcome = Completed | Pending | MetadataOnly | Failed
 
 
-@frozen
-class SubmitAnswer:
+class SubmitAnswer(NamedTuple):
     """Response of asample: where to ask for the result, or the result itself."""
 
     request_id: str | None

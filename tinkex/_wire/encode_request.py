@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Sequence
 from typing import Any, assert_never
 
@@ -85,11 +85,11 @@ def _chunk(chunk: Chunk) -> bytes:
         case EncodedTextChunk():
             return _text_chunk(chunk)
         case ImageChunk():
-            return _image_chunk(chunk, b'"data":"%b"' % b64encode(chunk.data))
+            return _image_chunk(chunk, b'"data":"%b"' % b2a_base64(chunk.data, newline=False))
         case ImageAssetPointerChunk():
             return _image_chunk(chunk, b'"location":%b' % encode_json(chunk.location))
         case DmelChunk():
-            return b'{"type":"dmel","dmel":"%b"}' % b64encode(chunk.dmel)
+            return b'{"type":"dmel","dmel":"%b"}' % b2a_base64(chunk.dmel, newline=False)
         case _:
             assert_never(chunk)
 

@@ -6,9 +6,7 @@ import itertools
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
-
-from attrs import field, frozen
+from typing import Any, NamedTuple
 
 from tinkex._wire.json_bytes import decode_json
 from tinkex.errors import clean_text
@@ -23,8 +21,7 @@ _FRAME = '\n  File "'
 _TITLE = re.compile(r"<title[^>]*>([^<]*)</title", re.IGNORECASE)
 
 
-@frozen
-class ErrorBody:
+class ErrorBody(NamedTuple):
     """Decoded body of an error response."""
 
     message: str | None = None
@@ -37,7 +34,7 @@ class ErrorBody:
     """The server's word for the state of its queue; None if it gave none."""
     reason: str | None = None
     """The server's explanation of that for people; None if it gave none."""
-    value: Any = field(default=None, eq=False, repr=False)
+    value: Any = None
     """The JSON object itself; None if it is none."""
 
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import re
 
-# Anchored, since a server may quote a prompt.
-_RATE_LIMITED = re.compile(
-    r"\W*(error\W+)?(rate[ -]?limit(s|ed)?\b|too many requests\b|[rt]p[ms] limit\b)", re.IGNORECASE
-)
+# They are compiled, and then kept, by `re` itself: most programs never meet one. Anchored, since a server may quote a
+# prompt.
+_RATE_LIMITED = r"(?i)\W*(error\W+)?(rate[ -]?limit(s|ed)?\b|too many requests\b|[rt]p[ms] limit\b)"
 _THINGS = r"(session|sampler|sampling client|slot)s?\b"
-_SLOTS_FULL = re.compile(
-    rf"\W*(\w+\W+){{0,3}}(max(imum)?|too many|no (more|free|available))\b[^.]{{0,40}}\b{_THINGS}"
-    rf"|\W*(\w+\W+){{0,6}}{_THINGS}[^.]{{0,40}}\b(limit|full|exhausted|in use|taken)\b",
-    re.IGNORECASE,
+_SLOTS_FULL = (
+    rf"(?i)\W*(\w+\W+){{0,3}}(max(imum)?|too many|no (more|free|available))\b[^.]{{0,40}}\b{_THINGS}"
+    rf"|\W*(\w+\W+){{0,6}}{_THINGS}[^.]{{0,40}}\b(limit|full|exhausted|in use|taken)\b"
 )
-_SESSION = re.compile(r"\b(session|sampler)s?\b", re.IGNORECASE)
-_UNKNOWN = re.compile(r"\b(not found|does not exist|unknown|no such)\b", re.IGNORECASE)
-_NO_ROUTE = re.compile(r"(404\W*)?not found\W*|.*(/api/v1/|\broute\b).*", re.IGNORECASE)
+_SESSION = r"(?i)\b(session|sampler)s?\b"
+_UNKNOWN = r"(?i)\b(not found|does not exist|unknown|no such)\b"
+_NO_ROUTE = r"(?i)(404\W*)?not found\W*|.*(/api/v1/|\broute\b).*"
 
 
 def says_rate_limited(message: str | None) -> bool:
@@ -25,7 +23,7 @@ def says_rate_limited(message: str | None) -> bool:
     >>> says_rate_limited("Rate limit exceeded: RPS limit exceeded: 3/3.0 requests/s")
     True
     """
-    return message is not None and _RATE_LIMITED.match(message) is not None
+    return message is not None and re.match(_RATE_LIMITED, message) is not None
 
 
 def says_slots_full(message: str | None) -> bool:
@@ -34,7 +32,7 @@ def says_slots_full(message: str | None) -> bool:
     >>> says_slots_full("Max 5 concurrent sessions"), says_slots_full("Max 5 concurrent requests")
     (True, False)
     """
-    return message is not None and _SLOTS_FULL.match(message[:500]) is not None
+    return message is not None and re.match(_SLOTS_FULL, message[:500]) is not None
 
 
 def says_session(message: str | None) -> bool:
@@ -43,7 +41,7 @@ def says_session(message: str | None) -> bool:
     >>> says_session("Sampling session s-1 does not exist"), says_session("no such picture")
     (True, False)
     """
-    return message is not None and _SESSION.search(message) is not None
+    return message is not None and re.search(_SESSION, message) is not None
 
 
 def says_unknown(message: str | None, name: str) -> bool:
@@ -52,7 +50,7 @@ def says_unknown(message: str | None, name: str) -> bool:
     >>> says_unknown("Failed to retrieve future: Session s-1 not found.", "s-1")
     True
     """
-    return message is not None and name in message and _UNKNOWN.search(message) is not None
+    return message is not None and name in message and re.search(_UNKNOWN, message) is not None
 
 
 def says_no_route(message: str | None) -> bool:
@@ -61,4 +59,4 @@ def says_no_route(message: str | None) -> bool:
     >>> says_no_route("Not Found"), says_no_route("Session s-1 not found")
     (True, False)
     """
-    return message is None or _NO_ROUTE.fullmatch(message) is not None
+    return message is None or re.fullmatch(_NO_ROUTE, message) is not None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from os import PathLike
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import field, frozen
 
@@ -15,6 +14,9 @@ from tinkex._validation.values import shown, whole
 from tinkex.types._forms.tokens import token_tuple
 from tinkex.types.chunks import Chunk, DmelChunk, EncodedTextChunk, chat_chunks, checked_text
 from tinkex.types.images import ImageAssetPointerChunk, ImageChunk
+
+if TYPE_CHECKING:
+    import datetime as dt
 
 _CHUNK_TYPES = (EncodedTextChunk, ImageChunk, ImageAssetPointerChunk, DmelChunk)
 

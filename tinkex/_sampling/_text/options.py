@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final, TypedDict
-
-import attrs
+from typing import Any, Final, NamedTuple, TypedDict
 
 from tinkex._validation.values import shown
 from tinkex.queue_state import QueueStateObserver
@@ -69,8 +67,7 @@ def call_arguments(options: Mapping[str, Any]) -> CallArguments:
     return options.get("timeout"), options.get("on_full"), options.get("queue_state_observer")
 
 
-@attrs.frozen
-class TextCall:
+class TextCall(NamedTuple):
     """The options of a call, checked and sorted."""
 
     params: SamplingParams
