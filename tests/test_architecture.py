@@ -21,7 +21,8 @@ PROGRAMS += ("__main__", "_pytest_plugin", "_server")
 
 # From the bottom up: a package imports only what stands in a lower line, or itself.
 LAYERS = (
-    ("_concurrency", "_identity", "_validation", "errors"),
+    ("_concurrency", "_identity", "_validation"),
+    ("errors",),
     ("_logging", "config", "tokenizers"),
     ("credentials", "queue_state", "telemetry", "types"),
     ("chat", "future", "instrumentation"),
@@ -47,6 +48,10 @@ ALLOWED_INSIDE = {
     },
     ("tinkex.check.checks.protocol", "tinkex._wire"): "results in plain requests are read as a client reads them",
     ("tinkex.check", "tinkex._validation.field_docs"): "help() explains fields in one way everywhere",
+    **{
+        (program, "tinkex._validation.public_names"): "dir() shows public names alone everywhere"
+        for program in ("tinkex.check", "tinkex.compat")
+    },
     ("tinkex.check.wire", "tinkex._identity"): "which go under the client's name and version",
     ("tinkex.cli.options.prompt", "tinkex._validation.text"): "text files are read in one way everywhere",
     ("tinkex.cli.options.settings", "tinkex._transport.dial"): "the proxy shown is the one that a client would take",

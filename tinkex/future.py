@@ -21,6 +21,7 @@ from tinkex._concurrency.elastic_pool import ElasticPool
 from tinkex._concurrency.fork_locks import reopen
 from tinkex._logging import about
 from tinkex._validation.arguments import check_wait
+from tinkex._validation.public_names import with_public_names
 from tinkex.errors import ForkedFutureError
 from tinkex.queue_state import QueueState
 
@@ -81,6 +82,7 @@ class _Counters(Protocol):
         """Count so many more."""
 
 
+@with_public_names
 class ClientFuture(Future[T]):
     """A `concurrent.futures.Future` whose callbacks run on threads of their own, so that no work waits for them.
 
@@ -145,14 +147,14 @@ class ClientFuture(Future[T]):
         """
         if getattr(fn, "__module__", None) != "asyncio.futures":  # those only ever wake their loop: no thread needed
             fn = _Callback(contextvars.copy_context().run, fn)
-        self.listen(fn)
+        self._listen(fn)
 
     def _report_to(self, ended: queue.SimpleQueue[Future[T]]) -> None:
         """Put this future on `ended` when it ends, also if that is in a forked child; the client's own business."""
         self._report = ended.put
-        self.listen(self._report)
+        self._listen(self._report)
 
-    def listen(self, fn: Callable[[Self], object]) -> None:
+    def _listen(self, fn: Callable[[Self], object]) -> None:
         """Have `fn(future)` called in the thread that ends the future, which it may not hold up; the client's own."""
         with self._condition:
             if not self._done_callbacks:  # made now: few futures have any

@@ -6,11 +6,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Generic, Self, TypeVar
 
+from tinkex._validation.public_names import with_public_names
 from tinkex._wire.records import Page
 
 T = TypeVar("T")
 
 
+@with_public_names
 class Listing(Iterator[T], Generic[T]):
     """Lazy paginated iterator over a list on the server: it asks for the next page when it needs it.
 

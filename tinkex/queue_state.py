@@ -13,6 +13,7 @@ from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
 from tinkex._concurrency.fork_locks import new_lock
 from tinkex._logging import about
 from tinkex._validation.field_docs import with_field_docs
+from tinkex._validation.public_names import with_public_names
 from tinkex.errors import clean_text
 
 _MOST_SESSIONS = 4096
@@ -116,6 +117,7 @@ def decide(past: Debounce, state: QueueState, now: float, interval: float) -> tu
     return Debounce(warned_at=now, paused_at=paused_at, announced=True), Paused(past.unsaid)
 
 
+@with_public_names
 class QueueStateLogger:
     """Rate-limited log of queue states: pauses as warnings, their ends as INFO, one warning a session in *interval* s.
 

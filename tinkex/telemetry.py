@@ -19,6 +19,7 @@ from typing import Any, ParamSpec
 from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock, timestamp
 from tinkex._concurrency.fork_locks import new_lock
 from tinkex._identity import random_uuid
+from tinkex._validation.public_names import with_public_names
 from tinkex.errors import TinkexError, clean_text, is_user_error
 
 LARGEST_BATCH = 100
@@ -48,6 +49,7 @@ def _never_raises(method: Callable[_P, None]) -> Callable[_P, None]:
     return attempt
 
 
+@with_public_names
 class Telemetry:
     """Queue of telemetry events of one session. Safe to share between threads; never blocks, never raises.
 

@@ -102,7 +102,8 @@ class FutureWait:
 
     def subscribe(self, task: ScheduledTask, wait_id: int) -> None:
         """Go on when the future is done."""
-        listen = self._future.listen if isinstance(self._future, ClientFuture) else self._future.add_done_callback
+        future = self._future
+        listen = future._listen if isinstance(future, ClientFuture) else future.add_done_callback  # noqa: SLF001
         listen(lambda future: task.resume(wait_id, future))
 
 

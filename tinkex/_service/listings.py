@@ -11,6 +11,7 @@ from tinkex._runtime.task import Coroutine
 from tinkex._service.lifecycle import ServiceLifecycle
 from tinkex._validation.arguments import check_choice, check_count, check_id, check_model, check_timeout
 from tinkex._validation.json_values import text
+from tinkex._validation.public_names import with_public_names
 from tinkex.errors import APIStatusError, BadRequestError, MissingFeatureError
 
 if TYPE_CHECKING:  # loaded with the first call
@@ -24,6 +25,7 @@ _SCOPES = ("owned", "accessible")
 _NO_SUCH_ENDPOINT = (404, 405, 501)
 
 
+@with_public_names
 class Reads:
     """Read-only calls: every one blocks for one request, a list for one request a page.
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import functools
 from typing import Any, TypeVar
 
+from tinkex._validation.public_names import with_public_names
+
 T = TypeVar("T")
 
 
 def with_field_docs(cls: type[T]) -> type[T]:
-    """Have `help()` explain each field of a class with slots: by the text below it, or the ``#:`` lines above it."""
+    """Have `help()` explain each field of a class with slots: by the text below it, or the ``#:`` lines above it.
+
+    `dir()` lists its public names alone.
+    """
     slots: Any = cls
     slots.__slots__ = _FieldDocs(cls)
-    return cls
+    return with_public_names(cls)
 
 
 class _FieldDocs(dict[str, Any]):

@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from tinkex._validation.public_names import with_public_names
 from tinkex.chat._extension import role_colon_continuation, text_behind_turn, turn_before
 from tinkex.chat._layout import LayoutProbe, TurnLayout, role_colon_layout
 from tinkex.chat._marks import ControlMarks
@@ -31,6 +32,7 @@ _PROMPT_OPTIONS = frozenset(field.name for field in attrs.fields(PromptOptions))
 _LONGEST_BEGINNING = 20_000  # tokens of a prompt that are searched for the beginning of an answer
 
 
+@with_public_names
 class ChatFormat:
     """How one model writes conversations: prompts, the tokens that end a turn, answers as messages, next turns.
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
 
+from tinkex._validation.field_docs import with_field_docs
+
 if TYPE_CHECKING:
     from tinkex.sampling_client import SamplingClient
 
@@ -43,12 +45,15 @@ def _numbers(rows: Iterable[Iterable[float | None]]) -> tuple[tuple[float | None
     return tuple(tuple(None if each is None or math.isnan(each) else float(each) for each in row) for row in rows)
 
 
+@with_field_docs
 @frozen
 class Canary:
     """Log-probabilities of the tokens of some prompts under one model; None where there is none."""
 
     prompts: tuple[tuple[int, ...], ...] = field(converter=_tokens)
+    """Their token ids."""
     logprobs: tuple[tuple[float | None, ...], ...] = field(converter=_numbers)
+    """A number or None for each token of each prompt."""
 
     def __attrs_post_init__(self) -> None:
         if [len(row) for row in self.prompts] != [len(row) for row in self.logprobs]:
@@ -69,6 +74,7 @@ class Canary:
             raise ValueError(f"no canary numbers: {error!r}") from None
 
 
+@with_field_docs
 @frozen
 class Comparison:
     """Distance between two readings of the same prompts: absolute differences of log-probabilities, in nats."""
@@ -76,8 +82,11 @@ class Comparison:
     tokens: int
     """How many tokens were compared."""
     mean: float
+    """The mean of the differences."""
     largest: float
+    """The largest of them."""
     tolerance: float
+    """The mean up to which the weights count as the same."""
 
     @property
     def same(self) -> bool:

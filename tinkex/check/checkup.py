@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from tinkex._validation.public_names import with_public_names
 from tinkex.check.canary import Canary, canary_prompts, take_canary
 from tinkex.check.checks.weights import judge_same_weights, judge_saved
 from tinkex.check.lab import Lab
@@ -25,6 +26,7 @@ _RAW: Final = frozenset({"repeated", "polled", "cancelled", "over", "context"})
 _CANARY: Final = Cost(len(canary_prompts()), sum(map(len, canary_prompts())), len(canary_prompts()))
 
 
+@with_public_names
 class Checkup:
     """A check run of one server. `cost` says beforehand what it takes at most; `run` sends.
 

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from tinkex._concurrency.fork_locks import new_lock
+from tinkex._validation.public_names import with_public_names
 from tinkex.compat._errors import official_error
 from tinkex.errors import TinkexError
 
@@ -16,6 +17,7 @@ _STANDARD_STATE = frozenset(vars(Future()))
 _making = new_lock()  # guards the making of the standard state
 
 
+@with_public_names
 class CompatFuture(Future[T]):
     """Future of a call through `tinkex.compat`: an `APIFuture` of the SDK, and a `concurrent.futures.Future`.
 

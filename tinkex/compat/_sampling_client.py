@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from tinkex import SamplingClient
+from tinkex._validation.public_names import with_public_names
 from tinkex.compat._errors import official_errors
 from tinkex.compat._future import CompatFuture
 from tinkex.compat._requests import to_model_input, to_sampling_params, to_tensor
@@ -14,6 +15,7 @@ from tinkex.compat._responses import from_response
 from tinkex.compat._sdk import official
 
 
+@with_public_names
 class CompatSamplingClient:
     """A client of tinkex with the methods, types, futures and errors of the official SDK's `SamplingClient`.
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 import attrs
 
 from tinkex import ClientConfig, ServiceClient
+from tinkex._validation.public_names import with_public_names
 from tinkex.compat._errors import official_errors
 from tinkex.compat._future import CompatFuture
 from tinkex.compat._requests import to_retry_config
@@ -19,6 +20,7 @@ from tinkex.compat._sampling_client import CompatSamplingClient
 from tinkex.compat._sdk import official
 
 
+@with_public_names
 class CompatServiceClient:
     """A service client of tinkex with the methods of the official SDK's `ServiceClient` that sampling needs.
 

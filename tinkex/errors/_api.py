@@ -6,11 +6,13 @@ import copyreg
 from collections.abc import Iterator
 from typing import Any
 
+from tinkex._validation.public_names import with_public_names
 from tinkex.errors._text import clean_text, known_category, sample_facts
 
 TRY_AGAIN = "Try again after a while."
 
 
+@with_public_names
 class TinkexError(Exception):
     """The root of every error that tinkex raises.
 

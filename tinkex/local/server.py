@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from tinkex._validation.arguments import check_count, check_port, check_seconds
+from tinkex._validation.public_names import with_public_names
 from tinkex.local.errors import LocalError
 from tinkex.local.fetch import MODEL_NAME, Progress, fetch_model, find_model
 from tinkex.local.log import warn_once
@@ -24,6 +25,7 @@ _Identity = tuple[int, int]  # of a file: inode and time of change
 _Early = tuple[ServerProcess, _Identity]
 
 
+@with_public_names
 class LocalServer:
     """A loopback Tinker server over a small real model, with no key and no network.
 

@@ -14,6 +14,7 @@ from typing import Final, Self
 from aiohttp import web
 
 from tinkex._validation.arguments import check_port
+from tinkex._validation.public_names import with_public_names
 from tinkex.serve.app import make_app
 from tinkex.service_client import ServiceClient
 
@@ -21,6 +22,7 @@ _BACKLOG: Final = 4096
 _DRAIN_SECONDS: Final = 30.0
 
 
+@with_public_names
 class Gateway:
     """An OpenAI-compatible HTTP server that samples through a service client.
 

@@ -6,8 +6,10 @@ import threading
 from collections.abc import Callable
 
 from tinkex._validation.arguments import check_seconds
+from tinkex._validation.public_names import with_public_names
 
 
+@with_public_names
 class ManualClock:
     """Manual clock: starts at 0 and stands still until `advance`.
 

@@ -13,6 +13,7 @@ from attrs import evolve
 from tinkex._server import EngineError, ServerOptions, make_app
 from tinkex._server.service import SERVICE
 from tinkex._validation.arguments import check_count, check_port, check_seconds
+from tinkex._validation.public_names import with_public_names
 from tinkex._validation.values import whole
 from tinkex.testing._answers import default_answer
 from tinkex.testing._engine import Answers, Latency, ScriptedEngine
@@ -27,6 +28,7 @@ from tinkex.testing._tls import make_certificates
 from tinkex.types import Checkpoint, SupportedModel, TrainingRun
 
 
+@with_public_names
 class FakeServer(FaultPlanner):
     """Scriptable Tinker server on the loopback interface, for tests.
 

@@ -12,10 +12,12 @@ import urllib.request
 from collections import Counter
 from typing import Any, Self
 
+from tinkex._validation.public_names import with_public_names
 from tinkex.testing._journal import RecordedRequest
 from tinkex.testing._rules.remote import COMMANDS, CONTROL, CONTROL_KEY, CONTROL_KEY_VARIABLE
 
 
+@with_public_names
 class FakeServerProcess:
     """A `FakeServer` in a process of its own: for tests that fork, or that need a core for each side.
 

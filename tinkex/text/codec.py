@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from tinkex._validation.public_names import with_public_names
 from tinkex._validation.values import shown
 from tinkex.chat import ChatFormat
 from tinkex.chat.openai_format import text_before_stop
@@ -19,6 +20,7 @@ _OF_THE_CALL: Final = ("messages", "tokenizer", "tools")
 _MOST_FORMATS: Final = 16  # one for each set of template variables
 
 
+@with_public_names
 class TextCodec:
     """Texts and conversations to tokens and back: a tokenizer, and what is made of it once. Safe to share.
 

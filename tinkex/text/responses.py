@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar, overload
 import attrs
 
 from tinkex._validation.field_docs import with_field_docs
+from tinkex._validation.public_names import with_public_names
 from tinkex.chat import Answer, ChatFormat
 from tinkex.types import ModelInput, SampledSequence, SampleResponse
 from tinkex.types._forms.notebook import block, words
@@ -98,6 +99,7 @@ class SampledAnswer(OfSequence, Answer):
         return self._chat.extend(self.prompt, self.sequence, messages, self._tools)
 
 
+@with_public_names
 class ResponseOf(Sequence[T], Generic[T]):
     """A response as its texts, read from the tokens when first looked at, in the thread that does."""
 

@@ -6,12 +6,14 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from tinkex._validation.public_names import with_public_names
 from tinkex.tokenizers._adapters import Tokenizer
 from tinkex.tokenizers._decoding import text_decoder
 
 _BYTE_PIECE: Final = re.compile("<0x([0-9A-F]{2})>")
 
 
+@with_public_names
 class TokenPieces:
     """The pieces of a tokenizer's vocabulary, as they stand in a text; safe to share between threads.
 

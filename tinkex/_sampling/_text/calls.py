@@ -21,6 +21,7 @@ from tinkex._sampling._text.options import (
     check_names,
 )
 from tinkex._sampling.stream import cancel_all
+from tinkex._validation.public_names import with_public_names
 from tinkex._validation.values import shown
 from tinkex.future import ClientFuture, SampleFuture
 from tinkex.queue_state import QueueStateObserver
@@ -52,7 +53,7 @@ def _gather(
             cancel_all(futures.values())
 
     for future in futures.values():
-        future.listen(end)
+        future._listen(end)  # noqa: SLF001
     for future in futures.values():
         yield FutureWait(future)
     if failed:
@@ -61,6 +62,7 @@ def _gather(
     return ScoreResponse(scored_choices(split, responses), split.prompt, split.tail, tuple(responses.values()))
 
 
+@with_public_names
 class TextSampling:
     """Text level of a sampling client: the text is made tokens, and the tokens text, by the model's own tokenizer.
 
@@ -221,7 +223,7 @@ class TextSampling:
                     )
                     futures[tokens] = self._begin(request, *call, None)
             gathered = self._run(functools.partial(_gather, split, futures))
-            gathered.listen(lambda _: cancel_all(futures.values()))
+            gathered._listen(lambda _: cancel_all(futures.values()))  # noqa: SLF001
         except BaseException:  # also a Ctrl-C: the caller has no future of it
             cancel_all(futures.values())
             raise

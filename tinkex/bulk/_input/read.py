@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from tinkex._validation.public_names import with_public_names
 from tinkex.bulk._input.csv_file import csv_rows
 from tinkex.bulk._input.json_file import json_array, json_lines
 from tinkex.bulk._input.parquet_file import check_once, dicts, parquet_rows, parse_arrow
@@ -41,6 +42,7 @@ _OTHERS: Final[Mapping[bytes, str]] = {
 _ARRAY: Final = re.compile(rb"\[\s*([{\]]|\Z)")  # of objects; a line may hold another one, by mistake
 
 
+@with_public_names
 class Source:
     """The rows of a file, of standard input ("-"), of a table or of an iterable of mappings; iterate over it once.
 

@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Final, cast
 
+from tinkex._validation.public_names import with_public_names
 from tinkex.bulk._results.accuracy import Accuracy
 from tinkex.bulk._results.csv_table import read_csv
 from tinkex.bulk._results.frames import arrow_table
@@ -52,6 +53,7 @@ def read(path: str | os.PathLike[str]) -> Results:
     return Results(path)
 
 
+@with_public_names
 class Results:
     """The rows of an output. Each iteration reads the file anew, one row at a time, and yields `Result` objects.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tinkex._validation.public_names import with_public_names
 from tinkex.local.errors import LocalError
 from tinkex.local.log import warn_once
 from tinkex.local.model.gguf_file import GgufFile, read_gguf
@@ -16,6 +17,7 @@ from tinkex.local.tokenization.vocabulary import Vocabulary
 _SPECIAL_NAMES = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding", "sep": "seperator", "cls": "cls"}
 
 
+@with_public_names
 class GgufTokenizer:
     """Byte-level BPE tokenizer of a GGUF file; safe to share between threads.
 

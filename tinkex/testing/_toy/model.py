@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from tinkex._server import EngineError
+from tinkex._validation.public_names import with_public_names
 from tinkex._validation.values import whole
 from tinkex.errors import extra
 from tinkex.testing._toy.tokenizer import ToyTokenizer
@@ -16,6 +17,7 @@ _TOKENIZER: Final = ToyTokenizer()
 _LARGEST: Final = 2048  # vocabulary: its weights are 100 MB
 
 
+@with_public_names
 class ToyModel:
     """Random language model of a few hundred tokens that samples as it is asked to: `FakeServer(answers=ToyModel())`.
 

@@ -8,6 +8,7 @@ import string
 from collections.abc import Iterable
 from typing import Final
 
+from tinkex._validation.public_names import with_public_names
 from tinkex._validation.values import whole
 
 _SPECIAL: Final = (
@@ -32,6 +33,7 @@ _CHAT_TEMPLATE: Final = """\
 {%- if enable_thinking is defined and not enable_thinking %}{{ '<think>\\n\\n</think>\\n\\n' }}{% endif %}{% endif %}"""
 
 
+@with_public_names
 class ToyTokenizer:
     r"""Tokenizer that needs no file and no network: that of a `FakeServer`, which ``tinkex/toy`` names.
 
