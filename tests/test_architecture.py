@@ -50,7 +50,7 @@ ALLOWED_INSIDE = {
     ("tinkex.check", "tinkex._validation.field_docs"): "help() explains fields in one way everywhere",
     **{
         (program, "tinkex._validation.public_names"): "dir() shows public names alone everywhere"
-        for program in ("tinkex.check", "tinkex.compat")
+        for program in ("tinkex.check", "tinkex.compat", "tinkex.ray")
     },
     ("tinkex.check.wire", "tinkex._identity"): "which go under the client's name and version",
     ("tinkex.cli.options.prompt", "tinkex._validation.text"): "text files are read in one way everywhere",

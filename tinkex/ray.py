@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from tinkex._validation.public_names import with_public_names
 from tinkex.bulk import Batch, FlowState, Limits, Models, Task, perform
 from tinkex.bulk._input import fields
 from tinkex.bulk._input.parquet_file import dicts, parse_arrow
@@ -43,6 +44,7 @@ _MOST_CALLS: Final = 32  # to one actor at once
 _CHUNK: Final = 20_000  # tasks; what Ray is given at once, so that the rest of the input need not be in memory
 
 
+@with_public_names
 @attrs.frozen(kw_only=True)
 class RayEngine:
     """Samples the tasks of ``tinkex.bulk.run`` on actors of a Ray cluster: `run(..., engine=RayEngine(actors=8))`.
