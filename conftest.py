@@ -105,7 +105,8 @@ def pytest_collect_examples(file_path: Path) -> Generator[None, list[Any], list[
     return [each for each in found if type(each).__name__ not in unwanted]
 
 
-RUN_OTHERWISE = ["docs/conf.py", "docs/recipes", "docs/servers", "docs/tutorial", "tests/apps", "tests/typing"]
+_PROGRAMS = ("gallery", "recipes", "servers", "tutorial")
+RUN_OTHERWISE = ["docs/conf.py", *(f"docs/{name}" for name in _PROGRAMS), "tests/apps", "tests/typing"]
 collect_ignore = RUN_OTHERWISE
 pytest_collect_file = Sybil(
     parsers=[

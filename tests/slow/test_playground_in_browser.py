@@ -82,6 +82,22 @@ def test_everything_fits(visit, size, scheme):
         assert (columns[0]["y"] == columns[1]["y"]) == (size == "wide")
 
 
+def test_the_detail_hides_no_token_on_a_phone(visit):
+    """The token that is tapped is seen above its detail, and so are those that are stepped to."""
+    with serving(says("word " * 60), models=[MODEL]) as asking:
+        page = visit(asking, "narrow")
+        send(page)
+        tokens = page.locator(".tokens .t")
+        tokens.nth(3).click()
+        for place in (3, 4):
+            page.wait_for_function(
+                "at => document.querySelectorAll('.tokens .t')[at].ariaSelected == 'true'", arg=place
+            )
+            token, detail = tokens.nth(place).bounding_box(), page.locator("#detail").bounding_box()
+            assert 0 <= token["y"] < token["y"] + token["height"] <= detail["y"]
+            page.click("#later")
+
+
 def test_a_chat_goes_on(visit):
     """The next message is sent with what was said before, the answer that was picked, and the system message."""
     with serving(says("First.<|im_end|>"), models=[MODEL]) as asking:

@@ -121,6 +121,7 @@ function show(view, tokens, at) {
   }));
   $("detail").hidden = false;
   document.body.classList.add("detailed");
+  view.children[at].scrollIntoView({ block: "nearest" }); // the detail may lie over it
 }
 
 function select(is) {
