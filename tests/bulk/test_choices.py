@@ -78,6 +78,14 @@ def test_tokens_at_the_boundary(go, server):
     assert (sent["sampling_params"]["max_tokens"], sent["prompt_logprobs"]) == (1, True)
 
 
+def test_attempts(go, server):
+    """Attempts are those of the choice that took the most: a row of two choices was not sent twice for that."""
+    (once,) = go([{"id": "q", "prompt": "x", "choices": ["b", "c"]}])[1]
+    server.fail_next("asample", status=503)
+    (twice,) = go([{"id": "q", "prompt": "x", "choices": ["b", "c"]}], output="again.jsonl", name="again.jsonl")[1]
+    assert (once["attempts"], twice["attempts"]) == (1, 2)
+
+
 def test_a_choice_behind_messages(go, server):
     """Behind a conversation a choice is encoded by itself."""
     tokenizer = Pairs()

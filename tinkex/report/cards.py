@@ -165,7 +165,7 @@ def _likelihood(logprobs: Sequence[float | None] | None) -> str:
     total = log_probability(logprobs)
     if total is None or not logprobs:
         return ""
-    mean = f", {minus(total / len(logprobs))} a token" if len(logprobs) > 1 and total > -math.inf else ""
+    mean = f", {minus(total / len(logprobs))} per token" if len(logprobs) > 1 and total > -math.inf else ""
     return f", log p {minus(total)}{mean}"
 
 

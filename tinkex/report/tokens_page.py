@@ -23,7 +23,7 @@ def tokens_page(tokens: Sequence[Token], title: str, model: str) -> str:
         perplexity = math.exp(min(-mean, 700.0)) if mean > -math.inf else math.inf
         tiles += [
             ("log-probability", minus(total), "of the whole text"),
-            ("perplexity", figures(perplexity), f"{chance(mean)} a token"),
+            ("perplexity", figures(perplexity), f"{chance(mean)} per token"),
         ]
     if known:
         least = min(known, key=lambda token: token.logprob or 0.0)

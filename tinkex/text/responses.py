@@ -41,7 +41,7 @@ class OfSequence:
 
     @property
     def mean_logprob(self) -> float | None:
-        """Their mean a token; None without any."""
+        """Their mean per token; None without any."""
         return math.fsum(self.logprobs) / len(self.logprobs) if self.logprobs else None
 
     @property

@@ -156,7 +156,7 @@ class ScoredText:
 
     @property
     def mean_logprob(self) -> float:
-        """The mean a token."""
+        """The mean per token."""
         return self.logprob / len(self.logprobs)
 
     @property
@@ -192,7 +192,7 @@ class ScoreResponse(Sequence[ScoredText]):
 
     @property
     def best_by_mean(self) -> int | None:
-        """The same by the mean a token."""
+        """The same by the mean per token."""
         return self._best([each.mean_logprob for each in self.choices])
 
     @property
@@ -221,7 +221,7 @@ class ScoreResponse(Sequence[ScoredText]):
 
     @property
     def mean_logprob(self) -> float:
-        """The mean a token of the only choice; ValueError where there are several."""
+        """The mean per token of the only choice; ValueError where there are several."""
         return self._only().mean_logprob
 
     @property

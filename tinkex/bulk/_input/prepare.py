@@ -16,7 +16,7 @@ from tinkex.tokenizers import ChatTemplateError
 from tinkex.types import ModelInput, SamplingParams
 
 PICKS: Final = ("mean_logprob", "logprob")
-"""By what the best of several answers is picked: its mean log-probability a token, or their sum."""
+"""By what the best of several answers is picked: its mean log-probability per token, or their sum."""
 
 _NOT_VARIABLES: Final = frozenset({"tools", "add_generation_prompt", "chat_template", "continue_final_message"})
 """What `ModelInput.from_messages` takes besides variables of the template."""

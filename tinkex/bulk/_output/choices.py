@@ -60,7 +60,7 @@ class WholeScores:
 
 
 def score(sequence: SampledSequence, pick: str) -> float:
-    """Return the log-probability of a sequence, or its mean a token; minus infinity where it is not known."""
+    """Return the log-probability of a sequence, or its mean per token; minus infinity where it is not known."""
     logprobs = sequence.logprobs
     if not logprobs or any(logprob is None or math.isnan(logprob) for logprob in logprobs):
         return -math.inf
@@ -88,7 +88,7 @@ def scored_record(
     record |= {
         "sequences": [],
         "usage": _sum([response.usage for response in responses]),
-        "attempts": sum(future.attempts for future in futures),
+        "attempts": max(future.attempts for future in futures),
         **choice_columns(scored, task.row.answer, omit),
     }
     if alternatives:

@@ -28,7 +28,7 @@ class Accuracy:
     correct: int = 0
     """Rows whose likeliest choice is the right one, by the sum of its log-probabilities."""
     correct_by_mean: int = 0
-    """The same by their mean a token, which favours no short choice."""
+    """The same by their mean per token, which favours no short choice."""
     undecided: int = 0
     """Rows of which a log-probability is not known: they count neither way."""
 

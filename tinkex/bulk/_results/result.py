@@ -112,7 +112,7 @@ class Result:
     finished_at: float | None = None
     """When the row ended, in seconds since 1970."""
     attempts: int | None = None
-    """How many times it was submitted."""
+    """How many times it was submitted; of a row with choices, the choice that took the most."""
 
     @property
     def ok(self) -> bool:
