@@ -229,7 +229,7 @@ def test_scores(undrawn, tmp_path):
     """Of rows that were only scored the page tells the log-probability and the tokens that were read, not a sample."""
     page = page_of(tmp_path, [score_row(1, -1.0, -2.0), score_row(2, -0.5)], tokenizer=Words())
     assert "tokens read5none sampled" in page.text
-    assert "prompt, log p -3.000, -1.500 a token" in page.text
+    assert "prompt, log p -3.000, -1.500 per token" in page.text
     assert "3 tokens" in page.text
     assert "1 token" not in page.text
     scan = Scan()
@@ -250,7 +250,7 @@ def test_choices(undrawn, tmp_path):
     page = page_of(tmp_path, rows, tokenizer=Words())
     assert "accuracy66.7 %33.3 % by mean log-probability, of 3 rows" in page.text
     assert "choice 1 of 2, likeliest, right, log p -1.000" in page.text
-    assert "choice 2 of 2, right, log p -1.500, -0.750 a token" in page.text
+    assert "choice 2 of 2, right, log p -1.500, -0.750 per token" in page.text
 
 
 def test_rows_of_several_models_name_theirs(undrawn, tmp_path):
@@ -500,7 +500,7 @@ def test_logprobs_page_of_an_impossible_text():
     """Minus infinity is told as it is; where a number is not known there is no sum of the others."""
     page = Page(logprobs_report([100, 101, 106], [None, -math.inf, -0.5], Words()))
     assert "log-probability-∞of the whole text" in page.text
-    assert "perplexity∞0.0 % a token" in page.text
+    assert "perplexity∞0.0 % per token" in page.text
     page = Page(logprobs_report([100, 101, 106], [None, math.nan, -0.5], Words()))
     assert "log-probability?that of a token is not known" in page.text
     assert "perplexity" not in page.text
