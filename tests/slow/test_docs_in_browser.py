@@ -18,6 +18,9 @@ SIZES = {"wide": (1280, 900), "narrow": (390, 800)}
 WIDER = """() => [...document.querySelectorAll('article *')]
     .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('.table-wrapper, .highlight, svg'))
     .map(e => e.tagName + ' ' + e.textContent.slice(0, 60))"""
+THIN = """() => [...document.querySelectorAll('article :is(td, th)')]
+    .filter(e => e.getBoundingClientRect().width < 45 && e.textContent.trim().length > 8)
+    .map(e => 'thin: ' + e.textContent.trim().slice(0, 60))"""
 BROKEN = "() => [...document.images].filter(i => !i.naturalWidth).map(i => i.src)"
 
 
@@ -41,7 +44,7 @@ def browser():
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 def test_every_page(site, browser, size, scheme):
-    """No page scrolls sideways, none asks other servers for anything, and every picture is there."""
+    """No page scrolls sideways, no cell is too narrow to read, every picture is there, nothing is fetched."""
     width, height = SIZES[size]
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
     page, asked, faults = context.new_page(), [], {}
@@ -49,7 +52,7 @@ def test_every_page(site, browser, size, scheme):
     for file in sorted(site.rglob("*.html")):
         page.goto(file.as_uri())
         wide = page.evaluate("document.documentElement.scrollWidth") > width
-        found = [*(page.evaluate(WIDER) if wide else ()), *page.evaluate(BROKEN)]
+        found = [*(page.evaluate(WIDER) if wide else ()), *page.evaluate(THIN), *page.evaluate(BROKEN)]
         if found or wide:
             faults[str(file.relative_to(site))] = found
     ink, paper = ink_and_paper(page)
