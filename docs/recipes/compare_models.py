@@ -17,5 +17,5 @@ for model in models:
     mine = [answer for name, answer in answers if name == model]
     length = statistics.fmean(answer.length or 0 for answer in mine)
     mean = statistics.fmean(answer.mean_logprob or 0.0 for answer in mine)
-    print(f"{model}: {len(mine)} answers of {length:.0f} tokens, {mean:.2f} a token")
+    print(f"{model}: {len(mine)} answers of {length:.0f} tokens, {mean:.2f} per token")
 pathlib.Path("both.html").write_text(batch_report("both.jsonl", title=" and ".join(models)), encoding="utf-8")

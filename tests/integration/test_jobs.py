@@ -224,7 +224,7 @@ def test_compare_models(run):
     texts = {"model/one": "Yes.", "model/two": "No, not at all."}
     printed, _ = run("compare_models", texts, *texts, "in.jsonl")
     assert printed == [
-        f"{name}: 3 answers of {len(TOKENIZER.encode(text)) + 1} tokens, {mean_logprob(text):.2f} a token"
+        f"{name}: 3 answers of {len(TOKENIZER.encode(text)) + 1} tokens, {mean_logprob(text):.2f} per token"
         for name, text in texts.items()
     ]
     page = pathlib.Path("both.html").read_text(encoding="utf-8")

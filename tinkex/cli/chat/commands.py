@@ -82,7 +82,7 @@ class ChatCommands:
             return
         screen.print(coloured(rows), soft_wrap=True)
         screen.print(legend())
-        note(f"log-probability {answer.logprob or 0:.2f}, {answer.mean_logprob or 0:.2f} a token")
+        note(f"log-probability {answer.logprob or 0:.2f}, {answer.mean_logprob or 0:.2f} per token")
 
     def _history(self, argument: str) -> None:
         del argument
