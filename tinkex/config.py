@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from tinkex._validation import fields
+from tinkex._validation.calls import unexpected, with_explained_init
 from tinkex._validation.field_docs import with_field_docs
 from tinkex._validation.values import shown
 from tinkex.errors import CredentialError
@@ -31,6 +32,7 @@ CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 """The environment variables that may name a CA bundle; the first that is set counts."""
 
 
+@with_explained_init
 @with_field_docs
 @attrs.frozen
 class RetryConfig:
@@ -71,6 +73,7 @@ def _most_connections() -> int:
     return 4096 if soft < 0 else max(1, min(4096, soft // 2))
 
 
+@with_explained_init
 @with_field_docs
 @attrs.frozen(kw_only=True)
 class ClientConfig:
@@ -206,7 +209,7 @@ def validate_changes(changes: Mapping[str, object]) -> None:
     known = attrs.fields_dict(ClientConfig)
     for name in changes:
         if name not in known:
-            raise TypeError(f"{name!r} is not a setting")
+            raise unexpected("reconfigure", name, ClientConfig.RECONFIGURABLE, {})
         if name not in ClientConfig.RECONFIGURABLE:
             raise ValueError(f"{name} cannot change during the life of a client: make a new one")
     ClientConfig(base_url="http://localhost", **changes)  # type: ignore[arg-type]

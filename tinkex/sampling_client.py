@@ -16,6 +16,7 @@ from tinkex._runtime.task import Coroutine
 from tinkex._sampling import stream
 from tinkex._sampling._sample.observed import ObservedFuture
 from tinkex._sampling._text.calls import TextSampling
+from tinkex._sampling._text.options import PARAMS
 from tinkex._sampling.sample import Sample
 from tinkex._sampling.session import SamplingSession
 from tinkex._sampling.submission import check_context, submit
@@ -23,6 +24,7 @@ from tinkex._service.handle import Handle
 from tinkex._service.lifecycle import ServiceLifecycle, ServiceReference, is_exiting
 from tinkex._service.runtime import ServiceRuntime
 from tinkex._validation.arguments import check_choice, check_count, check_observer, check_timeout
+from tinkex._validation.calls import explained
 from tinkex._validation.values import shown
 from tinkex.config import ClientConfig, RetryConfig, config_from_env
 from tinkex.errors import ClientClosedError, CredentialError, MissingFeatureError
@@ -92,6 +94,11 @@ class SamplingClient(TextSampling):
         config = config_from_env(base_url=identity.base_url, api_key=api_key)
         return _attached(ServiceReference(_lifecycle_of(config), warn=False), identity, None)
 
+    @explained(
+        prompt="token ids, as in sample([791, 6864], tinkex.SamplingParams(max_tokens=256))",
+        sampling_params="how to sample, as in sample(prompt, tinkex.SamplingParams(max_tokens=256))",
+        fields={"tinkex.SamplingParams(...)": PARAMS},
+    )
     def sample(
         self,
         prompt: ModelInput | Iterable[int],

@@ -7,12 +7,15 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+import attrs
+
 from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
 from tinkex._runtime.task import Coroutine
 from tinkex._service.handle import Handle, name_of_model
 from tinkex._service.lifecycle import ServiceLifecycle, ServiceReference
 from tinkex._service.listings import Reads
 from tinkex._validation.arguments import check_flag, check_model, check_observer, check_timeout
+from tinkex._validation.calls import explained
 from tinkex.config import ClientConfig, RetryConfig, config_from_env, direct_config
 from tinkex.credentials import check_credential
 from tinkex.errors import extra
@@ -48,6 +51,7 @@ class ServiceClient(Reads):
     """
 
     @frameless
+    @explained(fields={"config=tinkex.ClientConfig(...)": attrs.fields_dict(ClientConfig)})
     def __init__(
         self, *, api_key: str | None = None, base_url: str | None = None, config: ClientConfig | None = None,
         user_metadata: Mapping[str, object] | None = None, project_id: str | None = None,
@@ -121,6 +125,7 @@ class ServiceClient(Reads):
         """
         return self._lifecycle.reconfigure(changes)
 
+    @explained()
     def create_sampling_client(
         self, *, base_model: str | None = None, model_path: str | None = None, sampling_session_id: str | None = None,
         retry_config: RetryConfig | None = None, record_stability_info: bool = False,
@@ -148,6 +153,7 @@ class ServiceClient(Reads):
             queue_state_observer=queue_state_observer, timeout=timeout,
         ).result()  # fmt: skip
 
+    @explained()
     def create_sampling_client_async(
         self, *, base_model: str | None = None, model_path: str | None = None, sampling_session_id: str | None = None,
         retry_config: RetryConfig | None = None, record_stability_info: bool = False,
@@ -155,6 +161,8 @@ class ServiceClient(Reads):
     ) -> Future[SamplingClient]:  # fmt: skip
         """The same as a future: returns at once; wrong arguments still raise here."""
         check_model(base_model, model_path, sampling_session_id)
+        if self._reference.keeps is not None:
+            self._check_local(base_model, model_path)
         if retry_config is not None and not isinstance(retry_config, RetryConfig):
             raise TypeError(f"retry_config must be a RetryConfig, not {type(retry_config).__name__}")
         check_flag("record_stability_info", record_stability_info)
@@ -233,6 +241,13 @@ class ServiceClient(Reads):
 
     def __repr__(self) -> str:
         return f"<ServiceClient of {self.config.base_url}{', closed' if self._lifecycle.closed else ''}>"
+
+    def _check_local(self, base_model: str | None, model_path: str | None) -> None:
+        """Refuse what the small model's server cannot have, with the name that it has."""
+        if model_path is not None:
+            raise ValueError("model_path is for servers that keep weights: a local one has its base_model alone")
+        if base_model not in (None, self.local_model):
+            raise ValueError(f"base_model must be {self.local_model!r} here, service.local_model, not {base_model!r}")
 
     def _end(self, timeout: float, *, cancel_pending: bool, reason: str, detail: str | None = None) -> None:
         try:

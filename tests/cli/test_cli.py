@@ -12,6 +12,7 @@ from concurrent.futures import Future
 
 import pytest
 
+import tinkex
 from tinkex.errors import AuthenticationError, CredentialError, NotFoundError, TinkexError
 from tinkex.tokenizers import TokenizerError
 from tinkex.types import ModelInput, SampledSequence, SampleResponse, ServerCapabilities, SupportedModel, Timing, Usage
@@ -20,7 +21,7 @@ click = pytest.importorskip("click")
 pytest.importorskip("rich")
 CliRunner = pytest.importorskip("click.testing").CliRunner
 
-from tinkex.cli._app import COMMANDS, App, app, complain  # noqa: E402
+from tinkex.cli._app import COMMANDS, App, app, complain, usage_error  # noqa: E402
 from tinkex.cli.batch import BatchCommands  # noqa: E402
 from tinkex.cli.options import connect  # noqa: E402 - click has to be there first
 
@@ -214,6 +215,8 @@ def test_wrong_usage(fake, arguments, words):
         (["smaple"], "No such command 'smaple'. Did you mean 'sample'?"),
         (["check-point"], "Did you mean 'checkpoints' or"),
         (["batch", "rnu"], "No such command 'rnu'. Did you mean 'run'?"),
+        (["local", "fecth"], "No such command 'fecth'. Did you mean 'fetch'?"),
+        (["config", "shwo"], "No such command 'shwo'. Did you mean 'show'?"),
         (["xyzzy"], "No such command 'xyzzy'.\n"),
     ],
 )
@@ -222,6 +225,42 @@ def test_commands_that_there_are_not(arguments, words):
     result = run(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert words in result.stderr
+
+
+def groups_and_commands(command, *path):
+    """Each command with what leads to it; groups, too."""
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            yield from groups_and_commands(command.get_command(context, name), *path, name)
+
+
+def test_every_name_is_told():
+    """Whichever command or option is misspelt, the one that is meant is told."""
+    told = 0
+    for path, command in groups_and_commands(app):
+        names = command.list_commands(click.Context(command)) if isinstance(command, click.Group) else []
+        for name in [*names, *(max(each.opts, key=len) for each in command.params if isinstance(each, click.Option))]:
+            result = run(*path, f"{name}{name[-1]}")
+            assert (result.exit_code, f"'{name}'" in result.stderr) == (2, True), (path, name, result.stderr)
+            told += 1
+    assert told > 150
+
+
+def test_every_option_is_named_as_a_flag():
+    """A refusal in the words of the library is one of the option, in every command."""
+    for path, command in groups_and_commands(app):
+        with click.Context(command, info_name=path[-1] if path else "tinkex"):
+            for option in [each for each in command.params if isinstance(each, click.Option)]:
+                with pytest.raises(click.UsageError, match=f"^{max(option.opts, key=len)} must be"):
+                    usage_error(f"{option.name} must be at least 1")
+
+
+def test_version_as_an_option():
+    """Beside the command there is the option that other programs have."""
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"tinkex {tinkex.__version__}\n")
 
 
 @pytest.mark.parametrize(

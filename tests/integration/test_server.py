@@ -311,6 +311,14 @@ def test_sampling_session_number_repeats(serve):
     assert caller.post("create_sampling_session", body).json()["sampling_session_id"] == first
 
 
+def test_an_unknown_model_is_told_the_known_ones(serve):
+    """Whoever asks for a model that there is not is told which there are."""
+    _server, caller = serve(models=["two", "one"])
+    session_id = caller.post("create_session", {"tags": []}).json()["session_id"]
+    answer = caller.post("create_sampling_session", {"session_id": session_id, "base_model": "other"})
+    assert answer.json() == {"detail": "Model other does not exist. Among those that do: one, two."}
+
+
 @pytest.mark.parametrize(
     ("fields", "status"),
     [

@@ -91,6 +91,8 @@ BAD = [
     ({"base_model": MODEL, "timeout": -1}, ValueError, "timeout"),
     ({"base_model": MODEL, "timeout": True}, TypeError, "timeout"),
     ({"base_modell": MODEL}, TypeError, "base_modell"),
+    ({"model_path": MODEL}, ValueError, "the name of a model is its base_model"),
+    ({"base_model": "tinker://a/b/c"}, ValueError, "pass it as model_path"),
 ]
 
 
@@ -101,6 +103,31 @@ def test_wrong_arguments(service, server, arguments, kind, words):
         with pytest.raises(kind, match=words):
             create(**arguments)
     assert not server.requests
+
+
+class Kept:
+    """What a client made by `local()` keeps, as far as its model goes."""
+
+    base_model = MODEL
+
+    def close(self):
+        """End nothing."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"base_model": "a/b"}, f"^base_model must be '{MODEL}' here, service.local_model, not 'a/b'$"),
+        ({"model_path": "tinker://a/b/c"}, "^model_path is for servers that keep weights"),
+    ],
+)
+def test_the_wrong_model_of_a_local_server(service, server, arguments, words):
+    """A client of the small model says which model it has, in the caller's thread, and nothing is sent."""
+    service._reference.keeps = Kept()
+    with pytest.raises(ValueError, match=words):
+        service.create_sampling_client_async(**arguments)
+    assert not server.requests
+    service.create_sampling_client(base_model=service.local_model)
 
 
 @pytest.mark.parametrize(

@@ -232,7 +232,7 @@ def test_close(client):
         (
             lambda client: client.chat(tinkex.ModelInput.from_ints([1]), max_tokens=4, tokenizer=TOKENIZER, tools=[5]),
             TypeError,
-            r"tools\[0\] must be a mapping",
+            r"tools\[0\] must be a dict such as",
         ),
         (lambda client: client.score("a", [], tokenizer=TOKENIZER), ValueError, "choices"),
         (lambda client: client.score([], [5]), ValueError, "prompt must not be empty"),

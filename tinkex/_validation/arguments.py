@@ -96,7 +96,11 @@ def check_model(base_model: object, model_path: object, sampling_session_id: obj
         if isinstance(value, str) and not value.strip():
             raise ValueError(f"{name} must not be empty")
     if isinstance(model_path, str) and not model_path.startswith("tinker://"):
-        raise ValueError(f"model_path must start with tinker://, not {model_path[:60]!r}")
+        raise ValueError(
+            f"model_path must start with tinker://, not {model_path[:60]!r}; the name of a model is its base_model"
+        )
+    if isinstance(base_model, str) and base_model.startswith("tinker://"):
+        raise ValueError(f"base_model must be the name of a model, not {base_model[:60]!r}: pass it as model_path")
     if sampling_session_id is not None and model_path is not None:
         raise ValueError("sampling_session_id and model_path exclude each other: the session has its model")
     if all(value is None for value in given.values()):

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Final, NoReturn
 
 import click
 
+from tinkex import __version__
 from tinkex.errors import APIConnectionError, CredentialError, TinkexError, clean_text
 
 COMMANDS: Final = {
@@ -48,7 +49,20 @@ _ARGUMENT: Final = re.compile(r"""\b([a-z_]+)=(?:"(\w+)"|(?![^\s,.;)]))|\b(base_
 _REFUSED: Final = re.compile(r"^[a-z_]+(?=(\[\d+\])? must )")  # max_tokens must be
 
 
-class App(click.Group):
+class Commands(click.Group):
+    """Command group that tells what a misspelt command may mean."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find the command that is meant; one that there is none of is told with what it is close to."""
+        name, table = args[0], self.list_commands(ctx)
+        if name not in table and not name.startswith("-"):
+            close = difflib.get_close_matches(name, table)
+            hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+            ctx.fail(f"No such command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+class App(Commands):
     """Lazy command group: commands are imported when they are run, and share their exit codes."""
 
     table: ClassVar[dict[str, str]] = COMMANDS
@@ -70,15 +84,6 @@ class App(click.Group):
         home = self.packages.get(cmd_name, f"{self.package}.{cmd_name}")
         command: click.Command = importlib.import_module(home).command
         return command
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        """Find the command that is meant; one that there is none of is told with what it is close to."""
-        name = args[0]
-        if name not in self.table and not name.startswith("-"):
-            close = difflib.get_close_matches(name, self.table)
-            hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-            ctx.fail(f"No such command {name!r}.{hint}")
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing any."""
@@ -154,6 +159,7 @@ def _say(text: str) -> None:
 
 
 @click.group(cls=App, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="tinkex %(version)s")
 def app() -> None:
     """Sample text and log-probabilities from Tinker servers, or from a small model on this machine.
 

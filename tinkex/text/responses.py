@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import attrs
 
@@ -16,6 +16,7 @@ from tinkex.types import ModelInput, SampledSequence, SampleResponse
 from tinkex.types._forms.notebook import block, words
 
 T = TypeVar("T", "SampledText", "SampledAnswer")
+_OF_EACH = {"logprobs", "mean_logprob", "sequence", "stop_reason", "tokens", "tool_calls"}
 
 
 class OfSequence:
@@ -114,6 +115,20 @@ class ResponseOf(Sequence[T], Generic[T]):
         self._read: Callable[[SampledSequence], T] | None = read
         if items is not None:
             self._items = items
+
+    if not TYPE_CHECKING:  # or every attribute would be one
+
+        def __getattr__(self, name: str) -> Any:
+            if hasattr(type(self), name):  # a property that has failed with such an error, which is raised again
+                return object.__getattribute__(self, name)
+            words = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if name in _OF_EACH:
+                words += f": it is of each of its texts, as in response[0].{name}"
+            elif hasattr(SampleResponse, name):
+                words += f": it is of what the server sent, as in response.response.{name}"
+            elif name in {"choices", "content"}:
+                words += ": response.text is what was sampled, and response[0] all there is to it"
+            raise AttributeError(words, name=name, obj=self)
 
     @functools.cached_property
     def _items(self) -> tuple[T, ...]:

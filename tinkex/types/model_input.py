@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import field, frozen
 
+from tinkex._validation.calls import explained
 from tinkex._validation.field_docs import with_field_docs
 from tinkex._validation.values import shown, whole
 from tinkex.types._forms.tokens import token_tuple
@@ -34,7 +35,10 @@ def _chunk_tuple(chunks: Iterable[Chunk]) -> tuple[Chunk, ...]:
     chunks = tuple(chunks)
     for index, chunk in enumerate(chunks):
         if not isinstance(chunk, _CHUNK_TYPES):
-            raise TypeError(f"chunks[{index}] must be a chunk, got {shown(chunk)}")
+            raise TypeError(
+                f"chunks[{index}] must be a chunk, got {shown(chunk)}: ModelInput.from_ints(...) makes a prompt of"
+                " token ids, ModelInput.from_text(...) of a text"
+            )
     return chunks
 
 
@@ -75,6 +79,7 @@ class ModelInput:
         return cls((checked_text(token_tuple("prompt", tokens)),))
 
     @classmethod
+    @explained(model_or_tokenizer="as in ModelInput.from_text(text, client.get_tokenizer())")
     def from_text(cls, text: str, model_or_tokenizer: str | PathLike[str] | TextEncoder) -> ModelInput:
         """Make a prompt of a text, encoded by a model's tokenizer or by the one given.
 
@@ -91,6 +96,7 @@ class ModelInput:
         return cls.from_ints(getattr(encoded, "ids", encoded))
 
     @classmethod
+    @explained(tokenizer="as in ModelInput.from_messages(messages, client.get_tokenizer())")
     def from_messages(
         cls,
         messages: Iterable[Mapping[str, Any]],

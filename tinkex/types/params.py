@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from tinkex._validation.calls import with_explained_init
 from tinkex._validation.field_docs import with_field_docs
 from tinkex._validation.values import real, shown, whole
 from tinkex.types._forms.tokens import token_tuple
@@ -67,6 +68,7 @@ def _stop_text(name: str, text: str) -> str:
     return text
 
 
+@with_explained_init
 @with_field_docs
 @frozen
 class SamplingParams:

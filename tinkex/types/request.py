@@ -49,7 +49,10 @@ def _no_params(value: object) -> TypeError:
             "sampling_params must be SamplingParams of tinkex, got those of the tinker SDK:"
             " pass tinkex.SamplingParams(**sampling_params.model_dump())"
         )
-    return TypeError(f"sampling_params must be SamplingParams, got {shown(value)}")
+    instead = "**sampling_params" if isinstance(value, Mapping) else "max_tokens=..."
+    return TypeError(
+        f"sampling_params must be SamplingParams, got {shown(value)}: pass tinkex.SamplingParams({instead})"
+    )
 
 
 @with_field_docs

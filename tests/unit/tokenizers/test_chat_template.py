@@ -81,7 +81,7 @@ def test_template_in_a_file_of_its_own_wins(tmp_path):
     assert text_of(tokenizer, HELLO, tokenizer) == "own </s>"
 
 
-@pytest.mark.parametrize("tools", [None, [{"type": "function"}]])
+@pytest.mark.parametrize("tools", [None, [{"type": "function", "function": {"name": "f"}}]])
 def test_named_templates(tmp_path, tools):
     """Of several templates, tool_use serves calls with tools, and default the others."""
     named = [{"name": "default", "template": "plain"}, {"name": "tool_use", "template": "{{ tools|length }} tool"}]
@@ -102,7 +102,7 @@ def test_further_files(tmp_path):
     (tmp_path / "additional_chat_templates").mkdir()
     (tmp_path / "additional_chat_templates" / "tool_use.jinja").write_text("{{ tools[0].type }}")
     tokenizer = write(tmp_path)
-    with_tools = text_of(tokenizer, HELLO, tokenizer, tools=[{"type": "function"}])
+    with_tools = text_of(tokenizer, HELLO, tokenizer, tools=[{"type": "function", "function": {"name": "f"}}])
     assert (text_of(tokenizer, HELLO, tokenizer), with_tools) == ("plain", "function")
 
 
@@ -344,9 +344,9 @@ def test_endless_template(template):
 @pytest.mark.parametrize(
     ("messages", "kind", "complaint"),
     [
-        ("hello", TypeError, "messages must be a sequence of mappings"),
-        ({"role": "user"}, TypeError, "messages must be a sequence of mappings"),
-        (["hello"], TypeError, r"messages\[0\] must be a mapping"),
+        ("hello", TypeError, "messages must be a list of dicts such as"),
+        ({"role": "user"}, TypeError, r"messages must be .* got \{'role': 'user'\}"),
+        (["hello"], TypeError, r"messages\[0\] must be a dict such as"),
         ([], ValueError, "messages must not be empty"),
         ([*HELLO, {"content": "x"}], ValueError, r"messages\[1\] has no role, only content"),
         ([{"role": "user", "content": b"x"}], TypeError, r"messages\[0\]\.content must be plain data"),
@@ -384,7 +384,7 @@ def test_subclasses_of_plain_data():
 
 def test_bad_tools():
     """Tools are JSON schemas: a function is not turned into one."""
-    with pytest.raises(TypeError, match=r"tools\[0\] must be a mapping"):
+    with pytest.raises(TypeError, match=r"tools\[0\] must be a dict such as"):
         rendered("{{ tools }}", tools=[len])
 
 

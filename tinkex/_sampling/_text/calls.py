@@ -21,6 +21,7 @@ from tinkex._sampling._text.options import (
     check_names,
 )
 from tinkex._sampling.stream import cancel_all
+from tinkex._validation.calls import explained
 from tinkex._validation.public_names import with_public_names
 from tinkex._validation.values import shown
 from tinkex.future import ClientFuture, SampleFuture
@@ -73,6 +74,7 @@ class TextSampling:
 
     _codec: tuple[object, TextCodec] | None = None  # that of the tokenizer used last
 
+    @explained(prompt='a text, as in complete("The sky is", max_tokens=16)')
     def complete(
         self,
         prompt: str | ModelInput,
@@ -113,6 +115,7 @@ class TextSampling:
 
         return self._begin(asked.sample_request(made), *asked.call, finish)
 
+    @explained(messages='a text or messages, as in chat("Why is the sky blue?", max_tokens=256)')
     def chat(
         self,
         messages: Messages,
@@ -162,6 +165,10 @@ class TextSampling:
         request = asked.sample_request(made, params)
         return self._begin(request, *asked.call, lambda response: ChatResponse(response, made, read))
 
+    @explained(
+        prompt='what goes before the choices, as in score("The sky is", [" blue", " green"])',
+        choices='the texts to score, as in score("The sky is", [" blue", " green"])',
+    )
     def score(
         self,
         prompt: str | Iterable[Mapping[str, Any]] | Iterable[int] | ModelInput,

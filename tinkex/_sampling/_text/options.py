@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypedDict
 
+from tinkex._validation.calls import unexpected
 from tinkex._validation.values import shown
 from tinkex.queue_state import QueueStateObserver
 from tinkex.types import ModelInput, SampleRequest, SamplingParams
@@ -34,25 +35,23 @@ class SampleOptions(CallOptions, total=False):
     prompt_logprobs_last_n: int | None
 
 
-_OTHER_NAMES: Final = {"n": "num_samples", "max_new_tokens": "max_tokens", "max_completion_tokens": "max_tokens"}
 _OF_CHATS: Final = {
-    "chat_template": 'template_variables={"chat_template": ...}', "system": 'a message {"role": "system", ...}',
-}  # fmt: skip
+    "chat_template": 'did you mean template_variables={"chat_template": ...}?',
+    "system": 'did you mean a message {"role": "system", ...}?',
+}
+_OF_NONE: Final = {
+    "model": "a client is of one model, which create_sampling_client(base_model=...) names",
+    "stream": "the API returns whole samples",
+}
 
 
 def check_names(call: str, options: Iterable[str], known: Collection[str]) -> None:
     """Raise TypeError for a keyword that the call of this name does not know, with what may be meant."""
     for option in options:
-        if option in known:
-            continue
-        meant = _OF_CHATS.get(option) if call == "chat" else None
-        if meant is None:
-            import difflib  # slow to load, for the few that are mistaken
-
-            near = difflib.get_close_matches(_OTHER_NAMES.get(option, option), known, 1)
-            meant = near[0] if near else None
-        advice = "" if meant is None else f": did you mean {meant}?"
-        raise TypeError(f"{call}() got an unexpected keyword argument {option!r}{advice}")
+        if option not in known:
+            error = unexpected(call, option, known, {})
+            advice = (_OF_NONE | (_OF_CHATS if call == "chat" else {})).get(option)
+            raise TypeError(f"{error}: {advice}") if advice else error
 
 
 CallArguments = tuple[float | None, str | None, QueueStateObserver | None]
@@ -85,7 +84,10 @@ class TextCall(NamedTuple):
         """
         check_names(name, options, SampleOptions.__annotations__)
         if sampling_params is not None and not isinstance(sampling_params, SamplingParams):
-            raise TypeError(f"sampling_params must be SamplingParams, got {shown(sampling_params)}")
+            raise TypeError(
+                f"sampling_params must be SamplingParams, got {shown(sampling_params)}: its fields are"
+                f" keywords here, as in {name}(..., max_tokens=256)"
+            )
         given = {} if sampling_params is None else {each: getattr(sampling_params, each) for each in PARAMS}
         params = SamplingParams(**given | {each: options[each] for each in PARAMS if each in options})
         if params.max_tokens is None:

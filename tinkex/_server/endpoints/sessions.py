@@ -119,7 +119,8 @@ def _add_sampler(service: Service, session: ServerSession, model: object, path: 
     models = service.engine.models
     known = {each.model_name for each in models}
     if not service.options.any_model and model is not None and model not in known:
-        raise RequestRefusedError(404, f"Model {model} does not exist.")
+        names = ", ".join(sorted(known)[:5])
+        raise RequestRefusedError(404, f"Model {model} does not exist. Among those that do: {names}.")
     name = service.options.constant_session_id
     name = name or f"{session.session_id}:sampler:{service.state.number()}-{service.state.birth_mark}"
     base = str(model if model is not None else models[0].model_name)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import attrs
 import click
 
+from tinkex.cli._app import Commands
 from tinkex.cli.options.connect import wrong_arguments
 from tinkex.cli.options.settings import Setting, settings
 from tinkex.cli.output.rows import Form, form_options, print_list
 
 
-@click.group()
+@click.group(cls=Commands)
 def command() -> None:
     """Show the settings and where they come from."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from tinkex.cli._app import Commands
 from tinkex.cli._screen import note, print_text, working
 from tinkex.cli.options.connect import fetch_local_model
 from tinkex.errors import TinkexError, extra
@@ -17,7 +18,7 @@ with extra("local", "The local model"):
     import tinkex.local
 
 
-@click.group()
+@click.group(cls=Commands)
 def command() -> None:
     """Fetch and serve the small model that runs on this machine."""
 

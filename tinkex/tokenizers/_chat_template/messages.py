@@ -15,6 +15,10 @@ REASONING: Final = ("reasoning_content", "thinking", "reasoning")
 """What model families call the reasoning of a message, the usual name first."""
 TOOL_ROLES: Final = ("tool", "ipython")
 """The roles of what tools have answered."""
+_LIKE: Final = {
+    "messages": '{"role": "user", "content": "..."}',
+    "tools": '{"type": "function", "function": {"name": "...", "parameters": {...}}}',
+}
 _SENT_ALONG: Final = frozenset({"annotations", "cache_control", "id", "tool_call_id", "type"})
 _PICTURE: Final = "picture"  # what stands in a part in place of a picture: templates look only whether there is one
 
@@ -58,15 +62,23 @@ def read_tools(tools: Any) -> list[Any] | None:
     """Check and copy the schemas of tools; None where there are none."""
     if tools is None:
         return None
-    return [plain_copy(place, tool, SCHEMA_NULLS) for place, tool in _mappings("tools", tools)] or None
+    return [plain_copy(place, _tool(place, tool), SCHEMA_NULLS) for place, tool in _mappings("tools", tools)] or None
+
+
+def _tool(place: str, tool: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Refuse a function without a name, also where it stands alone, as some models have read it; other kinds may be."""
+    function = tool.get("function", tool)
+    if tool.get("type", "function") == "function" and not (isinstance(function, Mapping) and function.get("name")):
+        raise ValueError(f"{place} must name a function, as {_LIKE['tools']} does, got {shown(tool)}")
+    return tool
 
 
 def _mappings(name: str, items: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
-        raise TypeError(f"{name} must be a sequence of mappings, got {shown(items)}")
+        raise TypeError(f"{name} must be a list of dicts such as {_LIKE[name]}, got {shown(items)}")
     for index, item in enumerate(items):
         if not isinstance(item, (dict, Mapping)):
-            raise TypeError(f"{name}[{index}] must be a mapping, got {shown(item)}")
+            raise TypeError(f"{name}[{index}] must be a dict such as {_LIKE[name]}, got {shown(item)}")
         yield f"{name}[{index}]", item
 
 
