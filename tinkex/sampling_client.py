@@ -100,21 +100,12 @@ class SamplingClient(TextSampling):
         fields={"tinkex.SamplingParams(...)": PARAMS},
     )
     def sample(
-        self,
-        prompt: ModelInput | Iterable[int],
-        sampling_params: SamplingParams,
-        *,
-        num_samples: int = 1,
-        include_prompt_logprobs: bool = False,
-        topk_prompt_logprobs: int = 0,
-        topk_sample_logprobs: int = 0,
-        target_prompt_logprobs: TensorData | None = None,
-        prompt_alt_tokens_k: int = 0,
-        prompt_logprobs_last_n: int | None = None,
-        timeout: float | None = None,
-        on_full: str | None = None,
+        self, prompt: ModelInput | Iterable[int], sampling_params: SamplingParams, *, num_samples: int = 1,
+        include_prompt_logprobs: bool = False, topk_prompt_logprobs: int = 0, topk_sample_logprobs: int = 0,
+        target_prompt_logprobs: TensorData | None = None, prompt_alt_tokens_k: int = 0,
+        prompt_logprobs_last_n: int | None = None, timeout: float | None = None, on_full: str | None = None,
         queue_state_observer: QueueStateObserver | None = None,
-    ) -> SampleFuture[SampleResponse]:
+    ) -> SampleFuture[SampleResponse]:  # fmt: skip
         """Begin to sample, and return the future of the result.
 
         Args:

@@ -103,7 +103,7 @@ client.score([1, 2], [[3], [4]]).cancel()
 client.score(chat, "Yes").result()
 client.complete("Hello", max_tokns=8)  # type: ignore[call-arg]
 client.sample([1])  # type: ignore[call-arg]
-service.create_sampling_client("org/model")  # type: ignore[misc]
+service.create_sampling_client("org/model")  # type: ignore[call-arg]
 
 
 async def from_asyncio() -> tinkex.SampleResponse:

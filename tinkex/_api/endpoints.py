@@ -19,11 +19,11 @@ class Endpoint:
         *,
         raw: bool = False,
     ) -> None:
-        self.path = path
-        self.method = method
-        self.accept = accept
-        self.extra = extra
-        self.raw = raw  # sent with the key itself also where tokens are used
+        self.path: str = path
+        self.method: str = method
+        self.accept: str = accept
+        self.extra: tuple[tuple[str, str], ...] = extra
+        self.raw: bool = raw  # sent with the key itself also where tokens are used
         self.pace: Pace = Pace()
 
 
