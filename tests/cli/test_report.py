@@ -249,8 +249,20 @@ def test_choices(undrawn, tmp_path):
     ]
     page = page_of(tmp_path, rows, tokenizer=Words())
     assert "accuracy66.7 %33.3 % by mean log-probability, of 3 rows" in page.text
-    assert "choice 1 of 2, likeliest, right, log p -1.000" in page.text
-    assert "choice 2 of 2, right, log p -1.500, -0.750 per token" in page.text
+    assert "choice 1 of 2, log p -1.000 likeliest right" in page.text
+    assert "choice 2 of 2, log p -1.500, -0.750 per token right" in page.text
+
+
+def test_accuracy_of_each_model(undrawn, tmp_path):
+    """Where several models scored choices, the table of models tells how accurate each is."""
+    right, wrong = (choice_columns([(" a", [101], [-1.0]), (" b", [102], [-2.0])], answer) for answer in (0, 1))
+    told = [("a/one", right), ("a/one", right), ("a/two", right), ("a/two", wrong), ("a/three", {})]
+    rows = [row(n, model=model, sequences=[], **columns) for n, (model, columns) in enumerate(told)]
+    table = batch_report(write(tmp_path / "out.jsonl", rows)).partition("<h2>Models")[2].partition("</table>")[0]
+    heads, *lines = table.split("</tr>")[:-1]
+    assert heads.endswith("accuracy</th>")
+    assert [line.rpartition('number">')[2] for line in lines] == ["100 %</td>", "50 %</td>", "</td>"]
+    assert "accuracy" not in page_of(tmp_path, of_two(1)).text
 
 
 def test_rows_of_several_models_name_theirs(undrawn, tmp_path):

@@ -62,6 +62,7 @@ def batch_page(scan: Scan, name: str, find_decoder: Callable[[str], Decode | Non
         errors=[_error_line(kind, most) for kind in errors[:_ERRORS]],
         more_errors=len(errors[_ERRORS:]),
         models=sorted(scan.models.values(), key=lambda model: -model.rows)[:_MODELS],
+        judged=scan.judged,
         cards=cards,
         cards_say=_cards_say(scan, sum(len(card.rows) for card in cards)),
         coloured=any(card.coloured for card in cards),

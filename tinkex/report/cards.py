@@ -34,7 +34,9 @@ class Part:
     more: int
     prompt: bool = False
     best: bool = False
-    """Whether it is the likeliest of several, by the mean of its log-probabilities."""
+    """Whether it is the likeliest of several: of sequences by the mean of log-probabilities, of choices by the sum."""
+    right: bool = False
+    """Whether it is the right choice."""
 
 
 @attrs.frozen
@@ -135,8 +137,7 @@ def _parts(row: ReportRow, decode: Decode | None) -> Iterator[Part]:
         yield from _sequence_parts(row.sequences[best], says, decode, best=True)
     for number, one in enumerate(row.choices[:_CHOICES]):
         says = f"choice {number + 1} of {len(row.choices)}"
-        says += ", likeliest" * (number == row.best) + ", right" * (number == row.answer)
-        yield from _sequence_parts(one, says, decode)
+        yield from _sequence_parts(one, says, decode, best=number == row.best, right=number == row.answer)
 
 
 def _best(sequences: Sequence[ReportSequence]) -> int | None:
@@ -149,15 +150,17 @@ def _best(sequences: Sequence[ReportSequence]) -> int | None:
     return -max(means)[1] if means and len(sequences) > 1 else None
 
 
-def _sequence_parts(one: ReportSequence, says: str, decode: Decode | None, *, best: bool = False) -> Iterator[Part]:
+def _sequence_parts(
+    one: ReportSequence, says: str, decode: Decode | None, *, best: bool = False, right: bool = False
+) -> Iterator[Part]:
     says += _likelihood(one.logprobs)
     tokens = list(one.tokens[:_TOKENS])
     if one.logprobs and not tokens:
         tokens = read_tokens(one.ids[:_TOKENS], one.logprobs, decode, one.alternatives)
     if one.text and not (tokens and (decode or one.tokens)):  # numbers alone say little
-        yield Part(says, (), shortened(one.text, _CHARACTERS), 0, best=best)
+        yield Part(says, (), shortened(one.text, _CHARACTERS), 0, best=best, right=right)
     if tokens:
-        yield Part(says, tokens, "", max(0, one.length - _TOKENS), best=best)
+        yield Part(says, tokens, "", max(0, one.length - _TOKENS), best=best, right=right)
 
 
 def _likelihood(logprobs: Sequence[float | None] | None) -> str:

@@ -10,7 +10,7 @@ import jinja2
 
 from tinkex import __version__
 from tinkex.report._shown import shortened, shown
-from tinkex.report.spelling import amount, duration, figures
+from tinkex.report.spelling import amount, duration, figures, percent
 from tinkex.report.tokens import visible
 
 _LONGEST_MESSAGE = 2000
@@ -31,6 +31,7 @@ def _templates() -> jinja2.Environment:
         "amount": amount,
         "duration": duration,
         "figures": figures,
+        "percent": percent,
         "short": lambda text: shortened(text, _LONGEST_MESSAGE),
         "shown": shown,
         "visible": visible,

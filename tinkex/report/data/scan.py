@@ -43,6 +43,8 @@ class ModelUse:
     tokens: int = 0
     latency: Histogram = attrs.Factory(Histogram)
     perplexity: Histogram = attrs.Factory(Histogram)
+    judged: int = 0
+    correct: int = 0
 
 
 class Scan:
@@ -143,8 +145,9 @@ class Scan:
         for logprobs in row.scored:
             self._add_scored(logprobs, model, line)
         if row.answer is not None and row.correct is not None:
-            self.judged += 1
-            self.correct += row.correct
+            for counts in (self, model):
+                counts.judged += 1
+                counts.correct += row.correct
             self.correct_by_mean += bool(row.correct_by_mean)
         length = row.prompt_length if row.only_scores else row.sampled_length
         if length:
