@@ -8,18 +8,17 @@ import re
 import shlex
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
-from click.testing import CliRunner
 from sybil import Example, Sybil
 from sybil.parsers.rest import CodeBlockParser, DocTestParser, PythonCodeBlockParser, SkipParser
 from terminal_output import alike, run_program, shown
 
-import tinkex
-from tinkex.cli._app import app
-from tinkex.testing import FakeServer, ToyTokenizer
+if TYPE_CHECKING:  # the process that only hands out the tests is spared what they run on
+    import tinkex
+    from tinkex.testing import FakeServer, ToyTokenizer
 
 hypothesis.settings.register_profile("fast", max_examples=10, deadline=None)  # a slow machine fails no test
 hypothesis.settings.register_profile("full", max_examples=200, deadline=None)
@@ -32,6 +31,8 @@ OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 @pytest.fixture(scope="session")
 def example_server() -> Iterator[FakeServer]:
     """The server that the examples find through their environment."""
+    from tinkex.testing import FakeServer
+
     with FakeServer() as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("TINKER_BASE_URL", server.url)
         patch.setenv("TINKER_API_KEY", "tml-example")
@@ -45,6 +46,8 @@ class StandIn:
 
     def get_tokenizer(self) -> ToyTokenizer:
         """Return the tokenizer of the fake server."""
+        from tinkex.testing import ToyTokenizer
+
         return ToyTokenizer()
 
     def close(self) -> None:
@@ -53,6 +56,8 @@ class StandIn:
     @classmethod
     def client(cls, **_: Any) -> tinkex.ServiceClient:
         """Do what `ServiceClient.local` does."""
+        import tinkex
+
         service = tinkex.ServiceClient.direct(os.environ["TINKER_BASE_URL"])
         service._reference.keeps = cls()  # noqa: SLF001
         return service
@@ -60,6 +65,8 @@ class StandIn:
 
 def set_up(namespace: dict[str, Any]) -> None:
     """Pass for a program; unless the embedded model may be fetched, have the fake server stand in for it."""
+    import tinkex
+
     namespace["__name__"] = "__main__"
     namespace["fast_only"] = os.environ.get("TINKEX_TEST_LOCAL") != "1"
     namespace["_patch"] = patch = pytest.MonkeyPatch()
@@ -77,6 +84,10 @@ def run_commands(example: Example) -> str | None:
 
     The tutorial shows what is seen at a terminal, and also runs programs.
     """
+    from click.testing import CliRunner
+
+    from tinkex.cli._app import app
+
     for line, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n?)*)", example.parsed, re.MULTILINE):
         command, *arguments = shlex.split(line)
         if Path(example.path).name == "tutorial.rst":

@@ -41,6 +41,13 @@ def pytest_collection_modifyitems(items):
             cases[case] += 1
 
 
+@pytest.fixture
+def only_new_garbage():
+    """Spare the test's collections of garbage a look at what is older than the test."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection():
     """Collect no garbage while tests are collected, of which none becomes garbage."""
@@ -48,7 +55,14 @@ def pytest_collection():
 
 
 def pytest_collection_finish():
-    """Spare every collection of garbage a look at the modules and tests."""
+    """Spare every collection of garbage a look at the modules and tests, and collect what is old at the end only."""
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 1_000)
+    gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_unconfigure():
+    """Collect all garbage once, which warns of what was not closed; pytest collects it five times more."""
     gc.collect()
     gc.freeze()
-    gc.enable()

@@ -150,6 +150,7 @@ def test_an_output_that_cannot_be_opened(tmp_path):
         LockedFile(tmp_path / "nowhere" / "out.jsonl")
 
 
+@pytest.mark.usefixtures("only_new_garbage")
 def test_the_lock_ends_with_its_object(path):
     """A file that is forgotten without being closed, as by Ctrl-C, does not stay locked."""
     forgotten = LockedFile(path)

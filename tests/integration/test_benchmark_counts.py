@@ -379,6 +379,7 @@ def test_bytes_copied_of_a_large_prompt(monkeypatch):
     assert peak <= 5 * len(body)
 
 
+@pytest.mark.usefixtures("only_new_garbage")
 def test_nothing_is_left_to_the_collector(server):
     """A sample leaves no reference cycle: its memory is free at once, and collections need not find it."""
     with sampling(server) as client:

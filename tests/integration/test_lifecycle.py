@@ -19,6 +19,8 @@ from tinkex.testing import FakeServer
 
 PARAMS = tinkex.SamplingParams(max_tokens=4)
 
+pytestmark = pytest.mark.usefixtures("only_new_garbage")
+
 
 @pytest.fixture
 def server():
@@ -49,7 +51,7 @@ def gone(condition):
     deadline = time.monotonic() + 20
     while not condition() and time.monotonic() < deadline:
         gc.collect()
-        time.sleep(0.02)
+        time.sleep(0.002)
     return condition()
 
 

@@ -693,6 +693,7 @@ def test_commands_exist():
     assert [name for name in sorted(COMMANDS) if not callable(getattr(FakeServer, name, None))] == []
 
 
+@pytest.mark.usefixtures("only_new_garbage")
 @pytest.mark.parametrize("tls", [False, True])
 def test_a_stop_while_connections_come(tls):
     """A server that stops right after it accepted, or in a TLS handshake, leaves nothing open and says nothing."""

@@ -348,6 +348,7 @@ def finished(steps):
     return [weakref.ref(argument), weakref.ref(future.result(0)), weakref.ref(future)]
 
 
+@pytest.mark.usefixtures("only_new_garbage")
 def test_an_ended_job_keeps_nothing_alive(steps):
     """The timer of a deadline hours away holds no result and no argument."""
     references = finished(steps)
