@@ -14,7 +14,6 @@ import hypothesis
 import pytest
 from sybil import Example, Sybil
 from sybil.parsers.rest import CodeBlockParser, DocTestParser, PythonCodeBlockParser, SkipParser
-from terminal_output import alike, run_program, shown
 
 if TYPE_CHECKING:  # the process that only hands out the tests is spared what they run on
     import tinkex
@@ -25,6 +24,8 @@ hypothesis.settings.register_profile("full", max_examples=200, deadline=None)
 hypothesis.settings.load_profile("fast")  # --hypothesis-profile=full comes later, and counts
 
 PACKAGE = Path(__file__).with_name("tinkex")
+PAGES = PACKAGE.with_name("docs")
+SLOW_PAGES = {"check.rst", "report.rst"}
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -85,6 +86,7 @@ def run_commands(example: Example) -> str | None:
     The tutorial shows what is seen at a terminal, and also runs programs.
     """
     from click.testing import CliRunner
+    from terminal_output import alike, run_program, shown
 
     from tinkex.cli._app import app
 
@@ -114,6 +116,14 @@ def pytest_collect_examples(file_path: Path) -> Generator[None, list[Any], list[
     if PACKAGE not in file_path.parents or b">>> " not in file_path.read_bytes():
         unwanted.add("DoctestModule")
     return [each for each in found if type(each).__name__ not in unwanted]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave to the slow tier the pages that take seconds: one draws charts, one samples for statistics."""
+    for item in items:
+        if item.path.parent == PAGES and item.path.name in SLOW_PAGES:
+            item.add_marker("slow")
 
 
 _PROGRAMS = ("gallery", "recipes", "servers", "tutorial")

@@ -122,6 +122,7 @@ def test_an_impossible_choice(go):
     assert (second["best"], second["correct"]) == (None, False)
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize(
     ("columns", "answer"),
     [({"answer": 2.0}, 2), ({"label": "2"}, 2), ({"answer": "ccc"}, 2), ({"answer": " 1.0"}, 1),
@@ -170,6 +171,7 @@ def test_options_of_scores(go, server):
     assert "topk_prompt_logprobs" not in row
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("answer", ["nothing of that", 3, 1.5, True, ["a"], "7"])
 def test_an_answer_that_is_no_choice(go, answer):
     """An answer that names no choice is the row's error: an accuracy without the row would look like that of all."""

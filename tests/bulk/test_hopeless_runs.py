@@ -83,6 +83,7 @@ def test_hopeless(server, client, tmp_path, rows, options, words, lazy):
             assert not thread.is_alive()
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize(
     ("good", "options"),
     [

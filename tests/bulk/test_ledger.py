@@ -182,6 +182,7 @@ def test_locked(path):
     Ledger(path).close()
 
 
+@pytest.mark.slow
 def test_the_lock_ends_with_its_process(path):
     """A process that ends without a word leaves no lock behind."""
     script = f"import os; from tinkex.bulk._output.ledger import Ledger; Ledger({str(path)!r}); os._exit(9)"

@@ -44,7 +44,7 @@ def handed_over(client):
     return tinkex.SamplingClient.from_handle(client.handle(), api_key="tml-test")
 
 
-@pytest.mark.thin(2)
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("change", [lambda client: client, pickled, handed_over])
 def test_weights_are_told_apart(server, once, change, tmp_path):
     """A second run of the same weights samples nothing, other weights are sampled, on every kind of server."""

@@ -111,6 +111,7 @@ def test_tokens_join_to_the_text(answer):
     assert content[-1]["token"] == END
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("kind", ["chat", "text"])
 @pytest.mark.parametrize(
     ("stop", "text"), [(".", " Madrid"), (["x", "."], " Madrid"), (["Mad", "."], " "), ([" "], ""), ("x", " Madrid. A")]

@@ -95,7 +95,7 @@ def survive(seed, samples):
     assert (stats.in_flight, stats.queued) == (0, 0), f"TINKEX_CHAOS_SEED={seed}: {stats}"
 
 
-@pytest.mark.thin(4)
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10, 14))
 def test_shower(seed):
     """Two hundred samples of eight threads, on each form of server, end with their own results, or as told to."""

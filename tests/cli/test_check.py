@@ -83,6 +83,7 @@ def test_budget_is_said(serve):
     assert server.counts["asample"] == 0
 
 
+@pytest.mark.slow
 def test_budget_is_kept(serve):
     """Within a budget, the first checks that fit are run, and the others are told of as skipped."""
     server = serve()
@@ -156,6 +157,7 @@ class Moves:
         return self.models[self.left < 0](request)
 
 
+@pytest.mark.slow
 def test_canary(serve, tmp_path):
     """Canary numbers are kept in a file; the next run says whether the weights are the same, and keeps the old ones."""
     file, options = tmp_path / "canary.json", [*only("canary numbers"), "--canary"]
@@ -190,7 +192,7 @@ SERVERS = [
 ]
 
 
-@pytest.mark.thin(2)
+@pytest.mark.thin(3)
 @pytest.mark.parametrize(("name", "verdict", "options", "planned"), SERVERS)
 def test_protocol(serve, name, verdict, options, planned):
     """Each check of the protocol finds what a server lacks or does wrong, and passes where it does not."""
@@ -225,7 +227,7 @@ def test_protocol_many_times(faulty):
             assert accused == ({"unknown request", "compression"} if faulty else set())
 
 
-@pytest.mark.thin(3)
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("like", ["tuft", "hatchery", "open_rl", "twinkle", "tinker_cloud", "skyrl", "skyrl_0.3"])
 def test_other_servers(serve, like):
     """Plain requests are understood by each kind of server."""

@@ -335,6 +335,7 @@ def test_failed_sample(server):
     check_failure(examine(server.url), "sample", "the engine is out")
 
 
+@pytest.mark.slow
 def test_slow_sample(server, monkeypatch):
     """A sample that does not come is given up in time."""
     monkeypatch.setattr("tinkex.cli.doctor.steps._PATIENCE", 1)

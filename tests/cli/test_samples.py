@@ -151,6 +151,7 @@ def test_tables_of_tokens(show):
     assert len(shown) == 6
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("arguments", [(), ("--colors",), ("--logprobs",)])
 @pytest.mark.parametrize("models", [("a/model",), ("a/model", "[bold]evil[/bold]\x1b[2J")])
 def test_sampled_words_cannot_steer_the_terminal(show, arguments, models):

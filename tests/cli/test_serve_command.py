@@ -39,7 +39,7 @@ def test_wrong_usage(arguments, words, monkeypatch):
     assert (result.exit_code, words in result.stderr) == (2, True), result.stderr
 
 
-@pytest.mark.thin(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_serve_until_a_signal(number):
     """It prints the URL of clients and a line a request; a signal ends it when the request under way has its answer."""

@@ -115,6 +115,7 @@ def test_the_way_is_chosen_when_the_client_is_made(listener, monkeypatch):
                 assert "http://{}:{}".format(*raw.getpeername()) == asked
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize(
     ("variable", "url", "direct"),
     [
@@ -335,6 +336,7 @@ class TestAdapter:
             for future in futures:
                 future.cancel()
 
+    @pytest.mark.slow
     def test_polls_take_turns(self, server, monkeypatch):
         """Once half of the threads are in polls the next ones are short, so that no result lies behind long ones."""
         monkeypatch.setattr("tinkex._transport.exchange._TURN_SECONDS", 0.2)
@@ -360,6 +362,7 @@ class TestAdapter:
         service.close(cancel_pending=True)
         assert future.cancelled()
 
+    @pytest.mark.thin(3)
     @pytest.mark.parametrize(
         ("fault", "error", "ran"),
         [

@@ -26,6 +26,7 @@ def run(program, *names):
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize(
     ("program", "extras", "names"),
     [

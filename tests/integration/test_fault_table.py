@@ -84,7 +84,7 @@ def told(error, notification):
     return error
 
 
-@pytest.mark.thin(4)
+@pytest.mark.thin(7)
 @pytest.mark.parametrize("endpoint", PHASES)
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_that_goes_on(name, endpoint):
@@ -130,7 +130,7 @@ SESSION_POLLS = {
 }  # fmt: skip
 
 
-@pytest.mark.thin(5)
+@pytest.mark.thin(9)
 @pytest.mark.parametrize("name", SESSION_POLLS)
 @pytest.mark.parametrize("times", [1, 400])
 def test_a_session_poll_that_fails(name, times):

@@ -44,7 +44,7 @@ def options(kind):
     return {"seconds": slow[kind]} if kind in slow else {"size": 2**22} if kind == "gzip_bomb" else {}
 
 
-@pytest.mark.thin(5)
+@pytest.mark.thin(9)
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"status"}))
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_a_fault_that_comes_once(server, client, endpoint, kind):
@@ -70,6 +70,7 @@ def test_connections_that_are_refused_once(server, kind):
         assert len(client.sample([1], PARAMS).result(5).sequences) == 1
 
 
+@pytest.mark.slow
 def test_a_connection_that_is_silent(server):
     """A server that accepts and says nothing ends in APITimeoutError, after the attempts."""
     plan = server.fault("connect", "hang", times=None)

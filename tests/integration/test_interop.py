@@ -168,6 +168,7 @@ def test_rule_4_sampling_session_as_a_future():
         assert fake.counts["retrieve_future"] == 1
 
 
+@pytest.mark.thin(8)
 @pytest.mark.parametrize("state", [True, False])
 @pytest.mark.parametrize("pending", ["408", "try_again"])
 def test_rule_5_not_yet(pending, state):

@@ -307,9 +307,9 @@ def test_judge(run, favourite, told):
 
 def test_choices(run):
     """Every question is scored, by all three numbers."""
-    rows = [{"question": f"{n}?", "choices": ["no", "yes", "perhaps"], "answer": n % 2} for n in range(40)]
+    rows = [{"question": f"{n}?", "choices": ["no", "yes", "perhaps"], "answer": n % 2} for n in range(8)]
     printed, _ = run("choices", prefers(" yes"), write("q.jsonl", rows))
-    assert printed == [f"{by}: 20 of 40 right" for by in ("best", "best_by_mean", "best_by_byte")]
+    assert printed == [f"{by}: 4 of 8 right" for by in ("best", "best_by_mean", "best_by_byte")]
 
 
 def test_classify(run):

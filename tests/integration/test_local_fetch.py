@@ -69,6 +69,7 @@ def test_fetch_once(shop):
     assert list(shop.cache.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_two_at_once(shop):
     """Two fetches at the same time both get the whole model, and leave nothing else."""
     meeting = shop.folder / "meeting"
@@ -83,6 +84,7 @@ def test_two_at_once(shop):
     assert list(shop.cache.iterdir()) == [path]
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("damage", [CONTENT[:-1], b"x" * len(CONTENT), b""])
 def test_damaged_model(shop, damage):
     """A model that is cut short or altered is noticed and fetched anew."""

@@ -63,7 +63,7 @@ def outcomes(tmp_path_factory):
     ).stdout
 
 
-@pytest.mark.thin(2)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -79,6 +79,7 @@ def test_fixtures(outcomes, name):
     assert f"test_it.py::{name} PASSED" in outcomes
 
 
+@pytest.mark.slow
 def test_missing_extra(outcomes):
     """Without the packages of the test extra, the failure says what to install."""
     assert "test_it.py::test_missing ERROR" in outcomes

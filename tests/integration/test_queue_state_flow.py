@@ -99,7 +99,7 @@ def test_one_warning_a_minute(server, client, clock, caplog):
     future = paused(server, client, "paused_capacity")
     until(lambda: len(lines(caplog)) == 1)
     start = clock.monotonic()
-    advance_until(clock, lambda: len(lines(caplog)) == 2)
+    advance_until(clock, lambda: len(lines(caplog)) == 2, step=2.0)
     assert 59 <= clock.monotonic() - start <= 65
     text = lines(caplog)[1][1]
     assert text.startswith(f"Sampling is paused for {client.sampling_session_id}. Reason: out of capacity (")

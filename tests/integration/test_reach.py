@@ -29,9 +29,9 @@ def service_of(url, clock, **settings):
     return ServiceClient(base_url=url, api_key="tml-key", config=config, _clock=clock)
 
 
-def error_of(future, clock):
+def error_of(future, clock, step=0.5):
     """The error of a future that waits for the clock."""
-    advance_until(clock, future.done)
+    advance_until(clock, future.done, step=step)
     return future.exception()
 
 
@@ -65,7 +65,7 @@ def test_reach_timeout_is_a_setting(nowhere):
         with pytest.raises(tinkex.APIConnectionError, match="refused"):
             service.create_sampling_client(base_model=MODEL)
         service.reconfigure(reach_timeout=float("inf"))
-        error_of(service.create_sampling_client_async(base_model=MODEL), clock)
+        error_of(service.create_sampling_client_async(base_model=MODEL), clock, step=5.0)
         assert 190.0 <= clock.monotonic() <= 210.0
 
 
@@ -76,7 +76,7 @@ def test_after_the_first_answer_the_retry_settings_count(monkeypatch):
         service.get_server_capabilities()
         fake.fault("create_session", "reset", times=None)
         began = clock.monotonic()
-        error_of(service.create_sampling_client_async(base_model=MODEL), clock)
+        error_of(service.create_sampling_client_async(base_model=MODEL), clock, step=5.0)
         assert clock.monotonic() - began >= 190.0
         parents = service._lifecycle.runtime
         monkeypatch.setattr(parents, "forked", parents.stop)  # no fork: its threads are here
@@ -128,9 +128,9 @@ def test_health_over_a_life():
         clock.advance(service.stats().paused_for)
         fake.wait_for("asample", 2)
         assert service.health().reason == "samples are paused; one is trying again: too many"
-        advance_until(clock, sample.done)
+        advance_until(clock, sample.done, step=2.0)
         fake.fail_next("session_heartbeat", 410)
-        advance_until(clock, lambda: not service.health().ok)
+        advance_until(clock, lambda: not service.health().ok, step=2.0)
         assert service.health().state == "ended"
         service.close()
         assert service.health() == tinkex.Health(ok=False, state="closed", reason="the client is closed")

@@ -61,8 +61,7 @@ def test_records_of_pauses(server, clock, caplog):
     with sampling(server, clock=clock, retry=STEADY) as client:
         server.fail_next("asample", 429, {"detail": "too many"}, {"Retry-After": "5"}, times=50)
         futures = [client.sample([n + 1], PARAMS) for n in range(100)]
-        for future in futures:
-            result_of(future, clock)
+        advance_until(clock, lambda: all(future.done() for future in futures))
     records = of_samples(caplog)
     assert 1 <= len(records) <= 10
     assert all(hasattr(record, name) for record in records for name in FIELDS)

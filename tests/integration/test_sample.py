@@ -352,6 +352,7 @@ UNREADABLE = [
 ]  # fmt: skip
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("fault", UNREADABLE, ids=lambda fault: fault.kind)
 def test_an_unreadable_answer_to_a_poll_is_looked_into(server, fault):
     """An answer that cannot be read costs no paid result: three further polls, each on a connection of its own."""
@@ -384,6 +385,7 @@ def gateway(preemptible):
         yield between
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("held", [0.4, 4.0])
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_gateway_that_cuts_long_polls(preemptible, gateway, cut, held):

@@ -128,7 +128,7 @@ SETTINGS = {
 }  # fmt: skip
 
 
-@pytest.mark.thin(5)
+@pytest.mark.thin(9)
 @pytest.mark.parametrize("secret", KEYS)
 @pytest.mark.parametrize("stage", ["start", "sample"])
 @pytest.mark.parametrize("number", range(len(echoes(""))))
@@ -157,7 +157,7 @@ def netrc(path, monkeypatch, password):
     monkeypatch.setenv("NETRC", str(path))
 
 
-@pytest.mark.thin(7)
+@pytest.mark.thin(17)
 @pytest.mark.parametrize("place", ["plain header", "telling header", "bearer", "cookie", "netrc", "environment"])
 @pytest.mark.parametrize("number", range(len(echoes(""))))
 def test_what_else_is_sent_is_nowhere(everything, capfd, tmp_path, monkeypatch, place, number):
@@ -203,6 +203,7 @@ def test_headers_that_were_replaced_are_nowhere(everything, capfd):
     check(secret, said, everything, capfd)
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("form", ["{0}", "{1}", "{2}", "Basic {2}"])
 def test_the_password_of_a_proxy_is_nowhere(everything, capfd, scheme, form):
@@ -320,6 +321,7 @@ def check(secret, said, everything, capfd):
             assert found < 0, f"{where}: {text[max(0, found - 300) : found + 100]!r}"
 
 
+@pytest.mark.slow
 def test_the_token_is_nowhere(everything, capfd):
     """The same holds for a token that the key was exchanged for, and for the key beside it."""
     with FakeServer(jwt=True) as server:

@@ -123,6 +123,7 @@ def test_counts_are_bounded(caller, name):
     assert "request_id" in caller.submit(num_samples=1024, max_tokens=1).json()
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize(
     "fields",
     [

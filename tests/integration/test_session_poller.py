@@ -118,6 +118,7 @@ def test_answers_without_news_are_spaced(server):
 CUTS = {"504": b"HTTP/1.1 504 Gateway Timeout\r\nConnection: close\r\n\r\n", "closed": b""}
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("held", [0.4, 4.0])
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_gateway_that_cuts_long_polls(server, cut, held):
@@ -170,6 +171,7 @@ def test_failed_samples(server):
         check(futures[:2])
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize(
     "faults",
     [
@@ -200,6 +202,7 @@ def test_trouble_that_passes(server, caplog, faults):
     assert "session poller ended" not in caplog.text
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize(
     "fault",
     [
@@ -260,7 +263,7 @@ def test_impatient_samples(server):
         begin(client, server, 4)
         server.wait_for("retrieve_futures")
         assert server.counts["retrieve_future"] == 2
-        advance_until(clock, lambda: server.counts["retrieve_futures"] >= 3, step=1.0)
+        advance_until(clock, lambda: server.counts["retrieve_futures"] >= 3, step=5.0)
         assert server.counts["retrieve_future"] == 2
         clock.advance(300.0)
         advance_until(clock, lambda: server.counts["retrieve_future"] == 4, step=1.0)
@@ -274,7 +277,7 @@ def test_impatient_samples_of_a_patient_server(server):
         begin(client, server, 4)
         server.wait_for("retrieve_futures")
         assert server.counts["retrieve_future"] == 2
-        advance_until(clock, lambda: server.counts["retrieve_future"] == 4, step=1.0, most=700)
+        advance_until(clock, lambda: server.counts["retrieve_future"] == 4, step=5.0, most=140)
 
 
 def test_poller_that_is_ended(server, monkeypatch):

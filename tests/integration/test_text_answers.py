@@ -65,6 +65,7 @@ def test_any_text_comes_back(text):
     assert all(0 <= token < 73_375 for token in tokens)
 
 
+@pytest.mark.slow
 def test_every_token_is_another():
     """No two tokens of the vocabulary add the same bytes, and beyond it there is nothing."""
     pieces = [TOY.decode_single_token_bytes(token) for token in range(73_376)]
@@ -161,6 +162,7 @@ def test_one_text(client, server):
     assert texts(client, num_samples=2) == texts(client) * 2 == [("Two.<|im_end|>", "stop")] * 2
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize(
     ("params", "expected"),
     [

@@ -110,6 +110,7 @@ def django_client(module):
     return post
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framework", ["flask", "django"])
 def test_a_view_answers_as_the_table_says(apps, framework):
     """The documented views answer with tokens, blame the visitor for a bad prompt only, and say when to come again."""
@@ -130,6 +131,7 @@ def test_a_view_answers_as_the_table_says(apps, framework):
     assert (status, headers["Retry-After"]) == (503, "3")
 
 
+@pytest.mark.slow
 def test_a_task_is_tried_again_only_if_nothing_ran(apps):
     """The documented task returns tokens, has what cannot have run repeated later, and raises anything else."""
     server, clients = apps

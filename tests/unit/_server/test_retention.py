@@ -47,6 +47,7 @@ def test_what_is_in_use_goes_last():
     assert (evicted, queue.used, len(queue)) == (["b", "a", "d"], 0, 0)
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize(
     ("prompt", "params", "options"),
     [

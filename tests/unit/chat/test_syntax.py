@@ -92,6 +92,7 @@ def test_ids_that_the_model_writes():
     assert all(len(each) == 9 and each.isalnum() for each in made)
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize(
     ("tokens", "text", "reason"),
     [
@@ -148,6 +149,7 @@ def test_calls_beside_one_that_cannot_be_read():
         assert len(answer.unparsed_tool_calls) == 1
 
 
+@pytest.mark.thin(4)
 @pytest.mark.parametrize(
     "value", ["1", "1.5", "true", "True", "null", "[1]", '{"b": 2}', "007", "plain", '"q"', "", "NaN", "[" * 20_000]
 )

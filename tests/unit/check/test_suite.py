@@ -45,6 +45,7 @@ def test_no_false_alarm(seeds):
         assert seen.lab.sampled_tokens <= most.sampled_tokens
 
 
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 @pytest.mark.parametrize("seeds", SEEDS, ids=str)
 def test_fault_is_found(fault, seeds):

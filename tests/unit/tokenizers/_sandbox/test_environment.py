@@ -292,6 +292,7 @@ def test_nothing_gets_past_the_budget(monkeypatch, template):
             tracemalloc.stop()
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize(
     "template",
     [
