@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard
 
 
 class Clock(Protocol):
@@ -17,12 +17,16 @@ class Clock(Protocol):
         """Seconds since 1970 in UTC: for token expiry and time stamps only."""
 
 
-@runtime_checkable
 class MovedClock(Clock, Protocol):
     """Manual clock: it stands still until it is moved, and then calls its subscribers, which count no seconds."""
 
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` after every move, until the function returned is called."""
+
+
+def is_moved(clock: Clock) -> TypeGuard[MovedClock]:
+    """Tell whether a clock is a manual one, by its methods; as a check of the protocol it takes 20 microseconds."""
+    return hasattr(clock, "subscribe")
 
 
 class SystemClock:

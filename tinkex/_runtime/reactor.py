@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from tinkex._concurrency.clock import Clock, MovedClock
+from tinkex._concurrency.clock import Clock, is_moved
 from tinkex._runtime.poller import make_poller
 
 logger = logging.getLogger("tinkex")
@@ -74,7 +74,7 @@ class Reactor:
 
     def __init__(self, clock: Clock, name: str) -> None:
         self._clock = clock
-        self._moved = clock if isinstance(clock, MovedClock) else None
+        self._moved = clock if is_moved(clock) else None
         self._name = name
         self._parked: dict[int, tuple[Resumable, int]] = {}
         self._times: deque[Timer] = deque()

@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Iterable
 
-from tinkex._concurrency.clock import Clock, MovedClock
+from tinkex._concurrency.clock import Clock, is_moved
 from tinkex._concurrency.elastic_pool import ElasticPool
 from tinkex._concurrency.fork_locks import new_lock
 from tinkex._runtime.reactor import Reactor
@@ -76,8 +76,8 @@ class ConnectionPool:
         self._most = most
         self._most_idle = most_idle
         self._busiest = busiest
-        self._settling = 0.0 if isinstance(clock, MovedClock) else _SETTLING_SECONDS  # that one may never move
-        self._cooling_seconds = 0.0 if isinstance(clock, MovedClock) else _COOLING_SECONDS
+        self._settling = 0.0 if is_moved(clock) else _SETTLING_SECONDS  # that one may never move
+        self._cooling_seconds = 0.0 if is_moved(clock) else _COOLING_SECONDS
         self._all: set[Connection] = set()
         self._lock = new_lock()  # guards all below
         self._idle: deque[Connection] = deque()
