@@ -192,6 +192,7 @@ def test_a_completion(go, server):
     assert "extra" not in rows[0]
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize(
     ("columns", "words"),
     [({"choices": []}, "choices must be a list"), ({"choices": "ab"}, "choices must be a list"),

@@ -46,7 +46,7 @@ class Letters:
 CHATS = [{"id": number, "messages": [{"role": "user", "content": "hi"}]} for number in range(3)]
 
 
-@pytest.mark.thin(3)
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize(
     ("rows", "options", "words"),

@@ -103,6 +103,7 @@ def test_default_answers(serve):
     assert all(each["p"] < 1e-5 and each["means"] and each["advice"] for each in found.values())
 
 
+@pytest.mark.slow
 def test_more_than_asked_for(serve):
     """An answer that the client refuses, since it is longer than asked for, is a fault with its numbers."""
     found, _ = check(serve(answers=OneMore(draws=1)), *only("top_k 1", "max_tokens"), expect=1)

@@ -174,7 +174,7 @@ def test_any_row_is_read(changes, sequence, status):
     scan.timeline.points()
 
 
-def test_openai_rows(tmp_path):
+def test_openai_rows(undrawn, tmp_path):
     """Rows in OpenAI's form give the same: text, tokens with their alternatives, and errors."""
     content = [{"token": " hi", "logprob": -0.5, "top_logprobs": [{"token": " ho", "logprob": -1.0}]}]
     chat = {

@@ -28,7 +28,7 @@ _PACKAGE = os.sep + "tinkex" + os.sep
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 WORKERS = 2  # of the clients here; see `quick_config`
 PROMPT = list(range(100_000, 100_064))
-MANY = 60
+MANY = 30
 
 
 class Counting:

@@ -178,6 +178,7 @@ SPOILS = {
 }
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("secure", [False, True])
 @pytest.mark.parametrize("spoil", SPOILS)
 @pytest.mark.parametrize("handed", [False, True])

@@ -35,6 +35,7 @@ def greedy(runtime, prompt, count=40):
     return np.concatenate(rows)
 
 
+@pytest.mark.slow
 def test_sessions_at_the_same_time(runtime):
     """Sessions that compute in parallel get the numbers that each gets alone, to the last bit."""
     prompts = [PROMPT[start:] for start in range(12)]

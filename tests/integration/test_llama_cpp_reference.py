@@ -63,7 +63,7 @@ def _merge(word, ranks):
     return " ".join(parts)
 
 
-@pytest.mark.thin(5)
+@pytest.mark.thin(15)
 @pytest.mark.parametrize("names", RULES.values(), ids=" ".join)
 def test_pre_tokenizers(tmp_path, vocabulary, names):
     """Each known pre-tokenizer splits any text, and adds BOS by default, as the library does."""

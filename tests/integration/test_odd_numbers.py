@@ -80,7 +80,7 @@ def complaint(call, name, value, others):
     return name
 
 
-@pytest.mark.thin(3)
+@pytest.mark.thin(6)
 @pytest.mark.parametrize(
     ("kind", "name"),
     [(kind, name) for kind in MADE for name in numeric(kind)],

@@ -360,6 +360,7 @@ BAD = [
 ]
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize(("make", "kind", "field"), BAD)
 def test_bad_input(client, server, make, kind, field):
     """A wrong argument raises in the caller's thread, names the field, and nothing is sent."""

@@ -170,6 +170,7 @@ def test_tokens_by_id(gateway):
     assert len(scores["token_logprobs"]) == 7
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize(
     ("body", "param"),
     [

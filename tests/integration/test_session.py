@@ -157,6 +157,7 @@ def test_heartbeat_of_a_finished_session(server, caplog):
     assert {record.levelname for record in caplog.records} == {"INFO"}
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize(("status", "words"), [(404, "Not Found"), (500, "who?")])
 def test_heartbeats_that_fail(server, caplog, status, words):
     """They go on; only after 120 s without success is there a warning, at each further failure, and health says why."""

@@ -308,6 +308,7 @@ def test_every_kind_is_described():
     assert [kind for kind, function in KINDS.items() if not function.__doc__] == []
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize(
     ("kind", "error", "acted"),
     [
@@ -338,6 +339,7 @@ def test_faults_that_lose_the_answer(server, caller, kind, error, acted):
     assert caller.post("asample", body).status_code == 200
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("kind", ["drip", "delay", "late", "stale", "interim", "gzip", "chunked", "bad_length"])
 def test_faults_that_keep_the_answer(server, caller, kind):
     """The answer is right, however oddly it comes."""

@@ -212,6 +212,7 @@ def test_close(client):
             call()
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize(
     ("call", "kind", "words"),
     [

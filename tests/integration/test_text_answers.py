@@ -162,7 +162,7 @@ def test_one_text(client, server):
     assert texts(client, num_samples=2) == texts(client) * 2 == [("Two.<|im_end|>", "stop")] * 2
 
 
-@pytest.mark.thin(2)
+@pytest.mark.thin(4)
 @pytest.mark.parametrize(
     ("params", "expected"),
     [

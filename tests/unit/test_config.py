@@ -83,6 +83,7 @@ def test_seconds(name, value):
             ClientConfig(**{name: value})
 
 
+@pytest.mark.thin(5)
 @pytest.mark.parametrize("value", [True, "5", None, 1.5, [5]])
 @pytest.mark.parametrize("name", COUNTS)
 def test_counts_are_ints(name, value):
@@ -91,6 +92,7 @@ def test_counts_are_ints(name, value):
         ClientConfig(**{name: value})
 
 
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("value", [True, "5", None, [5]])
 @pytest.mark.parametrize("name", SECONDS)
 def test_seconds_are_numbers(name, value):

@@ -70,6 +70,7 @@ ENCODINGS = {
 }  # fmt: skip
 
 
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize(
     "secret", ["tml-0123456789abcdef", 'p&ss w"ord/+?<>\\', "p\xe4ssw\xf6rd \xff\xfe", "\u20ac password"]

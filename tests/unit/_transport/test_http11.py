@@ -318,6 +318,7 @@ class TestRoom:
         monkeypatch.setattr("tinkex._transport.http11._LARGE_BODY", 20)
         monkeypatch.setattr("tinkex._transport.http11._BODY_AT_ONCE", 32)
 
+    @pytest.mark.thin(4)
     @pytest.mark.parametrize("size", [20, 32, 33, 64, 65, 1000, MOST])
     @pytest.mark.parametrize("step", [1, 7, 4096])
     @pytest.mark.parametrize("placed", [True, False])

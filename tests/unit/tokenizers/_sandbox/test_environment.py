@@ -39,6 +39,7 @@ def render_by_jinja(template, **given):
     return plain.from_string(template).render(given)
 
 
+@pytest.mark.thin(4)
 @pytest.mark.parametrize(
     "expression",
     [
@@ -276,7 +277,7 @@ def compiled_and_rendered(template):
     return compiled.render({})
 
 
-@pytest.mark.thin(5)
+@pytest.mark.thin(8)
 @pytest.mark.parametrize("template", PROBES, ids=range(len(PROBES)))
 def test_nothing_gets_past_the_budget(monkeypatch, template):
     """What would make too much, however it goes about it, is refused before it is made."""
