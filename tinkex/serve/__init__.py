@@ -1,6 +1,6 @@
 """OpenAI-compatible gateway: programs that speak OpenAI's API, or vLLM's dialect of it, sample through tinkex.
 
-Install with ``pip install tinkex[serve]``.
+It needs the ``serve`` extra.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Test doubles for code that samples: a fake server, deterministic answers, a manual clock.
 
-Install with ``pip install tinkex[test]``.
+It needs aiohttp, which comes with the ``test``, ``local`` and ``serve`` extras.
 """
 
 from __future__ import annotations
