@@ -18,7 +18,7 @@ from tinkex.chat._marks import ControlMarks
 from tinkex.chat._syntax.base import ParsedCall, ParsedTurn, ToolSchemas
 from tinkex.chat._turn import openai_call, parse_turn, without_beginning
 from tinkex.chat.answer import Answer, Ended, UnparsedToolCall
-from tinkex.tokenizers import ChatTemplateError, get_tokenizer
+from tinkex.tokenizers import ChatTemplateError, Tokenizer, get_tokenizer
 from tinkex.tokenizers._adapters import adapt
 from tinkex.tokenizers._chat_template.prompt import PromptOptions, choose_template
 from tinkex.tokenizers._chat_template.role_colon import ROLE_COLON
@@ -67,6 +67,11 @@ class ChatFormat:
             self._template = choose_template(self._tokenizer, chat_template)
             check_variables([*variables, *(["date"] if date is not None else ())], [self._template])
             self._variables = template_variables(variables, self._template, date)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer, with what the format needs of it."""
+        return self._tokenizer
 
     def __reduce__(self) -> tuple[Any, ...]:
         return functools.partial(ChatFormat, **self._given), (self._tokenizer,)

@@ -12,8 +12,10 @@ import attrs
 from tinkex._validation.field_docs import with_field_docs
 from tinkex._validation.public_names import with_public_names
 from tinkex.chat import Answer, ChatFormat
+from tinkex.text.codec import TextCodec
+from tinkex.tokenizers import TokenPieces
 from tinkex.types import ModelInput, SampledSequence, SampleResponse
-from tinkex.types._forms.notebook import block, words
+from tinkex.types._forms.notebook import block, sequence_html, words
 
 T = TypeVar("T", "SampledText", "SampledAnswer")
 _OF_EACH = {"logprobs", "mean_logprob", "sequence", "stop_reason", "tokens", "tool_calls"}
@@ -50,6 +52,10 @@ class OfSequence:
         """Why the sequence ended: "stop", or "length" at `max_tokens`."""
         return self.sequence.stop_reason
 
+    def _spelled(self, pieces: TokenPieces) -> str:
+        made = self.sequence
+        return sequence_html(made.tokens, made.logprobs, made.topk_logprobs, made.stop_reason, pieces.text_of)
+
 
 @with_field_docs
 @attrs.frozen
@@ -65,10 +71,16 @@ class SampledText(OfSequence):
     """What goes on the prompt, up to the first stop; special tokens are left out."""
     sequence: SampledSequence = attrs.field(repr=False)
     """What it was made of."""
+    _codec: TextCodec | None = attrs.field(default=None, alias="codec", kw_only=True, repr=False, eq=False)
 
     def _repr_html_(self) -> str:
-        """Return what notebooks show: the text, and its tokens coloured by log-probability."""
-        return block([words(self.text), self.sequence._repr_html_()])
+        """Return what notebooks show: the text in its tokens, coloured by log-probability."""
+        if self._codec is None:  # as when it comes out of a pickle
+            return block([words(self.text), self.sequence._repr_html_()])
+        return self._spelled(self._codec.pieces)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SampledText, (self.text, self.sequence)
 
 
 @with_field_docs
@@ -89,8 +101,8 @@ class SampledAnswer(OfSequence, Answer):
         return self.content
 
     def _repr_html_(self) -> str:
-        """Return what notebooks show: what the model says, and its tokens coloured by log-probability."""
-        return block([words(self.text), self.sequence._repr_html_()])
+        """Return what notebooks show: what the model says, in its tokens, coloured by log-probability."""
+        return self._spelled(TokenPieces(self._chat.tokenizer))
 
     def extend(self, messages: Iterable[Mapping[str, Any]]) -> ModelInput:
         """Return the prompt for what the model says next: this one's, its tokens as sampled, and new messages.

@@ -10,7 +10,7 @@ from attrs import field, frozen
 from tinkex._validation.field_docs import with_field_docs
 from tinkex._validation.values import shown
 from tinkex.types._forms.columns import Column, float_column, int_column
-from tinkex.types._forms.notebook import block, count, likelihood, note, tokens_html
+from tinkex.types._forms.notebook import sequence_html
 from tinkex.types._json.form import mapping, present, table, word
 from tinkex.types._json.numbers import json_numbers, json_rows, read_numbers, read_rows
 from tinkex.types.topk import Row, TopkLogprobs
@@ -162,8 +162,7 @@ class SampledSequence:
 
     def _repr_html_(self) -> str:
         """Return what notebooks show: its tokens, coloured by log-probability, the likeliest others on pointing."""
-        says = [count(self.length, "token"), *likelihood(self.logprobs), self.stop_reason]
-        return block([note(" · ".join(says)), tokens_html(self.tokens, self.logprobs, self.topk_logprobs)])
+        return sequence_html(self.tokens, self.logprobs, self.topk_logprobs, self.stop_reason)
 
 
 _SHARED = ("_tokens", "_logprobs", "_topk_logprobs", "stop_reason")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import html
 import math
 import pickle
+import re
 
 import pytest
 from chatml import CHATML, ByteTokenizer
@@ -106,6 +108,13 @@ def test_next_turn():
     following = answer.extend([{"role": "user", "content": "And?"}])
     assert following.to_ints()[: answer.prompt.length + len(answer.tokens)] == answer.prompt.to_ints() + answer.tokens
     assert TOKENIZER.decode(following.to_ints()).endswith("And?<|im_end|>\n<|im_start|>assistant\n")
+
+
+def test_answers_in_notebooks():
+    """A notebook shows all that was sampled as text, token by token."""
+    for answer in (chat("Hello<|im_end|>"), pickle.loads(pickle.dumps(chat("Hello<|im_end|>")))):
+        shown = html.unescape(re.sub("<[^>]*>", "", answer._repr_html_()))
+        assert shown.endswith("tokens · stopHello<|im_end|>")
 
 
 def test_answers_pickle():

@@ -26,11 +26,11 @@ from tinkex._validation.public_names import with_public_names
 from tinkex._validation.values import shown
 from tinkex.future import ClientFuture, SampleFuture
 from tinkex.queue_state import QueueStateObserver
-from tinkex.types import ModelInput, SampleRequest, SampleResponse, SamplingParams
+from tinkex.types import ModelInput, SampledSequence, SampleRequest, SampleResponse, SamplingParams
 
 if TYPE_CHECKING:  # loaded with the first call that needs them: most programs that sample tokens do without
     from tinkex.text.codec import TextCodec
-    from tinkex.text.responses import ChatResponse, TextResponse
+    from tinkex.text.responses import ChatResponse, SampledText, TextResponse
     from tinkex.text.scores import ScoreResponse, SplitChoices
     from tinkex.tokenizers import Tokenizer
 
@@ -110,8 +110,11 @@ class TextSampling:
         made = codec.prompt(prompt) if isinstance(prompt, str) else prompt
         stop = stop_items(asked.params.stop)
 
+        def read(each: SampledSequence) -> SampledText:
+            return SampledText(codec.completion(each.tokens, stop)[0], each, codec=codec)
+
         def finish(response: SampleResponse) -> TextResponse:
-            return TextResponse(response, made, lambda each: SampledText(codec.completion(each.tokens, stop)[0], each))
+            return TextResponse(response, made, read)
 
         return self._begin(asked.sample_request(made), *asked.call, finish)
 

@@ -6,7 +6,7 @@ Styles stand in the elements, so that a fragment changes nothing around it; colo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 _MOST_TOKENS: Final = 500
@@ -33,17 +33,23 @@ def words(text: str) -> str:
     return f'<div style="white-space:pre-wrap;overflow-wrap:anywhere">{escaped(text)}</div>'
 
 
-def tokens_html(
-    tokens: Sequence[int], logprobs: Sequence[float] | None, rows: Sequence[Sequence[tuple[int, float]] | None] | None
-) -> str:
-    """Return token ids, each coloured by its log-probability and with the likeliest others where it is pointed at."""
+def sequence_html(
+    tokens: Sequence[int], logprobs: Sequence[float] | None, rows: Sequence[Sequence[tuple[int, float]] | None] | None,
+    stop_reason: str, spell: Callable[[int], str] | None = None,
+) -> str:  # fmt: skip
+    """Return a sequence: each token coloured by its log-probability, with the likeliest others where it is pointed at.
+
+    *spell* gives the text of a token; without it tokens are shown by their ids.
+    """
+    says = [count(len(tokens), "token"), *likelihood(logprobs), stop_reason]
     shown = tokens[:_MOST_TOKENS]
     spans = [
-        _token(token, logprobs[place] if logprobs else math.nan, (rows[place] if rows else None) or ())
+        _token(token, logprobs[place] if logprobs else math.nan, (rows[place] if rows else None) or (), spell)
         for place, token in enumerate(shown)
     ]
+    between, style = ("", f"{_MONO};white-space:pre-wrap") if spell else (" ", _MONO)
     more = [note(f"… {len(tokens) - len(shown):,} more")] if len(shown) < len(tokens) else []
-    return f'<div style="{_MONO}">{" ".join([*spans, *more])}</div>'
+    return block([note(" · ".join(says)), f'<div style="{style}">{between.join([*spans, *more])}</div>'])
 
 
 def likelihood(logprobs: Sequence[float | None] | None) -> list[str]:
@@ -68,13 +74,16 @@ def escaped(text: str) -> str:
     return text
 
 
-def _token(token: int, logprob: float, others: Sequence[tuple[int, float]]) -> str:
-    lines = [f"token {token}"] if math.isnan(logprob) else [f"{_percent(logprob)}, log-probability {_minus(logprob)}"]
+def _token(token: int, logprob: float, others: Sequence[tuple[int, float]], spell: Callable[[int], str] | None) -> str:
+    lines = [] if math.isnan(logprob) else [f"{_percent(logprob)}, log-probability {_minus(logprob)}"]
+    lines += [f"token {token}"] if spell or not lines else []
     lines += ["instead:"] if others else []
-    lines += [f"{other}: {_percent(score)}" for other, score in others[:_MOST_ALTERNATIVES]]
+    named = (lambda other: repr(spell(other))) if spell else str
+    lines += [f"{named(other)}: {_percent(score)}" for other, score in others[:_MOST_ALTERNATIVES]]
     shade = 0.0 if math.isnan(logprob) else next((s for p, s in _SHADES if math.exp(logprob) > p), _DARKEST)
+    text = escaped(spell(token)) if spell else token
     colour = f";background:rgba(213,94,0,{shade})" if shade else ""
-    return f'<span style="{_BOX}{colour}" title="{"&#10;".join(map(escaped, lines))}">{token}</span>'
+    return f'<span style="{_BOX}{colour}" title="{"&#10;".join(map(escaped, lines))}">{text}</span>'
 
 
 def _percent(logprob: float) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import html.parser
 import math
+import pickle
 import re
 
 from tinkex import SampledSequence, SampleResponse
-from tinkex.text import SampledText, TextResponse
+from tinkex.text import SampledText, TextCodec, TextResponse
 from tinkex.types import ModelInput
 
 HOSTILE = "<script>alert(1)</script>\n'\"&"
@@ -70,8 +71,32 @@ def test_a_response():
 
 
 def test_texts():
-    """A text stands above its tokens, as text."""
+    """A text of which the tokenizer is not known stands above its token ids."""
     sampled = SampledText(HOSTILE, SampledSequence([5], [-1.0]))
     response = TextResponse(SampleResponse([sampled.sequence]), ModelInput.from_ints([1]), lambda _: sampled)
     for shown in (Fragment(sampled), Fragment(response)):
         assert shown.text.startswith(HOSTILE + "1 token")
+
+
+class Letters:
+    """A tokenizer of single letters, some of them hostile."""
+
+    def encode(self, text):
+        return [ord(letter) for letter in text]
+
+    def decode(self, tokens):
+        return "".join(map(chr, tokens))
+
+
+def test_spelled_texts():
+    """Where the tokenizer is known the tokens stand as the text that they make, also in what could stand instead."""
+    tokens = [ord(letter) for letter in HOSTILE]
+    sequence = SampledSequence(tokens, [-1.0] * len(tokens), [[(ord(" "), -0.5)]] * len(tokens), "length")
+    sampled = SampledText(HOSTILE, sequence, codec=TextCodec(Letters()))
+    response = TextResponse(SampleResponse([sequence]), ModelInput.from_ints([1]), lambda _: sampled)
+    for shown in (Fragment(sampled), Fragment(response)):
+        assert shown.text.endswith("a token · length" + HOSTILE)
+        assert shown.titles[0].splitlines()[1:] == [f"token {ord('<')}", "instead:", "' ': 60.7 %"]
+    loaded = pickle.loads(pickle.dumps(response))
+    assert loaded == response
+    assert Fragment(loaded).text.startswith(HOSTILE)
