@@ -15,7 +15,7 @@ _SHADES: Final = ((0.9, 0.0), (0.5, 0.14), (0.2, 0.26), (0.05, 0.4), (0.01, 0.54
 _DARKEST: Final = 0.72
 _QUIET: Final = "opacity:.75;font-family:system-ui,sans-serif"
 _MONO: Final = "font-family:monospace;line-height:1.9;overflow-wrap:anywhere"
-_BOX: Final = "border-radius:3px;padding:2px 3px"
+_BOX: Final = "border-radius:3px;padding:2px"
 
 
 def block(parts: Iterable[str]) -> str:
@@ -82,8 +82,8 @@ def _token(token: int, logprob: float, others: Sequence[tuple[int, float]], spel
     lines += [f"{named(other)}: {_percent(score)}" for other, score in others[:_MOST_ALTERNATIVES]]
     shade = 0.0 if math.isnan(logprob) else next((s for p, s in _SHADES if math.exp(logprob) > p), _DARKEST)
     text = escaped(spell(token)) if spell else token
-    colour = f";background:rgba(213,94,0,{shade})" if shade else ""
-    return f'<span style="{_BOX}{colour}" title="{"&#10;".join(map(escaped, lines))}">{text}</span>'
+    style = f"{_BOX} {0 if spell else 3}px" + (f";background:rgba(213,94,0,{shade})" if shade else "")
+    return f'<span style="{style}" title="{"&#10;".join(map(escaped, lines))}">{text}</span>'
 
 
 def _percent(logprob: float) -> str:
