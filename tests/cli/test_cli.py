@@ -243,7 +243,8 @@ def test_every_name_is_told():
         names = command.list_commands(click.Context(command)) if isinstance(command, click.Group) else []
         for name in [*names, *(max(each.opts, key=len) for each in command.params if isinstance(each, click.Option))]:
             result = run(*path, f"{name}{name[-1]}")
-            assert (result.exit_code, f"'{name}'" in result.stderr) == (2, True), (path, name, result.stderr)
+            said = result.stderr.replace(f"{name}{name[-1]}", "")
+            assert (result.exit_code, name in said) == (2, True), (path, name, result.stderr)
             told += 1
     assert told > 150
 
