@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
 import pty
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -27,6 +30,23 @@ def test_sample():
     assert [result.returncode for result in results] == [0, 0]
     assert results[0].stdout == results[1].stdout
     assert len(results[0].stdout) > 5
+
+
+def local_commands(text):
+    """The arguments of the commands in a text that sample from the small model."""
+    return [shlex.split(line) for line in re.findall(r"tinkex (sample --local .*)", text)]
+
+
+def test_what_newcomers_run_first():
+    """The README's first command, and the examples that `--help` gives, have good answers."""
+    readme = (pathlib.Path(__file__).parents[2] / "README.rst").read_text(encoding="utf-8")
+    (first,) = local_commands(readme)[:1]
+    short, chat = local_commands(run("sample", "--help").stdout)
+    tips = run(*first).stdout.splitlines()
+    assert [tip[:3] for tip in tips] == ["1. ", "2. ", "3. "]
+    assert "sleep" in tips[0]
+    assert run(*short).stdout == " Paris.\n"
+    assert "Paris" in run(*chat).stdout
 
 
 def test_logprobs():

@@ -92,6 +92,12 @@ def test_page_counts(tmp_path):
     assert_harmless(page)
 
 
+def test_a_count_is_not_broken(undrawn, tmp_path):
+    """No line ends between a number and its prefix where it stands among words."""
+    usage = {"prompt_tokens": 11_800, "sampled_tokens": 3, "prompt_cache_hit_tokens": 0}
+    assert "11.8\N{NO-BREAK SPACE}k read" in page_of(tmp_path, [row(1, usage=usage)]).text
+
+
 def test_same_file_same_page(undrawn, tmp_path):
     """The rows to show are drawn the same way every time."""
     path = write(tmp_path / "out.jsonl", many_rows(100))

@@ -12,6 +12,8 @@ from importlib import metadata
 import pytest
 from requirements import CORE, EXTRAS, lowest, required
 
+from tinkex.cli.doctor.here import _EXTRAS
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FOR_DEVELOPERS = {"dev", "docs", "fuzz", "heavy", "test", "test-data", "webtest"}
 PAGES = [ROOT / "README.rst", ROOT / "CONTRIBUTING.rst", *sorted((ROOT / "docs").glob("**/*.rst"))]
@@ -90,6 +92,13 @@ def test_the_table_of_extras():
     assert set(re.findall(r"^``([\w-]+)``", table, re.MULTILINE)) == set(EXTRAS) - FOR_DEVELOPERS
     page = (ROOT / "docs" / "getting_started.rst").read_text(encoding="utf-8")
     assert ":start-after: .. begin extras\n   :end-before: .. end extras\n" in page
+
+
+def test_the_doctor_knows_all_extras():
+    """Among the extras that are installed the doctor counts each of those for users, by a package that it brings."""
+    assert set(_EXTRAS) == set(EXTRAS) - FOR_DEVELOPERS
+    for extra, package in _EXTRAS.items():
+        assert package in dict(required(extra)), extra
 
 
 def test_docstrings_name_no_section_of_the_readme():

@@ -79,6 +79,11 @@ cancelled: bool = future.cancel()
 response: tinkex.SampleResponse = future.result(timeout=1)
 sequence: tinkex.SampledSequence = response.sequences[0]
 sampled: list[int] = sequence.tokens
+made = tinkex.SampleResponse(
+    [tinkex.SampledSequence([5, 7], logprobs=[-0.5, -1.0], topk_logprobs=[[(5, -0.5)], [(7, -1.0)]])],
+    prompt_logprobs=[None, -1.0],
+    topk_prompt_logprobs=[None, [(1, -1.0)]],
+)
 logprobs: list[float] | None = sequence.logprobs
 stop_reason: str = sequence.stop_reason
 prompt_logprobs: list[float | None] | None = response.prompt_logprobs

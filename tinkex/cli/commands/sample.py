@@ -45,8 +45,8 @@ def command(*, source: PromptSource, target: Target, form: Form, num_samples: in
     the model's own chat format. --base-model and --model-path can be given several times, to compare models.
 
     \b
-      tinkex sample --local "The capital of France is"
-      tinkex sample --local --chat "What is the capital of France?"
+      tinkex sample --local -t 0 -m 2 "The capital of France is"
+      tinkex sample --local -t 0 --chat "Where is the Eiffel Tower?"
       tinkex sample --base-model Qwen/Qwen3-8B --json < prompt.txt
     """  # noqa: D301 - click wants the character itself
     view = View(

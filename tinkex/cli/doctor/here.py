@@ -21,7 +21,7 @@ _PACKAGES: Final = ("requests", "urllib3", "attrs", "tenacity")
 _EXTRAS: Final = {
     "tokenizers": "tokenizers", "fast": "orjson", "numpy": "numpy", "chat": "jinja2", "local": "gguf", "cli": "rich",
     "images": "pillow", "parquet": "pyarrow", "report": "altair", "serve": "aiohttp", "prometheus": "prometheus-client",
-    "ray": "ray", "otel": "opentelemetry-api",
+    "ray": "ray", "otel": "opentelemetry-api", "llm": "llm", "lm-eval": "lm-eval", "inspect": "inspect-ai",
 }  # fmt: skip
 _PATCHERS: Final = ("gevent", "eventlet")
 _VARIABLES: Final = {
