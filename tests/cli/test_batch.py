@@ -151,6 +151,14 @@ def test_models_without_a_price(run, tmp_path):
     )
 
 
+def test_a_missing_option_is_named_as_one(server, tokenizer, tmp_path):
+    """A row that does not say how many tokens it may have stops the run with the option that says it for all."""
+    (tmp_path / "in.jsonl").write_text('{"id": "a", "prompt": "one"}\n')
+    command = ["batch", "run", str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out.jsonl")]
+    result = CliRunner().invoke(app, [*command, "--tokenizer", str(tokenizer)])
+    assert (result.exit_code, "or --max-tokens for the whole run" in result.stderr) == (1, True), result.stderr
+
+
 def test_changed_parameters(run):
     """Other parameters stop the run with a line that says which, and what to do."""
     run([{"id": "a", "prompt": "one"}])
