@@ -1,11 +1,12 @@
 """What ``tinkex serve`` costs, beside LiteLLM's proxy and a bare aiohttp handler that makes one sample.
 
-    python benchmarks/gateway.py [--rounds 5] [--requests 600] [--docs]
+    python benchmarks/gateway.py [--rounds 5] [--requests 400] [--connections 1] [--docs]
 
 The servers stay up for the whole run and take turns. Behind each is a server that takes 20 ms for a sample; the one
 behind LiteLLM's proxy answers the body that the gateway has answered. Printed are the medians of the rounds: CPU of the
 server's process for a request, and how long the median request takes beyond those 20 ms; then the memory that each of
-2,000 waiting requests takes in the gateway. It reads /proc, so it needs Linux. `--docs` puts the table into the
+2,000 waiting requests takes in the gateway. Requests go one after the other, unless more connections are asked for:
+then they also wait for each other, in every server. It reads /proc, so it needs Linux. `--docs` puts the table into the
 documentation as well. The first time, environments are made, as by `run.py`.
 """
 
@@ -32,7 +33,7 @@ from pathlib import Path
 from environments import CHECKOUT, python_of
 
 HERE = Path(__file__).resolve().parent
-SECONDS, CONNECTIONS, WAITING = 0.02, 2, 2000
+SECONDS, WAITING = 0.02, 2000
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 OTHERS = HERE / "gateway_servers.py"
 MODEL, KEY = "bench/model", "sk-" + "0123456789abcdef" * 4
@@ -90,10 +91,10 @@ async def exchange(server: Server, path: str, requests: int, connections: int, *
     return [seconds for share in shares for seconds in share]
 
 
-def measure(server: Server, path: str, requests: int) -> dict[str, float]:
+def measure(server: Server, path: str, requests: int, connections: int) -> dict[str, float]:
     """CPU of a request, and what the median one takes beyond the sample's own time; both in ms."""
     before = server.cpu()
-    taken = asyncio.run(exchange(server, path, requests, CONNECTIONS))
+    taken = asyncio.run(exchange(server, path, requests, connections))
     cpu = server.cpu() - before
     return {"cpu_ms": cpu * 1e3 / len(taken), "added_ms": (statistics.median(taken) - SECONDS) * 1e3}
 
@@ -188,7 +189,7 @@ def answered(server: Server, path: str) -> str:
 # --- The whole
 
 
-def run(rounds: int, requests: int) -> dict[str, dict[str, float]]:
+def run(rounds: int, requests: int, connections: int) -> dict[str, dict[str, float]]:
     """Every server in turn, then all of them again; the medians by server and path."""
     found: dict[str, list[dict[str, float]]] = {}
     with contextlib.ExitStack() as stack:
@@ -204,7 +205,7 @@ def run(rounds: int, requests: int) -> dict[str, dict[str, float]]:
         turns = [(name, path) for path in BODIES for name in servers if (name, path) != ("bare aiohttp", CHAT)]
         for number in range(rounds + 1):  # the first is a warm-up
             for name, path in turns:
-                figures = measure(servers[name], path, requests if number else requests // 4)
+                figures = measure(servers[name], path, requests if number else requests // 4, connections)
                 found.setdefault(f"{name} {path}", []).extend([figures] if number else [])
         for poller in (True, False):
             with tinker_server(session_poller=poller) as patient, gateway(patient.url, folder) as measured:
@@ -234,10 +235,11 @@ def main() -> None:
     """Measure all, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--requests", type=int, default=600, help="of each round, for each server and path")
+    parser.add_argument("--requests", type=int, default=400, help="of each round, for each server and path")
+    parser.add_argument("--connections", type=int, default=1, help="that requests come over at the same time")
     parser.add_argument("--docs", action="store_true", help="put the table into the documentation, too")
     options = parser.parse_args()
-    text = table(run(options.rounds, options.requests))
+    text = table(run(options.rounds, options.requests, options.connections))
     print(text)
     if options.docs:
         lines = "".join(f"    {line}\n" for line in text.splitlines())
