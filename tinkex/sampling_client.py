@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MANY = 1000
+_MADE_BY = "by ServiceClient.create_sampling_client(base_model=...), which makes sampling clients"
 
 
 class SamplingClient(TextSampling):
@@ -49,6 +50,7 @@ class SamplingClient(TextSampling):
     It pickles as configuration, without the key: the copy takes its key from the environment of its own process.
     """
 
+    @explained(reference=_MADE_BY, identity=_MADE_BY)
     def __init__(
         self, reference: ServiceReference, identity: Handle, *, original: bool, retry: RetryConfig | None,
         observers: tuple[QueueStateObserver, ...] = (),

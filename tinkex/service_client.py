@@ -16,6 +16,7 @@ from tinkex._service.lifecycle import ServiceLifecycle, ServiceReference
 from tinkex._service.listings import Reads
 from tinkex._validation.arguments import check_flag, check_model, check_observer, check_timeout
 from tinkex._validation.calls import explained
+from tinkex._validation.values import shown
 from tinkex.config import ClientConfig, RetryConfig, config_from_env, direct_config
 from tinkex.credentials import check_credential
 from tinkex.errors import extra
@@ -64,6 +65,8 @@ class ServiceClient(Reads):
         )  # fmt: skip
         if settings.api_key is not None:
             check_credential(settings.api_key, settings.base_url)
+        if not isinstance(observers, Iterable):
+            raise TypeError(f"observers must be a list of observers, not {shown(observers)}")
         given = tuple(observers)
         for observer in given:
             check_observer("observers", observer)

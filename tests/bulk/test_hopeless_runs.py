@@ -57,7 +57,7 @@ CHATS = [{"id": number, "messages": [{"role": "user", "content": "hi"}]} for num
         ([{"id": 1, "question": "a"}, {"id": 2, "question": "b"}], {"max_tokens": 1}, "No row has a prompt.* question"),
         ([{"id": 1, "prompt": None}], {"max_tokens": 1}, "No row has a prompt"),
         ([{"id": 1, "prompt": []}, {"id": 2}], {"max_tokens": 1}, "No row has a prompt"),
-        (["a", "b"], {"max_tokens": 1}, "A row must be a JSON object, not str"),
+        (["a", "b"], {"max_tokens": 1}, "A row must be a JSON object such as .*, not str"),
         ([{**row, "raw": b"x"} for row in IDS], {"max_tokens": 1}, "raw holds an object of type bytes"),
         (CHATS, {"max_tokens": 1, "tokenizer": Letters(None)}, "no chat template"),
         (CHATS, {"max_tokens": 1, "tokenizer": Letters("{% for %}")}, "broken"),

@@ -93,3 +93,10 @@ def test_a_question_that_fails_is_an_error(once, tmp_path, status):
         assert not (tmp_path / "out.jsonl").exists()
         summary = bulk.run(ROWS, tmp_path / "out.jsonl", {"mine": client}, max_tokens=2, omit=["text"])
         assert summary.done == 3
+
+
+@pytest.mark.parametrize("models", ["org/model", None, ["org/model"]])
+def test_what_is_no_client(models, tmp_path):
+    """A model's name is no client, and is told so before anything is read."""
+    with pytest.raises(TypeError, match=r"^models must be a sampling client, or several by name, not "):
+        bulk.run("prompts.jsonl", tmp_path / "out.jsonl", models, max_tokens=4)

@@ -10,6 +10,7 @@ from typing import Any, Final
 import attrs
 
 from tinkex._validation.field_docs import with_field_docs
+from tinkex._validation.values import shown
 from tinkex.errors import TinkexError
 from tinkex.sampling_client import SamplingClient
 from tinkex.text import TextCodec
@@ -129,6 +130,8 @@ class Models:
         if isinstance(models, Models):
             return models
         if not isinstance(models, Mapping):
+            if not hasattr(models, "get_model_name"):
+                raise TypeError(f"models must be a sampling client, or several by name, not {shown(models)}")
             models = {_model_name(models): models}
         if not models:
             raise ValueError("models must name at least one")

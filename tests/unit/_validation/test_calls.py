@@ -48,6 +48,11 @@ SAMPLING, SERVICE, PROMPT = tinkex.SamplingClient, tinkex.ServiceClient, tinkex.
         (lambda: tinkex.ClientConfig(time_out=3), r"^ClientConfig\(\) got .* 'time_out': did you mean timeout\?$"),
         (lambda: tinkex.RetryConfig(attempts=3), r"'attempts': did you mean max_attempts\?$"),
         (lambda: tinkex.SamplingParams(max_new_tokens=3), r"^SamplingParams\(\) got .* did you mean max_tokens\?$"),
+        (lambda: SAMPLING("a/b"), r"by ServiceClient.create_sampling_client\(base_model=...\), which makes"),
+        (
+            lambda: SERVICE(base_url="http://127.0.0.1:1", observers=print),
+            r"^observers must be a list",
+        ),
         (lambda: PROMPT.from_text("a"), r"^model_or_tokenizer must be given: as in ModelInput.from_text\("),
         (lambda: PROMPT.from_messages([]), r"^tokenizer must be given: as in ModelInput.from_messages\("),
     ],

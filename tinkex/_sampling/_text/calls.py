@@ -101,7 +101,10 @@ class TextSampling:
         asks the server for the name of a base model that this client does not know, for `timeout` seconds at most.
         """
         if not isinstance(prompt, str | ModelInput):
-            raise TypeError(f"prompt must be a text, got {shown(prompt)}: sample() takes token ids, chat() messages")
+            raise TypeError(
+                f"prompt must be a text, got {shown(prompt)}: sample() takes token ids, chat() messages, and"
+                " sample_many(texts, call=client.complete) many texts"
+            )
         asked = TextCall.read("complete", sampling_params, options)
         codec = self._codec_of(tokenizer, asked.call)
         from tinkex.text.codec import stop_items

@@ -51,6 +51,8 @@ def check_names(call: str, options: Iterable[str], known: Collection[str]) -> No
         if option not in known:
             error = unexpected(call, option, known, {})
             advice = (_OF_NONE | (_OF_CHATS if call == "chat" else {})).get(option)
+            if call == "chat" and advice is None and "did you mean" not in str(error):
+                advice = f"a variable of the chat template goes into template_variables={{{option!r}: ...}}"
             raise TypeError(f"{error}: {advice}") if advice else error
 
 

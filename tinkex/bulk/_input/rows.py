@@ -17,7 +17,7 @@ from tinkex.types import ModelInput
 PROMPTS: Final = ("prompt", "prompt_tokens", "messages")
 """The columns of which a row needs one."""
 NO_PROMPT: Final = f"A row needs one of {', '.join(PROMPTS)}; this one has none of them."
-_NO_OBJECT: Final = "A row must be a JSON object"
+_NO_OBJECT: Final = 'A row must be a JSON object such as {"prompt": "..."}'
 _OWN: Final = frozenset({"id", "custom_id", "model", *PROMPTS})
 _OPENAI_OWN: Final = frozenset({"id", "custom_id", "method", "url", "body"})
 _CHOICES: Final = ("completion", "choices")

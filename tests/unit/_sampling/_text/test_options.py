@@ -41,6 +41,15 @@ def test_wrong_options(params, options, words):
     ("call", "option", "known", "words"),
     [
         ("chat", "chat_template", SampleOptions.__annotations__, "template_variables="),
+        (
+            "chat",
+            "enable_thinking",
+            SampleOptions.__annotations__,
+            r"into template_variables={'enable_thinking': ...}",
+        ),
+        ("chat", "stream", SampleOptions.__annotations__, "'stream': the API returns whole samples$"),
+        ("complete", "model", SampleOptions.__annotations__, r"create_sampling_client\(base_model=...\) names$"),
+        ("complete", "top_logprobs", SampleOptions.__annotations__, r"did you mean topk_sample_logprobs\?$"),
         ("score", "timeot", CALL, "did you mean timeout"),
         ("score", "max_tokens", CALL, "'max_tokens'$"),
     ],
