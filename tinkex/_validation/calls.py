@@ -53,6 +53,9 @@ def explained(
                 misfit = _misfit(function, arguments, options, fields or {}, missing) or error
             raise misfit
 
+        signature = inspect.signature(function)
+        shown = [each for each in signature.parameters.values() if not each.name.startswith("_")]
+        call.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined] # what help() shows
         return call
 
     return decorate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pydoc
 
 import pytest
 
@@ -80,6 +81,14 @@ def test_calls_that_fit():
     assert inspect.getdoc(Thing.call) == "Add them."
     with pytest.raises(TypeError, match="unsupported operand"):
         Thing().call(1, "2")
+
+
+def test_what_help_shows():
+    """Private parameters, which only tests and the library itself pass, are not in a signature."""
+    assert list(inspect.signature(SERVICE).parameters) == [
+        "api_key", "base_url", "config", "user_metadata", "project_id", "display_name", "observers",
+    ]  # fmt: skip
+    assert "_clock" not in pydoc.render_doc(SERVICE)
 
 
 def test_what_nothing_is_said_of():
