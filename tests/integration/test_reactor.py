@@ -10,6 +10,7 @@ import select
 import socket
 import threading
 import types
+import warnings
 from functools import partial
 
 import pytest
@@ -333,7 +334,7 @@ def test_many_threads(reactor, clock):
 def test_collected(clock):
     """A reactor closes its descriptors once, and what is collected with it may still stop it."""
     reactor = Reactor(clock, "reactor")
-    descriptors = reactor._wakeup_in, reactor._wakeup_out
+    descriptors = [each.fileno() for each in reactor._wakeups]
     reactor.__del__()
     for descriptor in descriptors:
         with pytest.raises(OSError, match="Bad file descriptor"):
@@ -341,6 +342,20 @@ def test_collected(clock):
     reactor.stop()
     reactor.__del__()
     Reactor.__new__(Reactor).__del__()
+    reactor._poller.close()
+
+
+def test_finalized_after_what_it_has(clock):
+    """Where the collector, as at the end of the interpreter, takes its sockets first, they close without a warning."""
+    reactor = Reactor(clock, "reactor")
+    descriptors = [each.fileno() for each in reactor._wakeups]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        reactor._wakeups = ()
+    assert caught == []
+    for descriptor in descriptors:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(descriptor)
     reactor._poller.close()
 
 

@@ -57,6 +57,15 @@ def _guarded(call: Callable[..., object], *arguments: object) -> None:
         logger.exception("The tinkex reactor met an error of its own; please report it.")
 
 
+class _WakeUp(socket.socket):
+    """End of the pair that wakes the reactor: without a warning where it is finalized before what would close it."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class Reactor:
     """Resumes waiting tasks: `park` for a socket, `call_at` for a time. Safe to call from any thread.
 
@@ -69,8 +78,7 @@ class Reactor:
     machine) many times pass at once: then timers wait some seconds more, for what has come to be read first.
     """
 
-    _wakeup_in = _wakeup_out = -1  # where the making was interrupted
-    _wakeups: tuple[socket.socket, ...] = ()
+    _wakeups: tuple[socket.socket, ...] = ()  # where the making was interrupted
 
     def __init__(self, clock: Clock, name: str) -> None:
         self._clock = clock
@@ -84,10 +92,12 @@ class Reactor:
         self._sleeps_until = self._held_until = _AWAKE
         self._stopping = False
         self._running = threading.Lock()  # taken once, by the thread
-        self._wakeups = out, into = socket.socketpair()  # not a pipe: they close themselves where this is interrupted
+        # Not a pipe: they close themselves where this is interrupted.
+        out, into = (_WakeUp(each.family, each.type, each.proto, each.detach()) for each in socket.socketpair())
+        self._wakeups = out, into
         out.setblocking(False)
         into.setblocking(False)
-        self._wakeup_out, self._wakeup_in = out.fileno(), into.fileno()
+        self._wakeup_out = out.fileno()
         self._poller = make_poller(self._wake)
         self._poller.watch(self._wakeup_out)
 
@@ -129,7 +139,7 @@ class Reactor:
 
     def _wake(self) -> None:
         with contextlib.suppress(OSError):  # woken already, or collected
-            os.write(self._wakeup_in, b"!")
+            self._wakeups[1].send(b"!")
 
     def _run(self, first: Callable[[], None]) -> None:
         if not self._running.acquire(blocking=False):
@@ -191,8 +201,6 @@ class Reactor:
             _guarded(resumable.resume, wait_id, TIMED_OUT)
 
     def __del__(self) -> None:
-        # Only when no thread can call _wake any more: the number of a closed descriptor is soon used for another file.
-        # What is collected together with this may still call it.
-        self._wakeup_in = self._wakeup_out = -1
+        # Only when no thread can call _wake any more; what is collected together with this may still call it.
         for each in self._wakeups:
             each.close()
