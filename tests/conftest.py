@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import pathlib
+import signal
 from collections import Counter
 
 import pytest
@@ -39,6 +40,12 @@ def pytest_collection_modifyitems(items):
             if cases[case] % mark.args[0]:
                 item.add_marker("slow")
             cases[case] += 1
+
+
+def pytest_configure():
+    """Have children hear a Ctrl-C, also where a shell started this in the background and so with SIGINT ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
