@@ -11,6 +11,10 @@ from collections import Counter
 import pytest
 
 OTHER_TIERS = {str(pathlib.Path(__file__).with_name(name)) for name in ("clients", "fuzz", "slow")}
+TAKE_LONG = {
+    *("test_bulk_scale.py", "test_cookbook_on_the_model.py", "test_docs_in_browser.py", "test_gallery.py"),
+    *("test_interrupted.py", "test_leaks.py", "test_ray_cluster.py", "test_storm.py", "test_typed_programs.py"),
+}
 _FOREIGN = ("TINKER_", "TINKEX_", "CLOUDFLARE_ACCESS_")
 
 
@@ -32,7 +36,11 @@ def pytest_ignore_collect(collection_path, config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Of the cases of a test that is marked `thin(n)`, every n-th runs in the fast tier, the others in the slow one."""
+    """Of the cases of a test that is marked `thin(n)`, every n-th runs in the fast tier, the others in the slow one.
+
+    Files that take longest go first, so that none is left alone at the end (with --no-loadscope-reorder).
+    """
+    items.sort(key=lambda item: item.path.name not in TAKE_LONG)
     cases = Counter()
     for item in items:
         for mark in item.iter_markers("thin"):

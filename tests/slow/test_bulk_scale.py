@@ -184,7 +184,7 @@ print(peak_bytes())
 )  # fmt: skip
 def test_memory_whatever_ends_the_rows(kind, tmp_path):
     """A run holds at most 60 MB and a quarter of a kilobyte a row, however its rows end."""
-    count = 60_000
+    count = 20_000
     ended = subprocess.run(
         [sys.executable, "-c", ENDS, kind, str(count)], cwd=tmp_path, env=ENVIRON, check=True, capture_output=True,
         text=True, timeout=600,

@@ -15,7 +15,11 @@ from serving import MODEL, PARAMS, PROMPT, make_service
 from tinkex import bulk
 from tinkex.testing import FakeServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]  # an interrupt at each of thousands of lines
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(400),  # an interrupt at each of thousands of lines
+    pytest.mark.usefixtures("only_new_garbage"),
+]
 
 
 @pytest.fixture(scope="module")
