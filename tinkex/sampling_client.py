@@ -25,7 +25,6 @@ from tinkex._service.lifecycle import ServiceLifecycle, ServiceReference, is_exi
 from tinkex._service.runtime import ServiceRuntime
 from tinkex._validation.arguments import check_choice, check_count, check_observer, check_timeout
 from tinkex._validation.calls import explained
-from tinkex._validation.values import shown
 from tinkex.config import ClientConfig, RetryConfig, config_from_env
 from tinkex.errors import ClientClosedError, CredentialError, MissingFeatureError
 from tinkex.future import ClientFuture, SampleFuture
@@ -184,8 +183,7 @@ class SamplingClient(TextSampling):
         """
         most = min(_MANY, self._lifecycle.config.current.max_in_flight) if max_in_flight is None else max_in_flight
         check_count("max_in_flight", most, 1)
-        if call is not None and not callable(call):
-            raise TypeError(f"call must be a function that returns a future, got {shown(call)}")
+        stream.check_stream(items, call)
         if sampling_params is not None:
             defaults["sampling_params"] = sampling_params
         run = stream.in_order if ordered else stream.as_completed

@@ -13,6 +13,7 @@ from stepping import at_once, until
 
 from tinkex._sampling import stream
 from tinkex.future import SampleFuture
+from tinkex.types import ModelInput
 
 BOTH = pytest.mark.parametrize("run", [stream.in_order, stream.as_completed])
 
@@ -135,3 +136,21 @@ def _end_all(start, count):
     until(lambda: len(start.begun) >= count)
     for item in range(count - 1, -1, -1):
         start.finish(item)
+
+
+@pytest.mark.parametrize("items", ["a text", b"a text", {"prompt": [1]}, ModelInput.from_ints([1]), 7, None])
+def test_one_item_is_no_stream(items):
+    """A single item is refused at once: a text, or a mapping, would be taken apart."""
+    with pytest.raises(TypeError, match=r"^items must be a list of prompts, or another iterable of them, got "):
+        stream.check_stream(items, None)
+
+
+def test_what_is_a_stream():
+    """Lists, iterators, and what can only be indexed are."""
+
+    class Indexed:
+        def __getitem__(self, index):
+            return [[1], [2]][index]
+
+    for items in ([], iter([]), range(3), Indexed()):
+        stream.check_stream(items, None)

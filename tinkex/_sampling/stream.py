@@ -41,6 +41,14 @@ class Abandoned:
         cancel_all(self._futures)
 
 
+def check_stream(items: object, call: object) -> None:
+    """Refuse a single item, which would be taken apart, and what begins no item."""
+    if isinstance(items, str | bytes | Mapping) or not (hasattr(items, "__iter__") or hasattr(items, "__getitem__")):
+        raise TypeError(f"items must be a list of prompts, or another iterable of them, got {shown(items)}")
+    if call is not None and not callable(call):
+        raise TypeError(f"call must be a function that returns a future, got {shown(call)}")
+
+
 def in_order(
     items: Iterable[Any], start: Start, most: int, *, return_exceptions: bool, abandon: Abandon = cancel_all
 ) -> Iterator[Any]:
