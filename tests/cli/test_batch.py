@@ -123,7 +123,7 @@ def test_a_hopeless_run(server, tmp_path):
     (tmp_path / "in.txt").write_text("id,prompt\n1,a\n")
     for name, words in (
         ("in.jsonl", "max_tokens is missing: give it in the row, or --max-tokens"),
-        ("in.txt", "Is it CSV?"),
+        ("in.txt", "Is it CSV? Then say --input-format csv."),
     ):
         command = ["batch", "run", str(tmp_path / name), "-o", str(tmp_path / "out.jsonl"), "--base-model", "m"]
         result = CliRunner().invoke(app, command)
@@ -149,14 +149,6 @@ def test_models_without_a_price(run, tmp_path):
     assert (
         "at most about 1.0000 by the price table\n" in run(rows, "--prices", str(prices), *path, "--dry-run")[0].stdout
     )
-
-
-def test_a_missing_option_is_named_as_one(server, tokenizer, tmp_path):
-    """A row that does not say how many tokens it may have stops the run with the option that says it for all."""
-    (tmp_path / "in.jsonl").write_text('{"id": "a", "prompt": "one"}\n')
-    command = ["batch", "run", str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out.jsonl")]
-    result = CliRunner().invoke(app, [*command, "--tokenizer", str(tokenizer)])
-    assert (result.exit_code, "or --max-tokens for the whole run" in result.stderr) == (1, True), result.stderr
 
 
 def test_changed_parameters(run):

@@ -199,4 +199,6 @@ def _check_json(head: bytes, name: str) -> None:
         raise InputError(f"{name} holds an object over several lines. Give JSON lines, or a JSON array of objects.")
     if any(lines) and not any(line.startswith((b"{", b"\xef\xbb\xbf{")) for line in lines):
         first = lines[0][:60].decode("utf-8", "replace")
-        raise InputError(f"{name} holds no JSON lines; it begins with {first!r}. Is it CSV? Then say so: input_format.")
+        raise InputError(
+            f'{name} holds no JSON lines; it begins with {first!r}. Is it CSV? Then say input_format="csv".'
+        )
