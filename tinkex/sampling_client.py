@@ -293,7 +293,8 @@ class SamplingClient(TextSampling):
         if self._closed:
             raise ClientClosedError("This sampling client is closed: make a new one.")
         runtime = lifecycle.start()
-        self._check_context(request, runtime)
+        if lengths := runtime.session.context_lengths:
+            self._check_context(request, lengths)
         session = self._session.latest
         if session.context is not runtime.sampling:
             session = self._move(runtime)
@@ -316,11 +317,10 @@ class SamplingClient(TextSampling):
         """Run a coroutine that waits for samples, which have deadlines of their own."""
         return self._lifecycle.run(coroutine, float("inf"), "score")
 
-    def _check_context(self, request: SampleRequest, runtime: ServiceRuntime) -> None:
+    def _check_context(self, request: SampleRequest, lengths: Mapping[str, int]) -> None:
         """Refuse what cannot fit, where the server's capabilities are known by now."""
         model = self._identity.base_model
-        limit = runtime.session.context_lengths.get(model or "")
-        if limit:
+        if limit := lengths.get(model or ""):
             check_context(request, limit, model)
 
     def _make_session(self, runtime: ServiceRuntime, *, original: bool) -> SamplingSession:

@@ -136,6 +136,7 @@ class Admission:
         self._reactor = scheduler.reactor
         self._clock = clock
         self._limits = limits  # max_in_flight, max_queued, dispatch bytes, as they are now
+        self._most_queued = limits()[1]  # kept, since every `reserve` looks at it
         self._places: set[ScheduledTask] = set()  # the tasks that hold a place in the bounded queue
         self._blocked: deque[threading.Lock] = deque()  # each held by a caller that waits for a place, who sleeps on it
         self._lock = new_lock()  # guards all below
@@ -165,7 +166,7 @@ class Admission:
         """
         places = self._places
         places.add(task)
-        if len(places) > self._limits()[1]:
+        if len(places) > self._most_queued:
             places.discard(task)
             self._wait_for_place(task, on_full, until)
 
@@ -219,6 +220,7 @@ class Admission:
 
     def limits_changed(self) -> None:
         """Admit by the new limits: wake queued tasks, and callers that wait for room in the queue."""
+        self._most_queued = self._limits()[1]
         self._wake_blocked(len(self._blocked))
         self._reissue(max(0, self._limits()[0] - self.in_flight))
 
@@ -353,7 +355,7 @@ class Admission:
     def _take_place(self, task: ScheduledTask) -> bool:
         with self._lock:  # of blocked callers one looks at a time
             self._places.add(task)
-            if len(self._places) <= self._limits()[1]:
+            if len(self._places) <= self._most_queued:
                 return True
             self._places.discard(task)
             return False
@@ -364,9 +366,9 @@ class Admission:
         if self._closed:
             raise ClientClosedError
         if on_full == "raise":
-            most = self._limits()[1]
             raise QueueFullError(
-                f"{most} samples are queued already (max_queued). Try again later, or use on_full='block'.",
+                f"{self._most_queued} samples are queued already (max_queued). Try again later, or use"
+                " on_full='block'.",
                 retry_after=max(1.0, self.throttle.paused_until - now),
             )
         if now >= until:

@@ -61,6 +61,7 @@ class SamplingContext:
         report_error: Callable[[BaseException], None],
     ) -> None:
         self.api = api
+        self._flags = flags
         self.clock: Clock = api.clock
         self.scheduler: Scheduler = api.scheduler
         self.observers = observers
@@ -71,7 +72,6 @@ class SamplingContext:
         self.counters: SampleCounters = SampleCounters()
         # Guards moves of sampling clients to this context, after a fork, and who renews them.
         self.joining: threading.Lock = new_lock()
-        self._flags = flags
         self._report_error = report_error
         self._billing_since: float | None = None
         self._billing_last = float("-inf")

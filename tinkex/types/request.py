@@ -13,7 +13,7 @@ from tinkex.types.model_input import ModelInput
 from tinkex.types.params import SamplingParams
 from tinkex.types.tensor import TensorData
 
-_COUNTS = (("num_samples", 1), ("topk_prompt_logprobs", 0), ("topk_sample_logprobs", 0), ("prompt_alt_tokens_k", 0))
+_ONE, _NONE = 1, 0  # what counts are compared with by identity, since True is 1 as well
 
 
 def _prompt(value: Any) -> ModelInput:
@@ -98,17 +98,22 @@ class SampleRequest:
             raise _no_params(params)
         if params.max_tokens is None:
             raise ValueError("max_tokens must be set in sampling_params: servers refuse a sample without it")
-        for name, low in _COUNTS:
-            value = getattr(self, name)
-            if value is not low:
-                object.__setattr__(self, name, whole(name, value, low))
-        include = flag("include_prompt_logprobs", self.include_prompt_logprobs)
-        if include is not self.include_prompt_logprobs:
+        if self.num_samples is not _ONE or self.topk_sample_logprobs is not _NONE:
+            self._check_counts("num_samples", "topk_sample_logprobs")
+        if self.topk_prompt_logprobs is not _NONE or self.prompt_alt_tokens_k is not _NONE:
+            self._check_counts("topk_prompt_logprobs", "prompt_alt_tokens_k")
+        if self.include_prompt_logprobs is not False:
+            include = flag("include_prompt_logprobs", self.include_prompt_logprobs)
             object.__setattr__(self, "include_prompt_logprobs", include)
         if self.prompt_logprobs_last_n is not None:
             self._check_last_n(length)
         if self.target_prompt_logprobs is not None:
             _check_targets(self.target_prompt_logprobs, length)
+
+    def _check_counts(self, *names: str) -> None:
+        for name in names:
+            least = _ONE if name == "num_samples" else _NONE
+            object.__setattr__(self, name, whole(name, getattr(self, name), least))
 
     def _check_last_n(self, length: int | None) -> None:
         most = INT32_MAX if length is None else length - 1
