@@ -111,6 +111,9 @@ class ClientFuture(Future[T]):
                 words += f": it is the result's, as in future.result().{name}"
             raise AttributeError(words, name=name, obj=self)
 
+        def __getitem__(self, index: Any) -> Any:  # asked for by loops, too
+            raise TypeError(f"{type(self).__name__!r} object is not subscriptable: take its result, future.result()")
+
     def __await__(self) -> Generator[Any, None, T]:
         """Wait for it in a coroutine of asyncio: `await client.sample(...)`. Cancelling the await cancels the work."""
         import asyncio  # programs that block do without

@@ -149,3 +149,12 @@ def test_an_error_asked_for_again_and_again_does_not_grow():
         lengths.append(len(caught.traceback))
     assert len(set(lengths)) == 1
     assert future.exception() is caught.value
+
+
+@pytest.mark.parametrize("use", [lambda future: future[0], list, lambda future: dict(zip(future, "ab", strict=False))])
+def test_a_future_is_not_its_result(use):
+    """Whoever takes a future for the response is told to take its result, by an index and in a loop."""
+    with pytest.raises(TypeError, match=r"take its result, future.result\(\)$"):
+        use(SampleFuture(None))
+    with pytest.raises(AttributeError, match=r"it is the result's, as in future.result\(\).text$"):
+        _ = SampleFuture(None).text
