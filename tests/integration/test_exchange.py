@@ -479,7 +479,7 @@ def test_a_black_hole_is_let_go_of_at_once(start):
         began = time.monotonic()
         assert future.cancel()
         assert future.cancelled()
-        assert time.monotonic() - began < 0.1
+        assert time.monotonic() - began < 0.4  # the connect goes on
         wait_until(lambda: parts.pool.open == 0)
         with pytest.raises(tinkex.APIConnectionError, match="Nothing was sent") as caught:
             parts.ask().result(5)

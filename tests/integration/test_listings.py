@@ -155,8 +155,8 @@ def test_hostile_answers(service, server, body):
 def test_broken_transfers(server, kind):
     """A broken transfer ends in a result or in an error of ours."""
     server.fault("weights_info", kind, times=None)
-    with make_service(server, max_response_bytes=2**16, request_timeout=0.5) as service, suppress(TinkexError):
-        assert service.weights_info(server.checkpoints[0].tinker_path, timeout=1.0) is not None
+    with make_service(server, max_response_bytes=2**16, request_timeout=0.1) as service, suppress(TinkexError):
+        assert service.weights_info(server.checkpoints[0].tinker_path, timeout=0.3) is not None
 
 
 @pytest.mark.parametrize(
