@@ -700,6 +700,20 @@ def test_help_imports_nothing_heavy():
     }
 
 
+def test_garbage_is_collected():
+    """Garbage is not looked for while a command is imported, and is while it runs."""
+    script = (
+        "import gc, sys; from tinkex.cli import main, _app; seen = []\n"
+        "get = _app.App.get_command\n"
+        "_app.App.get_command = lambda *args: seen.append(gc.isenabled()) or get(*args)\n"
+        "sys.argv = ['tinkex', 'version']\n"
+        "try: main()\n"
+        "finally: print(seen, gc.isenabled(), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == "[False] True\n"
+
+
 @pytest.mark.parametrize("missing", ["click", "rich"])
 def test_without_the_extra(missing):
     """Without click or rich the command says what to install, and exits with 2."""

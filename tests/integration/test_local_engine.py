@@ -110,7 +110,7 @@ def test_cancelled_while_it_waits(engine, monkeypatch):
 def test_a_request_that_fails_holds_off_no_other(engine, monkeypatch):
     """When the request that others wait for fails, they compute the prefix themselves."""
     engine, cancelled = attrs.evolve(engine, prompts=PromptCache(10**7)), threading.Event()
-    monkeypatch.setattr("tinkex.local.engine.PREFILL_CHUNK", 8)
+    monkeypatch.setattr(engine.runtime, "prefill_chunk", 8)
     paused = Paused(monkeypatch, engine.runtime)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(scored, engine, [*LONG, 1], cancelled)

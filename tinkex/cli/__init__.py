@@ -17,9 +17,11 @@ def main() -> None:
     )  # not so in the background of a script
     if interruptible:
         signal.signal(signal.SIGINT, _leave)  # until the command runs there is nothing to clean up
+    import gc
     import importlib.util
     import io
 
+    gc.disable()  # until the command runs: nothing of what is imported is garbage
     missing = [name for name in ("click", "rich") if importlib.util.find_spec(name) is None]
     if missing:
         sys.stderr.write(f"tinkex: the command line needs {' and '.join(missing)}. Run: pip install 'tinkex[cli]'\n")
@@ -37,6 +39,7 @@ def main() -> None:
     finally:
         if interruptible:
             signal.signal(signal.SIGINT, _leave)
+        gc.freeze()  # memory goes with the process: the interpreter need not look through it again
 
 
 def _leave(*_signal: object) -> NoReturn:

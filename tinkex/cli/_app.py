@@ -6,6 +6,7 @@ A command is a module of its own that defines ``command``; it is imported only w
 from __future__ import annotations
 
 import difflib
+import gc
 import importlib
 import logging
 import os
@@ -165,6 +166,9 @@ def app() -> None:
 
     The server and the key come from TINKER_BASE_URL and TINKER_API_KEY; --local needs neither.
     """
+    if not gc.isenabled():  # so it is while the command is imported
+        gc.freeze()
+        gc.enable()
     logger = logging.getLogger("tinkex")
     if not any(isinstance(handler, _Announcer) for handler in logger.handlers):
         logger.addHandler(_Announcer(logging.WARNING))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from attrs import field, frozen
 
 from tinkex._server.engine import EngineError
-from tinkex.local.model.runtime import MOST_SEQUENCES, PREFILL_CHUNK, ModelSession, Runtime
+from tinkex.local.model.runtime import MOST_SEQUENCES, ModelSession, Runtime
 from tinkex.local.prompt_cache import PrefixHit, PromptCache
 from tinkex.local.report import SampleReport
 from tinkex.local.scoring.draws import Rows
@@ -64,7 +64,7 @@ class LocalEngine:
             with self.prompts.computing(scores.tokens, scores.expected, scores.reusable, check) as hit:
                 saved = 0 if hit.prompt is None else len(hit.prompt.tokens)
                 session = stack.enter_context(contextlib.closing(self.runtime.open(max(cells, saved), width, check)))
-                last = _prefill(session, tokens, scores, hit, check)
+                last = self._prefill(session, tokens, scores, hit, check)
                 self.prompts.add(scores.tokens, scores.known, hit, session.save)
             first = time.perf_counter() - started
             sequences = list(self._sequences(session, request, width, last, check))
@@ -112,6 +112,27 @@ class LocalEngine:
         fitting = (self.context_length - prompt) // (request.sampling_params.max_tokens or 1)
         return max(1, min(request.num_samples, fitting, MOST_SEQUENCES))
 
+    def _prefill(
+        self,
+        session: ModelSession,
+        tokens: Sequence[int],
+        scores: PromptScores,
+        hit: PrefixHit,
+        check: Callable[[], None],
+    ) -> Rows:
+        """Run what the cache lacks of a prompt through the model, score it, and return the logits after its end."""
+        if hit.prompt is not None:
+            session.restore(hit.prompt.state, hit.length)
+            scores.take(hit.prompt.tokens, hit.prompt.logprobs, hit.length)
+        for start in range(hit.length, len(tokens), self.runtime.prefill_chunk):
+            check()
+            chunk = tokens[start : start + self.runtime.prefill_chunk]
+            first = min(max(scores.first_row - start, 0), len(chunk))
+            rows = session.prefill(chunk, first)
+            scores.add(start + first, rows)
+        last: Rows = rows[-1]
+        return last
+
     def _sequences(
         self, session: ModelSession, request: SampleRequest, width: int, last: Rows, check: Callable[[], None]
     ) -> Iterator[SampledSequence]:
@@ -122,23 +143,6 @@ class LocalEngine:
             session.branch(len(generations))
             _generate(session, generations, last, check)
             yield from (generation.sequence() for generation in generations)
-
-
-def _prefill(
-    session: ModelSession, tokens: Sequence[int], scores: PromptScores, hit: PrefixHit, check: Callable[[], None]
-) -> Rows:
-    """Run what the cache lacks of a prompt through the model, score it, and return the logits after its last token."""
-    if hit.prompt is not None:
-        session.restore(hit.prompt.state, hit.length)
-        scores.take(hit.prompt.tokens, hit.prompt.logprobs, hit.length)
-    for start in range(hit.length, len(tokens), PREFILL_CHUNK):
-        check()
-        chunk = tokens[start : start + PREFILL_CHUNK]
-        first = min(max(scores.first_row - start, 0), len(chunk))
-        rows = session.prefill(chunk, first)
-        scores.add(start + first, rows)
-    last: Rows = rows[-1]
-    return last
 
 
 def _generate(session: ModelSession, generations: Sequence[Generation], last: Rows, check: Callable[[], None]) -> None:

@@ -15,8 +15,11 @@ from tinkex.local.model.runtime import KVState
 Usable = Callable[[NDArray[np.float64], int], int]
 """How many tokens of a prefix a request can take from the cache, by its known log-probabilities and its length."""
 
-_WORTHWHILE = 16  # tokens: recomputing fewer is quicker than any bookkeeping
-_LARGEST_WASTE = 8  # a saved prompt is restored whole: not for less than an eighth of it
+# A saved prompt is restored whole, in a thousandth of the time that it took to compute. So one token of it can be worth
+# it; but for less than a part of 64 the session would need many more cells than the request.
+_LARGEST_WASTE = 64
+_WORTH_WAITING = 4  # tokens, in which a request that waits for another makes good the time that it waits
+_WORTH_KEEPING = 16  # new tokens, with which a copy of the whole prompt is kept; of a short one, more than half
 _RECHECK = 0.1  # seconds between looks whether a waiting request was cancelled
 
 
@@ -74,7 +77,7 @@ class PromptCache:
         """
         running = _Running(tokens, expected)
         with self._changed:
-            while self._max_bytes and (hit := self._best(tokens, usable)).length + _WORTHWHILE <= self._coming(
+            while self._max_bytes and (hit := self._best(tokens, usable)).length + _WORTH_WAITING <= self._coming(
                 tokens, usable
             ):
                 check()
@@ -95,7 +98,7 @@ class PromptCache:
         best = PrefixHit()
         for prompt in self._prompts:
             length = usable(prompt.logprobs, _common(prompt.tokens, tokens))
-            if length > best.length and length >= max(_WORTHWHILE, len(prompt.tokens) // _LARGEST_WASTE):
+            if length > best.length and length >= len(prompt.tokens) // _LARGEST_WASTE:
                 best = PrefixHit(prompt, length)
         return best
 
@@ -112,7 +115,8 @@ class PromptCache:
         save: Callable[[int], KVState | None],
     ) -> None:
         """Keep a prompt that was computed, unless little of it is new."""
-        if len(tokens) - hit.length < _WORTHWHILE or not self._max_bytes:
+        new = len(tokens) - hit.length
+        if (new < _WORTH_KEEPING and 2 * new <= len(tokens)) or not self._max_bytes:
             return
         state = save(self._max_bytes)
         if state is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import json
 import os
@@ -15,9 +16,8 @@ from typing import Any
 from attrs import asdict
 
 from tinkex.local.errors import LocalError
-from tinkex.local.model.gguf_file import GgufFile, read_gguf
-from tinkex.local.model.load_runtime import load_runtime
-from tinkex.local.model.runtime import Runtime
+from tinkex.local.model.gguf_file import read_gguf
+from tinkex.local.model.load_runtime import import_runtime
 
 
 def _exit_with_owner() -> None:
@@ -49,25 +49,29 @@ def _print_line(message: Any) -> None:
     print(f"{json.dumps(asdict(message))}\n", end="", flush=True)  # noqa: T201 - the lines that the owner waits for
 
 
-def _load(options: argparse.Namespace) -> tuple[GgufFile, Runtime]:
-    model = read_gguf(options.gguf)
-    return model, load_runtime(model, options.runtime, options.threads)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the server that the arguments describe; prints one line of JSON once it can be used, then its reports."""
     options = _arguments(arguments)
     if options.owned:
         _exit_with_owner()
+    gc.disable()  # nothing of what is imported and loaded here is garbage
     try:
-        # The web framework takes as long to import as the model to load, most of which needs no interpreter.
-        loading = ThreadPoolExecutor(1).submit(_load, options)
+        model = read_gguf(options.gguf, without=("tokenizer.ggml.merges",))
+        load = import_runtime(model, options.runtime, options.threads)
+        # The library needs no interpreter to load the model; the web framework takes as long to import.
+        loading = ThreadPoolExecutor(1).submit(load)
         web_server = importlib.import_module("tinkex.local.web_server")
         on_sample = _print_line if options.report else None
-        engine = web_server.make_engine(*loading.result(), options.model_name, on_sample, options.cache_bytes)
-        web_server.serve(engine, _print_line, port=options.port)
+        engine = web_server.make_engine(model, loading.result(), options.model_name, on_sample, options.cache_bytes)
+        web_server.serve(engine, _begin, port=options.port)
     except (LocalError, ImportError, OSError) as error:
         sys.exit(str(error))
+
+
+def _begin(ready: Any) -> None:
+    gc.freeze()
+    gc.enable()
+    _print_line(ready)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def test_prompt_logprobs(engine):
 @pytest.mark.parametrize("piece", [1, 3, 7])
 def test_pieces(engine, monkeypatch, piece):
     """A prompt that goes through the model in pieces gets the same scores."""
-    monkeypatch.setattr("tinkex.local.engine.PREFILL_CHUNK", piece)
+    monkeypatch.setattr(engine.runtime, "prefill_chunk", piece)
     options = {"include_prompt_logprobs": True, "prompt_logprobs_last_n": 3, "topk_prompt_logprobs": 2}
     response = answer(engine, temperature=0, **options)
     expected = plain_logprobs(PROMPT)[range(6), PROMPT[1:]]
@@ -89,9 +89,12 @@ def test_what_was_not_asked_for(engine):
 def test_seed(engine):
     """The same seed draws the same, another one something else, and each sample has a stream of its own."""
     first = answer(engine, num_samples=3, seed=11, max_tokens=8, stop=[])
-    assert answer(engine, num_samples=3, seed=11, max_tokens=8, stop=[]) == first
-    assert answer(engine, num_samples=3, seed=12, max_tokens=8, stop=[]) != first
-    assert len({tuple(sequence.tokens) for sequence in first.sequences}) == 3
+    again = answer(engine, num_samples=3, seed=11, max_tokens=8, stop=[])
+    other = answer(engine, num_samples=3, seed=12, max_tokens=8, stop=[])
+    tokens = [sequence.tokens for sequence in first.sequences]
+    assert [sequence.tokens for sequence in again.sequences] == tokens
+    assert [sequence.tokens for sequence in other.sequences] != tokens
+    assert len(set(map(tuple, tokens))) == 3
 
 
 def test_steps_of_sessions_together(engine):
@@ -298,6 +301,23 @@ def test_shared_prefix(engine):
         assert found.prompt_logprobs[1:] == pytest.approx(expected.prompt_logprobs[1:], abs=1e-4)
         plain = plain_logprobs(prompt)[range(len(prompt) - 1), prompt[1:]]
         assert found.prompt_logprobs[1:] == pytest.approx(plain, abs=1e-4)
+
+
+def test_tokens_that_go_through_the_model(engine, monkeypatch):
+    """Of the choices of a question, however short, the question is computed once: counted in tokens of each pass."""
+    passes, forward = [], engine.runtime.forward
+
+    def counted(spans, first):
+        passes.append([len(tokens) for _, tokens in spans])
+        return forward(spans, first)
+
+    monkeypatch.setattr(engine.runtime, "forward", counted)
+    cached = attrs.evolve(engine, prompts=PromptCache(10**7))
+    for question in ([5, 6, 7, 8], [5, 6, 20, 21, 22], LONG):
+        for choice in ([30, 31], [40, 41], [50]):
+            answer(cached, [*question, *choice], include_prompt_logprobs=True, max_tokens=1)
+    # The last token of what is shared is computed again, for the score of the first that is not.
+    assert passes == [[6], [3], [2], [6], [3], [2], [49], [3], [2]]
 
 
 def test_scores_that_are_not_in_the_cache(engine):

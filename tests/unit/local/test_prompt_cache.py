@@ -26,14 +26,37 @@ def test_longest_prefix():
     assert put(cache, range(30, 90)).length == 0
 
 
-def test_small_matters():
-    """A handful of shared tokens is computed anew, and so is little of a long prompt."""
+def test_short_prompts():
+    """A prompt of a few tokens is shared as a long one is, down to its first token."""
     cache = PromptCache(100_000)
-    put(cache, range(15))
-    assert put(cache, range(40)).length == 0
-    put(cache, range(500, 900))
-    assert put(cache, [*range(500, 549), 1]).length == 0
-    assert put(cache, [*range(500, 550), 1]).length == 50
+    put(cache, range(5))
+    assert put(cache, [0, 1, 2, 3, 4, 90]).length == 5
+    assert put(cache, [0, 1, 2, 70, 71, 72, 73]).length == 3
+    assert put(cache, [0, 50, 51]).length == 1
+
+
+def test_little_of_a_long_prompt():
+    """A prompt is not restored for less than a part of 64."""
+    cache = PromptCache(100_000)
+    put(cache, range(640))
+    assert put(cache, [*range(9), 1000]).length == 0
+    assert put(cache, [*range(10), 1000]).length == 10
+
+
+@pytest.mark.parametrize(("new", "kept"), [(15, 0), (16, 1)])
+def test_what_is_kept(new, kept):
+    """A prompt that adds little to one that is kept is not: less than 16 tokens, and no more than half of it."""
+    cache = PromptCache(100_000)
+    put(cache, range(40))
+    put(cache, [*range(40), *range(100, 100 + new)])
+    assert put(cache, [*range(40), *range(100, 100 + new), 7]).length == 40 + kept * new
+
+
+def test_short_prompts_that_are_kept():
+    """Of a short prompt, more than half must be new."""
+    cache = PromptCache(100_000)
+    for prompt, hit in (([1, 2, 3, 4], 0), ([1, 2, 8, 9], 2), ([1, 2, 8, 9], 2), ([1, 7, 8, 9], 1), ([1, 7, 8, 9], 4)):
+        assert put(cache, prompt).length == hit
 
 
 def test_bound():

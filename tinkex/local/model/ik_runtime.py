@@ -36,6 +36,7 @@ class IkRuntime:
     """
 
     name = "ik"
+    prefill_chunk = BATCH
 
     def __init__(self, file: GgufFile, threads: int | None = None) -> None:
         ignored = ROPE_FACTORS in file.tensors
@@ -44,7 +45,8 @@ class IkRuntime:
         self.threads: int = threads or min(8, usable_cores())
         self.cores: CoreBudget = CoreBudget(self.threads)
         self._changed = threading.Condition()  # guards what follows
-        self._idle: list[LibraryContext] = []
+        # The first is made here, while the rest of the server starts.
+        self._idle: list[LibraryContext] = [LibraryContext(self.model, _SMALLEST_CONTEXT, MOST_SEQUENCES + 1)]
         self._sessions = 0
 
     def open(self, cells: int, sequences: int, check: Callable[[], None] = lambda: None) -> IkSession:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
@@ -27,24 +29,32 @@ def load_runtime(model: GgufFile, name: RuntimeName = "auto", threads: int | Non
         LocalError: The file cannot be loaded.
         ImportError: The packages that the runtime stands on are not installed.
     """
+    return import_runtime(model, name, threads)()
+
+
+def import_runtime(model: GgufFile, name: RuntimeName = "auto", threads: int | None = None) -> Callable[[], Runtime]:
+    """The first half of `load_runtime`: import what computes; what is returned loads the model, in any thread."""
     check_heeded(model)
     if name == "ik":
-        return _load_ik(model, threads)
+        return _import_ik(model, threads)
     reason: tuple[str, ...] = ()
     if name == "auto" and model.architecture == "llama" and ROPE_FACTORS in model.tensors:
         reason = (f"{SLOWER} the prebuilt library would leave out the tensor {ROPE_FACTORS}.",)
     elif name == "auto":
         with suppress(ImportError, OSError):  # not installed, for another system, or a library that it needs is missing
-            return _load_ik(model, threads)
+            return _import_ik(model, threads)
         reason = (f"{SLOWER} ik-llama-cpp-python is missing or does not run here.",)
     from tinkex.local.model.numpy_runtime import NumpyRuntime
 
-    return NumpyRuntime(model, reason)
+    return functools.partial(NumpyRuntime, model, reason)
 
 
-def _load_ik(model: GgufFile, threads: int | None) -> Runtime:
+def _import_ik(model: GgufFile, threads: int | None) -> Callable[[], Runtime]:
     # Threads that wait in a busy loop for each other take turns of milliseconds once the cores are shared.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    import ik_llama_cpp  # noqa: F401 - before the next line: where it does not load, NumPy is to have all cores
+
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for NumPy, whose threads would spin while the server starts
     from tinkex.local.model.ik_runtime import IkRuntime
 
-    return IkRuntime(model, threads)
+    return functools.partial(IkRuntime, model, threads)

@@ -49,6 +49,7 @@ class NumpyRuntime:
     """A model's weights as float32 arrays: four bytes a parameter."""
 
     name = "numpy"
+    prefill_chunk = 128
 
     def __init__(self, model: GgufFile, warnings: Sequence[str] = ()) -> None:
         self.warnings = warnings

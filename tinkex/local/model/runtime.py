@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.float32]
 
-#: Most tokens that go through the model in one call: a longer prompt goes in pieces, so that it can be cancelled.
-PREFILL_CHUNK = 128
 #: Most sequences of one session.
 MOST_SEQUENCES = 16
 
@@ -32,7 +30,7 @@ class ModelSession(Protocol):
     """
 
     def prefill(self, tokens: Sequence[int], first: int) -> Rows:
-        """Append at most `PREFILL_CHUNK` tokens to the prompt; return the logits after each from number *first* on."""
+        """Append at most `Runtime.prefill_chunk` tokens to the prompt; return the logits after those from *first*."""
 
     def branch(self, count: int) -> None:
         """Let sequences 0 to *count* - 1 continue the prompt; what they held before is dropped."""
@@ -58,6 +56,9 @@ class Runtime(Protocol):
 
     name: str
     """"ik" or "numpy"."""
+
+    prefill_chunk: int
+    """Most tokens of a prompt that go through the model in one call; a longer one goes in pieces."""
 
     warnings: Sequence[str]
     """What the user should know about this choice of runtime, or about the file in it."""

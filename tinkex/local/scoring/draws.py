@@ -13,7 +13,9 @@ Rows = NDArray[np.float32]
 def log_sum_exp(rows: Rows) -> NDArray[np.float32]:
     """Log-sum-exp of each row of logits: subtracted from them it gives log-probabilities."""
     highest = rows.max(-1)
-    totals: NDArray[np.float32] = highest + np.log(np.exp(rows - highest[..., None]).sum(-1))
+    weights = rows - highest[..., None]
+    np.exp(weights, out=weights)
+    totals: NDArray[np.float32] = highest + np.log(weights.sum(-1))
     return totals
 
 

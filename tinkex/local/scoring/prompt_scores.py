@@ -81,9 +81,10 @@ class PromptScores:
     def _score(self, first: int, rows: Rows, totals: Rows) -> None:
         next_tokens = self.tokens[first + 1 : first + 1 + len(rows)]
         logprobs = rows[np.arange(len(rows)), next_tokens] - totals
-        for index in range(max(0, self._scored_from - first), len(rows)):
-            self.known[first + 1 + index] = logprobs[index]
-            if k := self._request.topk_prompt_logprobs:
+        scored = range(max(0, self._scored_from - first), len(rows))
+        self.known[first + 1 + scored.start : first + 1 + len(rows)] = logprobs[scored.start :]
+        if k := self._request.topk_prompt_logprobs:
+            for index in scored:
                 self._topk[first + 1 + index] = top_logprobs(rows[index], totals[index], k)
 
     def _draw(self, first: int, rows: Rows, totals: Rows) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from tinkex.local.errors import LocalError
 from tinkex.local.model.gguf_file import GgufFile
 
-_UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4
+_UNKNOWN, _CONTROL, _USER_DEFINED = _UNUSUAL = 2, 3, 4
 #: Tokens that end an answer, by their text.
 _END_TEXTS = frozenset(
     {"<|endoftext|>", "<|im_end|>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>"}
@@ -42,17 +42,20 @@ class Vocabulary:
         if kind != "gpt2":
             raise LocalError(f"{model.path} has a vocabulary of the kind {kind!r}; only byte-level ones are read.")
         texts: list[str] = model.require("tokenizer.ggml.tokens")
-        self.texts: list[str] = [text or f"[EMPTY_{token}]" for token, text in enumerate(texts)]
+        if "" in texts:
+            texts = [text or f"[EMPTY_{token}]" for token, text in enumerate(texts)]
+        self.texts: list[str] = texts
         #: The token of each text.
-        self.ids: dict[str, int] = {text: token for token, text in enumerate(self.texts)}
+        self.ids: dict[str, int] = dict(zip(texts, range(len(texts)), strict=True))
         if len(self.ids) != len(self.texts):
             raise LocalError(f"{model.path} has the same text twice in tokenizer.ggml.tokens.")
         kinds = model.metadata.get("tokenizer.ggml.token_type") or [1] * len(self.texts)
         if len(kinds) != len(self.texts):
             raise LocalError(f"{model.path} has {len(kinds)} tokenizer.ggml.token_type for {len(self.texts)} tokens.")
         ends = set(self._end_ids(model))
-        controls = {token for token, kind in enumerate(kinds) if kind == _CONTROL} | ends
-        words = {token for token, kind in enumerate(kinds) if kind in (_UNKNOWN, _USER_DEFINED)}
+        unusual = [(token, kind) for token, kind in enumerate(kinds) if kind in _UNUSUAL]
+        controls = {token for token, kind in unusual if kind == _CONTROL} | ends
+        words = {token for token, kind in unusual if kind != _CONTROL}
         words |= set(self._known(_HARMONY_TEXTS))
         if self.ids.keys() >= _HARMONY_ENDS:
             words.add(self.ids["<|end|>"])

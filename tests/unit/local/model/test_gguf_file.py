@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from tiny_model import CONTEXT, SIZE, TOKENS, tensors, write_model
+from tiny_model import CONTEXT, MERGES, SIZE, TOKENS, tensors, write_model
 
 from tinkex.local.errors import LocalError
 from tinkex.local.model.gguf_file import read_gguf
@@ -19,6 +19,14 @@ def test_metadata(tiny):
     assert (model.architecture, model.context_length) == ("llama", CONTEXT)
     assert model.metadata["tokenizer.ggml.tokens"] == TOKENS
     assert model.number("rope.freq_base") == 100.0
+
+
+def test_without_a_list(tiny):
+    """A list that is not needed is passed over; all else is read as with it."""
+    whole, found = read_gguf(tiny), read_gguf(tiny, without=("tokenizer.ggml.merges",))
+    assert len(whole.metadata["tokenizer.ggml.merges"]) == len(MERGES)
+    assert found.metadata == {**whole.metadata, "tokenizer.ggml.merges": []}
+    assert found.tensors == whole.tensors
 
 
 def test_tensor_places(tiny):

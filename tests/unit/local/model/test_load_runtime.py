@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import sys
+
 import numpy as np
 import pytest
 from tiny_model import tensors, write_model
@@ -17,10 +20,13 @@ class Library:
     def __init__(self, model, threads):
         self.warnings = []
 
+    def __call__(self):
+        return self
+
 
 def load(path, monkeypatch, library, name="auto", **options):
     """Choose a runtime for a file that is written first, with something in the place of the library."""
-    monkeypatch.setattr(runtimes, "_load_ik", library)
+    monkeypatch.setattr(runtimes, "_import_ik", library)
     return runtimes.load_runtime(read_gguf(write_model(path / "tiny.gguf", **options)), name)
 
 
@@ -36,6 +42,15 @@ def test_library_that_does_not_load(tmp_path, monkeypatch, error):
     assert "ik-llama-cpp-python is missing" in chosen.warnings[0]
     with pytest.raises(error):
         load(tmp_path, monkeypatch, fail, "ik")
+
+
+def test_threads_of_numpy(tmp_path, monkeypatch):
+    """A library that is missing leaves NumPy all cores, though beside the library NumPy has one thread."""
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    monkeypatch.setitem(sys.modules, "ik_llama_cpp", None)
+    assert runtimes.load_runtime(read_gguf(write_model(tmp_path / "tiny.gguf"))).name == "numpy"
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
 
 
 def test_library_first(tmp_path, monkeypatch):
