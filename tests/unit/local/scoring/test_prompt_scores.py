@@ -52,6 +52,15 @@ def test_known_scores():
     assert taken.known[3] == -3.0
 
 
+def test_last_scores_with_targets():
+    """Targets need every row; of the log-probabilities only the last that were asked for are known then."""
+    some = scores(include_prompt_logprobs=True, prompt_logprobs_last_n=3, target_prompt_logprobs=TARGETS)
+    for first in (0, 4, 8):
+        some.add(first, np.zeros((4, 20), np.float32)[: 10 - first])
+    assert np.isnan(some.known[:7]).all()
+    assert some.logprobs[7:] == pytest.approx([-np.log(20)] * 3)
+
+
 def test_scores_that_were_not_asked_for():
     """Only what was asked for comes back, whatever is known of the prompt."""
     some = scores(include_prompt_logprobs=True, prompt_logprobs_last_n=2)

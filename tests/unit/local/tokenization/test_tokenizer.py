@@ -52,6 +52,14 @@ def test_special_tokens(tokenizer):
     assert tokenizer.decode(ids, skip_special_tokens=True) == "a"
 
 
+@pytest.mark.parametrize(("kind", "found"), [(1, None), (2, False), (3, True), (4, False)])
+def test_kinds_of_tokens(tmp_path, kind, found):
+    """Unknown (2) and the user's own (4) are words that are never split, controls (3) are left out of texts."""
+    kinds = [3] * len(SPECIAL) + [1] * (len(TOKENS) - len(SPECIAL) - 1) + [kind]
+    path = write_model(tmp_path / "tiny.gguf", **{"tokenizer.ggml.token_type": kinds})
+    assert Vocabulary(read_gguf(path)).special.get(len(TOKENS) - 1) is found
+
+
 def test_end_tokens(tokenizer, vocabulary):
     """The tokens that end an answer are the file's own, and those known by name."""
     assert tokenizer.end_ids == vocabulary.end_ids == {SPECIAL.index("<|endoftext|>"), END}
