@@ -72,6 +72,7 @@ def _begin(ready: Any) -> None:
     gc.freeze()
     gc.enable()
     _print_line(ready)
+    importlib.import_module("numpy.random")  # loaded with its first use, which would hold up the first sample
 
 
 if __name__ == "__main__":

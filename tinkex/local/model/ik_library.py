@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from ik_llama_cpp import _ctypes_api as c_api
+from numpy.ctypeslib import as_array
 from numpy.typing import NDArray
 
 from tinkex.local.errors import LocalError
@@ -114,7 +115,7 @@ class LibraryContext:
 
     def logits(self, index: int) -> NDArray[np.float32]:
         """The logits after a token of the last `decode`: a view, until the next one."""
-        return np.ctypeslib.as_array(c_api.llama_get_logits_ith(self._handle, index), (self._model.tokens,))
+        return as_array(c_api.llama_get_logits_ith(self._handle, index), (self._model.tokens,))
 
     def copy(self, source: int, target: int) -> None:
         """Let a sequence continue another."""
