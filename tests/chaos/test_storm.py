@@ -41,7 +41,7 @@ def sample_and_compare(client, rng, count, outcomes):
         prompt = [rng.randrange(1000) for _ in range(rng.randrange(1, 20))]
         seed, wanted = rng.randrange(1 << 30), rng.randrange(1, 4)
         params = tinkex.SamplingParams(max_tokens=8, seed=seed)
-        patience = 0.01 if rng.random() < 0.02 else 100.0
+        patience = 0.01 if rng.random() < 0.02 else 600.0  # on a machine that does much else
         future = client.sample(prompt, params, num_samples=wanted, timeout=patience)
         if rng.random() < 0.02:
             future.cancel()
@@ -53,7 +53,7 @@ def sample_and_compare(client, rng, count, outcomes):
 def outcome(prompt, seed, wanted, patience, future):
     """How one sample ended: "right" is with its own answer, or as it was asked to."""
     try:
-        tokens = [sequence.tokens for sequence in future.result(110).sequences]
+        tokens = [sequence.tokens for sequence in future.result(610).sequences]
     except (tinkex.SampleTimeoutError, CancelledError) as error:
         return "right" if patience < 1 else f"{type(error).__name__}: {error}"[:200]
     except Exception as error:  # noqa: BLE001 - counted, and shown by the assertion
@@ -103,6 +103,7 @@ def test_shower(seed):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(700)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_storm(seed):
     """So do ten thousand."""
