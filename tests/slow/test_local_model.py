@@ -112,6 +112,35 @@ def test_runtimes_agree(model, tokenizer):
 
 
 @pytest.mark.skipif("ik" not in RUNTIMES, reason="the prebuilt library is not installed")
+def test_memory_of_an_idle_library(model, monkeypatch):
+    """Ten seconds after the last session its memory is freed, not while another runs; a later one gets new."""
+    timers = []
+
+    def start(timer):
+        timers.append(timer)
+
+    monkeypatch.setattr(threading.Timer, "start", start)
+    runtime = load_runtime(model, "ik")
+
+    def session():
+        return runtime.open(16, 1)
+
+    (timer,) = timers
+    assert (timer.interval, len(runtime._idle)) == (10.0, 1)
+    first, second = session(), session()
+    assert timer.finished.is_set()  # cancelled
+    first.close()
+    timer.function()
+    assert (len(timers), len(runtime._idle)) == (1, 1)
+    second.close()
+    timers[1].function()
+    assert runtime._idle == []
+    again = session()
+    assert again.prefill([504, 3575], 1).shape == (1, runtime.model.tokens)
+    again.close()
+
+
+@pytest.mark.skipif("ik" not in RUNTIMES, reason="the prebuilt library is not installed")
 def test_tokenizer_agrees(model, tokenizer):
     """The tokenizer cuts any text as the library's own does."""
     from tinkex.local.model.ik_library import c_api

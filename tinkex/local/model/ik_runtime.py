@@ -20,6 +20,7 @@ _MORE_SESSIONS = 2  # than threads: while one draws a token, another computes
 _RECHECK = 0.1  # seconds between looks whether a waiting request was cancelled
 _SMALLEST_CONTEXT = 512  # cells
 _LARGEST_IDLE_CONTEXT = 1024  # cells
+_IDLE_SECONDS = 10.0  # for which a context, 40 MB or more, is kept for the next session
 # Threads of one computation wait for each other some hundred times; on less work than this for each of them (bytes of
 # weights times tokens) that takes longer than one thread alone.
 _WORK_OF_A_THREAD = 600e6
@@ -48,6 +49,7 @@ class IkRuntime:
         # The first is made here, while the rest of the server starts.
         self._idle: list[LibraryContext] = [LibraryContext(self.model, _SMALLEST_CONTEXT, MOST_SEQUENCES + 1)]
         self._sessions = 0
+        self._freeing: threading.Timer = self._free_later()
 
     def open(self, cells: int, sequences: int, check: Callable[[], None] = lambda: None) -> IkSession:
         """Start a session, in a context of an earlier one where one is large enough."""
@@ -57,6 +59,7 @@ class IkRuntime:
                 check()
                 self._changed.wait(_RECHECK)
             self._sessions += 1
+            self._freeing.cancel()
             context = next((each for each in self._idle if each.cells >= cells + _SPARE_CELLS), None)
             if context is not None:
                 self._idle.remove(context)
@@ -69,7 +72,7 @@ class IkRuntime:
             raise
 
     def close(self, context: LibraryContext) -> None:
-        """End a session: its context is kept for a later one, or freed; when none runs, one is kept."""
+        """End a session: its context is kept for a later one, or freed; when none runs, one is kept for a while."""
         context.remove()
         with self._changed:
             self._sessions -= 1
@@ -77,6 +80,21 @@ class IkRuntime:
             idle = [*self._idle, context]
             self._idle = [each for each in idle if each.cells <= _LARGEST_IDLE_CONTEXT][: max(1, self._sessions)]
             surplus = [each for each in idle if each not in self._idle]
+            if not self._sessions:
+                self._freeing = self._free_later()
+        for each in surplus:
+            each.free()
+
+    def _free_later(self) -> threading.Timer:
+        timer = threading.Timer(_IDLE_SECONDS, self.free_idle)
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def free_idle(self) -> None:
+        """Free the contexts that are kept for later sessions, unless some run."""
+        with self._changed:
+            surplus, self._idle = ([], self._idle) if self._sessions else (self._idle, [])
         for each in surplus:
             each.free()
 
