@@ -278,6 +278,30 @@ def test_a_connection_rests_after_an_exchange(bench):
         connection.finish(reusable=False)
 
 
+def test_a_timer_gives_out_connections_where_many_tasks_wait():
+    """Where more tasks wait than may be at work, one that comes back serves none: soon a timer serves them together."""
+    bench = Bench(busiest=1)
+    try:
+        bench.pool._cooling_seconds = 0.003
+        first, second = bench.lease().result(5), bench.lease(fresh=True).result(5)
+        waiting = [bench.lease() for _ in range(3)]
+        bench.settle()
+        first.finish(reusable=True)
+        bench.clock.advance(0.0032)  # it has rested, and the timer is not due
+        second.finish(reusable=True)
+        bench.settle()
+        served = [future for future in waiting if future.done()]
+        bench.clock.advance(0.0005)
+        assert waiting[0].result(5) is first
+        assert served == []
+        bench.clock.advance(0.004)
+        assert waiting[1].result(5) is second
+        for connection in (first, second):
+            connection.finish(reusable=False)
+    finally:
+        bench.stop()
+
+
 def test_connections_that_are_not_trusted(bench, caplog):
     """After a surplus those that are kept are closed, one that comes back rests for a second, and it is said once."""
     kept, held = bench.lease().result(5), bench.lease().result(5)

@@ -145,7 +145,9 @@ class ConnectionPool:
             if keep:
                 (self._cooling if connection.reused else self._idle).append(connection)
             sweep, self._sweeping = keep and not self._sweeping, keep or self._sweeping
-            wanted = bool(self._high_priority or self._low_priority or self._fresh)
+            queued = len(self._high_priority) + len(self._low_priority)
+            together = self._cooled_soon and not self._idle and queued > self._busiest and now >= self._distrusted_until
+            wanted = bool(self._fresh or (queued and not together))  # else the timer gives out what has rested
             wanted |= len(self._idle) + len(self._cooling) > self._most_idle
         if not keep:
             self.discard(connection)
