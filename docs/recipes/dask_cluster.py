@@ -5,6 +5,7 @@ from __future__ import annotations
 import distributed
 
 import tinkex
+from tinkex.testing import FakeServer
 
 PARAMS = tinkex.SamplingParams(max_tokens=4)
 
@@ -18,7 +19,12 @@ if __name__ == "__main__":
     prompts = [[number] for number in range(1, 101)]
     parts = [prompts[start : start + 25] for start in range(0, len(prompts), 25)]
     cluster = distributed.LocalCluster(n_workers=2, host="127.0.0.1", dashboard_address="127.0.0.1:0")
-    with tinkex.ServiceClient() as service, cluster, distributed.Client(cluster) as dask:
+    with (
+        FakeServer() as server,
+        tinkex.ServiceClient.direct(server.url) as service,  # the hosted service: tinkex.ServiceClient()
+        cluster,
+        distributed.Client(cluster) as dask,
+    ):
         client = dask.scatter(service.create_sampling_client(base_model="Qwen/Qwen3-8B"), broadcast=True)
         for part in dask.gather(dask.map(sample, parts, client=client)):
             for tokens in part:

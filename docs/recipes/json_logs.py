@@ -6,6 +6,7 @@ import json
 import logging
 
 import tinkex
+from tinkex.testing import FakeServer
 
 USUAL = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 
@@ -31,6 +32,8 @@ if __name__ == "__main__":
     handler = logging.StreamHandler()
     handler.setFormatter(JSONFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    with tinkex.ServiceClient() as service:
+    with FakeServer() as server, tinkex.ServiceClient.direct(server.url) as service:  # or: tinkex.ServiceClient()
+        server.fail_next("asample", 429, headers={"Retry-After": "0.1"})  # so that there is something to log
+        server.fail_next("asample", 503)
         client = service.create_sampling_client(base_model="Qwen/Qwen3-8B")
         client.sample([1, 2, 3], tinkex.SamplingParams(max_tokens=4)).result()

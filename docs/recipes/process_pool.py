@@ -6,6 +6,7 @@ import concurrent.futures
 import multiprocessing
 
 import tinkex
+from tinkex.testing import FakeServer
 
 PARAMS = tinkex.SamplingParams(max_tokens=4)
 
@@ -23,7 +24,7 @@ def sample(prompt: list[int]) -> list[int]:
 
 if __name__ == "__main__":
     prompts = [[number] for number in range(1, 101)]
-    with tinkex.ServiceClient() as service:
+    with FakeServer() as server, tinkex.ServiceClient.direct(server.url) as service:  # or: tinkex.ServiceClient()
         client = service.create_sampling_client(base_model="Qwen/Qwen3-8B")
         pool = concurrent.futures.ProcessPoolExecutor(
             4, mp_context=multiprocessing.get_context("spawn"), initializer=receive, initargs=(client,)

@@ -8,11 +8,12 @@ import ray.data
 
 import tinkex
 import tinkex.ray
+from tinkex.testing import FakeServer
 
 if __name__ == "__main__":
     tinkex.ray.start()  # or ray.init(...), as you always do
     prompts = ray.data.from_items([{"prompt": [number], "label": number} for number in range(1, 101)])
-    with tinkex.ServiceClient() as service:
+    with FakeServer() as server, tinkex.ServiceClient.direct(server.url) as service:  # or: tinkex.ServiceClient()
         client = service.create_sampling_client(base_model="Qwen/Qwen3-8B")
         answers = tinkex.ray.map_batches(prompts, client, actors=2, omit=["text"], max_tokens=4)
         for row in answers.sort("label").iter_rows():

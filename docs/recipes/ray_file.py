@@ -5,10 +5,11 @@ from __future__ import annotations
 import tinkex
 from tinkex import bulk
 from tinkex.ray import RayEngine
+from tinkex.testing import FakeServer
 
 if __name__ == "__main__":
     rows = [{"id": f"row-{number}", "prompt": [number]} for number in range(1, 101)]
-    with tinkex.ServiceClient() as service:
+    with FakeServer() as server, tinkex.ServiceClient.direct(server.url) as service:  # or: tinkex.ServiceClient()
         client = service.create_sampling_client(base_model="Qwen/Qwen3-8B")
         summary = bulk.run(
             rows,

@@ -7,6 +7,7 @@ import logging
 import structlog
 
 import tinkex
+from tinkex.testing import FakeServer
 
 shared: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
@@ -28,7 +29,9 @@ structlog.configure(
     logger_factory=structlog.stdlib.LoggerFactory(),
 )
 
-with tinkex.ServiceClient() as service:
+with FakeServer() as server, tinkex.ServiceClient.direct(server.url) as service:  # or: tinkex.ServiceClient()
+    server.fail_next("asample", 429, headers={"Retry-After": "0.1"})  # so that there is something to log
+    server.fail_next("asample", 503)
     client = service.create_sampling_client(base_model="Qwen/Qwen3-8B")
     structlog.contextvars.bind_contextvars(user="u-1")  # tinkex's records about a sample have it, too
     response = client.sample([1, 2, 3], tinkex.SamplingParams(max_tokens=4)).result()

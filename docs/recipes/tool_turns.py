@@ -5,9 +5,11 @@ tokens of each answer, whose log-probabilities it has, stand there behind its ow
 """
 
 import tinkex
+from tinkex.testing import FakeServer
 
 PARAMETERS = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}}
 TOOLS = [{"type": "function", "function": {"name": "multiply", "parameters": PARAMETERS}}]
+CALL = '<tool_call>\n{"name": "multiply", "arguments": {"a": 11, "b": 18}}\n</tool_call>'
 QUESTIONS = [f"What is {number} times {number + 7}?" for number in range(11, 75)]
 
 
@@ -16,7 +18,15 @@ def multiply(a: int, b: int) -> int:
     return a * b
 
 
-with tinkex.ServiceClient() as service:
+def answer(request: tinkex.SampleRequest) -> str:
+    """Stand for a model, on the fake server: first a call, then an answer."""
+    return CALL if request.num_samples == 8 else "It is 198."
+
+
+with (
+    FakeServer(answers=answer) as server,
+    tinkex.ServiceClient.direct(server.url) as service,  # the hosted service: tinkex.ServiceClient()
+):
     client = service.create_sampling_client(base_model="Qwen/Qwen3-8B")
     firsts = client.sample_many(QUESTIONS, call=client.chat, num_samples=8, tools=TOOLS, max_tokens=512)
     rollouts = [[answer] for response in firsts for answer in response]

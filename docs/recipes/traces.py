@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExport
 
 import tinkex
 import tinkex.otel
+from tinkex.testing import FakeServer
 
 tracers = TracerProvider()
 tracers.add_span_processor(BatchSpanProcessor(ConsoleSpanExporter()))  # OTLPSpanExporter()
@@ -19,7 +20,7 @@ tinkex.otel.instrument()
 
 tracer = trace.get_tracer("example")
 params = tinkex.SamplingParams(max_tokens=4)
-with tinkex.ServiceClient() as service:
+with FakeServer() as server, tinkex.ServiceClient.direct(server.url) as service:  # or: tinkex.ServiceClient()
     client = service.create_sampling_client(base_model="Qwen/Qwen3-8B")
     with tracer.start_as_current_span("evaluate"):
         futures = [client.sample([number], params) for number in range(1, 11)]

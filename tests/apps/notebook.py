@@ -1,7 +1,8 @@
 # %% Once in a notebook
 import tinkex
+from tinkex.testing import FakeServer
 
-service = tinkex.ServiceClient()
+service = tinkex.ServiceClient.direct(FakeServer(latency=1.0).start().url)  # the hosted service: tinkex.ServiceClient()
 client = service.create_sampling_client(base_model="meta-llama/Llama-3.1-8B", timeout=10)
 params = tinkex.SamplingParams(max_tokens=16)
 

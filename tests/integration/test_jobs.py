@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
 import json
 import math
 import pathlib
@@ -48,13 +48,13 @@ class SmallModel:
 
 @pytest.fixture
 def run(monkeypatch, capsys, tmp_path):
-    """Run a program in an empty folder, against a server whose model answers in this way.
+    """Run a program in an empty folder, against a server whose model answers in this way, in place of its own.
 
     Returns the lines that it prints, and the names that it has made; `then` is called with these while the server runs.
     """
     monkeypatch.chdir(tmp_path)
 
-    def run(name, answers, *arguments, said="", then=None, **options):
+    def run(name, answers, *arguments, then=None, **options):
         services = []
 
         def local():
@@ -63,11 +63,9 @@ def run(monkeypatch, capsys, tmp_path):
             return services[0]
 
         with FakeServer(answers=answers, **options) as server:
-            monkeypatch.setenv("TINKER_BASE_URL", server.url)
-            monkeypatch.setenv("TINKER_API_KEY", "tml-test")
             monkeypatch.setattr(tinkex.ServiceClient, "local", local)
+            monkeypatch.setattr(tinkex.testing, "FakeServer", lambda **_: contextlib.nullcontext(server))
             monkeypatch.setattr(sys, "argv", [name, *arguments])
-            monkeypatch.setattr(sys, "stdin", io.StringIO(said))
             made = runpy.run_path(str(RECIPES / f"{name}.py"), run_name="__main__")
             if then is not None:
                 then(made)
@@ -220,9 +218,8 @@ def test_data_frames(run):
 def test_compare_models(run):
     """Both models answer every prompt, and the page of their answers is made."""
     pytest.importorskip("altair")
-    write("in.jsonl", [{"prompt": f"Number {number}"} for number in range(3)])
     texts = {"model/one": "Yes.", "model/two": "No, not at all."}
-    printed, _ = run("compare_models", texts, *texts, "in.jsonl")
+    printed, _ = run("compare_models", texts)
     assert printed == [
         f"{name}: 3 answers of {len(TOKENIZER.encode(text)) + 1} tokens, {mean_logprob(text):.2f} per token"
         for name, text in texts.items()
@@ -281,7 +278,7 @@ def test_shared_prefix(run):
 
 def judging(favourite):
     """Two models, of which the first says Good and the second Bad, and a judge that has a favourite."""
-    said = iter(["Good.", "Good.", "Bad.", "Bad."])
+    said = iter(["Good."] * 3 + ["Bad."] * 3)
 
     def answers(request):
         if not request.include_prompt_logprobs:
@@ -301,7 +298,7 @@ def judging(favourite):
 )
 def test_judge(run, favourite, told):
     """A judge that prefers a place prefers neither model; one with a taste prefers the model that meets it."""
-    printed, _ = run("judge", judging(favourite), "model/one", "model/two", "judge", said="Why?\nHow?\n")
+    printed, _ = run("judge", judging(favourite))
     assert printed == [f"model/one is preferred to model/two with {told}"]
 
 

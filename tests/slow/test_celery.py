@@ -10,11 +10,6 @@ from loading import APPS, MAX_TOKENS, Program, prompt_of, wait_until
 
 from tinkex.testing import FakeServer, expected_tokens
 
-CONFIG = """
-broker_url = "filesystem://"
-broker_transport_options = {{"data_folder_in": {0!r}, "data_folder_out": {0!r}, "control_folder": {1!r}}}
-result_backend = "file://" + {2!r}
-"""
 SEQUENCE_BLOCK = 1_000_000_000
 # The application as documented, in a parent that has sampled, and still does, when it forks.
 WARM = """
@@ -36,10 +31,7 @@ class Queue:
     """A queue of tasks and their results, in folders: no server is needed."""
 
     def __init__(self, folder, patch):
-        for name in ("queue", "control", "results"):
-            (folder / name).mkdir()
-        config = CONFIG.format(*(str(folder / name) for name in ("queue", "control", "results")))
-        (folder / "celeryconfig.py").write_text(config)
+        patch.chdir(folder)
         (folder / "warm_tasks.py").write_text(WARM)
         self._folder = folder
         for path in (folder, APPS):

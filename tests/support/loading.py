@@ -40,9 +40,9 @@ def wait_until(condition, seconds=30.0):
 
 
 class Program:
-    """A program in a process group of its own, run in tests/apps, with its output in a file. A context manager.
+    """A program in a process group of its own, run in `path`, with its output in a file. A context manager.
 
-    It imports from there, and from `path`.
+    It imports from there, and from tests/apps.
     """
 
     def __init__(self, command, tinker_url, log, path=APPS):
@@ -51,12 +51,12 @@ class Program:
             **os.environ, "TINKER_BASE_URL": tinker_url, "TINKER_API_KEY": "tml-secret", "PYTHONUNBUFFERED": "1",
             "PYTHONPATH": os.pathsep.join(map(str, [ROOT, APPS, path])), "PYTHONDONTWRITEBYTECODE": "1",
         }  # fmt: skip
-        self._log = log
+        self._log, self._path = log, path
 
     def __enter__(self):
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
-                self.command, cwd=APPS, env=self.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                self.command, cwd=self._path, env=self.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
         return self
