@@ -41,7 +41,7 @@ html_theme = "furo"
 html_title = f"tinkex {version}"
 html_static_path = ["_static"]
 html_css_files = ["tinkex.css"]
-html_js_files = ["copy.js"]
+html_js_files = ["copy.js", "moved.js"]
 html_show_sphinx = False
 html_copy_source = False
 

@@ -248,15 +248,49 @@ def test_scores(undrawn, tmp_path):
 
 
 def test_choices(undrawn, tmp_path):
-    """Scored choices stand below their prompt, with what they sum to; the page tells the accuracy."""
+    """Scored choices stand below their prompt, with what they sum to and what they are; the page tells the accuracy.
+
+    The caller's column with the right choice, which counts them from 0, is not repeated where that choice is marked.
+    """
+    choices = [(" a", [101], [-1.0]), (" b", [102, 103], [-0.75, -0.75])]
     rows = [
-        row(n, sequences=[], **choice_columns([(" a", [101], [-1.0]), (" b", [102, 103], [-0.75, -0.75])], answer))
+        row(n, sequences=[], **choice_columns(choices, answer), extra={"topic": "sky", "answer": answer})
         for n, answer in enumerate([0, 0, 1, None])
     ]
     page = page_of(tmp_path, rows, tokenizer=Words())
     assert "accuracy66.7 %33.3 % by mean log-probability, of 3 rows" in page.text
     assert "choice 1 of 2, log p -1.000 likeliest right" in page.text
-    assert "choice 2 of 2, log p -1.500, -0.750 per token right" in page.text
+    assert "choice 2 of 2, log p -1.500, -0.750 per token likeliest per token right" in page.text
+    assert page.text.count("wrong") == 1
+    assert (page.text.count("topic sky"), page.text.count("answer null")) == (4, 1)
+    assert "answer 0" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("rows", "titles"),
+    [
+        ([row(1)], ["rows a second", "tokens a second", "rows in flight"]),
+        ([score_row(1, -1.0, -2.0)], ["rows a second", "tokens read a second", "rows in flight"]),
+        ([failed_row(1)], ["rows a second", "rows in flight"]),
+    ],
+    ids=["sampled", "scored", "failed"],
+)
+def test_panels_of_the_progress(tmp_path, rows, titles):
+    """Progress shows the tokens that were sampled, or read where a run only scored, and no empty panel."""
+    page = page_of(tmp_path, rows)
+    shown = [words for words in page.words if words == "rows in flight" or words.endswith(" a second")]
+    assert shown == titles * 2  # wide and narrow
+
+
+def test_a_row_is_remarkable_once(undrawn, tmp_path):
+    """A row of several unlikely sequences is called so once, and takes the place of no other row."""
+    unlikely = row(1, logprobs=(-9.0, -9.0, -9.0))
+    unlikely["sequences"] *= 3
+    rows = [unlikely, row(2, logprobs=(-8.0, -8.0, -8.0)), row(3, logprobs=(-0.1, -0.1, -0.1))]
+    scan = Scan()
+    scan.read(json.dumps(each).encode() for each in rows)
+    remarks = [one.remarks.count("least likely") for one in scan.picked()]
+    assert remarks == [1, 1, 0]
 
 
 def test_accuracy_of_each_model(undrawn, tmp_path):

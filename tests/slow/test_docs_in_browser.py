@@ -62,6 +62,43 @@ def test_every_page(site, browser, size, scheme):
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
 
 
+def test_old_links_to_names(site, browser):
+    """A link to a name on the one page that the reference once was leads to the name on its page of today."""
+    page = browser.new_page()
+    for name, now in (
+        ("tinkex.SamplingClient.sample", "api/sampling_client.html"),
+        ("tinkex.bulk.run", "api/bulk.html"),
+        ("tinkex.testing.FakeServer", "api/testing.html"),
+    ):
+        page.goto(f"{(site / 'api.html').as_uri()}#{name}")
+        page.wait_for_url(f"**/{now}#{name}")
+        assert page.evaluate("document.getElementById(location.hash.slice(1)) != null")
+        page.goto("about:blank")
+    page.goto(f"{(site / 'api.html').as_uri()}#tinkex.no_such_name")
+    assert page.url.endswith("api.html#tinkex.no_such_name")
+    page.close()
+
+
+COVERED = """() => [...document.querySelectorAll('button.copy')].filter(b => {
+    const below = b.getBoundingClientRect().bottom, text = document.createRange();
+    text.selectNodeContents(b.parentElement.querySelector('pre'));
+    return Math.min(...[...text.getClientRects()].filter(r => r.width).map(r => r.top)) < below;
+}).map(b => b.parentElement.textContent.slice(0, 60))"""
+
+
+@pytest.mark.parametrize(
+    "options", [{"viewport": {"width": 390, "height": 800}}, {"has_touch": True, "is_mobile": True}]
+)
+def test_the_button_covers_no_code_where_it_is_always_seen(site, browser, options):
+    """On a narrow or touched screen the button that copies stands above the first line of its block."""
+    context = browser.new_context(**options)
+    page = context.new_page()
+    page.goto((site / "cookbook.html").as_uri())
+    assert page.locator("button.copy").count() > 15
+    assert page.evaluate(COVERED) == []
+    context.close()
+
+
 PROGRAM = """
 Code
 ====

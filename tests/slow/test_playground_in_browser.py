@@ -82,6 +82,28 @@ def test_everything_fits(visit, size, scheme):
         assert (columns[0]["y"] == columns[1]["y"]) == (size == "wide")
 
 
+def test_many_spaces_stay_in_their_card(visit):
+    """A token of many spaces is broken like any text: no colour reaches over the edge of the answer."""
+
+    def spaced(route):
+        response = route.fetch()
+        body = response.json()
+        for token in body["choices"][0]["logprobs"]["content"]:
+            token |= {"token": " " * 60, "bytes": [32] * 60}
+        route.fulfill(response=response, json=body)
+
+    with serving(says("abcdef"), models=[MODEL]) as asking:
+        page = visit(asking, "narrow")
+        page.route("**/v1/chat/completions", spaced)
+        send(page)
+        card = page.locator(".columns > section").first.bounding_box()
+        ends = page.eval_on_selector_all(
+            ".tokens .t", "all => all.flatMap(e => [...e.getClientRects()].map(r => r.right))"
+        )
+        assert len(ends) > 10
+        assert max(ends) <= card["x"] + card["width"]
+
+
 def test_the_detail_hides_no_token_on_a_phone(visit):
     """The token that is tapped is seen above its detail, and so are those that are stepped to."""
     with serving(says("word " * 60), models=[MODEL]) as asking:

@@ -11,6 +11,7 @@ pytest.importorskip("altair")
 from browsing import SIZES, chromium, ink_and_paper
 from report_rows import FIRST_ID, Words, failed_row, many_rows, row, write
 
+import tinkex
 from tinkex.report import batch_report, logprobs_report
 
 pytestmark = pytest.mark.slow
@@ -106,6 +107,44 @@ def test_cards_in_a_notebook(visit):
 
 
 BOXES = "all => all.map(e => { const r = e.getBoundingClientRect(); return {width: r.width, height: r.height} })"
+
+
+SURROUNDINGS = """<style>{rules}</style>
+<p id="before">before</p><div id="shown">{shown}</div><p id="after">after</p>"""
+HOSTILE_RULES = """div { border: 9px solid red; padding: 30px; margin: 40px; float: left; width: 90px }
+span { display: block; float: left; padding: 20px; font-size: 40px; background: red; white-space: nowrap }
+dl, table { display: none } #shown { all: unset; display: block }"""
+
+
+def test_a_response_in_a_hostile_page(visit):
+    """What a notebook shows of a response looks the same, whatever the page says of div and span, and moves nothing."""
+    response = tinkex.SampleResponse([tinkex.SampledSequence(range(90), [-0.3] * 90), tinkex.SampledSequence([7])])
+    looks = "all => all.map(e => { const r = e.getBoundingClientRect(); return [r.x, r.y, r.width, r.height] })"
+    places, around = [], []
+    for rules in ("#shown { all: unset; display: block }", HOSTILE_RULES):
+        page = visit(SURROUNDINGS.format(rules=rules, shown=response._repr_html_()))
+        places.append(page.eval_on_selector_all("#shown *", looks))
+        around.append(page.eval_on_selector_all("#before, #after", looks))
+    assert len(places[0]) > 90
+    assert places[0] == places[1]
+    assert around[0] == around[1]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_many_spaces_stay_in_their_card(visit, tmp_path, size):
+    """A token of hundreds of spaces is broken like any text: no colour reaches over the edge of its card."""
+    made = row(1)
+    made["sequences"][0] |= {"tokens": [FIRST_ID] * 3}
+
+    class Spaces(Words):
+        def decode(self, ids):
+            return " " * 300 * len(ids)
+
+    page = visit(batch_report(write(tmp_path / "out.jsonl", [made]), tokenizer=Spaces()), size)
+    card = page.locator("details.card").first.bounding_box()
+    ends = page.eval_on_selector_all(".text .t", "all => all.flatMap(e => [...e.getClientRects()].map(r => r.right))")
+    assert len(ends) > 3
+    assert max(ends) <= card["x"] + card["width"]
 
 
 def test_bars_have_their_own_colours(visit, report):

@@ -171,7 +171,8 @@ def _likelihood_tiles(scan: Scan) -> Iterator[tuple[str, str, str]]:
 def _charts(scan: Scan, points: Sequence[Point], pauses: Sequence[IdleStretch]) -> Iterator[Chart]:
     if points:
         shaded = [(pause.began, pause.began + pause.seconds) for pause in pauses]
-        draw = functools.partial(charts.progress, points, scan.timeline.width, shaded)
+        tokens = "tokens a second" if scan.sampled_tokens else "tokens read a second"
+        draw = functools.partial(charts.progress, points, scan.timeline.width, shaded, tokens=tokens)
         says = f"Each step is {duration(scan.timeline.width)}; failed rows are stacked on top."
         says += " Pauses are shaded." if pauses else ""
         says += " A dashed line is where a later run went on." if any(point.resumed for point in points) else ""

@@ -22,6 +22,8 @@ _SEQUENCES: Final = 4
 _CHOICES: Final = 12
 _COLUMNS: Final = 12
 _LONGEST_VALUE: Final = 120
+_BY_SUM: Final = "likeliest"
+_BY_MEAN: Final = "likeliest per token"
 
 
 @attrs.frozen
@@ -33,10 +35,8 @@ class Part:
     text: str
     more: int
     prompt: bool = False
-    best: bool = False
-    """Whether it is the likeliest of several: of sequences by the mean of log-probabilities, of choices by the sum."""
-    right: bool = False
-    """Whether it is the right choice."""
+    marks: Sequence[str] = ()
+    """Which of several it is: the likeliest, by the sum or by the mean of log-probabilities, or the right one."""
 
 
 @attrs.frozen
@@ -101,6 +101,7 @@ def _card(
     columns = [
         (shortened(name, _LONGEST_VALUE), shortened(value_text(value), _LONGEST_VALUE))
         for name, value in itertools.islice(first.columns.items(), _COLUMNS)
+        if first.answer is None or name not in ("answer", "label")  # the right choice is marked
     ]
     return Card(first.id, views, columns, shared, several)
 
@@ -110,11 +111,11 @@ def _view(row: ReportRow, remarks: Sequence[str], decode: Decode | None) -> RowV
         parts = list(_parts(row, decode))
     except Exception:  # noqa: BLE001 - another model's tokenizer: the ids are not in its vocabulary
         parts = list(_parts(row, None))
-    length = row.prompt_length if row.only_scores else row.sampled_length
-    says = [_tokens(length)] if length else []
+    says = [_tokens(row.length)] if row.length else []
     says += [duration(row.seconds)] if row.seconds is not None else []
     says += [f"{row.attempts} attempts"] if row.attempts > 1 else []
-    return RowView(row.model, " · ".join(says), remarks, row.failure, parts)
+    wrong = ["wrong"] if row.correct is False else []
+    return RowView(row.model, " · ".join(says), [*wrong, *remarks], row.failure, parts)
 
 
 def _parts(row: ReportRow, decode: Decode | None) -> Iterator[Part]:
@@ -131,13 +132,23 @@ def _parts(row: ReportRow, decode: Decode | None) -> Iterator[Part]:
         says = f"sequence {number + 1} of {len(row.sequences)}" if len(row.sequences) > 1 else "answer"
         if one.stop_reason == "length":
             says += ", cut at max_tokens"
-        yield from _sequence_parts(one, says, decode, best=number == best)
+        yield from _sequence_parts(one, says, decode, [_BY_MEAN] if number == best else [])
     if best is not None and best >= _SEQUENCES:
         says = f"sequence {best + 1} of {len(row.sequences)}"
-        yield from _sequence_parts(row.sequences[best], says, decode, best=True)
+        yield from _sequence_parts(row.sequences[best], says, decode, [_BY_MEAN])
     for number, one in enumerate(row.choices[:_CHOICES]):
         says = f"choice {number + 1} of {len(row.choices)}"
-        yield from _sequence_parts(one, says, decode, best=number == row.best, right=number == row.answer)
+        yield from _sequence_parts(one, says, decode, list(_marks(row, number)))
+
+
+def _marks(row: ReportRow, choice: int) -> Iterator[str]:
+    """Tell what a choice is; the likeliest by the mean only where it is not that by the sum."""
+    if choice == row.best:
+        yield _BY_SUM
+    elif choice == row.best_by_mean:
+        yield _BY_MEAN
+    if choice == row.answer:
+        yield "right"
 
 
 def _best(sequences: Sequence[ReportSequence]) -> int | None:
@@ -150,17 +161,15 @@ def _best(sequences: Sequence[ReportSequence]) -> int | None:
     return -max(means)[1] if means and len(sequences) > 1 else None
 
 
-def _sequence_parts(
-    one: ReportSequence, says: str, decode: Decode | None, *, best: bool = False, right: bool = False
-) -> Iterator[Part]:
+def _sequence_parts(one: ReportSequence, says: str, decode: Decode | None, marks: Sequence[str]) -> Iterator[Part]:
     says += _likelihood(one.logprobs)
     tokens = list(one.tokens[:_TOKENS])
     if one.logprobs and not tokens:
         tokens = read_tokens(one.ids[:_TOKENS], one.logprobs, decode, one.alternatives)
     if one.text and not (tokens and (decode or one.tokens)):  # numbers alone say little
-        yield Part(says, (), shortened(one.text, _CHARACTERS), 0, best=best, right=right)
+        yield Part(says, (), shortened(one.text, _CHARACTERS), 0, marks=marks)
     if tokens:
-        yield Part(says, tokens, "", max(0, one.length - _TOKENS), best=best, right=right)
+        yield Part(says, tokens, "", max(0, one.length - _TOKENS), marks=marks)
 
 
 def _likelihood(logprobs: Sequence[float | None] | None) -> str:

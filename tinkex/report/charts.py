@@ -99,8 +99,10 @@ def phases(spent: Sequence[tuple[str, Histogram]]) -> Markup:
     return _svg(alt.layer(pale, solid, hits), NARROW - 40, _HEIGHT, rows=rows)
 
 
-def progress(points: Sequence[Point], width: float, pauses: Sequence[tuple[float, float]], *, across: int) -> Markup:
-    """Draw rows and tokens a second and rows in flight over time, in three panels, with idle stretches shaded."""
+def progress(
+    points: Sequence[Point], width: float, pauses: Sequence[tuple[float, float]], *, across: int, tokens: str
+) -> Markup:
+    """Draw rows and tokens a second and rows in flight over time, in panels, with idle stretches shaded."""
     rows = [
         {
             "from": point.at,
@@ -115,9 +117,10 @@ def progress(points: Sequence[Point], width: float, pauses: Sequence[tuple[float
     ]
     end = points[-1].at + width
     panel = functools.partial(_panel, end=end, across=across)
+    counted = [panel(tokens, 60, (("tokens", "var(--second)"),))] if any(point.tokens for point in points) else []
     stacked = alt.vconcat(
         panel("rows a second", 90, (("all", "var(--bad)"), ("done", "var(--main)"))),
-        panel("tokens a second", 60, (("tokens", "var(--second)"),)),
+        *counted,
         panel("rows in flight", 40, (("flying", "var(--ink-3)"),), last=True),
         spacing=10,
     )

@@ -70,6 +70,7 @@ class ReportRow:
     choices: Sequence[ReportSequence] = ()
     best: int | None = None
     answer: int | None = None
+    best_by_mean: int | None = None
     correct: bool | None = None
     correct_by_mean: bool | None = None
     prompt_text: str = ""
@@ -81,6 +82,11 @@ class ReportRow:
     def only_scores(self) -> bool:
         """Whether nothing was sampled but the one token that a server wants to sample when it scores."""
         return self.failure is None and not self.sequences and (bool(self.choices) or self.prompt_logprobs is not None)
+
+    @property
+    def length(self) -> int:
+        """Number of tokens sampled, of a row that was only scored of those read; 0 where it is not told."""
+        return (self.prompt_length or 0) if self.only_scores else self.sampled_length
 
     @property
     def scored(self) -> Sequence[Sequence[float | None]]:
@@ -130,6 +136,7 @@ def read_row(line: bytes) -> ReportRow:
         prompt_undefined=max(1, len(prompt_logprobs or ()) - last_n) if type(last_n) is int else 1,
         choices=[_sequence(_mapping(one)) for one in _list(fields.get("choices"))],
         best=_index(fields.get("best")),
+        best_by_mean=_index(fields.get("best_by_mean")),
         answer=_index(fields.get("answer")),
         correct=_flag(fields.get("correct")),
         correct_by_mean=_flag(fields.get("correct_by_mean")),

@@ -112,7 +112,7 @@ class Scan:
         model.tokens += row.sampled_length
         if row.began is not None and row.ended is not None:
             failed = row.failure is not None
-            self.timeline.add(row.began, row.ended, failed=failed, tokens=row.sampled_length)
+            self.timeline.add(row.began, row.ended, failed=failed, tokens=row.length)
         if row.failure is not None:
             model.failed += 1
             self._add_failure(row, row.failure, line)
@@ -142,29 +142,30 @@ class Scan:
             self.sampled_lengths.add(sequence.length or (row.sampled_length if len(row.sequences) == 1 else 0))
             ending = sequence.stop_reason or "unknown"
             self.endings[ending if ending in self.endings or len(self.endings) < _KINDS else _OTHER] += 1
-        for logprobs in row.scored:
-            self._add_scored(logprobs, model, line)
+        perplexities = [self._add_scored(logprobs, model) for logprobs in row.scored]
+        if known := [perplexity for perplexity in perplexities if perplexity is not None]:
+            self._consider("least likely", max(known), line)
         if row.answer is not None and row.correct is not None:
             for counts in (self, model):
                 counts.judged += 1
                 counts.correct += row.correct
             self.correct_by_mean += bool(row.correct_by_mean)
-        length = row.prompt_length if row.only_scores else row.sampled_length
-        if length:
-            self._consider("longest", length, line)
+        if row.length:
+            self._consider("longest", row.length, line)
         self._drawn.add(row.id, row.model, Picked(self.rows, line))
 
-    def _add_scored(self, logprobs: Sequence[float | None], model: ModelUse, line: bytes) -> None:
+    def _add_scored(self, logprobs: Sequence[float | None], model: ModelUse) -> float | None:
+        """Count a text, and return its perplexity if it is known."""
         total = log_probability(logprobs)
         if total is None:
             self.unknown += 1
-            return
+            return None
         self.impossible += total == -math.inf
         mean = total / len(logprobs)
         perplexity = math.exp(min(-mean, 100.0)) if mean > -math.inf else math.inf
         self.perplexity.add(perplexity)
         model.perplexity.add(perplexity)
-        self._consider("least likely", perplexity, line)
+        return perplexity
 
     def _consider(self, reason: str, value: float, line: bytes) -> None:
         kept = self._extremes.setdefault(reason, [])

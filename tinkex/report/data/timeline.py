@@ -16,7 +16,7 @@ _IDLE: Final = 10.0  # seconds at least
 
 @attrs.define
 class Stretch:
-    """One bin of the time series: rows done and failed, tokens sampled, rows begun and ended.
+    """One bin of the time series: rows done and failed, their tokens, rows begun and ended.
 
     `balance` is the sum of the times at which rows ended, less that of the times at which rows began.
     """

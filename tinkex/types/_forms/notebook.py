@@ -1,6 +1,7 @@
 """Fragments of HTML for notebooks: tokens coloured by log-probability.
 
-Styles stand in the elements, so that a fragment changes nothing around it; colours are translucent, for light and dark.
+Styles stand in the elements, so that a fragment changes nothing around it, and what surrounds it changes only colour
+and size of its text. Colours are translucent, for light and dark.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ _MOST_TOKENS: Final = 500
 _MOST_ALTERNATIVES: Final = 10
 _SHADES: Final = ((0.9, 0.0), (0.5, 0.14), (0.2, 0.26), (0.05, 0.4), (0.01, 0.54))
 _DARKEST: Final = 0.72
-_QUIET: Final = "opacity:.75;font-family:system-ui,sans-serif"
-_MONO: Final = "font-family:monospace;line-height:1.9;overflow-wrap:anywhere"
-_BOX: Final = "border-radius:3px;padding:2px"
+_PLAIN: Final = "all:unset"  # of what the page around it says of all elements of a kind
+_OWN: Final = f"{_PLAIN};display:block"
+_QUIET: Final = f"{_PLAIN};opacity:.75;font-family:system-ui,sans-serif"
+_MONO: Final = f"{_OWN};font-family:monospace;line-height:1.9;overflow-wrap:anywhere"
+_BOX: Final = f"{_PLAIN};border-radius:3px;padding:2px"
 
 
 def block(parts: Iterable[str]) -> str:
     """Return a fragment of several parts, each below the one before."""
-    return "<div>" + "".join(f'<div style="margin:0 0 .6em">{part}</div>' for part in parts) + "</div>"
+    inside = "".join(f'<div style="{_OWN};margin:0 0 .6em">{part}</div>' for part in parts)
+    return f'<div style="{_OWN}">{inside}</div>'
 
 
 def note(text: str) -> str:
@@ -30,7 +34,7 @@ def note(text: str) -> str:
 
 def words(text: str) -> str:
     """Return a text as it stands, with its line breaks."""
-    return f'<div style="white-space:pre-wrap;overflow-wrap:anywhere">{escaped(text)}</div>'
+    return f'<div style="{_OWN};white-space:break-spaces;overflow-wrap:anywhere">{escaped(text)}</div>'
 
 
 def sequence_html(
@@ -47,7 +51,7 @@ def sequence_html(
         _token(token, logprobs[place] if logprobs else math.nan, (rows[place] if rows else None) or (), spell)
         for place, token in enumerate(shown)
     ]
-    between, style = ("", f"{_MONO};white-space:pre-wrap") if spell else (" ", _MONO)
+    between, style = ("", f"{_MONO};white-space:break-spaces") if spell else (" ", _MONO)
     more = [note(f"… {len(tokens) - len(shown):,} more")] if len(shown) < len(tokens) else []
     return block([note(" · ".join(says)), f'<div style="{style}">{between.join([*spans, *more])}</div>'])
 
