@@ -45,6 +45,7 @@ def closure(names):
     return found
 
 
+@pytest.mark.slow
 def test_the_pages_can_be_built_with_the_docs_extra():
     """With what `docs` brings, and nothing else, each documented module can be imported: its page is not left empty."""
     present = closure([*CORE, *(name for name, _ in required("docs"))])
@@ -67,6 +68,7 @@ def test_the_pages_can_be_built_with_the_docs_extra():
     assert ended.returncode == 0, ended.stderr[-500:]
 
 
+@pytest.mark.slow
 def test_pages_install_from_the_checkout():
     """No page and no docstring tells to install a tinkex from an index: there is none of ours."""
     for page in PAGES:

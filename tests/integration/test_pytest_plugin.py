@@ -86,6 +86,7 @@ def test_missing_extra(outcomes):
     assert re.search(r"tinkex_server needs an extra.*pip install 'tinkex\[test\]'", outcomes)
 
 
+@pytest.mark.slow
 def test_costs_nothing_until_used():
     """Loading the plugin loads no server, no client and no network library."""
     script = "import sys, pytest, tinkex._pytest_plugin; print(*sorted(sys.modules))"
