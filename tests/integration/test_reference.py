@@ -7,13 +7,14 @@ import inspect
 import pathlib
 import pkgutil
 import re
+import types
 from collections import Counter
 
 import tinkex
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
 INDEX = (DOCS / "api.rst").read_text(encoding="utf-8")
-DIRECTIVE = re.compile(r"^\.\. auto(?:class|exception|function):: ([\w.]+)", re.MULTILINE)
+DIRECTIVE = re.compile(r"^\.\. (?:auto(?:class|exception|function)|py:data):: ([\w.]+)", re.MULTILINE)
 ELSEWHERE = re.compile(r"tinkex\.(cli|lm_eval|plugins)\b")  # commands, and modules that other programs load
 FOR_PROGRAMS_ON_TOP = {"tinkex.errors.clean_text", "tinkex.errors.extra"}
 
@@ -60,6 +61,18 @@ def test_every_public_name():
             continue
     missing = {name for value, name in public_names().items() if value not in found}
     assert missing == FOR_PROGRAMS_ON_TOP
+
+
+def test_every_public_value():
+    """Each constant and each name of a type that a module lists is documented, too."""
+    values = {
+        f"{module.__name__}.{name}"
+        for module in public_modules()
+        for name in getattr(module, "__all__", ())
+        if not isinstance(getattr(module, name), type | types.FunctionType | types.ModuleType)
+    }
+    assert len(values) > 5
+    assert values - set(documented()) == {"tinkex.__version__"}
 
 
 def test_the_index():
