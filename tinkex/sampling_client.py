@@ -32,6 +32,7 @@ from tinkex.instrumentation import PROCESS, SampleStarted
 from tinkex.queue_state import QueueStateObserver
 from tinkex.telemetry import Telemetry
 from tinkex.types import ModelInput, SampleRequest, SampleResponse, SamplingParams, TensorData
+from tinkex.types.request import not_tokens
 
 if TYPE_CHECKING:
     from tinkex.tokenizers import Tokenizer
@@ -99,6 +100,7 @@ class SamplingClient(TextSampling):
         prompt="token ids, as in sample([791, 6864], tinkex.SamplingParams(max_tokens=256))",
         sampling_params="how to sample, as in sample(prompt, tinkex.SamplingParams(max_tokens=256))",
         fields={"tinkex.SamplingParams(...)": PARAMS},
+        misplaced=not_tokens,
     )
     def sample(
         self, prompt: ModelInput | Iterable[int], sampling_params: SamplingParams, *, num_samples: int = 1,

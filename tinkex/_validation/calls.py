@@ -35,11 +35,15 @@ def unexpected(call: str, option: str, known: Collection[str], fields: Mapping[s
 
 
 def explained(
-    *, fields: Mapping[str, Collection[str]] | None = None, **missing: str
+    *,
+    fields: Mapping[str, Collection[str]] | None = None,
+    misplaced: Callable[[object], TypeError | None] | None = None,
+    **missing: str,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Decorate a method so that arguments that do not fit it are told with what to write.
 
-    `missing` says of an argument that must be given what it is. `fields` is that of `unexpected`.
+    `missing` says of an argument that must be given what it is. `fields` is that of `unexpected`. `misplaced` returns
+    the error of a first argument that is for another call, which goes before what is wrong with the others.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -50,7 +54,8 @@ def explained(
             except TypeError as error:
                 if error.__traceback__ is None or error.__traceback__.tb_next is not None:  # of the call's own checks
                     raise
-                misfit = _misfit(function, arguments, options, fields or {}, missing) or error
+                misfit = misplaced(_first(function, arguments, options)) if misplaced is not None else None
+                misfit = misfit or _misfit(function, arguments, options, fields or {}, missing) or error
             raise misfit
 
         signature = inspect.signature(function)
@@ -59,6 +64,11 @@ def explained(
         return call
 
     return decorate
+
+
+def _first(function: Callable[..., Any], arguments: tuple[Any, ...], options: Mapping[str, Any]) -> object:
+    """Return the first argument of a method, by place or by name; None where there is none."""
+    return arguments[1] if len(arguments) > 1 else options.get(list(inspect.signature(function).parameters)[1])
 
 
 def _misfit(
@@ -83,6 +93,10 @@ def _misfit(
         return TypeError(f"{name}() {takes}, as in {name}({', '.join([*by_place, f'{first}=...'])})")
     for lacking in by_place[len(arguments) - 1 :]:
         if lacking not in options and lacking in missing:
+            import difflib
+
+            for option in difflib.get_close_matches(lacking, [each for each in options if each not in known], 1):
+                return unexpected(name, option, [lacking], fields)
             return TypeError(f"{lacking} must be given: {missing[lacking]}")
     return None
 

@@ -24,17 +24,24 @@ def _prompt(value: Any) -> ModelInput:
             "prompt must be a ModelInput of tinkex, got one of the tinker SDK:"
             " pass tinkex.ModelInput.from_ints(prompt.to_ints())"
         )
+    if (error := not_tokens(value)) is not None:
+        raise error
+    return ModelInput.from_ints(value)
+
+
+def not_tokens(value: object) -> TypeError | None:
+    """Return the error of a text or of messages in place of token ids, which names the calls that take them."""
     if isinstance(value, str):
-        raise TypeError(
+        return TypeError(
             f"prompt must be token ids, got the text {shown(value)}: client.complete(text, ...) samples from a text,"
             " sample_many(texts, call=client.complete) from many, and ModelInput.from_text makes a prompt of one"
         )
     if isinstance(value, Mapping) or (isinstance(value, list | tuple) and value and isinstance(value[0], Mapping)):
-        raise TypeError(
+        return TypeError(
             f"prompt must be token ids, got messages, {shown(value)}: client.chat(messages, ...) samples an answer,"
             " sample_many(..., call=client.chat) many, and ModelInput.from_messages makes a prompt of them"
         )
-    return ModelInput.from_ints(value)
+    return None
 
 
 def _is_of_the_sdk(value: object, name: str) -> bool:
