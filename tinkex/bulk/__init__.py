@@ -53,3 +53,7 @@ __all__ = [
     "run",
     "tokenizer_only",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

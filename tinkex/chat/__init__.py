@@ -17,3 +17,7 @@ from tinkex.chat.format import ChatFormat
 from tinkex.chat.variables import unread_variables
 
 __all__ = ["Answer", "ChatFormat", "UnparsedToolCall", "unread_variables"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -7,3 +7,7 @@ from tinkex.check.observations import Cost
 from tinkex.check.result import CheckResult, ServerReport
 
 __all__ = ["ALL_NAMES", "CheckResult", "Checkup", "Cost", "ServerReport"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

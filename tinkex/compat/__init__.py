@@ -15,3 +15,7 @@ from tinkex.compat._sampling_client import CompatSamplingClient as SamplingClien
 from tinkex.compat._service_client import CompatServiceClient as ServiceClient
 
 __all__ = ["CompatFuture", "SamplingClient", "ServiceClient", "install", "uninstall"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -104,3 +104,7 @@ def is_user_error(error: BaseException) -> bool:
     if isinstance(error, RequestFailedError):
         return error.category == "user" and not error.retryable
     return isinstance(error, CredentialError)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

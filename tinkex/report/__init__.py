@@ -106,3 +106,7 @@ def _decoder(tokenizer: object, model: str) -> Decode | None:
         return get_tokenizer(tokenizer).decode
     found = tokenizer_at_hand(model)
     return None if found is None else found.decode
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -24,3 +24,7 @@ if not TYPE_CHECKING:  # the plug-ins sample with what stands here, and have no 
         with extra("serve", "tinkex.serve"):
             module = importlib.import_module(f"tinkex.serve.{'app' if name == 'make_app' else 'gateway'}")
         return getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

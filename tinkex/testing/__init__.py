@@ -35,3 +35,7 @@ __all__ = [
     "expected_logprobs",
     "expected_tokens",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -7,3 +7,7 @@ from tinkex.text.responses import ChatResponse, SampledAnswer, SampledText, Text
 from tinkex.text.scores import ScoredText, ScoreResponse
 
 __all__ = ["ChatResponse", "SampledAnswer", "SampledText", "ScoreResponse", "ScoredText", "TextCodec", "TextResponse"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

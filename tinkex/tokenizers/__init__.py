@@ -24,3 +24,7 @@ __all__ = [
     "tokenizer_at_hand",
     "tokenizer_repository",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

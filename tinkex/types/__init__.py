@@ -84,3 +84,7 @@ class _MovedModule(types.ModuleType):
 
 sys.modules[f"{__name__}._column"] = columns  # where pickles made before a move look
 sys.modules[f"{__name__}.service"] = _MovedModule(f"{__name__}.service")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

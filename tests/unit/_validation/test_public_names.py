@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 import inspect
+import re
+import sys
 
 import attrs
 import pytest
@@ -50,3 +52,11 @@ def test_names(thing):
     assert {"__class__", "__doc__"} & set(names) or thing is tinkex
     assert all(inspect.getattr_static(thing, name, thing) is not thing for name in names if thing is not tinkex)
     assert "result" in names or not isinstance(thing, tinkex.SampleFuture)
+
+
+def test_packages_list_their_names():
+    """A public package lists the names that it has for users, not what it imports."""
+    packages = {module for module in sys.modules if re.fullmatch(r"tinkex\.[a-z]\w*", module)}
+    named = [sys.modules[package] for package in sorted(packages) if hasattr(sys.modules[package], "__all__")]
+    assert {each.__name__: dir(each) for each in named} == {each.__name__: sorted(each.__all__) for each in named}
+    assert {tinkex.types, tinkex.errors, tinkex.bulk} <= set(named)
