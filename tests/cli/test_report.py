@@ -283,14 +283,14 @@ def test_panels_of_the_progress(tmp_path, rows, titles):
 
 
 def test_a_row_is_remarkable_once(undrawn, tmp_path):
-    """A row of several unlikely sequences is called so once, and takes the place of no other row."""
+    """A row of several unlikely sequences is called so once, and takes the place of no other row; few rows are not."""
     unlikely = row(1, logprobs=(-9.0, -9.0, -9.0))
     unlikely["sequences"] *= 3
-    rows = [unlikely, row(2, logprobs=(-8.0, -8.0, -8.0)), row(3, logprobs=(-0.1, -0.1, -0.1))]
-    scan = Scan()
-    scan.read(json.dumps(each).encode() for each in rows)
-    remarks = [one.remarks.count("least likely") for one in scan.picked()]
-    assert remarks == [1, 1, 0]
+    rows = [unlikely, row(2, logprobs=(-8.0, -8.0, -8.0)), *map(row, range(3, 10))]
+    for number, expected in ((9, [1, 1, 0, 0, 0, 0, 0, 0, 0]), (3, [0, 0, 0])):  # among few rows none is remarkable
+        scan = Scan()
+        scan.read(json.dumps(each).encode() for each in rows[:number])
+        assert [one.remarks.count("least likely") for one in scan.picked()] == expected
 
 
 def test_accuracy_of_each_model(undrawn, tmp_path):

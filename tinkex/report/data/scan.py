@@ -22,6 +22,7 @@ _KINDS: Final = 200  # of errors, of models, of reasons to stop: what comes late
 _OTHER: Final = "others"
 _VARIABLE: Final = re.compile(r"[0-9a-f]{8}[0-9a-f-]*|\d+(\.\d+)?", re.IGNORECASE)
 _EXTREMES: Final = 2
+_FEW: Final = 8  # rows: of fewer, two are hardly remarkable
 
 
 @attrs.define
@@ -188,7 +189,8 @@ class Scan:
         for remark, kept in self._extremes.items():
             for _, number, line in kept:
                 lines[-number] = line
-                remarks.setdefault(-number, []).append(remark)
+                if self.rows >= _FEW:
+                    remarks.setdefault(-number, []).append(remark)
         return [Picked(number, lines[number], tuple(remarks.get(number, ()))) for number in sorted(lines)]
 
 
