@@ -89,6 +89,8 @@ def test_what_was_said_is_saved(run, tmp_path):
     assert [[each["role"] for each in row["messages"]] for row in rows] == [["user", "assistant"]] * 2
     assert [row["messages"][0]["content"] for row in rows] == ["One", "Two"]
     assert {row["model"] for row in rows} == {"any/model"}
+    assert run(f"One\n/undo\n/save {file}\n").stderr.endswith("tinkex: There is nothing to save yet.\n")
+    assert len(file.read_text().splitlines()) == 2
     assert "cannot be saved" in run("One\n/save /no/such/folder/x\n").stderr
 
 
@@ -127,6 +129,7 @@ def test_no_such_command(run):
     assert result.stderr == "tinkex: There is no command /nope: /help lists them.\n"
     assert len(result.stdout.splitlines()) == 1
     assert result.exit_code == 1
+    assert run("/sytem S\n").stderr == "tinkex: There is no command /sytem: did you mean /system?\n"
     listed = run("/help\n").stdout
     assert all(f"/{name}" in listed for name in ("system", "undo", "tokens", "history", "clear", "save", "quit"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable
 from typing import Final
@@ -40,7 +41,9 @@ class ChatCommands:
         if name in ("quit", "exit"):
             raise EOFError
         if name not in self._known:
-            raise TinkexError(f"There is no command /{name}: /help lists them.")
+            near = difflib.get_close_matches(name, [*self._known, "quit"], 1)
+            meant = f"did you mean /{near[0]}?" if near else "/help lists them."
+            raise TinkexError(f"There is no command /{name}: {meant}")
         self._known[name](argument)
         return True
 
@@ -97,6 +100,8 @@ class ChatCommands:
     def _save(self, argument: str) -> None:
         if not argument:
             raise TinkexError("Say where: /save PATH")
+        if not self._dialogue.turns:
+            raise TinkexError("There is nothing to save yet.")
         save(self._dialogue, argument)
 
 
