@@ -10,6 +10,10 @@ from typing import NoReturn
 __all__ = ["main"]
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     interruptible = (

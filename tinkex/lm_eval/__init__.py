@@ -11,3 +11,7 @@ with extra("lm-eval", "tinkex.lm_eval"):
     from tinkex.lm_eval.model import TinkexLM
 
 __all__ = ["TinkexLM"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
