@@ -200,7 +200,7 @@ def test_dry_run(run, server, tmp_path):
     result, found = run(rows, *options, "--base-model", "fake/model")
     assert result.exit_code == 1
     for words in (
-        "3 rows for 3 samples, 1 of them invalid", "2 prompt tokens, at most 4 sampled", "1 over the context window",
+        "3 rows for 3 results, 1 of them invalid", "2 prompt tokens, at most 4 sampled", "1 over the context window",
         "at most about 0.0100", "about 0:01:00", "temperature", "nothing was sent",
     ):  # fmt: skip
         assert words in result.stdout

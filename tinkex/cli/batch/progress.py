@@ -163,7 +163,7 @@ def _listed(names: Sequence[str]) -> str:
 def tell_estimate(estimate: Estimate) -> None:
     """Say on stdout what a run would be like."""
     lines = [
-        f"{estimate.rows:,} rows for {estimate.tasks:,} samples, {estimate.invalid:,} of them invalid",
+        f"{estimate.rows:,} rows for {estimate.tasks:,} results, {estimate.invalid:,} of them invalid",
         f"{estimate.prompt_tokens:,} prompt tokens, at most {estimate.most_sampled_tokens:,} sampled tokens",
     ]
     if estimate.skipped:
