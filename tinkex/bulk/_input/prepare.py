@@ -216,11 +216,13 @@ def find_obstacle(row: Row, parameters: Mapping[str, Any], model: str, models: M
 def _template_obstacle(task: Task, parameters: Mapping[str, Any], models: Models) -> Exception | None:
     try:
         Preparer(models).prepare(task)
-    except ChatTemplateError:
+    except (ChatTemplateError, TypeError, ValueError):
         greeting = Row(1, "greeting", [{"role": "user", "content": "Hello"}])
         try:
             Preparer(models).prepare(attrs.evolve(task, row=greeting, parameters={**parameters, "max_tokens": 1}))
         except ChatTemplateError as error:
             return error
+        except (TypeError, ValueError) as error:
+            return InputError(f"{str(error).rstrip('.')}.")
         raise
     return None
