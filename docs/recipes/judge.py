@@ -8,10 +8,10 @@ from tinkex.testing import FakeServer, ToyModel
 
 ASK = "Which answer is better?\n\nQuestion: {}\n\nAnswer A: {}\n\nAnswer B: {}\n\nSay A or B, nothing else."
 QUESTIONS = ["Why do cats purr?", "What is bread made of?", "Who wrote Faust?"]
-MODELS = {"model/one": "I know.", "model/two": "Nobody knows.", "judge": ToyModel()}  # of the fake server
+MODELS = ["model/one", "model/two", "judge"]
 
 with (
-    FakeServer(answers=MODELS) as server,
+    FakeServer(answers={"model/one": "I know.", "model/two": "Nobody knows.", "judge": ToyModel()}) as server,
     tinkex.ServiceClient.direct(server.url) as service,  # the hosted service: tinkex.ServiceClient()
 ):
     one, two, judge = (service.create_sampling_client(base_model=name) for name in MODELS)
@@ -23,4 +23,4 @@ with (
     texts = [{"prompt": [{"role": "user", "content": text}], "choices": ["A", "B"]} for pair in pairs for text in pair]
     shares = [score.probabilities[0] for score in judge.sample_many(texts, call=judge.score)]
 wins = [(there + 1 - back) / 2 for there, back in zip(shares[::2], shares[1::2], strict=True)]  # both orders
-print(f"model/one is preferred to model/two with {sum(wins) / len(wins):.0%}")
+print(f"{MODELS[0]} is preferred to {MODELS[1]} with {sum(wins) / len(wins):.0%}")
