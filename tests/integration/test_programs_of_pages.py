@@ -37,6 +37,15 @@ def test_what_programs_sample_from(name):
         assert "ServiceClient()" in text + code
 
 
+@pytest.mark.parametrize("name", sorted(PAGES))
+def test_what_commands_sample_from(name):
+    """A page with the output of commands that sample from a server says how to start one without a key."""
+    text = PAGES[name].read_text(encoding="utf-8")
+    commands = re.findall(r"^    \$ tinkex (?!local|completion|batch report|--)(.*)$", text, re.MULTILINE)
+    if any(not re.search("--(?:local|help|dry-run)", command) for command in commands):
+        assert "python -m tinkex.testing" in text
+
+
 def test_both_kinds_are_found():
     """A few pages have programs for the hosted service, and most have programs that need no key."""
     found = {name: code_of(page)[1] for name, page in PAGES.items()}
