@@ -10,6 +10,7 @@ from tinkex.types import SampledSequence, SampleResponse
 
 tokenizers = pytest.importorskip("tokenizers")
 testing = pytest.importorskip("tinkex.testing")
+click = pytest.importorskip("click")
 CliRunner = pytest.importorskip("click.testing").CliRunner
 app = pytest.importorskip("tinkex.cli._app").app
 
@@ -87,3 +88,23 @@ def test_deadline(run, server):
     result = run("sample", "zero one", "--timeout", "0.2")
     assert result.exit_code == 1
     assert "0.2" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["sample", "logprobs", "chat", "batch run", "check"])
+def test_numbers_out_of_range(run, tmp_path, name):
+    """A number that an option does not take is told by the option's name, not by that of an argument in Python."""
+    (tmp_path / "in.jsonl").write_text('{"prompt": "one"}\n')
+    given = {
+        "batch run": [str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out.jsonl")], "chat": [], "check": ["--yes"],
+    }  # fmt: skip
+    command = app
+    for part in name.split():
+        command = command.get_command(click.Context(command), part)
+    numbers = [
+        each.opts for each in command.params if isinstance(each.type, click.types.INT.__class__ | click.IntRange)
+    ]
+    flags = {max(names, key=len) for names in numbers} - {"--seed"}  # which takes any number
+    assert flags
+    for flag in flags:
+        result = run(*name.split(), *given.get(name, ["one"]), "--base-model", "fake/model", flag, "-5")
+        assert (result.exit_code, flag in result.stderr.splitlines()[-1]) == (2, True), result.stderr

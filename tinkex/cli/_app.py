@@ -48,6 +48,7 @@ _NO_KEY: Final = (
 
 _ARGUMENT: Final = re.compile(r"""\b([a-z_]+)=(?:"(\w+)"|(?![^\s,.;)]))|\b(base_url)\b""")  # timeout=, changed="redo"
 _REFUSED: Final = re.compile(r"^[a-z_]+(?=(\[\d+\])? must )")  # max_tokens must be
+_SHORTER: Final = {"topk_sample_logprobs": "topk_logprobs", "topk_prompt_logprobs": "topk"}  # arguments as options
 
 
 class Commands(click.Group):
@@ -199,5 +200,7 @@ def usage_error(message: str) -> NoReturn:
     """End the command with exit code 2 and a line that says what is wrong with its arguments."""
     context = click.get_current_context(silent=True)
     flags = {} if context is None else {each.name: max(each.opts, key=len) for each in context.command.params}
-    message = _REFUSED.sub(lambda found: flags.get(found[0]) or found[0], message)
+    message = _REFUSED.sub(
+        lambda found: flags.get(found[0]) or flags.get(_SHORTER.get(found[0], "")) or found[0], message
+    )
     raise click.UsageError(message, context)
