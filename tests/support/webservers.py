@@ -55,7 +55,7 @@ def uwsgi(app, tinker, folder, *options):
     if (program := shutil.which("uwsgi", path=f"{sys.exec_prefix}/bin")) is None:
         pytest.skip("needs uWSGI in this environment")
     address = free_address()
-    command = [program, "--ini", "uwsgi.ini", "--http-socket", address, *options, "--module", app]
+    command = [program, "--ini", APPS / "uwsgi.ini", "--http-socket", address, *options, "--module", app]
     return WebServer(command, address, tinker.url, folder / "log", folder)
 
 
