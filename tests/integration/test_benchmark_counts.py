@@ -94,14 +94,14 @@ def test_connections_of_samples_in_turn(server):
 
 
 def test_connections_of_a_burst(server, monkeypatch):
-    """However many samples come at once, quick answers make do with two connections a worker, and four that rest."""
+    """However many samples come at once, quick answers make do with two connections a worker, and eight that rest."""
     monkeypatch.setattr(connection_pool, "_SETTLING_SECONDS", 60.0)  # whatever the server here takes is soon
     with sampling(server) as client:
         client.sample(PROMPT, PARAMS).result(10)
         before = server.connections
         all_done([client.sample(PROMPT, PARAMS) for _ in range(3 * MANY)])
         opened = server.connections - before
-    assert opened <= 6 * WORKERS
+    assert opened <= 10 * WORKERS
 
 
 def test_connections_and_threads_of_samples_in_flight(server):
@@ -231,7 +231,10 @@ def counted_steps():
 
 
 def test_steps_of_a_sample(server):
-    """A sample is some 260 calls of the client's functions; a request is one write, and its answer one read or two."""
+    """A sample is some 260 calls of the client's functions; a request is one write, and its answer one read or two.
+
+    Whether its connection is as it was left, Linux tells without a poll.
+    """
     with counted_steps() as steps, sampling(server) as client:
         client.sample(PROMPT, PARAMS).result(10)
         until(lambda: server.counts["get_server_capabilities"])
@@ -241,6 +244,7 @@ def test_steps_of_a_sample(server):
         counts = steps.copy()
     assert counts["Connection.send"] == 2 * MANY
     assert counts["Connection.receive"] <= 5 * MANY
+    assert sys.platform != "linux" or counts["Connection._found"] == 0
     assert counts.total() <= 300 * MANY
 
 

@@ -278,6 +278,26 @@ def test_a_connection_rests_after_an_exchange(bench):
         connection.finish(reusable=False)
 
 
+def test_connections_are_opened_ahead():
+    """Where tasks come faster than connections cool, more are opened for the next ones: no more than may be at work."""
+    bench = Bench(most=12, most_idle=12, busiest=2)
+    try:
+        bench.pool._cooling_seconds = 60.0
+        opened = []
+        for _ in range(8):
+            bench.lease().result(5).finish(reusable=True)
+            until(lambda: not bench.pool._opening)
+            opened.append(bench.pool.open)
+        bench.pool.distrust()
+        bench.lease().result(5).finish(reusable=True)
+        bench.lease().result(5).finish(reusable=True)
+        until(lambda: not bench.pool._opening)
+        assert opened == [1, 2, 4, 4, 6, 6, 8, 8]
+        assert bench.pool.open == 2
+    finally:
+        bench.stop()
+
+
 def test_a_timer_gives_out_connections_where_many_tasks_wait():
     """Where more tasks wait than may be at work, one that comes back serves none: soon a timer serves them together."""
     bench = Bench(busiest=1)

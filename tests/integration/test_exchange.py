@@ -15,6 +15,7 @@ from tinkex._concurrency.worker_pool import WorkerPool
 from tinkex._runtime.reactor import TIMED_OUT, Reactor
 from tinkex._runtime.task import ScheduledTask, Scheduler
 from tinkex._transport import exchange
+from tinkex._transport.connection import _TCP_INFO
 from tinkex._transport.connection_pool import ConnectionPool, Lease
 from tinkex._transport.dial import make_dialer
 from tinkex._transport.exchange import Pace, Transport
@@ -182,8 +183,13 @@ SPOILS = {
 @pytest.mark.parametrize("secure", [False, True])
 @pytest.mark.parametrize("spoil", SPOILS)
 @pytest.mark.parametrize("handed", [False, True])
-def test_a_connection_is_looked_at_before_it_is_used_again(start, monkeypatch, secure, spoil, handed):
-    """What came behind an answer is not taken for the next one, also where the connection is handed straight on."""
+@pytest.mark.parametrize("info", [_TCP_INFO, None])
+def test_a_connection_is_looked_at_before_it_is_used_again(start, monkeypatch, secure, spoil, handed, info):
+    """What came behind an answer is not taken for the next one, also where the connection is handed straight on.
+
+    So it is with a kernel that counts what has come, and with one that does not.
+    """
+    monkeypatch.setattr("tinkex._transport.connection._TCP_INFO", info)
     certificates = make_certificates("127.0.0.1") if secure else None
     asked, answered, spoilt = (threading.Event() for _ in range(3))
 

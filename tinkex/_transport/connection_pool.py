@@ -287,13 +287,17 @@ class ConnectionPool:
             if queued <= 0 or self._closed:
                 return
             now = self._clock.monotonic()
-            wanted = max(at_least, min(queued, self._room_at_work(now)))
+            room = self._room_at_work(now)
+            wanted = max(at_least, min(queued, room))
             count = max(0, min(wanted, self._most - self.open))
-            self.open += count
-            self._opening += count
             full = count < wanted
             later = count < queued and not full and not self._growing and self._settling > 0.0
             self._growing |= later
+            if count and not self._is_distrusted():  # the next tasks, too, come before those have cooled
+                ahead = max(0, len(self._cooling) - 1)
+                count = max(count, min(count + ahead, room, self._most - self.open))
+            self.open += count
+            self._opening += count
         if full:
             self._preempt(queued - len(self._cooling))
         if later:
@@ -319,7 +323,7 @@ class ConnectionPool:
         settled = max(0, self._parked - sum(self._parks))
         cooling = len(self._cooling)
         if not self._is_distrusted():
-            cooling = min(cooling, 2 * self._busiest)  # beyond that the next is soon cool
+            cooling = min(cooling, 4 * self._busiest)  # beyond that the next is soon cool
         return max(self._busiest, settled // 4) - (self.open - len(self._idle) - cooling - settled)
 
     def _move_on(self, now: float) -> None:
@@ -362,11 +366,11 @@ class ConnectionPool:
         self._grow()
 
     def _is_wanted(self) -> bool:
-        """Whether tasks wait for every connection that is being opened; call it with the lock."""
+        """Whether there are, or will be, tasks for every connection that is being opened; call it with the lock."""
         for queue in (self._fresh, self._high_priority, self._low_priority):
             while queue and not queue[0][0].is_waiting(queue[0][1]):
                 queue.popleft()
-        return self._queued() >= self._opening
+        return self._queued() + len(self._cooling) >= self._opening
 
     def _queued(self) -> int:
         return len(self._fresh) + len(self._high_priority) + len(self._low_priority)
