@@ -36,7 +36,7 @@ class Bench:
         draw = random.Random(7)
         self.tokens = [draw.randrange(150_000) for _ in range(job.get("prompt", 64))]
         self.prompt = self.subject.prompt(self.tokens)
-        self.params = self.subject.params()
+        self.params = self.subject.params(job["server"].get("tokens", 16))
         self.count: int = job.get("count", 1)
         self.scored: bool = job.get("scored", False)
 

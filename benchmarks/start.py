@@ -25,7 +25,7 @@ def main() -> None:
         from subjects import SUBJECTS, read
 
         started = SUBJECTS[subject](sys.argv[2], 1000)
-        read(started.sample(started.client(), started.prompt(range(64)), started.params(), 1, False).result())
+        read(started.sample(started.client(), started.prompt(range(64)), started.params(16), 1, False).result())
     total_cpu, total_wall = time.process_time() - cpu, time.perf_counter() - wall
     whole_cpu = time.process_time()
 

@@ -29,8 +29,8 @@ class Tinkex:
     def prompt(self, tokens):
         return self._tinkex.ModelInput.from_ints(tokens)
 
-    def params(self):
-        return self._tinkex.SamplingParams(max_tokens=16)
+    def params(self, tokens):
+        return self._tinkex.SamplingParams(max_tokens=tokens)
 
     def sample(self, client, prompt, params, count, scored):
         return client.sample(prompt, params, num_samples=count, include_prompt_logprobs=scored)
@@ -52,8 +52,8 @@ class Tinker:
     def prompt(self, tokens):
         return self._types.ModelInput.from_ints(tokens)
 
-    def params(self):
-        return self._types.SamplingParams(max_tokens=16)
+    def params(self, tokens):
+        return self._types.SamplingParams(max_tokens=tokens)
 
     def sample(self, client, prompt, params, count, scored):
         return client.sample(prompt, count, params, include_prompt_logprobs=scored)
@@ -79,8 +79,8 @@ class Floor:
     def prompt(self, tokens):
         return list(tokens)
 
-    def params(self):
-        return b'{"max_tokens":16}'
+    def params(self, tokens):
+        return b'{"max_tokens":%d}' % tokens
 
     def sample(self, client, prompt, params, count, scored) -> Future:
         return self._pool.submit(self._sample, client, prompt, params, count)
