@@ -279,21 +279,26 @@ def test_a_connection_rests_after_an_exchange(bench):
 
 
 def test_connections_are_opened_ahead():
-    """Where tasks come faster than connections cool, more are opened for the next ones: no more than may be at work."""
-    bench = Bench(most=12, most_idle=12, busiest=2)
+    """Where tasks come faster than connections cool, as many more are opened, unless they rest for a reason."""
+    bench = Bench(most=12, most_idle=12, busiest=4)
+    bench.pool._cooling_seconds = 60.0
+    opened = []
+
+    def lease():
+        connection = bench.lease().result(5)
+        until(lambda: bench.threads._idle == bench.threads._running)
+        opened.append(bench.pool.open)
+        return connection
+
     try:
-        bench.pool._cooling_seconds = 60.0
-        opened = []
-        for _ in range(8):
-            bench.lease().result(5).finish(reusable=True)
-            until(lambda: not bench.pool._opening)
-            opened.append(bench.pool.open)
+        for _ in range(4):
+            lease().finish(reusable=True)
+        held = [lease(), lease()]
         bench.pool.distrust()
-        bench.lease().result(5).finish(reusable=True)
-        bench.lease().result(5).finish(reusable=True)
-        until(lambda: not bench.pool._opening)
-        assert opened == [1, 2, 4, 4, 6, 6, 8, 8]
-        assert bench.pool.open == 2
+        for connection in held:
+            connection.finish(reusable=True)
+        lease().finish(reusable=True)
+        assert opened == [1, 2, 5, 5, 5, 10, 3]
     finally:
         bench.stop()
 

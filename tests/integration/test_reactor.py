@@ -75,7 +75,7 @@ def test_nothing_to_wait_with(clock, monkeypatch):
 
 def turn(reactor):
     """Have an idle reactor that has no thread go round once."""
-    reactor._wake()
+    reactor.wake()
     reactor._turn()
 
 
@@ -111,6 +111,18 @@ def test_moved_clock_needs_no_real_time(reactor, clock, woken):
     assert reactor._pause(0.1) is None
     clock.advance(0.2)
     assert woken.get(timeout=10) == (None, 1, TIMED_OUT)
+
+
+def test_where_workers_are_behind(clock):
+    """It looks at the sockets now and then, without waiting for one, and sleeps again once they are not behind."""
+    behind, waits = [True, True, False], []
+    reactor = Reactor(clock, "reactor", lambda: behind.pop(0))
+    poller = reactor._poller
+    reactor._poller = types.SimpleNamespace(poll=lambda seconds: waits.append(seconds) or [])
+    for _ in range(3):
+        reactor._turn()
+    poller.close()
+    assert waits == [0.0, 0.0, None]
 
 
 def test_unsubscribes(clock):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import sys
 import threading
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stepping import until
 
-from tinkex._concurrency.worker_pool import WorkQueue
+from tinkex._concurrency.worker_pool import _BEHIND, _STUCK, WorkQueue
 
 
 @pytest.fixture
@@ -123,11 +125,110 @@ def test_woken_without_need(items):
     end(items, [thread])
 
 
+def test_one_thread_takes_what_piles_up(items):
+    """Where many items wait, threads beside the first rest, and a watcher is told, once."""
+    gate, told = threading.Event(), []
+    items.watched_by(lambda: told.append(len(items)))
+    for _ in range(3 * _BEHIND):
+        items.put(gate.wait)
+    threads = [start(items, lambda work: work(10))]
+    until(lambda: len(items) == 3 * _BEHIND - 1)
+    threads += [start(items, lambda work: work(10)) for _ in range(2)]
+    asleep(items, 2)
+    for _ in range(2):
+        items.put(gate.wait)
+    asleep(items, 2)
+    assert told == [3 * _BEHIND]
+    gate.set()
+    until(lambda: len(items) == 0)
+    asleep(items, 3)
+    assert not items.watch()
+    items.watched_by(None)
+    end(items, threads)
+
+
+def test_the_others_share_the_last_ones(items):
+    """When few are left, as many threads work as there are items."""
+    together, told = threading.Barrier(3), []
+    items.watched_by(told.append)
+    for _ in range(_BEHIND):
+        items.put(lambda _: None)
+    items.put(together.wait)
+    items.put(together.wait)
+    threads = [start(items, lambda work: work(10)) for _ in range(3)]
+    together.wait(10)
+    asleep(items, 3)
+    items.watched_by(None)
+    end(items, threads)
+
+
+def test_where_one_is_stuck_another_works(items):
+    """A watcher that sees nothing taken for a while has one more thread work, and another where that is stuck, too."""
+    gate, told, stuck = threading.Event(), [], []
+    items.watched_by(lambda: told.append(True))
+
+    def work(_):
+        stuck.append(threading.current_thread())
+        gate.wait(10)
+
+    for _ in range(2 * _BEHIND):
+        items.put("work")
+    threads = [start(items, work) for _ in range(3)]
+    asleep(items, 2)
+    for number in range(1, 4):
+        until(lambda number=number: len(stuck) == number)
+        assert items.watch()  # it sees that something was taken
+        for _ in range(_STUCK - 1):
+            items.watch()
+        assert len(stuck) == number
+        items.watch()
+    assert set(stuck) == set(threads)
+    gate.set()
+    until(lambda: len(items) == 0)
+    assert not items.watch()
+    asleep(items, 3)
+    for _ in range(2 * _BEHIND):
+        items.put("work")
+    until(lambda: len(items) == 0)
+    items.watched_by(None)
+    end(items, threads)
+
+
+@contextlib.contextmanager
+def watched(items, *, pause):
+    """A thread watches the queue, where it is told to, so many seconds between two looks."""
+    told = queue.SimpleQueue()
+    items.watched_by(lambda: told.put(True))
+
+    def watch():
+        while told.get():
+            while items.watch():
+                time.sleep(pause)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    yield
+    items.watched_by(None)
+    told.put(False)
+    thread.join(10)
+    assert not thread.is_alive()
+
+
 @pytest.mark.usefixtures("hasty")
-@given(takers=st.integers(1, 6), putters=st.integers(1, 4), count=st.integers(1, 400), pause=st.integers(1, 50))
-def test_nothing_is_left_behind(takers, putters, count, pause):
+@given(
+    takers=st.integers(1, 6), putters=st.integers(1, 4), count=st.integers(1, 400), pause=st.integers(1, 50),
+    watching=st.booleans(),
+)  # fmt: skip
+def test_nothing_is_left_behind(takers, putters, count, pause, watching):
     """However puts and takes fall together, every item is taken once, without any further put to help."""
-    items, done = WorkQueue(), queue.SimpleQueue()
+    items = WorkQueue()
+    with watched(items, pause=0.0003) if watching else contextlib.nullcontext():
+        all_are_taken(items, takers, putters, count, pause)
+
+
+def all_are_taken(items, takers, putters, count, pause):
+    """So many threads put and take; each item is taken once."""
+    done = queue.SimpleQueue()
     threads = [start(items, done.put) for _ in range(takers)]
 
     def put(first):

@@ -51,3 +51,6 @@ def timestamp(wall: float) -> str:
 
 thread_seconds = time.thread_time
 """CPU seconds of the calling thread: for bounds on computations, which waiting does not count towards."""
+
+nap = time.sleep
+"""Sleep for a moment, by no clock that a test moves: for a fraction of a millisecond, which nothing waits for."""

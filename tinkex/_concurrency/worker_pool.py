@@ -18,6 +18,9 @@ T = TypeVar("T")
 
 logger = logging.getLogger("tinkex")
 
+_BEHIND = 8  # items that wait: what is to come would wait behind them
+_STUCK = 8  # looks, one after the other, at a queue of which nothing is taken
+
 
 class Runnable(Protocol):
     """Work item: a worker runs it once."""
@@ -55,6 +58,8 @@ class WorkerPool(ThreadPoolExecutor):
         self._ending = False
         self.count = workers
         self.put: Callable[[Runnable], None] = self._items.put
+        self.watch: Callable[[], bool] = self._items.watch
+        self.watched_by: Callable[[Callable[[], object]], None] = self._items.watched_by
         self.waiting: Callable[[], int] = self._items.__len__
 
     def start(self) -> None:
@@ -80,6 +85,7 @@ class WorkerPool(ThreadPoolExecutor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Let the threads end when they have done what is queued; never joins them."""
         self._ending = True
+        self._items.watched_by(None)
         for _ in range(self.count):
             self._items.put(None)
 
@@ -120,40 +126,80 @@ class WorkQueue(Generic[T]):
     thread that goes to sleep looks for items again first, and one that wakes wakes the next if there are more. So they
     are woken one by one, as each can run: a burst that one of them can do alone wakes no crowd. A thread may be woken
     without need; it looks, and sleeps on.
+
+    While it is behind, that is, many items wait, one thread takes them all, where another watches: several would only
+    take the interpreter from each other at every system call. `watch` has one more work where that one is stuck.
     """
 
-    __slots__ = ("_idle", "_items")
+    __slots__ = ("_at_work", "_idle", "_items", "_most", "_notify", "_seen", "_stuck", "_taken", "_watched")
 
     def __init__(self) -> None:
         self._items: deque[T] = deque()
         self._idle: list[threading.Lock] = []
+        self._at_work: set[threading.Lock] = set()
+        self._most = 1  # threads at work while it is behind
+        self._taken = 0  # items, about: counted unlocked
+        self._notify: Callable[[], object] | None = None
+        self._watched = False  # whether `watch` is called, without another notice, until it returns False
+        self._seen = self._stuck = 0  # by `watch`: items taken, and how often there were no more
 
     def __len__(self) -> int:
         return len(self._items)
 
+    def watched_by(self, notify: Callable[[], object] | None) -> None:
+        """Have `notify` called when the queue falls behind: `watch` is called soon then. None: there is no watcher."""
+        self._notify = notify
+
     def put(self, item: T) -> None:
         """Add an item, and wake a thread if one sleeps."""
         self._items.append(item)
-        self._wake()
+        if not (self._at_work and self._is_behind()):
+            self._wake()
+        elif not self._watched and self._notify is not None:
+            self._watched = True
+            self._notify()
 
     def take(self, sleep_lock: threading.Lock) -> T:
         """The next item, as soon as there is one; `sleep_lock` is locked, and belongs to the calling thread."""
-        listed = False
+        at_work, listed = self._at_work, False
+        at_work.discard(sleep_lock)
         while True:
-            try:
-                item = self._items.popleft()
-                break
-            except IndexError:
-                if listed:
-                    sleep_lock.acquire()
-                else:
-                    self._idle.append(sleep_lock)
-                    listed = True
+            if len(at_work) < self._most or not self._is_behind():
+                try:
+                    item = self._items.popleft()
+                    break
+                except IndexError:
+                    pass
+            if listed:
+                sleep_lock.acquire()
+            else:
+                self._idle.append(sleep_lock)
+                listed = True
+        at_work.add(sleep_lock)
+        self._taken += 1
         if listed:
             self._idle.remove(sleep_lock)
-        if self._items:
+        if self._items and not self._is_behind():
             self._wake()
         return item
+
+    def watch(self) -> bool:
+        """Whether it is behind; while it is, call it again and again, a fraction of a millisecond apart."""
+        if not self._is_behind():
+            self._watched = False
+            if not self._is_behind():  # a `put` in between sees that it must give notice, or is seen here
+                self._most, self._stuck = 1, 0
+                return False
+            self._watched = True
+        self._stuck = self._stuck + 1 if self._taken == self._seen else 0
+        self._seen = self._taken
+        if self._stuck == _STUCK:
+            self._most, self._stuck = self._most + 1, 0
+            self._wake()
+        return True
+
+    def _is_behind(self) -> bool:
+        return len(self._items) >= _BEHIND and self._notify is not None
 
     def _wake(self) -> None:
         """Wake the thread that went to sleep last, unless it is being woken."""

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from tinkex._concurrency.clock import Clock, is_moved
+from tinkex._concurrency.clock import Clock, is_moved, nap
 from tinkex._runtime.poller import make_poller
 
 logger = logging.getLogger("tinkex")
@@ -28,6 +28,7 @@ _COMPACT_EVERY = 1024  # lapsed timers at least; more where more are kept than t
 _LONGEST_SLEEP = 3600.0
 _STOPPED_SECONDS = 1.0  # that the thread sleeps too long, where its process was stopped
 _MOST_HELD_SECONDS = 5.0  # that timers wait after that
+_GATHER_SECONDS = 0.0003  # between two looks at the sockets where workers are behind
 
 
 class Resumable(Protocol):
@@ -76,12 +77,16 @@ class Reactor:
 
     Sockets go before timers: an answer that is there is not late. Where the process was stopped (SIGSTOP, a frozen
     machine) many times pass at once: then timers wait some seconds more, for what has come to be read first.
+
+    While `watch` says that the workers are behind, what becomes ready is gathered: it would only wait in their queue,
+    and each turn of this thread takes the interpreter from them.
     """
 
     _wakeups: tuple[socket.socket, ...] = ()  # where the making was interrupted
 
-    def __init__(self, clock: Clock, name: str) -> None:
+    def __init__(self, clock: Clock, name: str, watch: Callable[[], bool] = bool) -> None:
         self._clock = clock
+        self._watch = watch
         self._moved = clock if is_moved(clock) else None
         self._name = name
         self._parked: dict[int, tuple[Resumable, int]] = {}
@@ -98,7 +103,7 @@ class Reactor:
         out.setblocking(False)
         into.setblocking(False)
         self._wakeup_out = out.fileno()
-        self._poller = make_poller(self._wake)
+        self._poller = make_poller(self.wake)
         self._poller.watch(self._wakeup_out)
 
     def start(self, first: Callable[[], None]) -> None:
@@ -111,7 +116,7 @@ class Reactor:
     def stop(self) -> None:
         """End the thread soon."""
         self._stopping = True
-        self._wake()
+        self.wake()
 
     def park(self, fileno: int, resumable: Resumable, wait_id: int, *, write: bool, known: bool) -> None:
         """Resume `resumable` once `fileno` can be read (or written); `known` says that it was parked before."""
@@ -130,21 +135,22 @@ class Reactor:
             return
         self._times.append((at, next(self._numbers), resumable, wait_id))
         if at < self._sleeps_until:
-            self._wake()
+            self.wake()
 
     def forked(self) -> None:
         """In a child: give up the kernel table, which the parent still uses, without touching what is in it."""
         self._poller.close()
         self._parked.clear()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Have the thread take a turn; what it is about may have changed."""
         with contextlib.suppress(OSError):  # woken already, or collected
             self._wakeups[1].send(b"!")
 
     def _run(self, first: Callable[[], None]) -> None:
         if not self._running.acquire(blocking=False):
             return
-        unsubscribe = self._moved.subscribe(self._wake) if self._moved is not None else None
+        unsubscribe = self._moved.subscribe(self.wake) if self._moved is not None else None
         _guarded(first)
         while not self._stopping:
             _guarded(self._turn)
@@ -153,10 +159,14 @@ class Reactor:
         self._poller.close()
 
     def _turn(self) -> None:
+        behind = self._watch()
+        if behind:
+            nap(_GATHER_SECONDS)
         self._collect()
         self._sleeps_until = at = max(self._heap[0][0], self._held_until) if self._heap else _FOREVER
         began = self._clock.monotonic()
-        for fileno in self._poller.poll(0.0 if self._collect() or self._stopping else self._pause(at - began)):
+        at_once = self._collect() or behind or self._stopping
+        for fileno in self._poller.poll(0.0 if at_once else self._pause(at - began)):
             parked = self._parked.pop(fileno, None)
             if parked is not None:
                 _guarded(parked[0].resume, parked[1], READY)
@@ -201,6 +211,6 @@ class Reactor:
             _guarded(resumable.resume, wait_id, TIMED_OUT)
 
     def __del__(self) -> None:
-        # Only when no thread can call _wake any more; what is collected together with this may still call it.
+        # Only when no thread can call `wake` any more; what is collected together with this may still call it.
         for each in self._wakeups:
             each.close()

@@ -44,7 +44,8 @@ class ServiceRuntime:
         first = config.current
         self.clock = clock
         self.workers: WorkerPool = WorkerPool(first.workers, f"{name}-worker")
-        self.reactor: Reactor = Reactor(clock, f"{name}-reactor")
+        self.reactor: Reactor = Reactor(clock, f"{name}-reactor", self.workers.watch)
+        self.workers.watched_by(self.reactor.wake)
         self.scheduler: Scheduler = Scheduler(self.workers, self.reactor)
         self.callbacks: ElasticPool = ElasticPool(first.callback_workers, f"{name}-callback")
         connecting = ElasticPool(_CONNECTING_THREADS, f"{name}-connect")

@@ -287,17 +287,13 @@ class ConnectionPool:
             if queued <= 0 or self._closed:
                 return
             now = self._clock.monotonic()
-            room = self._room_at_work(now)
-            wanted = max(at_least, min(queued, room))
+            wanted = max(at_least, min(queued, self._room_at_work(now)))
             count = max(0, min(wanted, self._most - self.open))
+            self.open += count
+            self._opening += count
             full = count < wanted
             later = count < queued and not full and not self._growing and self._settling > 0.0
             self._growing |= later
-            if count and not self._is_distrusted():  # the next tasks, too, come before those have cooled
-                ahead = max(0, len(self._cooling) - 1)
-                count = max(count, min(count + ahead, room, self._most - self.open))
-            self.open += count
-            self._opening += count
         if full:
             self._preempt(queued - len(self._cooling))
         if later:
@@ -344,6 +340,21 @@ class ConnectionPool:
             self._reactor.call_at(since + turn, task, wait_id)
 
     def _open(self) -> None:
+        """Open a connection for a task that is queued, and then some for those that will be."""
+        self._open_one()
+        while self._opens_ahead():
+            self._open_one()
+
+    def _opens_ahead(self) -> bool:
+        """Whether to open another: tasks come faster than those that rest cool down."""
+        with self._lock:
+            ahead = len(self._cooling) > max(1, len(self._idle)) and not self._is_distrusted() and not self._closed
+            ahead = ahead and self.open < self._most and self._room_at_work(self._clock.monotonic()) > 0
+            self.open += ahead
+            self._opening += ahead
+        return ahead
+
+    def _open_one(self) -> None:
         """Open a connection for whichever task is next by then; it may take long, and others come back meanwhile."""
         connection = error = None
         with self._lock:
