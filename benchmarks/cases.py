@@ -31,7 +31,9 @@ class Case:
 CASES = (
     Case("import", "start", 1, ("import_cpu_ms", "process_cpu_ms", "import_ms", "modules", "rss_mb"), subjects=ALL),
     Case("import of every name", "start", 1, ("import_cpu_ms", "import_ms", "modules", "rss_mb"), {"names": True}),
-    Case("first sample", "start", 1, ("total_cpu_ms", "total_ms", "rss_mb", "threads"), {"connect": True}),
+    Case(
+        "first sample", "start", 1, ("total_cpu_ms", "total_ms", "rss_mb", "threads"), {"connect": True}, subjects=ALL
+    ),
     Case("sequential", "sequential", 500, ("cpu_ms", "p50_ms", "p99_ms", "rss_mb"), subjects=ALL),
     Case(
         "burst of 2000", "burst", 2000, ("cpu_ms", "per_s", "peak_mb", "threads", "requests_each", "sent_bytes"),
