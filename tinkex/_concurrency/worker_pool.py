@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger("tinkex")
 
-_BEHIND = 8  # items that wait: what is to come would wait behind them
+_BEHIND = 3  # items that wait: what is to come would wait behind them
 _STUCK = 8  # looks, one after the other, at a queue of which nothing is taken
 
 
@@ -127,7 +127,7 @@ class WorkQueue(Generic[T]):
     are woken one by one, as each can run: a burst that one of them can do alone wakes no crowd. A thread may be woken
     without need; it looks, and sleeps on.
 
-    While it is behind, that is, many items wait, one thread takes them all, where another watches: several would only
+    While it is behind, that is, some items wait, one thread takes them all, where another watches: several would only
     take the interpreter from each other at every system call. `watch` has one more work where that one is stuck.
     """
 
@@ -153,11 +153,12 @@ class WorkQueue(Generic[T]):
     def put(self, item: T) -> None:
         """Add an item, and wake a thread if one sleeps."""
         self._items.append(item)
-        if not (self._at_work and self._is_behind()):
-            self._wake()
-        elif not self._watched and self._notify is not None:
+        behind = self._is_behind()
+        if behind and not self._watched and self._notify is not None:
             self._watched = True
             self._notify()
+        if not (behind and self._at_work):
+            self._wake()
 
     def take(self, sleep_lock: threading.Lock) -> T:
         """The next item, as soon as there is one; `sleep_lock` is locked, and belongs to the calling thread."""
