@@ -233,7 +233,7 @@ def counted_steps():
 def test_steps_of_a_sample(server):
     """A sample is some 260 calls of the client's functions; a request is one write, and its answer one read or two.
 
-    Whether its connection is as it was left, Linux tells without a poll.
+    Whether its connection is as it was left, Linux tells without a poll, but for the first look at each.
     """
     with counted_steps() as steps, sampling(server) as client:
         client.sample(PROMPT, PARAMS).result(10)
@@ -244,7 +244,7 @@ def test_steps_of_a_sample(server):
         counts = steps.copy()
     assert counts["Connection.send"] == 2 * MANY
     assert counts["Connection.receive"] <= 5 * MANY
-    assert sys.platform != "linux" or counts["Connection._found"] == 0
+    assert sys.platform != "linux" or counts["Connection._found"] <= 10 * WORKERS
     assert counts.total() <= 300 * MANY
 
 

@@ -75,8 +75,8 @@ class Bench:
         self.workers.join(5)
         self.reactor.stop()
         self.threads.stop()
-        for peer in self.dialer.peers:
-            peer.close()
+        for each in (*self.dialer.peers, *self.pool._all):
+            each.close()
 
 
 @pytest.fixture
@@ -108,6 +108,19 @@ def test_those_at_rest_are_closed(bench):
     held.finish(reusable=True)
     assert bench.lease().result(5) is held
     held.close()
+
+
+def test_a_task_that_waits_for_one_that_is_closed(wide_bench):
+    """Where one that rests is closed, the task that waits for it gets another."""
+    bench = wide_bench
+    bench.pool._most = 1
+    resting(bench, 1)
+    waiting = bench.lease()
+    bench.settle()
+    assert not waiting.done()
+    bench.pool.close_kept()
+    waiting.result(5).finish(reusable=False)
+    assert len(bench.dialer.peers) == 2
 
 
 def test_no_more_than_most_are_at_work_or_idle(bench):
@@ -301,6 +314,96 @@ def test_connections_are_opened_ahead():
         assert opened == [1, 2, 5, 5, 5, 10, 3]
     finally:
         bench.stop()
+
+
+def resting(bench, count):
+    """So many connections that rest, for as long as the clock stands still."""
+    bench.pool._cooling_seconds = 60.0
+    held = [bench.lease().result(5) for _ in range(count)]
+    for connection in held:
+        connection.finish(reusable=True)
+
+
+@pytest.fixture
+def wide_bench():
+    """A pool of 6 connections, all of which may be idle, or at work."""
+    made = Bench(most=6, most_idle=6, busiest=6)
+    yield made
+    made.stop()
+
+
+def at_rest(bench):
+    """Whether no thread opens anything."""
+    return bench.threads._idle == bench.threads._running
+
+
+def test_no_more_are_opened_ahead_than_may_be_open(wide_bench):
+    """The bound on open connections holds for those, too."""
+    resting(wide_bench, 4)
+    wide_bench.lease().result(5)
+    until(lambda: at_rest(wide_bench))
+    assert wide_bench.pool.open == 6
+
+
+def test_no_more_are_opened_ahead_than_may_be_idle(wide_bench):
+    """Nothing is opened to be closed at once."""
+    resting(wide_bench, 3)
+    wide_bench.pool._most_idle = 1
+    wide_bench.lease().result(5)
+    until(lambda: at_rest(wide_bench))
+    assert len(wide_bench.pool._idle) == 1
+    assert len(wide_bench.dialer.peers) == 5
+
+
+def test_a_closed_pool_opens_nothing_ahead(wide_bench):
+    """Where it is closed while one is being opened, that is the last."""
+    bench, stuck = wide_bench, threading.Event()
+    resting(bench, 3)
+    bench.dialer.stuck.append(stuck)
+    bench.lease()
+    until(lambda: not bench.dialer.stuck)
+    bench.pool._closed = True
+    stuck.set()
+    until(lambda: at_rest(bench))
+    assert len(bench.dialer.peers) == 4
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_dial_that_fails_is_the_last_one_ahead(wide_bench, which):
+    """Where one cannot be opened, whether for a task or ahead, no other is tried before a task asks."""
+    bench, dials = wide_bench, []
+    resting(bench, 3)
+    dial = bench.dialer.open
+
+    def refuse_from():
+        dials.append(1)
+        if len(dials) > which:
+            raise OSError("no")
+        return dial()
+
+    bench.dialer.open = refuse_from
+    lease = bench.lease()
+    until(lambda: lease.done() and at_rest(bench))
+    assert len(dials) == which + 1
+    assert (bench.pool._opening, bench.pool._opening_ahead) == (0, 0)
+
+
+def test_a_dial_ahead_that_hangs_is_no_tasks(wide_bench):
+    """A task that cannot have one that rests gets a connection of its own meanwhile."""
+    bench, stuck = wide_bench, threading.Event()
+    resting(bench, 2)
+    bench.dialer.stuck = [threading.Event(), stuck]
+    bench.dialer.stuck[0].set()
+    first = bench.lease().result(5)
+    until(lambda: bench.pool._opening_ahead == 1)
+    until(lambda: not bench.dialer.stuck)
+    second = bench.lease(fresh=True).result(5)
+    assert second.reused is False
+    stuck.set()
+    until(lambda: at_rest(bench))
+    assert (bench.pool._opening, bench.pool._opening_ahead) == (0, 0)
+    for connection in (first, second):
+        connection.finish(reusable=False)
 
 
 def test_a_timer_gives_out_connections_where_many_tasks_wait():

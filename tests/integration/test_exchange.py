@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
+import struct
 import threading
 import time
+import types
 
 import attrs
 import pytest
@@ -15,11 +18,11 @@ from tinkex._concurrency.worker_pool import WorkerPool
 from tinkex._runtime.reactor import TIMED_OUT, Reactor
 from tinkex._runtime.task import ScheduledTask, Scheduler
 from tinkex._transport import exchange
-from tinkex._transport.connection import _TCP_INFO
+from tinkex._transport.connection import _TCP_INFO, Connection
 from tinkex._transport.connection_pool import ConnectionPool, Lease
 from tinkex._transport.dial import make_dialer
 from tinkex._transport.exchange import Pace, Transport
-from tinkex._transport.http11 import request_head
+from tinkex._transport.http11 import ResponseReader, request_head
 from tinkex.config import ClientConfig
 from tinkex.future import ClientFuture
 from tinkex.testing._tls import make_certificates
@@ -229,6 +232,56 @@ def test_a_connection_is_looked_at_before_it_is_used_again(start, monkeypatch, s
     assert futures[1].result(5).body == b"two"
     if certificates is not None:
         certificates.directory.cleanup()
+
+
+def reset(peer):
+    """Have the peer of a connection break it off."""
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+
+
+@pytest.mark.skipif(_TCP_INFO is None, reason="the kernel is asked on Linux alone")
+@pytest.mark.parametrize("spoil", [*SPOILS.values(), reset])
+@pytest.mark.parametrize("read", [0, 2])
+def test_what_the_kernel_counts(spoil, read):
+    """The kernel's counts and a poll agree on whether a connection is as it was left; the first look is a poll."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        peer, _ = listener.accept()
+    ours.setblocking(False)
+    pool = types.SimpleNamespace(distrust=lambda: None, closed=lambda _: None)
+    connection = Connection(ours, pool, types.SimpleNamespace(forget=lambda _: None))
+    with peer:
+        if read:
+            peer.sendall(OK)
+            assert connection.readable_within(5000)
+            assert connection.receive(ResponseReader(100))
+        assert connection._is_read_out() == (read > 0)
+        assert connection._found() is None
+        spoil(peer)
+        select.select([ours], [], [], 5)
+        assert not connection._is_read_out()
+        assert connection._found() is not None
+    connection.close()
+
+
+@pytest.mark.parametrize("filled", [b"", b"\1"])
+def test_a_kernel_that_does_not_count(filled):
+    """Where it fills in nothing, or the state alone, a connection is polled."""
+    ours, peer = socket.socketpair()
+    ours.setblocking(False)
+    told = []
+    pool = types.SimpleNamespace(distrust=lambda: told.append(True), closed=lambda _: None)
+    connection = Connection(ours, pool, types.SimpleNamespace(forget=lambda _: None))
+    connection._socket = types.SimpleNamespace(
+        recv=ours.recv, close=ours.close, getsockopt=lambda *_: filled.ljust(136, b"\0")
+    )
+    with peer:
+        assert connection.is_clean()
+        peer.sendall(b"!")
+        assert not connection.is_clean()
+    assert told == [True]
+    connection.close()
 
 
 @pytest.mark.parametrize("secure", [False, True])

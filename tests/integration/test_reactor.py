@@ -20,7 +20,7 @@ from stepping import at_once
 
 from tinkex._concurrency.clock import SYSTEM_CLOCK
 from tinkex._runtime.poller import KqueuePoller
-from tinkex._runtime.reactor import READY, TIMED_OUT, Reactor
+from tinkex._runtime.reactor import _GATHER_SECONDS, READY, TIMED_OUT, Reactor
 from tinkex.errors import NoThreadsError
 from tinkex.testing import ManualClock
 
@@ -113,9 +113,10 @@ def test_moved_clock_needs_no_real_time(reactor, clock, woken):
     assert woken.get(timeout=10) == (None, 1, TIMED_OUT)
 
 
-def test_where_workers_are_behind(clock):
+def test_where_workers_are_behind(clock, monkeypatch):
     """It looks at the sockets now and then, without waiting for one, and sleeps again once they are not behind."""
-    behind, waits = [True, True, False], []
+    behind, waits, naps = [True, True, False], [], []
+    monkeypatch.setattr("tinkex._runtime.reactor.nap", naps.append)
     reactor = Reactor(clock, "reactor", lambda: behind.pop(0))
     poller = reactor._poller
     reactor._poller = types.SimpleNamespace(poll=lambda seconds: waits.append(seconds) or [])
@@ -123,6 +124,8 @@ def test_where_workers_are_behind(clock):
         reactor._turn()
     poller.close()
     assert waits == [0.0, 0.0, None]
+    assert naps == [_GATHER_SECONDS] * 2
+    assert 0.0001 <= _GATHER_SECONDS <= 0.001
 
 
 def test_unsubscribes(clock):
@@ -297,6 +300,20 @@ def test_after_a_stop_timers_wait_for_what_has_come(woken, stop, held):
         assert reactor._poller.pauses == [10.0, held]
     assert woken.get(timeout=0) == ("deadline", 1, TIMED_OUT)
     poller.close()
+
+
+def test_after_a_stop_while_workers_are_behind(woken, monkeypatch):
+    """So it is where it was stopped between two looks."""
+    clock = Seconds()
+    reactor = Reactor(clock, "reactor", lambda: True)
+    reactor.call_at(10.0, Sleeper(woken, "deadline"), 1)
+    monkeypatch.setattr("tinkex._runtime.reactor.nap", lambda _: setattr(clock, "seconds", 14.0))
+    reactor._turn()
+    assert woken.empty()
+    monkeypatch.setattr("tinkex._runtime.reactor.nap", lambda _: setattr(clock, "seconds", 18.0))
+    reactor._turn()
+    assert woken.get(timeout=0)[0] == "deadline"
+    reactor._poller.close()
 
 
 def test_a_time_that_was_over_when_it_was_set_is_no_stop(woken):

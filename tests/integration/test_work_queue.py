@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stepping import until
 
-from tinkex._concurrency.worker_pool import _BEHIND, _STUCK, WorkQueue
+from tinkex._concurrency import worker_pool
+from tinkex._concurrency.worker_pool import _BEHIND, _MOVING, _STUCK, WorkQueue
 
 
 @pytest.fixture
@@ -163,35 +164,121 @@ def test_the_others_share_the_last_ones(items):
 
 
 def test_where_one_is_stuck_another_works(items):
-    """A watcher that sees nothing taken for a while has one more thread work, and another where that is stuck, too."""
-    gate, told, stuck = threading.Event(), [], []
-    items.watched_by(lambda: told.append(True))
+    """A watcher that sees nothing taken for a while has one more thread work, and another where that is stuck, too.
+
+    Once all of them work there is nothing to watch.
+    """
+    gate, stuck = threading.Event(), []
+    items.watched_by(lambda: None)
 
     def work(_):
         stuck.append(threading.current_thread())
         gate.wait(10)
 
-    for _ in range(2 * _BEHIND):
+    for _ in range(3 * _BEHIND):
         items.put("work")
     threads = [start(items, work) for _ in range(3)]
     asleep(items, 2)
-    for number in range(1, 4):
-        until(lambda number=number: len(stuck) == number)
+    until(lambda: len(stuck) == 1)
+    for number in (1, 2):
         assert items.watch()  # it sees that something was taken
         for _ in range(_STUCK - 1):
-            items.watch()
+            assert items.watch()
         assert len(stuck) == number
-        items.watch()
+        assert items.watch()
+        until(lambda number=number: len(stuck) == number + 1)
+    until(lambda: not items._idle)
+    assert not items.watch()
     assert set(stuck) == set(threads)
     gate.set()
     until(lambda: len(items) == 0)
-    assert not items.watch()
     asleep(items, 3)
-    for _ in range(2 * _BEHIND):
-        items.put("work")
-    until(lambda: len(items) == 0)
     items.watched_by(None)
     end(items, threads)
+
+
+def test_where_things_move_fewer_work(items):
+    """Each time that something was taken for a while one thread less works, down to one; with nothing left, at once."""
+    items.watched_by(lambda: None)
+    lying = locked()
+    items._idle.append(lying)
+    items._most = 3
+    for _ in range(1000):
+        items.put("work")
+    own, most = locked(), []
+    for _ in range(3 * _MOVING):
+        items.take(own)
+        assert items.watch()
+        most.append(items._most)
+    assert most == [3] * (_MOVING - 1) + [2] * _MOVING + [1] * (_MOVING + 1)
+    items._most = 3
+    items._items.clear()
+    assert not items.watch()
+    assert items._most == 1
+
+
+def test_the_watcher_is_told_anew(items):
+    """Once it has seen that the queue is not behind, it is told when it is again; and whatever came between."""
+    told = []
+    items._idle.append(locked())
+    items.watched_by(lambda: told.append(len(items)))
+    for round_ in range(1, 4):
+        for _ in range(3 * _BEHIND):
+            items.put("work")
+        assert told == [_BEHIND] * round_
+        assert items.watch()
+        items.put("work")
+        assert told == [_BEHIND] * round_  # it looks by itself
+        items._items.clear()
+        assert not items.watch()
+
+
+def test_a_put_while_the_watcher_makes_up_its_mind(items):
+    """What makes the queue fall behind right after a look is seen in that look, or told."""
+    told, length = [], type(items)._is_behind
+    items._idle.append(locked())
+    items.watched_by(lambda: told.append(True))
+
+    class Interposed(WorkQueue):
+        __slots__ = ()
+
+        def _is_behind(self):
+            found = length(self)
+            while len(self) < _BEHIND:  # another thread, at this moment
+                self._items.append("work")
+            return found
+
+    items.__class__ = Interposed
+    assert items.watch()
+
+
+@pytest.mark.parametrize("line", range(1, 12))
+def test_an_interrupted_put(items, line):
+    """Wherever a Ctrl-C ends a put, the next one has all that is there taken."""
+    watcher = queue.SimpleQueue()
+    for _ in range(_BEHIND - 1):
+        items.put("work")
+    items.watched_by(lambda: watcher.put(True))
+    passed = 0
+
+    def trace(frame, event, _):
+        nonlocal passed
+        if frame.f_code.co_filename != worker_pool.__file__:
+            return None
+        passed += event == "line"
+        if passed == line:
+            raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        items.put("work")
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(None)
+    items.put("work")
+    assert watcher.get_nowait()
 
 
 @contextlib.contextmanager

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import queue
 import threading
 from concurrent.futures import wait
 
 import pytest
+from serving import MODEL, PARAMS, make_service
 from stepping import until
 
 from tinkex._concurrency import worker_pool
 from tinkex._concurrency.elastic_pool import ElasticPool
 from tinkex._concurrency.worker_pool import WorkerPool
+from tinkex.testing import FakeServer
 
 
 @pytest.fixture
@@ -240,3 +243,32 @@ def test_forked():
     pool.submit(lambda: None)
     workers.put(Item(lambda: None))
     assert (pool.threads, workers.waiting()) == (0, 0)
+
+
+@pytest.mark.parametrize("running", [0, 1])
+def test_work_that_blocks(running):
+    """Where what the workers of a service run blocks, all of them come to work, though nothing is put any more."""
+    with FakeServer() as server, make_service(server, workers=4) as service:
+        client = service.create_sampling_client(base_model=MODEL)
+        client.sample([1, 2], PARAMS).result(10)
+        workers = service._lifecycle.runtime.workers
+        gate, begun = threading.Event(), []
+        block = functools.partial(lambda: (begun.append(True), gate.wait(10)))
+        if running:
+            workers.submit(block)
+            until(lambda: begun)
+        blocked = [workers.submit(block) for _ in range(12 - running)]
+        until(lambda: len(begun) == 4)
+        gate.set()
+        wait(blocked, 10)
+        assert len(begun) == 12
+
+
+def test_the_reactor_watches_the_queue():
+    """In a service the reactor is told where its workers are behind, and looks at their queue, until it is closed."""
+    with FakeServer() as server, make_service(server) as service:
+        service.create_sampling_client(base_model=MODEL)
+        runtime = service._lifecycle.runtime
+        assert runtime.workers._items._notify == runtime.reactor.wake
+        assert runtime.reactor._watch == runtime.workers.watch
+    assert runtime.workers._items._notify is None

@@ -19,7 +19,8 @@ T = TypeVar("T")
 logger = logging.getLogger("tinkex")
 
 _BEHIND = 3  # items that wait: what is to come would wait behind them
-_STUCK = 8  # looks, one after the other, at a queue of which nothing is taken
+_STUCK = 3  # looks, one after the other, at a queue of which nothing is taken
+_MOVING = 16  # looks at one of which something was taken each time
 
 
 class Runnable(Protocol):
@@ -127,21 +128,29 @@ class WorkQueue(Generic[T]):
     are woken one by one, as each can run: a burst that one of them can do alone wakes no crowd. A thread may be woken
     without need; it looks, and sleeps on.
 
-    While it is behind, that is, some items wait, one thread takes them all, where another watches: several would only
-    take the interpreter from each other at every system call. `watch` has one more work where that one is stuck.
+    While it is behind, that is, some items wait, one thread takes them all, and the others rest: several would only
+    take the interpreter from each other at every system call. Another thread is told to `watch` then, which has one
+    more work where nothing is taken for a while.
     """
 
-    __slots__ = ("_at_work", "_idle", "_items", "_most", "_notify", "_seen", "_stuck", "_taken", "_watched")
+    __slots__ = (
+        "_at_work", "_idle", "_items", "_looks", "_most", "_moving", "_notify", "_seen", "_stuck", "_taken", "_told",
+        "_watched",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._items: deque[T] = deque()
         self._idle: list[threading.Lock] = []
         self._at_work: set[threading.Lock] = set()
-        self._most = 1  # threads at work while it is behind
         self._taken = 0  # items, about: counted unlocked
         self._notify: Callable[[], object] | None = None
-        self._watched = False  # whether `watch` is called, without another notice, until it returns False
-        self._seen = self._stuck = 0  # by `watch`: items taken, and how often there were no more
+        self._told = -1  # before which look the watcher was told
+        # Written by `watch` alone:
+        self._looks = 0
+        self._watched = False  # whether the next look comes by itself
+        self._most = 1  # threads at work while it is behind
+        self._seen = 0  # items taken
+        self._stuck = self._moving = 0  # looks that saw nothing, or something, taken
 
     def __len__(self) -> int:
         return len(self._items)
@@ -154,9 +163,8 @@ class WorkQueue(Generic[T]):
         """Add an item, and wake a thread if one sleeps."""
         self._items.append(item)
         behind = self._is_behind()
-        if behind and not self._watched and self._notify is not None:
-            self._watched = True
-            self._notify()
+        if behind:
+            self._tell()
         if not (behind and self._at_work):
             self._wake()
 
@@ -173,9 +181,11 @@ class WorkQueue(Generic[T]):
                     pass
             if listed:
                 sleep_lock.acquire()
-            else:
-                self._idle.append(sleep_lock)
-                listed = True
+                continue
+            self._idle.append(sleep_lock)
+            listed = True
+            if self._is_behind():
+                self._tell()
         at_work.add(sleep_lock)
         self._taken += 1
         if listed:
@@ -185,19 +195,32 @@ class WorkQueue(Generic[T]):
         return item
 
     def watch(self) -> bool:
-        """Whether it is behind; while it is, call it again and again, a fraction of a millisecond apart."""
-        if not self._is_behind():
-            self._watched = False
-            if not self._is_behind():  # a `put` in between sees that it must give notice, or is seen here
-                self._most, self._stuck = 1, 0
-                return False
-            self._watched = True
-        self._stuck = self._stuck + 1 if self._taken == self._seen else 0
-        self._seen = self._taken
+        """Whether to look again, a fraction of a millisecond later: threads rest while it is behind."""
+        self._looks += 1
+        self._watched = bool(self._idle) and self._is_behind()
+        if not self._watched:
+            # Looked at again: a `put`, or a thread that lies down, in between sees that it must tell, or is seen here.
+            self._watched = bool(self._idle) and self._is_behind()
+        if not self._watched:
+            if not self._is_behind():
+                self._most = 1
+            self._stuck = self._moving = 0
+            return False
+        moves, self._seen = self._taken != self._seen, self._taken
+        self._stuck, self._moving = (0, self._moving + 1) if moves else (self._stuck + 1, 0)
         if self._stuck == _STUCK:
-            self._most, self._stuck = self._most + 1, 0
+            self._stuck, self._most = 0, self._most + 1
             self._wake()
+        elif self._moving == _MOVING:
+            self._moving, self._most = 0, max(1, self._most - 1)
         return True
+
+    def _tell(self) -> None:
+        """Have the watcher look, unless it will, or was told to; noted last, since a Ctrl-C may come on the way."""
+        looks, notify = self._looks, self._notify
+        if notify is not None and not self._watched and self._told != looks:
+            notify()
+            self._told = looks
 
     def _is_behind(self) -> bool:
         return len(self._items) >= _BEHIND and self._notify is not None

@@ -159,13 +159,13 @@ class Reactor:
         self._poller.close()
 
     def _turn(self) -> None:
+        began = self._clock.monotonic()
         behind = self._watch()
         if behind:
             nap(_GATHER_SECONDS)
         self._collect()
         self._sleeps_until = at = max(self._heap[0][0], self._held_until) if self._heap else _FOREVER
-        began = self._clock.monotonic()
-        at_once = self._collect() or behind or self._stopping
+        at_once = behind or self._collect() or self._stopping
         for fileno in self._poller.poll(0.0 if at_once else self._pause(at - began)):
             parked = self._parked.pop(fileno, None)
             if parked is not None:

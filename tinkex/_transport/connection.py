@@ -145,7 +145,7 @@ class Connection(Permit):
         return found is None
 
     def _is_read_out(self) -> bool:
-        """Whether the kernel counts no byte more than were read, and no end; False also where it does not tell.
+        """Whether the kernel counts no byte more than were read, and no end; False also where it may not count.
 
         It is the quick way to ask: `poll` lets other threads have the interpreter, and comes back when they are done.
         """
@@ -156,7 +156,7 @@ class Connection(Permit):
         except OSError:
             return False
         received = int.from_bytes(info[_BYTES_RECEIVED], sys.byteorder)
-        return received == self._received and info[_TCP_STATE] == _ESTABLISHED
+        return received == self._received > 0 and info[_TCP_STATE] == _ESTABLISHED
 
     def _found(self) -> bytes | None:
         """What has come that no exchange reads: None for nothing, b"" for the end."""

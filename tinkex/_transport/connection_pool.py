@@ -93,6 +93,7 @@ class ConnectionPool:
         self._parks = [0, 0]  # how many were parked in the settling time before this one, and in this one
         self._settling_since = float("-inf")
         self._opening = 0
+        self._opening_ahead = 0  # of those: for tasks to come
         self._growing = False
         self._sweeping = False
         self._closed = False
@@ -172,19 +173,15 @@ class ConnectionPool:
     def close_kept(self) -> None:
         """Close the connections that no task has: one of them may have an answer to come that is no next task's."""
         with self._lock:
-            kept = self._take_kept()
+            kept = [*self._idle, *self._cooling]
+            self._idle.clear()
+            self._cooling.clear()
+            self.open -= len(kept)
         _close(kept)
+        self._grow()
 
     def _is_distrusted(self) -> bool:
         return self._clock.monotonic() < self._distrusted_until
-
-    def _take_kept(self) -> list[Connection]:
-        """Take out all connections that no task has; call it with the lock."""
-        kept = [*self._idle, *self._cooling]
-        self._idle.clear()
-        self._cooling.clear()
-        self.open -= len(kept)
-        return kept
 
     def _rest(self, now: float) -> float:
         """Have those that have rested count as idle, and say for how long they rest; call it with the lock."""
@@ -283,7 +280,7 @@ class ConnectionPool:
     def _grow(self, *, at_least: int = 0) -> None:
         """Open connections for queued tasks, where that is right; look again later where it may become right."""
         with self._lock:
-            queued = self._queued() - self._opening
+            queued = self._queued() - (self._opening - self._opening_ahead)
             if queued <= 0 or self._closed:
                 return
             now = self._clock.monotonic()
@@ -341,21 +338,28 @@ class ConnectionPool:
 
     def _open(self) -> None:
         """Open a connection for a task that is queued, and then some for those that will be."""
-        self._open_one()
-        while self._opens_ahead():
-            self._open_one()
+        opened = self._open_one()
+        while opened and self._opens_ahead():
+            opened = self._open_one(ahead=True)
 
     def _opens_ahead(self) -> bool:
-        """Whether to open another: tasks come faster than those that rest cool down."""
+        """Whether to open another: tasks come faster than connections cool down, so that as many are to be ready."""
         with self._lock:
-            ahead = len(self._cooling) > max(1, len(self._idle)) and not self._is_distrusted() and not self._closed
-            ahead = ahead and self.open < self._most and self._room_at_work(self._clock.monotonic()) > 0
+            now = self._clock.monotonic()
+            self._rest(now)
+            wanted = min(len(self._cooling), self._most_idle) if len(self._cooling) > 1 else 0
+            ahead = len(self._idle) + self._opening_ahead < wanted and self.open < self._most
+            ahead = ahead and self._room_at_work(now) > 0 and not self._is_distrusted() and not self._closed
             self.open += ahead
             self._opening += ahead
+            self._opening_ahead += ahead
         return ahead
 
-    def _open_one(self) -> None:
-        """Open a connection for whichever task is next by then; it may take long, and others come back meanwhile."""
+    def _open_one(self, *, ahead: bool = False) -> bool:
+        """Open a connection for whichever task is next by then, and tell whether that went well and was needed.
+
+        It may take long, and others come back meanwhile.
+        """
         connection = error = None
         with self._lock:
             needed = self._is_wanted() and not self._closed
@@ -367,14 +371,17 @@ class ConnectionPool:
             error = raised
         with self._lock:
             self._opening -= 1
+            self._opening_ahead -= ahead
             self.open -= connection is None
             mine = connection is not None or (error is not None and self._queued() > self._opening)
             queued = self._next(new=True) if mine else None
+        opened = connection is not None
         if queued is not None and queued[0].resume(queued[1], error if connection is None else connection):
             connection = None  # leased
         if connection is not None:
             self.release(connection)
         self._grow()
+        return opened
 
     def _is_wanted(self) -> bool:
         """Whether there are, or will be, tasks for every connection that is being opened; call it with the lock."""
