@@ -94,9 +94,7 @@ class ConnectionPool:
         self._settling_since = float("-inf")
         self._opening = 0
         self._opening_ahead = 0  # of those: for tasks to come
-        self._growing = False
-        self._sweeping = False
-        self._closed = False
+        self._growing = self._sweeping = self._closed = False
         self.open: int = 0  # or being opened
 
     def take(self) -> Connection | None:
@@ -347,19 +345,16 @@ class ConnectionPool:
         with self._lock:
             now = self._clock.monotonic()
             self._rest(now)
-            wanted = min(len(self._cooling), self._most_idle) if len(self._cooling) > 1 else 0
+            wanted = min(len(self._cooling), self._most_idle, self._room_at_work(now)) if len(self._cooling) > 1 else 0
             ahead = len(self._idle) + self._opening_ahead < wanted and self.open < self._most
-            ahead = ahead and self._room_at_work(now) > 0 and not self._is_distrusted() and not self._closed
+            ahead = ahead and not (self._closed or self._is_distrusted())
             self.open += ahead
             self._opening += ahead
             self._opening_ahead += ahead
         return ahead
 
     def _open_one(self, *, ahead: bool = False) -> bool:
-        """Open a connection for whichever task is next by then, and tell whether that went well and was needed.
-
-        It may take long, and others come back meanwhile.
-        """
+        """Open a connection for whichever task is next by then; whether it was opened: others come back meanwhile."""
         connection = error = None
         with self._lock:
             needed = self._is_wanted() and not self._closed
@@ -375,13 +370,11 @@ class ConnectionPool:
             self.open -= connection is None
             mine = connection is not None or (error is not None and self._queued() > self._opening)
             queued = self._next(new=True) if mine else None
-        opened = connection is not None
-        if queued is not None and queued[0].resume(queued[1], error if connection is None else connection):
-            connection = None  # leased
-        if connection is not None:
+        leased = queued is not None and queued[0].resume(queued[1], error if connection is None else connection)
+        if connection is not None and not leased:
             self.release(connection)
         self._grow()
-        return opened
+        return connection is not None
 
     def _is_wanted(self) -> bool:
         """Whether there are, or will be, tasks for every connection that is being opened; call it with the lock."""
