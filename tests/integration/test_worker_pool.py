@@ -236,13 +236,15 @@ def _refuse(thread):
 
 
 def test_forked():
-    """In a child nothing is started and nothing is taken."""
+    """In a child nothing is started and nothing is taken, and the parent's reactor is let go of."""
     pool, workers = ElasticPool(2, "test-elastic"), WorkerPool(1, "test-worker")
+    workers.watched_by(int)
     pool.forked()
     workers.forked()
     pool.submit(lambda: None)
     workers.put(Item(lambda: None))
     assert (pool.threads, workers.waiting()) == (0, 0)
+    assert workers._items._notify is None
 
 
 @pytest.mark.parametrize("running", [0, 1])

@@ -98,6 +98,7 @@ class WorkerPool(ThreadPoolExecutor):
     def forked(self) -> None:
         """In a child, where no thread is: take nothing more."""
         self.put = _drop
+        self._items.watched_by(None)
 
 
 def _drop(item: Runnable) -> None:
