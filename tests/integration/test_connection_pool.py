@@ -291,6 +291,36 @@ def test_a_connection_rests_after_an_exchange(bench):
         connection.finish(reusable=False)
 
 
+def test_so_many_may_rest():
+    """Of those that rest, four times as many as may be at work do not count: beyond that the next is soon cool."""
+    bench = Bench(most=20, most_idle=20, busiest=1)
+    try:
+        bench.pool._cooling_seconds = 60.0
+        for _ in range(5):
+            bench.lease().result(5).finish(reusable=True)
+            until(lambda: at_rest(bench))
+        waiting = bench.lease()
+        bench.settle()
+        assert not waiting.done()
+        assert bench.pool.open == 5
+    finally:
+        bench.stop()
+
+
+def test_nothing_is_dialled_for_a_task_that_was_served(bench):
+    """Where a connection has come back before a thread was free to open one, none is opened."""
+    held, gate = bench.lease().result(5), threading.Event()
+    for _ in range(4):
+        bench.threads.submit(lambda: gate.wait(10))
+    waiting = bench.lease()
+    until(lambda: len(bench.threads._items) == 1)
+    held.finish(reusable=True)
+    assert waiting.result(5) is held
+    gate.set()
+    until(lambda: bench.pool._opening == 0)
+    assert len(bench.dialer.peers) == 1
+
+
 def test_connections_are_opened_ahead():
     """Where tasks come faster than connections cool, as many are to be ready, but no more than may be at work.
 

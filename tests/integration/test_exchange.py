@@ -4,6 +4,7 @@ import contextlib
 import select
 import socket
 import struct
+import sys
 import threading
 import time
 import types
@@ -263,6 +264,22 @@ def test_what_the_kernel_counts(spoil, read):
         assert not connection._is_read_out()
         assert connection._found() is not None
     connection.close()
+
+
+@pytest.mark.skipif(_TCP_INFO is None, reason="the kernel is asked on Linux alone")
+def test_what_the_kernel_counts_beyond_four_gigabytes():
+    """The counts are those of all bytes."""
+    pool = types.SimpleNamespace(closed=lambda _: None)
+    connection = Connection(socket.socket(), pool, types.SimpleNamespace(forget=lambda _: None))
+    connection.close()
+    told = 2**32 + 5
+    connection._socket = types.SimpleNamespace(
+        getsockopt=lambda *_: b"\1".ljust(128, b"\0") + told.to_bytes(8, sys.byteorder)
+    )
+    connection._received = 5
+    assert not connection._is_read_out()
+    connection._received = told
+    assert connection._is_read_out()
 
 
 @pytest.mark.parametrize("filled", [b"", b"\1"])
