@@ -200,7 +200,7 @@ class WorkQueue(Generic[T]):
         self._looks += 1
         self._watched = bool(self._idle) and self._is_behind()
         if not self._watched:
-            # Looked at again: a put, or a thread that goes to sleep, in between sees that it must tell, or is seen here.
+            # Looked at again: a put, or a thread that goes to sleep, in between sees that it must tell, or is seen.
             self._watched = bool(self._idle) and self._is_behind()
         if not self._watched:
             if not self._is_behind():
