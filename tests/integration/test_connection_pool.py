@@ -87,6 +87,27 @@ def bench():
     made.stop()
 
 
+@pytest.fixture
+def wide_bench():
+    """A pool of 6 connections, all of which may be idle, or at work."""
+    made = Bench(most=6, most_idle=6, busiest=6)
+    yield made
+    made.stop()
+
+
+def resting(bench, count):
+    """So many connections that rest, for as long as the clock stands still."""
+    bench.pool._cooling_seconds = 60.0
+    held = [bench.lease().result(5) for _ in range(count)]
+    for connection in held:
+        connection.finish(reusable=True)
+
+
+def at_rest(bench):
+    """Whether no thread opens anything."""
+    return bench.threads._idle == bench.threads.threads and not bench.threads._items
+
+
 def test_the_last_one_back_is_the_first_one_out(bench):
     """Idle connections are used last in, first out."""
     first, second = bench.lease().result(5), bench.lease().result(5)
@@ -332,7 +353,7 @@ def test_connections_are_opened_ahead():
 
     def lease():
         connection = bench.lease().result(5)
-        until(lambda: bench.threads._idle == bench.threads._running)
+        until(lambda: at_rest(bench))
         opened.append(bench.pool.open)
         return connection
 
@@ -347,27 +368,6 @@ def test_connections_are_opened_ahead():
         assert opened == [1, 2, 5, 5, 5, 8, 3]
     finally:
         bench.stop()
-
-
-def resting(bench, count):
-    """So many connections that rest, for as long as the clock stands still."""
-    bench.pool._cooling_seconds = 60.0
-    held = [bench.lease().result(5) for _ in range(count)]
-    for connection in held:
-        connection.finish(reusable=True)
-
-
-@pytest.fixture
-def wide_bench():
-    """A pool of 6 connections, all of which may be idle, or at work."""
-    made = Bench(most=6, most_idle=6, busiest=6)
-    yield made
-    made.stop()
-
-
-def at_rest(bench):
-    """Whether no thread opens anything."""
-    return bench.threads._idle == bench.threads._running
 
 
 def test_no_more_are_opened_ahead_than_may_be_open(wide_bench):

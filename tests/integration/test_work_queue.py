@@ -6,7 +6,6 @@ import contextlib
 import queue
 import sys
 import threading
-import time
 
 import pytest
 from hypothesis import given
@@ -14,7 +13,9 @@ from hypothesis import strategies as st
 from stepping import until
 
 from tinkex._concurrency import worker_pool
+from tinkex._concurrency.clock import nap
 from tinkex._concurrency.worker_pool import _BEHIND, _MOVING, _STUCK, WorkQueue
+from tinkex._runtime.reactor import _GATHER_SECONDS
 
 
 @pytest.fixture
@@ -200,8 +201,7 @@ def test_where_one_is_stuck_another_works(items):
 def test_where_things_move_fewer_work(items):
     """Each time that something was taken for a while one thread less works, down to one; with nothing left, at once."""
     items.watched_by(lambda: None)
-    lying = locked()
-    items._idle.append(lying)
+    items._idle.append(locked())
     items._most = 3
     for _ in range(1000):
         items.put("work")
@@ -234,22 +234,29 @@ def test_the_watcher_is_told_anew(items):
 
 
 def test_a_put_while_the_watcher_makes_up_its_mind(items):
-    """What makes the queue fall behind right after a look is seen in that look, or told."""
-    told, length = [], type(items)._is_behind
+    """What makes the queue fall behind right after it was looked at is told, also where it was watched until then."""
+    told = []
     items._idle.append(locked())
     items.watched_by(lambda: told.append(True))
+    for _ in range(_BEHIND):
+        items.put("work")
+    assert items.watch()
+    items._items.clear()
+    told.clear()
 
     class Interposed(WorkQueue):
         __slots__ = ()
 
         def _is_behind(self):
-            found = length(self)
-            while len(self) < _BEHIND:  # another thread, at this moment
-                self._items.append("work")
+            items.__class__ = WorkQueue
+            found = self._is_behind()
+            for _ in range(_BEHIND):  # by another thread, at this moment
+                self.put("work")
             return found
 
     items.__class__ = Interposed
-    assert items.watch()
+    assert not items.watch()
+    assert told
 
 
 @pytest.mark.parametrize("line", range(1, 12))
@@ -282,15 +289,15 @@ def test_an_interrupted_put(items, line):
 
 
 @contextlib.contextmanager
-def watched(items, *, pause):
-    """A thread watches the queue, where it is told to, so many seconds between two looks."""
+def watched(items):
+    """A thread watches the queue, where it is told to, at the reactor's pace."""
     told = queue.SimpleQueue()
     items.watched_by(lambda: told.put(True))
 
     def watch():
         while told.get():
             while items.watch():
-                time.sleep(pause)
+                nap(_GATHER_SECONDS)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -309,7 +316,7 @@ def watched(items, *, pause):
 def test_nothing_is_left_behind(takers, putters, count, pause, watching):
     """However puts and takes fall together, every item is taken once, without any further put to help."""
     items = WorkQueue()
-    with watched(items, pause=0.0003) if watching else contextlib.nullcontext():
+    with watched(items) if watching else contextlib.nullcontext():
         all_are_taken(items, takers, putters, count, pause)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import queue
 import threading
@@ -255,7 +254,11 @@ def test_work_that_blocks(running):
         client.sample([1, 2], PARAMS).result(10)
         workers = service._lifecycle.runtime.workers
         gate, begun = threading.Event(), []
-        block = functools.partial(lambda: (begun.append(True), gate.wait(10)))
+
+        def block():
+            begun.append(True)
+            gate.wait(10)
+
         if running:
             workers.submit(block)
             until(lambda: begun)

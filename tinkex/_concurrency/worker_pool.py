@@ -198,10 +198,8 @@ class WorkQueue(Generic[T]):
     def watch(self) -> bool:
         """Whether to look again, a fraction of a millisecond later: threads rest while it is behind."""
         self._looks += 1
+        self._watched = False  # first of all: a put, or a thread that goes to sleep, is seen now, or tells
         self._watched = bool(self._idle) and self._is_behind()
-        if not self._watched:
-            # Looked at again: a put, or a thread that goes to sleep, in between sees that it must tell, or is seen.
-            self._watched = bool(self._idle) and self._is_behind()
         if not self._watched:
             if not self._is_behind():
                 self._most = 1
