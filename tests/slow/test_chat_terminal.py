@@ -31,12 +31,26 @@ class Terminal:
         """Press keys."""
         os.write(self._end, keys)
 
+    def press_until(self, keys, words):
+        """Press keys again and again until these words are shown: Python sees a Ctrl-C late while readline draws."""
+        for _ in range(int(SECONDS)):
+            self.press(keys)
+            if self._shows(words, 1.0):
+                return
+        raise AssertionError(f"no {words!r}, but {self._seen!r}")
+
     def wait_for(self, words):
         """Wait until these words are shown, behind those that were waited for before."""
+        assert self._shows(words, SECONDS), f"no {words!r}, but {self._seen!r}"
+
+    def _shows(self, words, seconds):
+        """Whether they are shown, with no more than so many seconds of nothing before."""
         while words not in self._seen:
-            assert select.select([self._end], [], [], SECONDS)[0], f"no {words!r}, but {self._seen!r}"
+            if not select.select([self._end], [], [], seconds)[0]:
+                return False
             self._seen += os.read(self._end, 4096)
         self._seen = self._seen.partition(words)[2]
+        return True
 
     def exit_code(self):
         """Wait for the end of the command."""
@@ -66,8 +80,7 @@ def test_keys(tmp_path):
         terminal.wait_for(b"> ")
         terminal.press(UP)
         terminal.wait_for(b"Again")
-        terminal.press(CTRL_C)
-        terminal.wait_for(b"> ")
+        terminal.press_until(CTRL_C, b"> ")
         terminal.press(CTRL_D)
         terminal.wait_for(b"Saved to")
         assert terminal.exit_code() == 0

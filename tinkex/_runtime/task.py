@@ -241,18 +241,20 @@ class ScheduledTask:
         return True
 
     def cancel(self) -> None:
-        """Have the task release what it holds and end; a future that has not ended fails with ClientClosedError."""
+        """Have the task release what it holds and end; a future that has not ended fails with ClientClosedError.
+
+        Where a Ctrl-C comes into it, another call, or the deadline, ends what this one has begun.
+        """
         with self._lock:
-            if self._cancelled or self._ended:
+            if self._ended:
                 return
             self._cancelled = True
             if self._running:
                 return  # a worker has it, and looks before the next wait
             self._waiting = False
-            self._running = True
             begun = self._generator is not None
         if begun:
-            self._scheduler.workers.put(self)
+            self._scheduler.workers.put(_Unwinding(self))
         else:
             self._dropped(self)
             self._fail_closed()
@@ -277,6 +279,14 @@ class ScheduledTask:
             with contextlib.suppress(Exception):  # a thread that is lost was running it, or a clause of it fails here
                 generator.close()
         self._end()
+
+    def unwind(self) -> None:
+        """Run the `finally` clauses of a cancelled task, unless a worker has it already; called by workers only."""
+        with self._lock:
+            if self._running or self._ended:
+                return
+            self._running = True
+        self._advance()
 
     def _expire(self) -> bool:
         too_late = self.on_deadline
@@ -352,14 +362,23 @@ class ScheduledTask:
 
     def _end(self) -> None:
         """Drop every reference: the timer of the deadline may hold the task itself for hours."""
-        self._ended, self._generator, self.on_deadline = True, None, None
+        self._scheduler.discard(self)
         self._coroutine = self._dropped = _no_callback
         if isinstance(self.future, ClientFuture):
             self.future._drop_references()  # noqa: SLF001
         self.future = _ENDED
         self._context = _NO_CONTEXT
-        self._scheduler.discard(self)
+        self._ended, self._generator, self.on_deadline = True, None, None  # last: until then it can be done again
         self._scheduler.reactor.lapsed += 1
+
+
+class _Unwinding:
+    """Work item: the end of a cancelled task; of several for one task the first does it."""
+
+    __slots__ = ("run",)
+
+    def __init__(self, task: ScheduledTask) -> None:
+        self.run: Callable[[], None] = task.unwind
 
 
 _ENDED: Future[Any] = Future()  # what stands in for the future of a task that has ended

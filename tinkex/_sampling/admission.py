@@ -191,8 +191,7 @@ class Admission:
         """End the pause that is on: one submission tries now, and the others follow it."""
         with self._lock:
             self.throttle.lift(self._clock.monotonic())
-            self._wait_id += 1
-            wait_id = self._wait_id
+            wait_id = self._wait_id  # the pause's own: its timers do no harm, and are all there is after a Ctrl-C
         self._reactor.call_at(self.throttle.probes_until, self, wait_id)
         self._reissue(1)
 
@@ -256,8 +255,8 @@ class Admission:
     def _list(self, queue: ClientQueue) -> None:
         with self._lock:
             if not queue.listed:
+                self._queues.append(queue)  # first: after a Ctrl-C in between it stands there twice, not nowhere
                 queue.listed = True
-                self._queues.append(queue)
 
     def _take(self) -> tuple[ScheduledTask, int | None, SubmitPermit] | None:
         now = self._clock.monotonic()
@@ -319,11 +318,17 @@ class Admission:
 
     def _reissue(self, most: int) -> None:
         """Put up to `most` of the pending wake-ups again; call it without the lock."""
-        with self._lock:
-            wakeups = min(self._pending_wakeups, most)
-            self._pending_wakeups -= wakeups
-        for _ in range(wakeups):
-            self._workers.put(self)
+        wakeups = 0
+        try:
+            with self._lock:
+                wakeups = min(self._pending_wakeups, most)
+                self._pending_wakeups -= wakeups
+            for _ in range(wakeups):
+                self._workers.put(self)
+        except BaseException:  # a Ctrl-C: too many of them do no harm
+            with self._lock:
+                self._pending_wakeups += wakeups
+            raise
 
     def _free_place(self, task: ScheduledTask) -> None:
         self._places.discard(task)

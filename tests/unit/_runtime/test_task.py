@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from interrupting import each_line
 from stepping import Gate, Loan, Steps
 
 from tinkex._runtime import task as task_module
@@ -302,6 +303,40 @@ def test_interrupted_during_arm(steps, order):
     steps.run()
     assert future.done()
     assert loan.returned + len(refused) == 1
+
+
+@pytest.mark.parametrize("then", ["cancel", "deadline"])
+@pytest.mark.parametrize("begins", [False, True])
+def test_interrupted_cancel(begins, then):
+    """What a Ctrl-C leaves of a cancel another call does, or the deadline: nothing stays held or ends twice."""
+    for interrupter, interrupted in each_line():
+        steps, marks = Steps(), []
+
+        def coroutine(marks=marks):
+            marks.append("begun")
+            try:
+                yield Gate()
+            finally:
+                marks.append("ended")
+
+        future = ClientFuture(None)
+        task = ScheduledTask(steps.scheduler, coroutine, future)
+        task.on_deadline = lambda: TimeoutError("late")
+        future._on_cancel(task)
+        steps.scheduler.launch(task, 5.0)
+        if begins:
+            steps.run()
+        with interrupted():
+            future.cancel()
+        if then == "cancel":
+            assert future.cancel()
+        else:
+            steps.advance(5.0)
+        steps.run()
+        assert future.done()
+        assert marks in ([], ["begun", "ended"]), interrupter.hit
+        assert task.done
+        assert steps.scheduler.live == set(), interrupter.hit
 
 
 def test_deadline(steps):

@@ -10,6 +10,7 @@ from admitting import Samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from interrupting import each_line
 
 from tinkex._concurrency.fork_locks import reopen
 from tinkex._runtime.task import ScheduledTask
@@ -272,6 +273,39 @@ def test_nothing_lies_in_a_long_pause(monkeypatch):
     assert len(kept) <= len(samples.queues[0].tasks) <= 20
     samples.steps.advance(2000.0)
     assert samples.begun == [0, 1, 2, 3, 4]
+
+
+def test_interrupted_offer():
+    """Ctrl-C at any line of an offer leaves its client's queue in line: the next sample goes, and only once."""
+    for interrupter, interrupted in each_line():
+        samples = Samples()
+        with interrupted():
+            samples.offer("interrupted")
+        for number in range(3):
+            samples.offer(number)
+        samples.steps.run()
+        assert [name for name in samples.begun if name != "interrupted"] == [0, 1, 2], interrupter.hit
+        samples.finish()
+        assert samples.admission.in_flight == 0
+
+
+@pytest.mark.parametrize("change", ["limits_changed", "lift_pause"])
+def test_interrupted_change(change):
+    """Ctrl-C at any line of a change leaves no sample lying: all go, at the end of the pause at the latest."""
+    for interrupter, interrupted in each_line():
+        samples = Samples(in_flight=1)
+        if change == "lift_pause":
+            samples.admission.pause(60.0, FLOOR, None)
+        for number in range(4):
+            samples.offer(number)
+        samples.steps.run()
+        samples.limits[0] = 4
+        with interrupted():
+            getattr(samples.admission, change)()
+        samples.steps.run()
+        samples.steps.advance(120.0)
+        samples.finish()
+        assert samples.begun == [0, 1, 2, 3], interrupter.hit
 
 
 @pytest.fixture
