@@ -15,6 +15,7 @@ import attrs
 from tinkex._validation import fields
 from tinkex._validation.calls import unexpected, with_explained_init
 from tinkex._validation.field_docs import with_field_docs
+from tinkex._validation.fieldwise import Fieldwise
 from tinkex._validation.values import shown
 from tinkex.errors import CredentialError
 from tinkex.errors._frames import frameless
@@ -34,8 +35,8 @@ CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 @with_explained_init
 @with_field_docs
-@attrs.frozen
-class RetryConfig:
+@attrs.frozen(eq=False, repr=False)
+class RetryConfig(Fieldwise):
     """Retry policy: how often, and for how long, a failed request is tried again.
 
     Both limits count from the first failure; pauses the server asks for count towards neither.
@@ -75,8 +76,8 @@ def _most_connections() -> int:
 
 @with_explained_init
 @with_field_docs
-@attrs.frozen(kw_only=True)
-class ClientConfig:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ClientConfig(Fieldwise):
     """Client configuration: every setting, as an immutable snapshot. Safe to share between threads.
 
     Values are checked when it is made: `TypeError` or `ValueError` names the field. Sizes are bytes, times are seconds.

@@ -292,6 +292,15 @@ class SampleFuture(ClientFuture[T]):
             counters.count_failures(-1)
             raise
 
+    def _note_retry(self, *facts: Any) -> None:
+        """Take the facts of a `SampleRetry`: for the observers, of a future that has any."""
+
+    def _note_queue(self, state: QueueState, reason: str | None) -> None:
+        """Take what the server says of its queue: for them, too."""
+
+    def _refuse(self, error: BaseException) -> None:
+        """Take note that the sample was not queued."""
+
     def _fail_after_fork(self) -> None:
         self._counters = None  # the sample is the parent's
         super()._fail_after_fork()

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
-from tinkex._concurrency.fork_locks import new_lock
+from tinkex._concurrency.instrumentation_list import PROCESS
 from tinkex._validation.field_docs import with_field_docs
 from tinkex.errors import APIStatusError
 from tinkex.queue_state import QueueState
@@ -139,33 +139,6 @@ class Instrumentation(Protocol):
 
     def begin(self, start: SampleStarted) -> SampleObserver | None:
         """Return an observer of this sample, or None; called by `sample()`, in the caller's thread and context."""
-
-
-class InstrumentationList:
-    """Copy-on-write list of what is installed. Safe to share; reading `current` takes no lock."""
-
-    __slots__ = ("_lock", "current")
-
-    def __init__(self) -> None:
-        self._lock = new_lock()  # guards changes
-        self.current: tuple[Instrumentation, ...] = ()
-
-    def add(self, instrumentation: Instrumentation) -> None:
-        """Add one; one that is there already stays as it is."""
-        if not callable(getattr(instrumentation, "begin", None)):
-            raise TypeError(f"instrumentation must have a method begin, {type(instrumentation).__name__} has none")
-        with self._lock:
-            if instrumentation not in self.current:
-                self.current = (*self.current, instrumentation)
-
-    def remove(self, instrumentation: Instrumentation) -> None:
-        """Remove one, if it is there: samples under way are observed to their end."""
-        with self._lock:
-            self.current = tuple(each for each in self.current if each is not instrumentation)
-
-
-PROCESS = InstrumentationList()
-"""What is installed for every service of the process."""
 
 
 fork_guard: threading.RLock = threading.RLock()

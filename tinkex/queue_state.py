@@ -13,6 +13,7 @@ from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
 from tinkex._concurrency.fork_locks import new_lock
 from tinkex._logging import about
 from tinkex._validation.field_docs import with_field_docs
+from tinkex._validation.fieldwise import Fieldwise
 from tinkex._validation.public_names import with_public_names
 from tinkex.errors import clean_text
 
@@ -47,8 +48,8 @@ _REASONS = {
 
 
 @with_field_docs
-@attrs.frozen
-class QueueStateChanged:
+@attrs.frozen(eq=False, repr=False)
+class QueueStateChanged(Fieldwise):
     """Event of a queue-state change, as observers get it."""
 
     state: QueueState

@@ -12,11 +12,10 @@ import attrs
 from tinkex import _wire
 from tinkex._concurrency.clock import SYSTEM_CLOCK
 from tinkex._concurrency.fork_locks import new_lock
+from tinkex._concurrency.instrumentation_list import PROCESS
 from tinkex._runtime.task import Coroutine
 from tinkex._sampling import stream
-from tinkex._sampling._sample.observed import ObservedFuture
 from tinkex._sampling._text.calls import TextSampling
-from tinkex._sampling._text.options import PARAMS
 from tinkex._sampling.sample import Sample
 from tinkex._sampling.session import SamplingSession
 from tinkex._sampling.submission import check_context, submit
@@ -28,7 +27,6 @@ from tinkex._validation.calls import explained
 from tinkex.config import ClientConfig, RetryConfig, config_from_env
 from tinkex.errors import ClientClosedError, CredentialError, MissingFeatureError
 from tinkex.future import ClientFuture, SampleFuture
-from tinkex.instrumentation import PROCESS, SampleStarted
 from tinkex.queue_state import QueueStateObserver
 from tinkex.telemetry import Telemetry
 from tinkex.types import ModelInput, SampleRequest, SampleResponse, SamplingParams, TensorData
@@ -99,7 +97,7 @@ class SamplingClient(TextSampling):
     @explained(
         prompt="token ids, as in sample([791, 6864], tinkex.SamplingParams(max_tokens=256))",
         sampling_params="how to sample, as in sample(prompt, tinkex.SamplingParams(max_tokens=256))",
-        fields={"tinkex.SamplingParams(...)": PARAMS},
+        fields={"tinkex.SamplingParams(...)": SamplingParams.__match_args__},
         misplaced=not_tokens,
     )
     def sample(
@@ -302,6 +300,9 @@ class SamplingClient(TextSampling):
             session = self._move(runtime)
         future: SampleFuture[Any]
         if PROCESS.current or lifecycle.instrumentations.current:
+            from tinkex._sampling._sample.observed import ObservedFuture  # programs without instrumentation do without
+            from tinkex.instrumentation import SampleStarted
+
             of, sampler = self._identity, session.sampling_session_id
             start = SampleStarted(request, of.base_model, of.model_path, config.base_url, sampler, lifecycle)
             future = observed = ObservedFuture(runtime.callbacks, runtime.clock)

@@ -21,12 +21,12 @@ from tinkex.config import ClientConfig, RetryConfig, config_from_env, direct_con
 from tinkex.credentials import check_credential
 from tinkex.errors import extra
 from tinkex.errors._frames import frameless
-from tinkex.instrumentation import Instrumentation, InstrumentedService
 from tinkex.queue_state import QueueStateObserver
 from tinkex.sampling_client import SamplingClient
 from tinkex.telemetry import Telemetry
 
 if TYPE_CHECKING:
+    from tinkex.instrumentation import Instrumentation, InstrumentedService
     from tinkex.types import Health, ServerCapabilities, ServiceStats
 
 _REASONS = ("success", "errored", "interrupted")  # as the protocol has them

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 from tinkex import _wire
 from tinkex._runtime.task import DEADLINE, Coroutine, ScheduledTask
-from tinkex._sampling._sample.observed import ObservedFuture
 from tinkex._sampling.admission import SubmitPermit
 from tinkex._sampling.sample import Sample
 from tinkex.errors import SampleTimeoutError
@@ -39,8 +38,7 @@ def submit(
         scheduler.reactor.call_at(deadline, task, DEADLINE)
         admission.offer(session.queue, task, _wire.estimate_bytes(sample.request.prompt))
     except BaseException as error:  # a Ctrl-C, too, at any of these lines
-        if isinstance(future, ObservedFuture):
-            future.refuse(error)
+        future._refuse(error)  # noqa: SLF001
         task.cancel()
         raise
     return task

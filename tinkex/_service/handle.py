@@ -7,6 +7,8 @@ from typing import Any, Self
 
 import attrs
 
+from tinkex._validation.fieldwise import Fieldwise
+
 _OURS = ("model_path", "model_name", "tokenizer_id")
 
 
@@ -19,8 +21,8 @@ def name_of_model(base_model: str | None, model_path: str | None) -> str | None:
     return "+".join(name for name in (base_model, model_path) if name is not None) or None
 
 
-@attrs.frozen
-class Handle:
+@attrs.frozen(eq=False, repr=False)
+class Handle(Fieldwise):
     """Decoded sampler handle; it never holds a key."""
 
     base_url: str

@@ -23,6 +23,7 @@ import attrs
 
 from tinkex._concurrency.clock import Clock
 from tinkex._concurrency.fork_locks import new_lock, reopen_all
+from tinkex._concurrency.instrumentation_list import InstrumentationList
 from tinkex._concurrency.snapshot import SnapshotCell
 from tinkex._runtime.host_checks import check_threads, patched_by
 from tinkex._runtime.task import Coroutine
@@ -39,7 +40,6 @@ from tinkex._validation.arguments import check_timeout
 from tinkex.config import ClientConfig, validate_changes
 from tinkex.errors import APITimeoutError, ClientClosedError, NoThreadsError
 from tinkex.future import ClientFuture
-from tinkex.instrumentation import InstrumentationList
 from tinkex.queue_state import QueueStateLogger, QueueStateObserver
 
 if TYPE_CHECKING:

@@ -7,12 +7,15 @@ comes back when more has come. http.client and urllib3 read from a blocking file
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Mapping
 from functools import cache
+from typing import TYPE_CHECKING
 
 from tinkex._transport.receiving import ReceivedBytes
 from tinkex._transport.response_head import HTTPFormatError, read_head
+
+if TYPE_CHECKING:
+    from tinkex._transport.inflater import Inflater
 
 MAX_HEAD_BYTES = 64 * 1024  # of one head, or of the fields that follow a chunked body
 _LARGE_BODY = 64 * 1024  # from here on it is worth saving a copy
@@ -81,7 +84,7 @@ class ResponseReader:
         self._interim = 0  # 1xx answers that came before the real one
         self._left = 0  # bytes still to come of the body or of a chunk; after them, those of the trailer so far
         self._expect = "size"  # what comes next in a chunked body: size, data, end (of a chunk) or trailer
-        self._inflate: _Inflater | None = None
+        self._inflate: Inflater | None = None
         self._feed = ResponseReader._feed_head  # not bound: a reader that held itself would wait for the collector
         self.started: bool = False  # whether a single byte has come
         self.keep_alive: bool = False
@@ -153,7 +156,9 @@ class ResponseReader:
             return self._finish()
         encoding = headers.get("content-encoding", "").lower()
         if encoding not in ("", "identity"):
-            self._inflate = _Inflater(encoding, self._max_body)
+            from tinkex._transport.inflater import Inflater  # small answers come without
+
+            self._inflate = Inflater(encoding, self._max_body)
         transfer = headers.get("transfer-encoding", "").lower()
         length = headers.get("content-length")
         if transfer:
@@ -273,38 +278,6 @@ class ResponseReader:
     def _check_size(self, size: int) -> None:
         if size > self._max_body:
             raise HTTPFormatError(f"a body of more than max_response_bytes={self._max_body} bytes")
-
-
-class _Inflater:
-    """Bounded decompression of gzip or deflate."""
-
-    def __init__(self, encoding: str, limit: int) -> None:
-        if encoding not in ("gzip", "x-gzip", "deflate"):
-            raise HTTPFormatError(f"an unknown Content-Encoding: {encoding[:80]!r}")
-        self._deflate = encoding == "deflate"
-        self._stream = zlib.decompressobj(zlib.MAX_WBITS | 16 if not self._deflate else zlib.MAX_WBITS)
-        self._left = self._sent_left = limit
-        self._fresh = True
-
-    def feed(self, data: bytes) -> bytes:
-        if self._fresh and self._deflate and (data[0] & 0x0F) != 8:  # some send raw deflate under that name
-            self._stream = zlib.decompressobj(-zlib.MAX_WBITS)
-        self._fresh = False
-        try:
-            piece = self._stream.decompress(data, self._left + 1)
-        except zlib.error as error:
-            raise HTTPFormatError(f"a body that does not decompress: {error}") from None
-        self._left -= len(piece)
-        self._sent_left -= len(data)
-        if self._left < 0 or self._sent_left < 0:
-            raise HTTPFormatError("a body that is, or decompresses to, more than max_response_bytes")
-        if self._stream.unused_data:
-            raise HTTPFormatError("a body that goes on after the end of its compressed content")
-        return piece
-
-    def finish(self) -> None:
-        if not self._stream.eof and not self._fresh:
-            raise HTTPFormatError("a compressed body that ends early")
 
 
 @cache

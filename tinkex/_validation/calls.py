@@ -58,9 +58,12 @@ def explained(
                 misfit = misfit or _misfit(function, arguments, options, fields or {}, missing) or error
             raise misfit
 
-        signature = inspect.signature(function)
-        shown = [each for each in signature.parameters.values() if not each.name.startswith("_")]
-        call.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined] # what help() shows
+        code: Any = function.__code__
+        arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        if any(name.startswith("_") for name in arguments):  # else what help() shows is right already
+            signature = inspect.signature(function)
+            shown = [each for each in signature.parameters.values() if not each.name.startswith("_")]
+            call.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
         return call
 
     return decorate

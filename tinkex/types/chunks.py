@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from attrs import field, frozen
 
 from tinkex._validation.field_docs import with_field_docs
+from tinkex._validation.fieldwise import Fieldwise
 from tinkex._validation.values import blob, sized
 from tinkex.types._forms.tokens import token_tuple
 from tinkex.types.images import ImageAssetPointerChunk, ImageChunk
@@ -27,8 +28,8 @@ def _chunk_tokens(tokens: Iterable[int]) -> tuple[int, ...]:
 
 
 @with_field_docs
-@frozen
-class EncodedTextChunk:
+@frozen(eq=False, repr=False)
+class EncodedTextChunk(Fieldwise):
     """Text as token ids.
 
     *tokens* is any iterable of ids from 0 to 2**31 - 1; it is kept as a tuple.
@@ -100,8 +101,8 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 @with_field_docs
-@frozen
-class DmelChunk:
+@frozen(eq=False, repr=False)
+class DmelChunk(Fieldwise):
     """Audio as a serialized TensorContainer of mel tokens.
 
     Raises:

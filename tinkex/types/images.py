@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 from attrs import field, frozen
 
 from tinkex._validation.field_docs import with_field_docs
+from tinkex._validation.fieldwise import Fieldwise
 from tinkex._validation.values import blob, shown, sized, whole
 from tinkex.errors import extra
 
@@ -40,8 +41,8 @@ def _image_data(value: bytes | bytearray | memoryview) -> bytes:
 
 
 @with_field_docs
-@frozen
-class ImageChunk:
+@frozen(eq=False, repr=False)
+class ImageChunk(Fieldwise):
     """A PNG or JPEG picture, as the bytes of its file.
 
     *expected_tokens* is the number of tokens the picture takes; None leaves it to the server,
@@ -133,8 +134,8 @@ def _location(value: str) -> str:
 
 
 @with_field_docs
-@frozen
-class ImageAssetPointerChunk:
+@frozen(eq=False, repr=False)
+class ImageAssetPointerChunk(Fieldwise):
     """A picture the server fetches itself, from a path or URL.
 
     *expected_tokens* is as in `ImageChunk`.

@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from tinkex._validation.calls import explained
 from tinkex._validation.field_docs import with_field_docs
+from tinkex._validation.fieldwise import Fieldwise
 from tinkex._validation.values import shown, whole
 from tinkex.types._forms.tokens import token_tuple
 from tinkex.types.chunks import Chunk, DmelChunk, EncodedTextChunk, chat_chunks, checked_text
@@ -43,8 +44,8 @@ def _chunk_tuple(chunks: Iterable[Chunk]) -> tuple[Chunk, ...]:
 
 
 @with_field_docs
-@frozen
-class ModelInput:
+@frozen(eq=False, repr=False)
+class ModelInput(Fieldwise):
     """A prompt: text as token ids, with pictures or audio between where the model takes them.
 
     Immutable, so safe to share between threads and samples; its checks run once, here.

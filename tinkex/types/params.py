@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from tinkex._validation.calls import with_explained_init
 from tinkex._validation.field_docs import with_field_docs
+from tinkex._validation.fieldwise import Fieldwise
 from tinkex._validation.values import real, shown, whole
 from tinkex.types._forms.tokens import token_tuple
 
@@ -70,8 +71,8 @@ def _stop_text(name: str, text: str) -> str:
 
 @with_explained_init
 @with_field_docs
-@frozen
-class SamplingParams:
+@frozen(eq=False, repr=False)
+class SamplingParams(Fieldwise):
     """Sampling parameters: how to draw tokens. Immutable; safe to share between threads and samples.
 
     - *max_tokens*: most tokens to generate, at least 1. `SampleRequest` wants it set.

@@ -8,6 +8,7 @@ from typing import Any
 from attrs import field, frozen
 
 from tinkex._validation.field_docs import with_field_docs
+from tinkex._validation.fieldwise import Fieldwise
 from tinkex._validation.values import INT32_MAX, flag, shown, whole
 from tinkex.types.model_input import ModelInput
 from tinkex.types.params import SamplingParams
@@ -63,8 +64,8 @@ def _no_params(value: object) -> TypeError:
 
 
 @with_field_docs
-@frozen
-class SampleRequest:
+@frozen(eq=False, repr=False)
+class SampleRequest(Fieldwise):
     """Validated request for one sample; all checks run here, once. Immutable; safe to share between threads.
 
     - *prompt*: a `ModelInput`, or token ids in any form `ModelInput.from_ints` takes; not empty.

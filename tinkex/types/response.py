@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import field, fields, frozen
 
 from tinkex._validation.field_docs import with_field_docs
+from tinkex._validation.fieldwise import Fieldwise
 from tinkex._validation.values import shown, whole
 from tinkex.types._forms.columns import Column, OptionalColumn, float_column
 from tinkex.types._forms.notebook import block, count, likelihood, note
@@ -31,8 +32,8 @@ def _topk_prompt_logprobs(rows: Iterable[Row] | None) -> TopkLogprobs | None:
 
 
 @with_field_docs
-@frozen
-class PromptAltTokens:
+@frozen(eq=False, repr=False)
+class PromptAltTokens(Fieldwise):
     """Other tokens the model might have had at each prompt position after the first.
 
     Row i of both tensors, of shape `(len(prompt) - 1, k)`, belongs to prompt position i + 1.
@@ -55,8 +56,8 @@ class PromptAltTokens:
 
 
 @with_field_docs
-@frozen
-class Usage:
+@frozen(eq=False, repr=False)
+class Usage(Fieldwise):
     """Token usage of a sample."""
 
     prompt_tokens: int = 0
@@ -68,8 +69,8 @@ class Usage:
 
 
 @with_field_docs
-@frozen
-class Timing:
+@frozen(eq=False, repr=False)
+class Timing(Fieldwise):
     """Time spent in each phase of a sample, in seconds."""
 
     queued: float = 0.0
@@ -100,8 +101,8 @@ def _cache_hits(value: int | None) -> int:
 
 
 @with_field_docs
-@frozen(repr=False)
-class SampleResponse:
+@frozen(eq=False, repr=False)
+class SampleResponse(Fieldwise):
     """Response to a sample. Immutable; safe to share between threads.
 
     Two responses are equal when the server computed the same; `request_id`, `usage` and `timing` do not count. Lists

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from attrs import field, frozen
 
 from tinkex._validation.field_docs import with_field_docs
+from tinkex._validation.fieldwise import Fieldwise
 from tinkex._validation.values import shown
 from tinkex.types._forms.columns import Column, float_column, int_column
 from tinkex.types._forms.notebook import sequence_html
@@ -49,8 +50,8 @@ def _stop_reason(value: str) -> str:
 
 
 @with_field_docs
-@frozen(repr=False)
-class SampledSequence:
+@frozen(eq=False, repr=False)
+class SampledSequence(Fieldwise):
     """One sampled sequence. Immutable; lists are made on first use and kept, so treat them as read-only.
 
     >>> sequence = SampledSequence([5, 7], logprobs=[-0.5, -1.0], stop_reason="length")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from attrs import field, frozen
 
 from tinkex._validation.field_docs import with_field_docs
+from tinkex._validation.fieldwise import Fieldwise
 from tinkex._validation.values import shown, whole
 from tinkex.errors import extra
 from tinkex.types._forms.columns import Column, float_column
@@ -59,8 +60,8 @@ def _listed(name: str, values: Any) -> Sequence[Any]:
 
 
 @with_field_docs
-@frozen(init=False, repr=False)
-class TensorData:
+@frozen(init=False, eq=False, repr=False)
+class TensorData(Fieldwise):
     """Numbers with a shape, dense or in compressed sparse rows (CSR). Immutable; safe to share.
 
     - *data*: the numbers in row-major order; for CSR only the listed ones.

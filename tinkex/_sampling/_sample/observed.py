@@ -50,17 +50,18 @@ class ObservedFuture(SampleFuture[Any]):
 
         return keep
 
-    def note_retry(self, retry: SampleRetry) -> None:
+    def _note_retry(self, *facts: Any) -> None:
         """Tell the observers of a failure, or a pause, after which the sample goes on."""
+        retry = SampleRetry(*facts)
         for observer in self._observers:
             self._safely(observer.retrying, retry)
 
-    def note_queue(self, state: QueueState, reason: str | None) -> None:
+    def _note_queue(self, state: QueueState, reason: str | None) -> None:
         """Tell the observers what the server says of its queue."""
         for observer in self._observers:
             self._safely(observer.queue_changed, state, reason)
 
-    def refuse(self, error: BaseException) -> None:
+    def _refuse(self, error: BaseException) -> None:
         """Tell the observers that the sample was not queued, for an error that the caller gets."""
         self._tell_end(None, error)
 

@@ -7,12 +7,10 @@ from typing import Any
 from tinkex._api.responses import Response
 from tinkex._api.retry import UNSPENT, RetryBudget
 from tinkex._runtime.task import Coroutine, Sleep
-from tinkex._sampling._sample.observed import ObservedFuture
 from tinkex._sampling.session import SamplingSession
 from tinkex.config import ClientConfig, RetryConfig
 from tinkex.errors import APIError
 from tinkex.future import SampleFuture
-from tinkex.instrumentation import SampleRetry
 from tinkex.queue_state import QueueState, QueueStateObserver
 from tinkex.types import SampleRequest
 
@@ -79,8 +77,7 @@ class SampleState:
         session = self.session.sampling_session_id
         attempts = self._retry.attempts
         context.retry_log.note(session, future.request_id, phase, attempts, delay, failure, quiet=quiet)
-        if isinstance(future, ObservedFuture):
-            future.note_retry(SampleRetry(error, phase, attempts, delay, pause=quiet))
+        future._note_retry(error, phase, attempts, delay, quiet)  # noqa: SLF001
 
     def _note_answer(self, response: Response) -> None:
         self.future.last_heard = self.session.context.clock.monotonic()
@@ -91,8 +88,7 @@ class SampleState:
         self.future.queue_state = state
         self.future.queue_state_reason = reason
         self._notify_observers(state, reason)
-        if isinstance(self.future, ObservedFuture):
-            self.future.note_queue(state, reason)
+        self.future._note_queue(state, reason)  # noqa: SLF001
 
     def _notify_observers(self, state: QueueState, reason: str | None) -> None:
         session = self.session

@@ -11,15 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 import attrs
 
 from tinkex._runtime.task import Coroutine, FutureWait
-from tinkex._sampling._text.options import (
-    CALL,
-    CallArguments,
-    CallOptions,
-    SampleOptions,
-    TextCall,
-    call_arguments,
-    check_names,
-)
 from tinkex._sampling.stream import cancel_all
 from tinkex._validation.calls import explained
 from tinkex._validation.public_names import with_public_names
@@ -29,6 +20,7 @@ from tinkex.queue_state import QueueStateObserver
 from tinkex.types import ModelInput, SampledSequence, SampleRequest, SampleResponse, SamplingParams
 
 if TYPE_CHECKING:  # loaded with the first call that needs them: most programs that sample tokens do without
+    from tinkex._sampling._text.options import CallArguments, CallOptions, SampleOptions
     from tinkex.text.codec import TextCodec
     from tinkex.text.responses import ChatResponse, SampledText, TextResponse
     from tinkex.text.scores import ScoreResponse, SplitChoices
@@ -105,6 +97,8 @@ class TextSampling:
                 f"prompt must be a text, got {shown(prompt)}: sample() takes token ids, chat() messages, and"
                 " sample_many(texts, call=client.complete) many texts"
             )
+        from tinkex._sampling._text.options import TextCall
+
         asked = TextCall.read("complete", sampling_params, options)
         codec = self._codec_of(tokenizer, asked.call)
         from tinkex.text.codec import stop_items
@@ -155,6 +149,8 @@ class TextSampling:
 
         The future, threads and blocking are as with `complete`.
         """
+        from tinkex._sampling._text.options import TextCall
+
         asked = TextCall.read("chat", sampling_params, options)
         codec = self._codec_of(tokenizer, asked.call)
         from tinkex.text.codec import stop_items
@@ -209,6 +205,8 @@ class TextSampling:
         The future raises what that of `sample` raises, for the first of them that fails; the others are cancelled
         then, as they are when it is cancelled. Safe in any thread; blocks as `complete` does.
         """
+        from tinkex._sampling._text.options import CALL, call_arguments, check_names
+
         check_names("score", options, CALL)
         call = call_arguments(options)
         from tinkex.text.scores import read_choices, split_choices

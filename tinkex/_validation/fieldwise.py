@@ -1,0 +1,32 @@
+"""Comparison, hash and repr of attrs classes by their fields, written once.
+
+attrs compiles these methods anew for each class, which is half of what a class costs: 0.3 ms of a program's start.
+Classes that are loaded with the first sample say `@frozen(eq=False, repr=False)` and take those of here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Fieldwise:
+    """Mixin of an attrs class: equality, hash and repr as attrs makes them; `eq` and `hash` of a field are one."""
+
+    __slots__ = ()
+    __attrs_attrs__: Any
+
+    def __eq__(self, other: object) -> bool:
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        return all(getattr(self, each.name) == getattr(other, each.name) for each in self.__attrs_attrs__ if each.eq)
+
+    def __hash__(self) -> int:
+        return hash((self.__class__, *[getattr(self, each.name) for each in self.__attrs_attrs__ if each.eq]))
+
+    def __repr__(self) -> str:
+        shown = (
+            f"{each.name}={(repr if each.repr is True else each.repr)(getattr(self, each.name))}"
+            for each in self.__attrs_attrs__
+            if each.repr
+        )
+        return f"{self.__class__.__qualname__}({', '.join(shown)})"
