@@ -21,7 +21,7 @@ from tinkex._transport.http11 import ResponseReader
 from tinkex._transport.response_head import HTTPFormatError
 from tinkex._wire.capabilities import decode_capabilities
 from tinkex._wire.check_response import finish_response
-from tinkex._wire.decode_response import Finished, Pending, decode_answer, decode_promise
+from tinkex._wire.decode_response import Pending, decode_answer, decode_promise
 from tinkex._wire.error_message import decode_error_body
 from tinkex._wire.json_bytes import decode_json
 from tinkex.credentials import parse_claims
@@ -126,8 +126,8 @@ def answer(content_type: str, data: bytes) -> None:
         read = decode_answer(content_type, data[1:])
         if isinstance(read, Pending):
             assert read.retry_after is None or 0 <= read.retry_after < float("inf")
-        if isinstance(read, Finished):
-            read_everything(finish_response(read.response, request, request_id="r"))
+        if isinstance(read, SampleResponse):
+            read_everything(finish_response(read, request, request_id="r"))
 
 
 def json_answer(data: bytes) -> None:

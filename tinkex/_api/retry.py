@@ -6,8 +6,7 @@ The only module that imports tenacity.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from tinkex._api import limits
 from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
@@ -21,22 +20,22 @@ if TYPE_CHECKING:
 _MOST_DOUBTS = 3
 
 
-class _Strategies(NamedTuple):
-    wait: Callable[[tenacity.RetryCallState], float]
-    stop: Callable[[tenacity.RetryCallState], bool]
-    retry: Callable[[tenacity.RetryCallState], bool]
+class _Strategies:
+    """The strategies of tenacity that a policy stands for."""
+
+    def __init__(self, config: RetryConfig) -> None:
+        import tenacity
+
+        self.wait = tenacity.wait_exponential(multiplier=config.base_delay, max=config.max_delay, exp_base=2)
+        self.retry = tenacity.retry_if_exception(is_transient)
+        self._most = config.max_attempts
+
+    def stop(self, state: tenacity.RetryCallState) -> bool:
+        """Whether this is the end. tenacity's own stop_after_delay reads the real clock; a sleep below 0 says it."""
+        return state.attempt_number >= self._most or state.upcoming_sleep < 0
 
 
-@functools.lru_cache(maxsize=32)
-def _strategies(config: RetryConfig) -> _Strategies:
-    import tenacity
-
-    return _Strategies(
-        wait=tenacity.wait_exponential(multiplier=config.base_delay, max=config.max_delay, exp_base=2),
-        # tenacity's own stop_after_delay reads the real clock; a sleep of less than nothing says that ours is over
-        stop=lambda state: state.attempt_number >= config.max_attempts or state.upcoming_sleep < 0,
-        retry=tenacity.retry_if_exception(is_transient),
-    )
+_strategies = functools.lru_cache(maxsize=32)(_Strategies)
 
 
 def is_transient(error: BaseException) -> bool:

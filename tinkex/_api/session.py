@@ -6,7 +6,7 @@ import itertools
 import logging
 from collections.abc import Mapping
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from tinkex import _wire
@@ -38,11 +38,8 @@ T = TypeVar("T")
 logger = logging.getLogger("tinkex")
 
 
-class RegisteredModel(NamedTuple):
-    """What the server gives for a model: the id to sample with, and perhaps the name of its tokenizer."""
-
-    sampling_session_id: str
-    tokenizer_id: str | None
+RegisteredModel = tuple[str, str | None]
+"""What the server gives for a model: the id to sample with, and perhaps the name of its tokenizer."""
 
 
 class Session:
@@ -113,7 +110,7 @@ class Session:
         if "sampling_session_id" not in answer and "request_id" in answer:
             answer = yield from self._retrieve(str(answer["request_id"]), config)
         made = _id_in(answer, "sampling_session_id", "create_sampling_session")
-        return RegisteredModel(made, _wire.identifier(answer.get("tokenizer_id")))
+        return made, _wire.identifier(answer.get("tokenizer_id"))
 
     def describe_sampler(self, sampling_session_id: str) -> Coroutine[dict[str, Any]]:
         """What the server knows about a sampling session: base_model, perhaps model_path."""

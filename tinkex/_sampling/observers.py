@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextvars
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from tinkex._concurrency.clock import Clock
 from tinkex._concurrency.elastic_pool import ElasticPool
@@ -20,18 +20,13 @@ _MOST_PENDING = 10_000
 _MOST_SESSIONS = 4096
 
 
-class _Notification(NamedTuple):
-    event: QueueStateChanged
-    observers: tuple[QueueStateObserver, ...]
-    context: contextvars.Context
-
-    def run(self) -> None:
-        for observer in self.observers:
-            try:
-                self.context.run(observer.on_queue_state_change, self.event)
-            except BaseException:
-                extra = about(self.event.request_id, self.event.sampling_session_id)
-                logger.exception("A queue state observer raised; sampling goes on.", extra=extra)
+def _notify(event: QueueStateChanged, observers: Iterable[QueueStateObserver]) -> None:
+    for observer in observers:
+        try:
+            observer.on_queue_state_change(event)
+        except BaseException:
+            extra = about(event.request_id, event.sampling_session_id)
+            logger.exception("A queue state observer raised; sampling goes on.", extra=extra)
 
 
 class ObserverNotifier:
@@ -46,7 +41,7 @@ class ObserverNotifier:
         self._clock = clock
         self._lock = new_lock()  # guards all below
         self._known: OrderedDict[str, tuple[QueueState, float]] = OrderedDict()
-        self._pending: deque[_Notification] = deque(maxlen=_MOST_PENDING)
+        self._pending: deque[Callable[[], None]] = deque(maxlen=_MOST_PENDING)
         self._running = False
 
     def notify(
@@ -73,7 +68,7 @@ class ObserverNotifier:
                 state, reason, session, request_id, previous, None if since is None else now - since
             )
             observers = (*self._observers, *(observer for observer in more if observer is not None))
-            self._pending.append(_Notification(event, observers, contextvars.copy_context()))
+            self._pending.append(partial(contextvars.copy_context().run, _notify, event, observers))
             start, self._running = not self._running, True
         if start:
             self._start()
@@ -93,4 +88,4 @@ class ObserverNotifier:
                     self._running = False
                     return
                 notification = self._pending.popleft()
-            notification.run()
+            notification()

@@ -98,7 +98,7 @@ class Sample(SampleState):
             fetch=now - self._fetching_since,
         )
         response = _wire.finish_response(
-            response, self.request, promise.request_id or None, promise.sequence_ids, timing
+            response, self.request, promise.request_id or None, self.future.sample_sequence_ids, timing
         )
         context.completed(response)
         return response
@@ -220,7 +220,7 @@ class Sample(SampleState):
         self.future.request_id = decoded.request_id
         self.future.sample_sequence_ids = decoded.sequence_ids
         self._fetching_since = now
-        return Promise(decoded.request_id or "", decoded.sequence_ids, now, now - sent_at, decoded.answer)
+        return Promise(decoded.request_id or "", now, now - sent_at, decoded.answer)
 
     def _is_pause(self, refusal: Refusal) -> bool:
         """Whether the answer pauses all samples: a rate limit, or a 402 while that may be sat out.
@@ -261,9 +261,9 @@ class Sample(SampleState):
         size = None if completion is None else completion.size
         if size is None:
             answer = yield from self._poll_until_ready(promise, whole=False)
-            if isinstance(answer, _wire.Finished):
+            if isinstance(answer, SampleResponse):
                 self._fetching_since = self.session.context.clock.monotonic()
-                return answer.response
+                return answer
             size = answer.size
         return (yield from self._fetch(promise, size))
 
@@ -278,11 +278,11 @@ class Sample(SampleState):
             answer = yield from self._poll_until_ready(promise, whole=True)
             if isinstance(answer, _wire.MetadataOnly):
                 raise APIResponseError("The server answered a request for the result with its size, twice.")
-            return answer.response
+            return answer
         finally:
             lease.release()
 
-    def _poll_until_ready(self, promise: Promise, *, whole: bool) -> Coroutine[_wire.Finished | _wire.MetadataOnly]:
+    def _poll_until_ready(self, promise: Promise, *, whole: bool) -> Coroutine[SampleResponse | _wire.MetadataOnly]:
         """Poll until there is the result or, unless it must be `whole` and where it is large, its size."""
         context, config = self.session.context, self._config
         answer: Polled | None
@@ -331,7 +331,7 @@ class Sample(SampleState):
         kind = response.headers.get("content-type", "")
         answer = self.session.context.api.read(response, _wire.decode_answer, kind, response.body)
         if not isinstance(answer, _wire.Pending | _wire.MetadataOnly):
-            answer = _wire.Finished(result_of(answer))
+            answer = result_of(answer)
         self._retry.recovered()
         return answer
 

@@ -110,9 +110,9 @@ class SamplingSession:
 
     def _renew(self) -> Coroutine[None]:
         assert self._model is not None
-        made = yield from self._session.create_sampling_session(*self._model)
+        made, _ = yield from self._session.create_sampling_session(*self._model)
         self.successor = SamplingSession(
-            self.context, self._session, made.sampling_session_id, original=True,
+            self.context, self._session, made, original=True,
             record_stability_info=self.record_stability_info, model=self._model, renewed_from=self,
         )  # fmt: skip
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
 
 _KEPT_BYTES = 2048  # of a head; a server's answers of one kind, within a second, have the same
+ResponseHead = tuple[int, Mapping[str, str], bool]
+"""What a head says; shared between the responses that have the same, so it is never changed."""
 _VERSIONS = frozenset({"HTTP/1.1", "HTTP/1.0"})
 
 
@@ -14,17 +15,11 @@ class HTTPFormatError(Exception):
     """The peer sent something that is not an acceptable HTTP/1.1 response."""
 
 
-class ResponseHead(NamedTuple):
-    """What a head says; shared between the responses that have the same, so it is never changed."""
-
-    status: int
-    headers: Mapping[str, str]
-    """Header fields, with names in lower case; those that come twice are joined."""
-    keep_alive: bool
-
-
 def read_head(head: bytes) -> ResponseHead:
-    """What a head says, given without the empty line that ends it. Raises HTTPFormatError."""
+    """Status, header fields and whether the connection stays, of a head without the empty line that ends it.
+
+    The names of the fields are in lower case, and those that come twice are joined. Raises HTTPFormatError.
+    """
     return _kept(head) if len(head) <= _KEPT_BYTES else _read(head)
 
 
@@ -53,7 +48,7 @@ def _read(head: bytes) -> ResponseHead:
         headers[name] = value
     connection = headers.get("connection", "").lower()
     keep_alive = "close" not in connection and (version == "HTTP/1.1" or "keep-alive" in connection)
-    return ResponseHead(int(digits), headers, keep_alive)
+    return int(digits), headers, keep_alive
 
 
 _kept = lru_cache(maxsize=128)(_read)

@@ -1,4 +1,4 @@
-"""Decode the responses of asample and retrieve_future: finished, pending or failed."""
+"""Decode the responses of asample and retrieve_future: the result, pending or failed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,6 @@ from tinkex.errors import APIResponseError, clean_text
 from tinkex.types import SampleResponse
 
 _EXCERPT = 200
-
-
-class Finished(NamedTuple):
-    """Finished: the result is here."""
-
-    response: SampleResponse
 
 
 class Pending(NamedTuple):
@@ -53,7 +47,7 @@ class Completed(NamedTuple):
     value: Any
 
 
-Answer = Finished | Pending | MetadataOnly | Failed
+Answer = SampleResponse | Pending | MetadataOnly | Failed
 Outcome = Completed | Pending | MetadataOnly | Failed
 
 
@@ -63,7 +57,7 @@ class SubmitAnswer(NamedTuple):
     request_id: str | None
     sequence_ids: tuple[str, ...] | None = None
     """The ids of the sequences to come, in order; None if the server gives none."""
-    answer: Finished | Failed | None = None
+    answer: SampleResponse | Failed | None = None
     """Set, without a request id, if the server answered at once."""
 
 
@@ -76,7 +70,7 @@ def decode_answer(content_type: str, body: bytes | bytearray) -> Answer:
     if "protobuf" not in content_type.lower():
         return _answer(_json(body), body)
     try:
-        return Finished(decode_protobuf(body))
+        return decode_protobuf(body)
     except (ValueError, TypeError) as error:
         raise APIResponseError(f"The server's protobuf result cannot be read: {error}.") from error
 
@@ -93,7 +87,7 @@ def decode_promise(body: bytes | bytearray) -> SubmitAnswer:
             if (request_id := identifier(value.get(key))) is not None and "sequences" not in value:
                 return SubmitAnswer(request_id, _identifiers(value.get("sample_sequence_ids")))
     answer = _answer(value, body)
-    if not isinstance(answer, Finished | Failed):
+    if not isinstance(answer, SampleResponse | Failed):
         raise APIResponseError(
             f"The server's answer to asample has neither a request_id nor a result. {_excerpt(body)}"
         )
@@ -126,7 +120,7 @@ def _answer(value: Any, body: bytes | bytearray) -> Answer:
     if not isinstance(outcome, Completed):
         return outcome
     try:
-        return Finished(SampleResponse.from_dict(outcome.value))
+        return SampleResponse.from_dict(outcome.value)
     except (ValueError, TypeError) as error:
         raise APIResponseError(f"The server's result cannot be read: {error}. {_excerpt(body)}") from error
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from tinkex._wire import (
     Completed,
     Failed,
-    Finished,
     MetadataOnly,
     Pending,
     SubmitAnswer,
@@ -35,13 +34,13 @@ def answered(value):
 @pytest.mark.parametrize("kind", ["application/x-protobuf", "Application/X-Protobuf; charset=binary"])
 def test_protobuf_by_content_type(kind):
     """The content type says that a body is protobuf, in any case and with parameters."""
-    assert decode_answer(kind, PROTOBUF) == Finished(RESPONSE)
+    assert decode_answer(kind, PROTOBUF) == RESPONSE
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/plain", ""])
 def test_json_otherwise(kind):
     """Anything else is JSON, and both forms give the same response."""
-    assert decode_answer(kind, json.dumps(RESULT).encode()) == Finished(RESPONSE)
+    assert decode_answer(kind, json.dumps(RESULT).encode()) == RESPONSE
 
 
 @pytest.mark.parametrize(
@@ -50,7 +49,7 @@ def test_json_otherwise(kind):
 )
 def test_results(value):
     """A result may be named, wrapped or have a null error."""
-    assert answered(value) == Finished(RESPONSE)
+    assert answered(value) == RESPONSE
 
 
 @pytest.mark.parametrize(
@@ -191,8 +190,8 @@ def test_any_json(value):
         ({"request_id": "7", "sample_sequence_ids": []}, SubmitAnswer("7", ())),
         ({"request_id": "7", "sample_sequence_ids": ["a", None]}, SubmitAnswer("7")),
         ({"request_id": "7", "sample_sequence_ids": "ab"}, SubmitAnswer("7")),
-        (RESULT, SubmitAnswer(None, None, Finished(RESPONSE))),
-        ({**RESULT, "request_id": "7"}, SubmitAnswer(None, None, Finished(RESPONSE))),
+        (RESULT, SubmitAnswer(None, None, RESPONSE)),
+        ({**RESULT, "request_id": "7"}, SubmitAnswer(None, None, RESPONSE)),
         ({"error": "no", "category": "user"}, SubmitAnswer(None, None, Failed("no", "user"))),
     ],
 )

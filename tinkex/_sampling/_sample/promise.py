@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from tinkex import _wire
 from tinkex._api.responses import Refusal
 from tinkex.errors import RateLimitError, RequestFailedError
 from tinkex.types import SampleResponse
 
-Polled = _wire.Finished | _wire.MetadataOnly | _wire.Pending
+Polled = SampleResponse | _wire.MetadataOnly | _wire.Pending
 """Outcome of a poll that finds no failure."""
 
 
-class Promise(NamedTuple):
+class Promise:
     """A submission that the server accepted; instants and durations in monotonic seconds."""
 
-    request_id: str
-    sequence_ids: tuple[str, ...] | None
-    made_at: float
-    roundtrip: float
-    inline: _wire.Finished | _wire.Failed | None  # some servers answer at once
+    __slots__ = ("inline", "made_at", "request_id", "roundtrip")
+
+    def __init__(
+        self, request_id: str, made_at: float, roundtrip: float, inline: SampleResponse | _wire.Failed | None
+    ) -> None:
+        self.request_id = request_id
+        self.made_at = made_at
+        self.roundtrip = roundtrip
+        self.inline = inline  # some servers answer at once
 
     @property
     def has_guessable_id(self) -> bool:
@@ -64,10 +66,10 @@ class PutOff(Exception):  # noqa: N818 - control flow, not an error
         self.refusal = refusal
 
 
-def result_of(answer: _wire.Finished | _wire.Failed) -> SampleResponse:
+def result_of(answer: SampleResponse | _wire.Failed) -> SampleResponse:
     """The result in an answer; raises RequestFailedError or `PutOff` where the server failed the sample."""
     if not isinstance(answer, _wire.Failed):
-        return answer.response
+        return answer
     error = RequestFailedError(f"The server failed the request: {answer.message}", category=answer.category)
     if not _wire.says_rate_limited(answer.message):
         raise error

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-from tinkex._wire import Finished, decode_answer
+from tinkex._wire import decode_answer
 from tinkex.check.result import CheckResult, absent, fault, passed, unknown
 from tinkex.errors import APIResponseError
 from tinkex.types import SampleResponse
@@ -58,7 +58,7 @@ class Reply:
             answer = decode_answer(self.content_type, self.body)
         except APIResponseError:
             return None
-        return answer.response if isinstance(answer, Finished) else None
+        return answer if isinstance(answer, SampleResponse) else None
 
     def __str__(self) -> str:
         text = self.body[:120].decode("utf-8", "replace") if "protobuf" not in self.content_type else "protobuf"
