@@ -1,0 +1,59 @@
+"""Comparison, hash and repr by fields: what attrs itself makes of the same class."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinkex._validation.fieldwise import Fieldwise
+
+SHOWN = {"alias": "shown", "repr": "{:.3}...".format}
+
+
+@attrs.frozen
+class Plain:
+    """As attrs makes it."""
+
+    first: object
+    other: object = None
+    _words: str = attrs.field(default="abcdef", **SHOWN)
+    unseen: object = attrs.field(default=0, eq=False, repr=False)
+
+
+@attrs.frozen(eq=False, repr=False)
+class Shared(Fieldwise):
+    """The same, with methods that are shared."""
+
+    first: object
+    other: object = None
+    _words: str = attrs.field(default="abcdef", **SHOWN)
+    unseen: object = attrs.field(default=0, eq=False, repr=False)
+
+
+VALUES = st.tuples(
+    st.integers(0, 1) | st.just(float("nan")), st.sampled_from(["a", ()]), st.text(max_size=2), st.integers(0, 1)
+)
+
+
+@given(VALUES, VALUES)
+def test_as_attrs_makes_it(left, right):
+    """Two objects are equal, and have one hash, where those of attrs are; both are shown alike."""
+    assert (Shared(*left) == Shared(*right)) is (Plain(*left) == Plain(*right))
+    assert (hash(Shared(*left)) == hash(Shared(*right))) is (hash(Plain(*left)) == hash(Plain(*right)))
+    assert repr(Shared(*left)).removeprefix("Shared") == repr(Plain(*left)).removeprefix("Plain")
+
+
+def test_another_class():
+    """Objects of another class are never equal, also of one that is derived; what cannot be hashed is refused."""
+
+    @attrs.frozen(eq=False, repr=False)
+    class Derived(Shared):
+        pass
+
+    assert Shared(1) != Derived(1)
+    assert Shared(1) != Plain(1)
+    assert Shared(1) != 1
+    with pytest.raises(TypeError):
+        hash(Shared([]))
