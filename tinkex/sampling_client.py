@@ -15,6 +15,7 @@ from tinkex._concurrency.fork_locks import new_lock
 from tinkex._concurrency.instrumentation_list import PROCESS
 from tinkex._runtime.task import Coroutine
 from tinkex._sampling import stream
+from tinkex._sampling._sample.observed import ObservedFuture
 from tinkex._sampling._text.calls import TextSampling
 from tinkex._sampling.sample import Sample
 from tinkex._sampling.session import SamplingSession
@@ -300,8 +301,7 @@ class SamplingClient(TextSampling):
             session = self._move(runtime)
         future: SampleFuture[Any]
         if PROCESS.current or lifecycle.instrumentations.current:
-            from tinkex._sampling._sample.observed import ObservedFuture  # programs without instrumentation do without
-            from tinkex.instrumentation import SampleStarted
+            from tinkex.instrumentation import SampleStarted  # loaded when the first was installed
 
             of, sampler = self._identity, session.sampling_session_id
             start = SampleStarted(request, of.base_model, of.model_path, config.base_url, sampler, lifecycle)

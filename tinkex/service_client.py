@@ -206,6 +206,8 @@ class ServiceClient(Reads):
 
     def install(self, instrumentation: Instrumentation) -> InstrumentedService:
         """Observe the samples that begin from now on; see `tinkex.instrumentation`. Returns what they are begun of."""
+        import tinkex.instrumentation  # noqa: F401 - what samples need of it, here rather than with the first
+
         self._lifecycle.instrumentations.add(instrumentation)
         return self._lifecycle
 

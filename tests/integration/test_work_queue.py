@@ -55,7 +55,7 @@ def start(items, work):
 
 def asleep(items, count):
     """Wait until so many threads have lain down."""
-    until(lambda: len(items.idle) == count and all(sleep_lock.locked() for sleep_lock in items.idle))
+    until(lambda: len(items._idle) == count and all(sleep_lock.locked() for sleep_lock in items._idle))
 
 
 def end(items, threads):
@@ -65,7 +65,7 @@ def end(items, threads):
     for thread in threads:
         thread.join(10)
     assert not any(thread.is_alive() for thread in threads)
-    assert items.idle == []
+    assert items._idle == []
 
 
 def test_first_in_first_out(items):
@@ -188,7 +188,7 @@ def test_where_one_is_stuck_another_works(items):
         assert len(stuck) == number
         assert items.watch()
         until(lambda number=number: len(stuck) == number + 1)
-    until(lambda: not items.idle)
+    until(lambda: not items._idle)
     assert not items.watch()
     assert set(stuck) == set(threads)
     gate.set()
@@ -201,7 +201,7 @@ def test_where_one_is_stuck_another_works(items):
 def test_where_things_move_fewer_work(items):
     """Each time that something was taken for a while one thread less works, down to one; with nothing left, at once."""
     items.watched_by(lambda: None)
-    items.idle.append(locked())
+    items._idle.append(locked())
     items._most = 3
     for _ in range(1000):
         items.put("work")
@@ -220,7 +220,7 @@ def test_where_things_move_fewer_work(items):
 def test_the_watcher_is_told_anew(items):
     """Once it has seen that the queue is not behind, it is told when it is again; and whatever came between."""
     told = []
-    items.idle.append(locked())
+    items._idle.append(locked())
     items.watched_by(lambda: told.append(len(items)))
     for round_ in range(1, 4):
         for _ in range(3 * _BEHIND):
@@ -236,7 +236,7 @@ def test_the_watcher_is_told_anew(items):
 def test_a_put_while_the_watcher_makes_up_its_mind(items):
     """What makes the queue fall behind right after it was looked at is told, also where it was watched until then."""
     told = []
-    items.idle.append(locked())
+    items._idle.append(locked())
     items.watched_by(lambda: told.append(True))
     for _ in range(_BEHIND):
         items.put("work")

@@ -62,26 +62,6 @@ def test_workers_run_what_is_put(pool):
     assert [done.get(timeout=10) for _ in range(3)] == [(True, True)] * 3
 
 
-def test_threads_come_with_work(pool):
-    """One thread is there from the start, and one more than are at work, up to the most there may be."""
-    assert pool.threads == 1
-    gate, at_work = threading.Event(), queue.SimpleQueue()
-
-    def work():
-        at_work.put(pool.threads)
-        gate.wait(10)
-
-    counts = []
-    for _ in range(3):
-        pool.put(Item(work))
-        counts.append(at_work.get(timeout=10))
-    gate.set()
-    assert counts == [2, 3, 3]
-    for _ in range(20):
-        pool.submit(lambda: None).result(10)
-    assert pool.threads == 3
-
-
 def test_a_failing_item_ends_no_worker(pool, caplog):
     """What an item raises is logged, and its worker goes on."""
     with caplog.at_level(logging.ERROR, "tinkex"):
@@ -131,16 +111,6 @@ def test_fewer_workers(no_threads, caplog):
         WorkerPool(3, "test-worker").start()
     assert len(no_threads) == 1
     assert "Only 0 of 3" in caplog.text
-
-
-def test_no_further_worker(pool, monkeypatch, caplog):
-    """Where no more can be started than there are, these do the work, and it is reported once."""
-    monkeypatch.setattr(threading.Thread, "start", lambda _: exec("raise RuntimeError('no more')"))
-    with caplog.at_level(logging.ERROR, "tinkex"):
-        for _ in range(9):
-            pool.submit(lambda: None).result(10)
-    assert pool.threads == 1
-    assert [record.getMessage() for record in caplog.records] == ["Only 1 of 3 tinkex workers could be started."]
 
 
 def test_elastic_growth():

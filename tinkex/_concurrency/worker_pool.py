@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
@@ -47,16 +47,15 @@ class _Call:
 
 
 class WorkerPool(ThreadPoolExecutor):
-    """A ThreadPoolExecutor whose daemon threads are started by each other, and whose queue waits for no lock.
+    """A ThreadPoolExecutor whose daemon threads start at once, together, and whose queue waits for no lock.
 
-    The standard `submit` starts threads on the caller's time and holds a process-wide lock while it does. Here a worker
-    that takes the last idle thread's place starts the next: one is always left for what comes.
+    The standard `submit` starts threads on the caller's time and holds a process-wide lock while it does.
     """
 
     def __init__(self, workers: int, name: str) -> None:
         super().__init__(max_workers=workers, thread_name_prefix=name)
-        self._worker_threads = _WorkerThreads(workers, name)
-        self._items: WorkQueue[Runnable | None] = self._worker_threads.items
+        self._items: WorkQueue[Runnable | None] = WorkQueue()
+        self._started: list[threading.Thread] = []
         self._ending = False
         self.count = workers
         self.put: Callable[[Runnable], None] = self._items.put
@@ -64,14 +63,17 @@ class WorkerPool(ThreadPoolExecutor):
         self.watched_by: Callable[[Callable[[], object]], None] = self._items.watched_by
         self.waiting: Callable[[], int] = self._items.__len__
 
-    @property
-    def threads(self) -> int:
-        """How many threads were started."""
-        return len(self._worker_threads.started)
-
     def start(self) -> None:
-        """Start the first worker; call it once, off the caller's thread."""
-        self._worker_threads.start_one()
+        """Start every worker, or as many as the system allows; call it once, off the caller's thread."""
+        for number in range(self.count):
+            name = f"{self._thread_name_prefix}-{number}"
+            thread = threading.Thread(target=_work, args=(self._items,), name=name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                logger.exception("Only %d of %d tinkex workers could be started.", number, self.count)
+                return
+            self._started.append(thread)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run `fn` on a worker; for completeness, samples go through `put`. Raises RuntimeError after `shutdown`."""
@@ -90,7 +92,7 @@ class WorkerPool(ThreadPoolExecutor):
 
     def join(self, seconds: float) -> None:
         """Wait a moment, after `shutdown`, until the threads have ended."""
-        for thread in tuple(self._worker_threads.started):
+        for thread in tuple(self._started):
             thread.join(seconds / self.count)
 
     def forked(self) -> None:
@@ -103,42 +105,15 @@ def _drop(item: Runnable) -> None:
     """Drop what no thread would run."""
 
 
-class _WorkerThreads:
-    """The threads of a pool, and what they share; they do not hold the pool."""
-
-    def __init__(self, most: int, name: str) -> None:
-        self.items: WorkQueue[Runnable | None] = WorkQueue()
-        self.started: list[threading.Thread] = []
-        self._most = most
-        self._name = name
-        self._numbers: Iterator[int] = iter(range(most))  # `next` is atomic
-
-    def start_one(self) -> None:
-        """Start one more thread, if there may be and the system allows it."""
-        number = next(self._numbers, None)
-        if number is None:
-            return
-        thread = threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True)
+def _work(items: WorkQueue[Runnable | None]) -> None:
+    sleep_lock = threading.Lock()
+    sleep_lock.acquire()
+    while (item := items.take(sleep_lock)) is not None:
         try:
-            thread.start()
-        except RuntimeError:
-            self._numbers = iter(())
-            logger.exception("Only %d of %d tinkex workers could be started.", number, self._most)
-        else:
-            self.started.append(thread)
-
-    def _work(self) -> None:
-        items = self.items
-        sleep_lock = threading.Lock()
-        sleep_lock.acquire()
-        while (item := items.take(sleep_lock)) is not None:
-            if not items.idle:
-                self.start_one()
-            try:
-                item.run()
-            except BaseException:
-                logger.exception("A tinkex worker met an error of its own; please report it.")
-            del item  # an idle worker keeps nothing alive
+            item.run()
+        except BaseException:
+            logger.exception("A tinkex worker met an error of its own; please report it.")
+        del item  # an idle worker keeps nothing alive
 
 
 class WorkQueue(Generic[T]):
@@ -148,8 +123,8 @@ class WorkQueue(Generic[T]):
     standard library wake the thread that has slept longest: one item after the other then goes through the memory of
     all threads. `put` waits for no lock, so that it may be called wherever a collection may come.
 
-    An idle thread stands in `idle` and sleeps on its sleep lock, which is locked but for the moment between the call
-    that wakes it and its waking. No item is left behind beside sleepers: `put` adds before it looks at `idle`, a
+    An idle thread stands in `_idle` and sleeps on its sleep lock, which is locked but for the moment between the call
+    that wakes it and its waking. No item is left behind beside sleepers: `put` adds before it looks at `_idle`, a
     thread that goes to sleep looks for items again first, and one that wakes wakes the next if there are more. So they
     are woken one by one, as each can run: a burst that one of them can do alone wakes no crowd. A thread may be woken
     without need; it looks, and sleeps on.
@@ -160,13 +135,13 @@ class WorkQueue(Generic[T]):
     """
 
     __slots__ = (
-        "_at_work", "_items", "_looks", "_most", "_moving", "_notify", "_seen", "_stuck", "_taken", "_told", "_watched",
-        "idle",
+        "_at_work", "_idle", "_items", "_looks", "_most", "_moving", "_notify", "_seen", "_stuck", "_taken", "_told",
+        "_watched",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self._items: deque[T] = deque()
-        self.idle: list[threading.Lock] = []
+        self._idle: list[threading.Lock] = []
         self._at_work: set[threading.Lock] = set()
         self._taken = 0  # items, about: counted unlocked
         self._notify: Callable[[], object] | None = None
@@ -208,14 +183,14 @@ class WorkQueue(Generic[T]):
             if listed:
                 sleep_lock.acquire()
                 continue
-            self.idle.append(sleep_lock)
+            self._idle.append(sleep_lock)
             listed = True
             if self._is_behind():
                 self._tell()
         at_work.add(sleep_lock)
         self._taken += 1
         if listed:
-            self.idle.remove(sleep_lock)
+            self._idle.remove(sleep_lock)
         if self._items and not self._is_behind():
             self._wake()
         return item
@@ -224,7 +199,7 @@ class WorkQueue(Generic[T]):
         """Whether to look again, a fraction of a millisecond later: threads rest while it is behind."""
         self._looks += 1
         self._watched = False  # first of all: a put, or a thread that goes to sleep, is seen now, or tells
-        self._watched = bool(self.idle) and self._is_behind()
+        self._watched = bool(self._idle) and self._is_behind()
         if not self._watched:
             if not self._is_behind():
                 self._most = 1
@@ -252,7 +227,7 @@ class WorkQueue(Generic[T]):
     def _wake(self) -> None:
         """Wake the thread that went to sleep last, unless it is being woken."""
         try:
-            sleep_lock = self.idle[-1]
+            sleep_lock = self._idle[-1]
             if sleep_lock.locked():
                 sleep_lock.release()
         except (IndexError, RuntimeError):  # no thread sleeps, or another call has just woken it

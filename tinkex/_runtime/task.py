@@ -364,9 +364,9 @@ class ScheduledTask:
         """Drop every reference: the timer of the deadline may hold the task itself for hours."""
         self._scheduler.discard(self)
         self._coroutine = self._dropped = _no_callback
-        if isinstance(self.future, ClientFuture):
-            self.future._drop_references()  # noqa: SLF001
-        self.future = _ENDED
+        future, self.future = self.future, _ENDED
+        if isinstance(future, ClientFuture):
+            future._drop_references()  # noqa: SLF001
         self._context = _NO_CONTEXT
         self._ended, self._generator, self.on_deadline = True, None, None  # last: until then it can be done again
         self._scheduler.reactor.lapsed += 1

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING
 
+from tinkex._transport.inflater import Inflater
 from tinkex._transport.receiving import ReceivedBytes
 from tinkex._transport.response_head import HTTPFormatError, read_head
-
-if TYPE_CHECKING:
-    from tinkex._transport.inflater import Inflater
 
 MAX_HEAD_BYTES = 64 * 1024  # of one head, or of the fields that follow a chunked body
 _LARGE_BODY = 64 * 1024  # from here on it is worth saving a copy
@@ -156,8 +153,6 @@ class ResponseReader:
             return self._finish()
         encoding = headers.get("content-encoding", "").lower()
         if encoding not in ("", "identity"):
-            from tinkex._transport.inflater import Inflater  # small answers come without
-
             self._inflate = Inflater(encoding, self._max_body)
         transfer = headers.get("transfer-encoding", "").lower()
         length = headers.get("content-length")

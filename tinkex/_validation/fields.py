@@ -33,7 +33,7 @@ def seconds(default: float, *, zero: bool = False, infinite: bool = False) -> An
         if duration > LONGEST and not (infinite and math.isinf(duration)):
             raise ValueError(f"{attribute.name} must be at most {LONGEST:g} seconds, not {value}")
 
-    return attrs.field(default=default, converter=_FLOAT, validator=check)
+    return attrs.field(default=default, converter=_float, validator=check)
 
 
 def count(default: object, minimum: int = 1) -> Any:
@@ -66,7 +66,7 @@ def mapping(check: Check, *, repr: bool = True, optional: bool = False) -> Any:
     checks = [_text_keys, check]
     return attrs.field(
         default=None if optional else MappingProxyType({}),
-        converter=_READ_ONLY,
+        converter=_read_only,
         validator=attrs.validators.optional(checks) if optional else checks,
         repr=repr,
     )
@@ -203,10 +203,6 @@ def _float(value: object) -> object:
 
 def _read_only(value: object) -> object:
     return MappingProxyType(dict(value)) if isinstance(value, Mapping) else value
-
-
-_FLOAT: Any = attrs.Converter(_float)  # shared: attrs reads the signature of each
-_READ_ONLY: Any = attrs.Converter(_read_only)
 
 
 def _text_keys(_: object, attribute: attrs.Attribute[Any], value: object) -> None:

@@ -6,14 +6,16 @@ Classes that are loaded with the first sample say `@frozen(eq=False, repr=False)
 
 from __future__ import annotations
 
-from typing import Any
+import reprlib
+from typing import TYPE_CHECKING, Any
 
 
 class Fieldwise:
     """Mixin of an attrs class: equality, hash and repr as attrs makes them; `eq` and `hash` of a field are one."""
 
     __slots__ = ()
-    __attrs_attrs__: Any
+    if TYPE_CHECKING:
+        __attrs_attrs__: Any
 
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:
@@ -23,10 +25,11 @@ class Fieldwise:
     def __hash__(self) -> int:
         return hash((self.__class__, *[getattr(self, each.name) for each in self.__attrs_attrs__ if each.eq]))
 
+    @reprlib.recursive_repr()
     def __repr__(self) -> str:
         shown = (
             f"{each.name}={(repr if each.repr is True else each.repr)(getattr(self, each.name))}"
             for each in self.__attrs_attrs__
             if each.repr
         )
-        return f"{self.__class__.__qualname__}({', '.join(shown)})"
+        return f"{self.__class__.__qualname__.rpartition('>.')[2]}({', '.join(shown)})"

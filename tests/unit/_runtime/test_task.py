@@ -196,6 +196,29 @@ def test_interrupting(steps):
     assert isinstance(future.exception(0), ClientClosedError)
 
 
+def test_a_task_is_unwound_once(steps):
+    """Of two workers that are to unwind one task, the second leaves it alone, meanwhile and afterwards."""
+    marks = []
+
+    def coroutine():
+        try:
+            yield Gate()
+        finally:
+            task.unwind()
+            marks.append("ended")
+
+    future = ClientFuture(None)
+    task = steps.start(coroutine, future)
+    steps.run()
+    task.cancel()
+    task.cancel()
+    steps.run()
+    assert marks == ["ended"]
+    assert isinstance(future.exception(0), ClientClosedError)
+    task.unwind()
+    assert marks == ["ended"]
+
+
 def test_a_cancelled_future_costs_no_error_of_the_close(steps, monkeypatch):
     """The error of a closed client is made only where a future takes it: not for one that its caller cancelled."""
     made = []

@@ -45,6 +45,18 @@ def test_as_attrs_makes_it(left, right):
     assert repr(Shared(*left)).removeprefix("Shared") == repr(Plain(*left)).removeprefix("Plain")
 
 
+def test_repr():
+    """A class made in a function is shown by its own name, and an object in itself as dots, as with attrs."""
+
+    @attrs.frozen(eq=False, repr=False)
+    class Local(Fieldwise):
+        held: list
+
+    held = []
+    held.append(Local(held))
+    assert repr(held[0]) == "Local(held=[...])"
+
+
 def test_another_class():
     """Objects of another class are never equal, also of one that is derived; what cannot be hashed is refused."""
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import InvalidStateError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinkex._concurrency.clock import Clock
 from tinkex._concurrency.elastic_pool import ElasticPool
 from tinkex._logging import about
 from tinkex.future import SampleFuture
-from tinkex.instrumentation import Instrumentation, SampleEnded, SampleObserver, SampleRetry, SampleStarted
 from tinkex.queue_state import QueueState
 from tinkex.types import SampleResponse
+
+if TYPE_CHECKING:
+    from tinkex.instrumentation import Instrumentation, SampleObserver, SampleStarted
 
 logger = logging.getLogger("tinkex")
 
@@ -52,6 +54,8 @@ class ObservedFuture(SampleFuture[Any]):
 
     def _note_retry(self, *facts: Any) -> None:
         """Tell the observers of a failure, or a pause, after which the sample goes on."""
+        from tinkex.instrumentation import SampleRetry  # loaded when the first was installed
+
         retry = SampleRetry(*facts)
         for observer in self._observers:
             self._safely(observer.retrying, retry)
@@ -107,6 +111,8 @@ class ObservedFuture(SampleFuture[Any]):
     def _tell_end(self, response: SampleResponse | None, error: BaseException | None) -> None:
         observers, self._observers = self._observers, []
         if observers:
+            from tinkex.instrumentation import SampleEnded
+
             end = SampleEnded(response, error, self._clock.monotonic() - self._began_at, self.attempts)
             for observer in observers:
                 self._safely(observer.ended, end)
