@@ -11,6 +11,7 @@ import time
 import pytest
 from interrupting import each_line, each_place
 from serving import MODEL, PARAMS, PROMPT, make_service
+from stepping import until
 
 from tinkex import bulk
 from tinkex.testing import FakeServer
@@ -202,4 +203,4 @@ def test_bulk_run(server, times, tmp_path):
             assert set(written) <= set(lines), interrupter.hit
             rows = [json.loads(line) for line in lines]
             assert [(row["id"], row["status"]) for row in rows] == [(row["id"], "ok") for row in ROWS], interrupter.hit
-            assert not [each for each in threading.enumerate() if each.name == "tinkex-bulk"], interrupter.hit
+            until(lambda: not [each for each in threading.enumerate() if each.name == "tinkex-bulk"])
