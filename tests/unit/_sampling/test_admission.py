@@ -132,6 +132,21 @@ def test_a_pause_that_is_lifted():
     samples.finish()
 
 
+def test_nobody_waits_for_one_that_tries_in_vain():
+    """Where the one that tries after a lifted pause has no answer for a second, the others go."""
+    samples = Samples()
+    samples.admission.pause(300.0, FLOOR, "busy")
+    for name in range(20):
+        samples.offer(name)
+    samples.steps.run()
+    samples.admission.lift_pause()
+    samples.steps.run()
+    assert len(samples.submitting) == 1
+    samples.steps.advance(1.0)
+    assert len(samples.submitting) == 10
+    samples.finish()
+
+
 def test_nothing_to_lift():
     """Where no pause is on nothing changes, and a pause that is over is not begun again."""
     throttle = admission.Throttle()
