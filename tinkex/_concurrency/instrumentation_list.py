@@ -1,6 +1,6 @@
-"""Instrumentations that are installed, for a service or for the process; what they are is in `tinkex.instrumentation`.
+"""Instrumentations that are installed, for a service or for the process.
 
-It is loaded with the first of them: programs that install none do without.
+What they are is in `tinkex.instrumentation`, which programs that install none do without.
 """
 
 from __future__ import annotations

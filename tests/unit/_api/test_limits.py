@@ -45,7 +45,7 @@ def test_the_page_names_the_limits(name, floor, ceiling):
     """The table of the documentation says what the code does."""
     units = {"s": 1, "min": 60, "h": 3600, "d": 86_400, "TiB": 2**40}
     units |= {"million": 10**6, "thousand million": 10**9, "": 1}
-    for told, limit in ((floor, LIMITS[name].floor), (ceiling, LIMITS[name].ceiling)):
+    for told, limit in zip((floor, ceiling), LIMITS[name], strict=True):
         number, _, unit = told.partition(" ")
         assert float(number) * units[unit] == limit
 

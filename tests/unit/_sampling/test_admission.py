@@ -112,8 +112,9 @@ def test_one_tries_first():
     assert len(samples.submitting) == 10
 
 
-def test_a_pause_that_is_lifted():
-    """One tries at once, and the others once that is accepted; its refusal is a pause that follows the last one."""
+@pytest.fixture
+def lifted():
+    """Twenty samples in a pause that was lifted just now: one of them tries."""
     samples = Samples()
     samples.admission.pause(300.0, FLOOR, "busy")
     for name in range(20):
@@ -123,6 +124,12 @@ def test_a_pause_that_is_lifted():
     samples.admission.lift_pause()
     samples.steps.run()
     assert len(samples.submitting) == 1
+    return samples
+
+
+def test_a_pause_that_is_lifted(lifted):
+    """One tries at once, and the others once that is accepted; its refusal is a pause that follows the last one."""
+    samples = lifted
     samples.admission.pause(1e-9, FLOOR, "busy")
     assert samples.admission.throttle._floor == 2 * FLOOR
     samples.admission.lift_pause()
@@ -132,19 +139,11 @@ def test_a_pause_that_is_lifted():
     samples.finish()
 
 
-def test_nobody_waits_for_one_that_tries_in_vain():
+def test_nobody_waits_for_one_that_tries_in_vain(lifted):
     """Where the one that tries after a lifted pause has no answer for a second, the others go."""
-    samples = Samples()
-    samples.admission.pause(300.0, FLOOR, "busy")
-    for name in range(20):
-        samples.offer(name)
-    samples.steps.run()
-    samples.admission.lift_pause()
-    samples.steps.run()
-    assert len(samples.submitting) == 1
-    samples.steps.advance(1.0)
-    assert len(samples.submitting) == 10
-    samples.finish()
+    lifted.steps.advance(1.0)
+    assert len(lifted.submitting) == 10
+    lifted.finish()
 
 
 def test_nothing_to_lift():
