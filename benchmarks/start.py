@@ -1,13 +1,16 @@
 """How a program begins: `start.py SUBJECT URL` imports a client and takes one sample; without URL it only imports,
 with `names` for it every public name.
 
-It imports nothing itself before it measures, except what the interpreter has loaded anyway, and `time`.
+It imports nothing itself before it measures, except what the interpreter has loaded anyway, `time`, and `subjects`,
+which imports nothing either.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+
+from subjects import SUBJECTS, read
 
 
 def main() -> None:
@@ -22,8 +25,6 @@ def main() -> None:
     imported_cpu, imported_wall = time.process_time() - cpu, time.perf_counter() - wall
     modules = len(sys.modules)
     if "://" in sys.argv[-1]:
-        from subjects import SUBJECTS, read
-
         started = SUBJECTS[subject](sys.argv[2], 1000)
         read(started.sample(started.client(), started.prompt(range(64)), started.params(16), 1, False).result())
     total_cpu, total_wall = time.process_time() - cpu, time.perf_counter() - wall

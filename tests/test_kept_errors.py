@@ -20,6 +20,8 @@ def is_kept(node, kept):
         return node.func.attr in KEEPERS
     while isinstance(node, ast.Attribute | ast.Subscript):
         node = node.value
+        if "refusal" in (getattr(node, "id", None), getattr(node, "attr", None)):
+            return False  # made of one response, for its error
         if isinstance(node, ast.Name):
             return True
     return False  # a name, or a part of what a call has just made
@@ -83,6 +85,7 @@ def test_the_rule_finds(body):
         "error = done.exception()\n    raise error.with_traceback(None)",
         "try:\n        work()\n    except ValueError as error:\n        raise error",
         "raise errors.TinkexError",
+        "refusal = read(response)\n    raise refusal.error",
         "raise ValueError(self.text)",
     ],
 )

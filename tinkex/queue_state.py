@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import logging
 from collections import OrderedDict
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import attrs
 
@@ -13,7 +13,7 @@ from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
 from tinkex._concurrency.fork_locks import new_lock
 from tinkex._logging import about
 from tinkex._validation.field_docs import with_field_docs
-from tinkex._validation.fieldwise import Fieldwise
+from tinkex._validation.fieldwise import Fieldwise, Record
 from tinkex._validation.public_names import with_public_names
 from tinkex.errors import clean_text
 
@@ -77,29 +77,36 @@ class QueueStateObserver(Protocol):
         """Take note of *event*."""
 
 
-class Debounce(NamedTuple):
+class Debounce:
     """Debounce state of one session between two events. Instants are monotonic seconds."""
 
-    warned_at: float | None = None
-    """When the last warning was logged; None if none was."""
-    unsaid: int = 0
-    """Events since the last message that were not logged."""
-    paused_at: float | None = None
-    """When the pause began that has not ended; None while there is none."""
-    announced: bool = False
-    """Whether that pause was logged."""
+    __slots__ = ("announced", "paused_at", "unsaid", "warned_at")
+
+    def __init__(
+        self, warned_at: float | None = None, unsaid: int = 0, paused_at: float | None = None, announced: bool = False
+    ) -> None:
+        self.warned_at = warned_at  # when the last warning was logged; None if none was
+        self.unsaid = unsaid  # events since the last message that were not logged
+        self.paused_at = paused_at  # when the pause began that has not ended; None while there is none
+        self.announced = announced  # whether that pause was logged
 
 
-class Paused(NamedTuple):
+class Paused(Record):
     """The verdict: log a warning, and that *unsaid* more went before it without a message."""
 
-    unsaid: int
+    __slots__ = ("unsaid",)
+
+    def __init__(self, unsaid: int) -> None:
+        self.unsaid = unsaid
 
 
-class Resumed(NamedTuple):
+class Resumed(Record):
     """The verdict: log that a pause of *seconds* has ended."""
 
-    seconds: float
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
 
 
 def decide(past: Debounce, state: QueueState, now: float, interval: float) -> tuple[Debounce, Paused | Resumed | None]:
@@ -108,14 +115,13 @@ def decide(past: Debounce, state: QueueState, now: float, interval: float) -> tu
     Warnings of one session are at least *interval* seconds apart. The end of a pause is told if its beginning was.
     """
     if state is QueueState.ACTIVE:
-        ended = past._replace(paused_at=None, announced=False)
         if past.paused_at is None or not past.announced:
-            return ended, None
-        return ended._replace(unsaid=0), Resumed(now - past.paused_at)
+            return Debounce(past.warned_at, past.unsaid), None
+        return Debounce(past.warned_at), Resumed(now - past.paused_at)
     paused_at = now if past.paused_at is None else past.paused_at
     if past.warned_at is not None and now - past.warned_at < interval:
-        return past._replace(paused_at=paused_at, unsaid=past.unsaid + 1), None
-    return Debounce(warned_at=now, paused_at=paused_at, announced=True), Paused(past.unsaid)
+        return Debounce(past.warned_at, past.unsaid + 1, paused_at, past.announced), None
+    return Debounce(now, 0, paused_at, announced=True), Paused(past.unsaid)
 
 
 @with_public_names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from tinkex import _wire
 from tinkex._api import limits
@@ -24,8 +24,11 @@ _LARGEST = 2**53  # of a number that a flag may have
 _NO_SUCH_ENDPOINT = (404, 405)  # many servers have no flags
 
 
-class Flags(NamedTuple):
-    """Server flags: what the server wants of its clients, from client/config and client/dynamic_config."""
+class Flags:
+    """Server flags: what the server wants of its clients, from client/config and client/dynamic_config.
+
+    A flag is its default, which the class has, until a server says otherwise.
+    """
 
     pjwt_auth_enabled: bool = False
     credential_default_source: str = "api_key"
@@ -40,15 +43,18 @@ class Flags(NamedTuple):
     sample_cancel_enabled: bool = False
     sample_cancel_max_batch_size: int = 64
 
+    def __init__(self, **told: Any) -> None:
+        vars(self).update(told)
+
     def updated(self, answer: Mapping[str, Any]) -> Flags:
         """These flags with what `answer` says, within limits; unknown names and values of another type are left out."""
-        changes: dict[str, Any] = {}
-        for name, default in self._field_defaults.items():
-            value = answer.get(name)
+        told = vars(self).copy()
+        for name in Flags.__annotations__:
+            value, default = answer.get(name), getattr(Flags, name)
             wanted: Any = (int, float) if isinstance(default, float) else type(default)
             if isinstance(value, wanted) and isinstance(value, bool) == isinstance(default, bool) and _sane(value):
-                changes[name] = limits.FLAGS[name].apply(value) if name in limits.FLAGS else value
-        return self._replace(**changes)
+                told[name] = limits.FLAGS[name].apply(value) if name in limits.FLAGS else value
+        return Flags(**told)
 
 
 class ServerFlags(SnapshotCell[Flags]):

@@ -96,9 +96,9 @@ class Heartbeats:
                 self.finished.add(session_id)
                 self._drop(session_id)
             elif response.status >= 300:
-                failure, _ = refusal = api.refusal(response)
+                refusal = api.refusal(response)
                 if not refusal.is_unknown_id:
-                    raise failure
+                    raise refusal.error
                 self.forget(session_id)
             else:
                 self.heard_at = heard_at = api.clock.monotonic()

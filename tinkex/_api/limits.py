@@ -7,16 +7,18 @@ for longer than anything that waits for it. The table in `docs/errors.rst` has a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 24 * 3600.0
 
 
-class Limit(NamedTuple):
+class Limit:
     """The least and the most that a number of the server's may be."""
 
-    floor: float
-    ceiling: float
+    __slots__ = ("ceiling", "floor")
+
+    def __init__(self, floor: float, ceiling: float) -> None:
+        self.floor = floor
+        self.ceiling = ceiling
 
     def apply(self, number: float) -> float:
         """`number`, or the limit that it passes; NaN is below every floor. Whole numbers may be of any length."""

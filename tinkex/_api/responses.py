@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from tinkex import _wire
 from tinkex._api import limits
@@ -53,11 +53,14 @@ _CAUSES = {QueueState.PAUSED_RATE_LIMIT: "rate_limit", QueueState.PAUSED_CAPACIT
 _SMALL_REQUEST = 131_072  # estimated bytes up to which a 429 without Retry-After means one second, above it five
 
 
-class Refusal(NamedTuple):
+class Refusal:
     """An answer that is no success: the error it stands for, and what its body says."""
 
-    error: APIError
-    body: _wire.ErrorBody
+    __slots__ = ("body", "error")
+
+    def __init__(self, error: APIError, body: _wire.ErrorBody) -> None:
+        self.error = error
+        self.body = body
 
     @property
     def is_rate_limit(self) -> bool:
@@ -70,14 +73,19 @@ class Refusal(NamedTuple):
         return _is_unknown_id(getattr(self.error, "status", None), self.body)
 
 
-class RequestedPause(NamedTuple):
+class RequestedPause:
     """The pause that a 429 or a 402 asks for."""
 
-    seconds: float
-    state: QueueState
-    reason: str | None  # in the server's words
-    queue_reason: str | None  # the part of it that observers are told
-    cause: str  # in a word of ours: "rate_limit", "capacity", "billing" or "unknown"
+    __slots__ = ("cause", "queue_reason", "reason", "seconds", "state")
+
+    def __init__(
+        self, seconds: float, state: QueueState, reason: str | None, queue_reason: str | None, cause: str
+    ) -> None:
+        self.seconds = seconds
+        self.state = state
+        self.reason = reason  # in the server's words
+        self.queue_reason = queue_reason  # the part of it that observers are told
+        self.cause = cause  # in a word of ours: "rate_limit", "capacity", "billing" or "unknown"
 
 
 def read_refusal(
@@ -118,7 +126,7 @@ def _is_unknown_id(status: int | None, body: _wire.ErrorBody) -> bool:
 
 def requested_pause(refusal: Refusal, size: int) -> RequestedPause:
     """The pause that the answer to a submission of `size` estimated bytes asks for."""
-    error, error_body = refusal
+    error, error_body = refusal.error, refusal.body
     reason = error_body.reason or error_body.message
     asked = getattr(error, "retry_after", None) or 0.0
     if getattr(error, "status", None) != 402:

@@ -76,9 +76,8 @@ class Sample(SampleState):
             self.may_have_run = True
             yield from self._back_off(failure.error, attempt=True, retry=True)
         elif isinstance(failure, PutOff):
-            error, _ = failure.refusal
             if not self._is_pause(failure.refusal):
-                raise error from None
+                raise failure.refusal.error from None
             self.future.request_id = None
             self._pause(failure.refusal)
         else:
@@ -227,7 +226,7 @@ class Sample(SampleState):
 
         Raises the rate limit's error where the caller would rather know than wait.
         """
-        failure, _ = refusal
+        failure = refusal.error
         if getattr(failure, "should_retry", None) is False:
             return False
         if refusal.is_rate_limit:
@@ -358,7 +357,8 @@ class Sample(SampleState):
             body = _wire.decode_error_body(response.headers.get("content-type", ""), response.body)
             self._retry.recovered()
             return _wire.Pending(body.queue_state, body.reason, retry_after(response.headers, context.clock))
-        error, body = refusal = context.api.refusal(response, request_id=promise.request_id, phase="waiting")
+        refusal = context.api.refusal(response, request_id=promise.request_id, phase="waiting")
+        error, body = refusal.error, refusal.body
         if status == 410:
             raise Expired(error)
         if status == 402 and context.may_wait_for_billing(self._config.billing_wait):

@@ -6,7 +6,7 @@ import itertools
 import logging
 from collections import OrderedDict
 from concurrent.futures import Future
-from typing import Any, NamedTuple
+from typing import Any
 
 from tinkex import _wire
 from tinkex._api import limits
@@ -31,21 +31,27 @@ _MOST_UNCLAIMED = 10_000
 _MOST_BAD_REQUESTS = 3
 
 
-class Completion(NamedTuple):
+class Completion:
     """Completion of a request, with the size of its result in bytes where the server gives one."""
 
-    size: int | None
+    __slots__ = ("size",)
+
+    def __init__(self, size: int | None) -> None:
+        self.size = size
 
 
 _UNKNOWN = Completion(None)
 
 
-class _Registration(NamedTuple):
+class _Registration:
     """Registration of a task that waits for the end of one request."""
 
-    task: ScheduledTask
-    wait_id: int
-    since: float
+    __slots__ = ("since", "task", "wait_id")
+
+    def __init__(self, task: ScheduledTask, wait_id: int, since: float) -> None:
+        self.task = task
+        self.wait_id = wait_id
+        self.since = since
 
 
 class CompletionWait:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+from tinkex._validation.fieldwise import Record
 from tinkex._wire.error_message import category_of, clean, message_of
 from tinkex._wire.json_bytes import decode_json
 from tinkex._wire.protobuf import decode_protobuf
@@ -15,50 +16,65 @@ from tinkex.types import SampleResponse
 _EXCERPT = 200
 
 
-class Pending(NamedTuple):
-    """Pending: not ready, ask again."""
+class Pending(Record):
+    """Pending: not ready, ask again. What the server did not say is None."""
 
-    queue_state: str | None = None
-    """The server's word for why, such as "paused_capacity"; None if it gave none."""
-    reason: str | None = None
-    """The server's explanation for people; None if it gave none."""
-    retry_after: float | None = None
-    """Seconds to wait before asking again; None if the server did not say."""
+    __slots__ = ("queue_state", "reason", "retry_after")
 
-
-class MetadataOnly(NamedTuple):
-    """Metadata only: the result is ready but was not sent; ask again with room for it."""
-
-    size: int
-    """Its bytes."""
+    def __init__(
+        self, queue_state: str | None = None, reason: str | None = None, retry_after: float | None = None
+    ) -> None:
+        self.queue_state = queue_state  # the server's word for why, such as "paused_capacity"
+        self.reason = reason  # its explanation for people
+        self.retry_after = retry_after  # seconds to wait before asking again
 
 
-class Failed(NamedTuple):
+class MetadataOnly(Record):
+    """Metadata only: the result, of `size` bytes, is ready but was not sent; ask again with room for it."""
+
+    __slots__ = ("size",)
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+class Failed(Record):
     """Failed for good: the server ran the request."""
 
-    message: str
-    category: str
-    """"user", "server" or "unknown"."""
+    __slots__ = ("category", "message")
+
+    def __init__(self, message: str, category: str) -> None:
+        self.message = message
+        self.category = category  # "user", "server" or "unknown"
 
 
-class Completed(NamedTuple):
+class Completed(Record):
     """Completed with a result of any kind, still as JSON: sampling is not the only work that servers put off."""
 
-    value: Any
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
 
 Answer = SampleResponse | Pending | MetadataOnly | Failed
 Outcome = Completed | Pending | MetadataOnly | Failed
 
 
-class SubmitAnswer(NamedTuple):
+class SubmitAnswer(Record):
     """Response of asample: where to ask for the result, or the result itself."""
 
-    request_id: str | None
-    sequence_ids: tuple[str, ...] | None = None
-    """The ids of the sequences to come, in order; None if the server gives none."""
-    answer: SampleResponse | Failed | None = None
-    """Set, without a request id, if the server answered at once."""
+    __slots__ = ("answer", "request_id", "sequence_ids")
+
+    def __init__(
+        self,
+        request_id: str | None,
+        sequence_ids: tuple[str, ...] | None = None,
+        answer: SampleResponse | Failed | None = None,
+    ) -> None:
+        self.request_id = request_id
+        self.sequence_ids = sequence_ids  # of the sequences to come, in order; None if the server gives none
+        self.answer = answer  # set, without a request id, if the server answered at once
 
 
 def decode_answer(content_type: str, body: bytes | bytearray) -> Answer:

@@ -6,8 +6,9 @@ import itertools
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
+from tinkex._validation.fieldwise import Record
 from tinkex._wire.json_bytes import decode_json
 from tinkex.errors import clean_text
 from tinkex.errors._text import known_category
@@ -21,21 +22,26 @@ _FRAME = '\n  File "'
 _TITLE = re.compile(r"<title[^>]*>([^<]*)</title", re.IGNORECASE)
 
 
-class ErrorBody(NamedTuple):
-    """Decoded body of an error response."""
+class ErrorBody(Record):
+    """Decoded body of an error response. What it does not say is None."""
 
-    message: str | None = None
-    """The server's words; None if it has none."""
-    is_json: bool = False
-    """Whether it is a JSON object with words in it: then the API itself speaks, not a proxy on the way."""
-    category: str | None = None
-    """"user", "server" or "unknown", where the body says so or implies it; None where it does not."""
-    queue_state: str | None = None
-    """The server's word for the state of its queue; None if it gave none."""
-    reason: str | None = None
-    """The server's explanation of that for people; None if it gave none."""
-    value: Any = None
-    """The JSON object itself; None if it is none."""
+    __slots__ = ("category", "is_json", "message", "queue_state", "reason", "value")
+
+    def __init__(
+        self,
+        message: str | None = None,
+        is_json: bool = False,
+        category: str | None = None,
+        queue_state: str | None = None,
+        reason: str | None = None,
+        value: Any = None,
+    ) -> None:
+        self.message = message  # the server's words
+        self.is_json = is_json  # a JSON object with words in it: then the API itself speaks, not a proxy on the way
+        self.category = category  # "user", "server" or "unknown", where the body says so or implies it
+        self.queue_state = queue_state  # the server's word for the state of its queue
+        self.reason = reason  # its explanation of that for people
+        self.value = value  # the JSON object itself
 
 
 def decode_error_body(content_type: str, body: bytes | bytearray) -> ErrorBody:

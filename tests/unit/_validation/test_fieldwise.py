@@ -1,13 +1,15 @@
-"""Comparison, hash and repr by fields: what attrs itself makes of the same class."""
+"""Comparison, hash and repr by fields: what attrs, and named tuples, make of the same class."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinkex._validation.fieldwise import Fieldwise
+from tinkex._validation.fieldwise import Fieldwise, Record
 
 SHOWN = {"alias": "shown", "repr": "{:.3}...".format}
 
@@ -69,3 +71,38 @@ def test_another_class():
     assert Shared(1) != 1
     with pytest.raises(TypeError):
         hash(Shared([]))
+
+
+class Pair(Record):
+    """A plain class with slots."""
+
+    __slots__ = ("first", "second")
+
+    def __init__(self, first, second):
+        self.first = first
+        self.second = second
+
+
+class Named(NamedTuple):
+    """The same, as a named tuple."""
+
+    first: object
+    second: object
+
+
+PAIRS = st.tuples(st.integers(0, 1) | st.just("1"), st.integers(0, 1) | st.none())
+
+
+@given(PAIRS, PAIRS)
+def test_records_are_compared_as_named_tuples(left, right):
+    """Two records are equal where named tuples are, and shown alike."""
+    assert (Pair(*left) == Pair(*right)) is (Named(*left) == Named(*right))
+    assert repr(Pair(*left)).removeprefix("Pair") == repr(Named(*left)).removeprefix("Named")
+
+
+def test_records_are_no_tuples():
+    """A record equals none of another class, and has no hash: its parts may change."""
+    assert Pair(1, 2) != (1, 2)
+    assert Pair(1, 2) != Named(1, 2)
+    with pytest.raises(TypeError):
+        hash(Pair(1, 2))
