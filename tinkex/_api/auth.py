@@ -25,7 +25,7 @@ from tinkex.errors import APIResponseError
 
 logger = logging.getLogger("tinkex")
 
-_INVALID_TOKEN = re.compile(r'error\s*=\s*"?invalid_token', re.IGNORECASE)
+_IS_INVALID = r'(?i)error\s*=\s*"?invalid_token'
 _REFRESH_SHARE = (0.45, 0.55)
 _REFRESH_BEFORE_END = 60.0
 _REFRESH_RETRY = 60.0
@@ -105,7 +105,7 @@ class Auth:
     def may_renew(self, headers: Mapping[str, str]) -> bool:
         """Whether a 401 with these headers is worth a new credential: the token is refused, or a command has more."""
         if self._exchanges:
-            return bool(_INVALID_TOKEN.search(headers.get("www-authenticate", "")))
+            return bool(re.search(_IS_INVALID, headers.get("www-authenticate", "")))
         fixed = self._config.current.api_key is not None and not self._command_required
         return not fixed and bool(os.environ.get("TINKER_CREDENTIAL_CMD"))
 

@@ -20,7 +20,7 @@ _SHORTEST_VALUE: Final = 8  # of a header whose name does not say that it is sec
 _SHORTEST_BASE64: Final = 6
 _HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})  # as html.escape has it
 _URLSAFE: Final = str.maketrans("+/", "-_")
-_SECRET_NAME: Final = re.compile(r"auth|cookie|credential|key|pass|secret|session|signature|token", re.IGNORECASE)
+_TELLTALE: Final = r"(?i)auth|cookie|credential|key|pass|secret|session|signature|token"
 _PUBLIC_NAMES: Final = frozenset(
     {"accept", "accept-charset", "accept-encoding", "accept-language", "content-type", "user-agent"}
 )
@@ -35,7 +35,7 @@ def header_secrets(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
     for name, value in headers:
         if name.lower() in _PUBLIC_NAMES:
             continue
-        shortest = SHORTEST_SECRET if _SECRET_NAME.search(name) else _SHORTEST_VALUE
+        shortest = SHORTEST_SECRET if re.search(_TELLTALE, name) else _SHORTEST_VALUE
         for part in (value, *_parts(name, value)):
             if len(part) >= shortest:
                 yield part
@@ -90,7 +90,7 @@ def _parts(name: str, value: str) -> Iterator[str]:
     if name.lower() == "cookie":
         yield from (pair.partition("=")[2].strip() for pair in value.split(";"))
     scheme, space, credential = value.partition(" ")
-    if space and _SECRET_NAME.search(name):
+    if space and re.search(_TELLTALE, name):
         yield credential
     if scheme.lower() == "basic":
         try:

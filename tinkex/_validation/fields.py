@@ -22,7 +22,7 @@ LONGEST = 1e9
 """Seconds; about 31 years. Longer finite durations overflow the timers of some platforms."""
 
 _PROXY_SCHEMES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 
 
 def seconds(default: float, *, zero: bool = False, infinite: bool = False) -> Any:
@@ -94,7 +94,7 @@ def check_header_text(name: str, value: object) -> None:
 def check_headers(_: object, attribute: attrs.Attribute[Any], headers: Mapping[str, object]) -> None:
     """Refuse a header whose name or value could not be sent, or would smuggle in another one."""
     for name, value in headers.items():
-        if not _HEADER_NAME.fullmatch(name):
+        if not re.fullmatch(_HEADER_NAME, name):
             raise ValueError(f"{attribute.name}: {name!r} is not a header name")
         check_header_text(f"{attribute.name}[{name!r}]", value)
 

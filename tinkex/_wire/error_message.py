@@ -19,7 +19,7 @@ _LONGEST = 2**20
 _LONGEST_TEXT = 10_000
 _TRACEBACK = "Traceback (most recent call last)"
 _FRAME = '\n  File "'
-_TITLE = re.compile(r"<title[^>]*>([^<]*)</title", re.IGNORECASE)
+_TITLE = r"(?i)<title[^>]*>([^<]*)</title"
 
 
 class ErrorBody(Record):
@@ -62,7 +62,7 @@ def _text_message(content_type: str, body: bytes | bytearray) -> str | None:
     if "html" in content_type.lower() or text.lstrip()[:1] == "<":
         import html  # its table of names is slow to import, and this answer is not from the API
 
-        title = _TITLE.search(text)
+        title = re.search(_TITLE, text)
         text = html.unescape(title[1]) if title else ""
     return clean_words(text) or None
 

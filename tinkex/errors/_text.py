@@ -10,7 +10,7 @@ from typing import Any
 BODY_LIMIT = 2000
 """The most characters of an answer that an error keeps."""
 
-_CREDENTIAL = re.compile(r"(tml-|eyJ)[\w.~+/=-]{8,}")
+_CREDENTIAL = r"(tml-|eyJ)[\w.~+/=-]{8,}"  # here and elsewhere: compiled with its first use, not by every start
 _MASK = "[redacted]"
 
 
@@ -28,7 +28,7 @@ def clean_text(text: str, limit: int = 2000, *, secrets: Iterable[str] = ()) -> 
     # Cut before the slow part, with room for what is dropped below.
     spaced = " ".join(text[: 2 * limit].split())
     printable = "".join(filter(str.isprintable, spaced))
-    masked = _CREDENTIAL.sub(_MASK, printable)
+    masked = re.sub(_CREDENTIAL, _MASK, printable)
     return masked if len(masked) <= limit else masked[: limit - 1] + "…"
 
 
@@ -40,7 +40,7 @@ def bounded_body(body: Any) -> Any:
         text = json.dumps(body, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
         return f"an answer of type {type(body).__name__} that cannot be shown"
-    short = len(text) <= BODY_LIMIT and not _CREDENTIAL.search(text)
+    short = len(text) <= BODY_LIMIT and not re.search(_CREDENTIAL, text)
     return body if short else clean_text(text, BODY_LIMIT)
 
 

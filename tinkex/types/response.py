@@ -11,7 +11,6 @@ from tinkex._validation.field_docs import with_field_docs
 from tinkex._validation.fieldwise import Fieldwise
 from tinkex._validation.values import shown, whole
 from tinkex.types._forms.columns import Column, OptionalColumn, float_column
-from tinkex.types._forms.notebook import block, count, likelihood, note
 from tinkex.types._json.form import mapping, present, table, word
 from tinkex.types._json.numbers import json_numbers, json_rows, read_numbers, read_rows
 from tinkex.types.sequence import SampledSequence
@@ -229,6 +228,8 @@ class SampleResponse(Fieldwise):
 
     def _repr_html_(self) -> str:
         """Return what notebooks show: each sequence as it shows itself, and what is known of the prompt."""
+        from tinkex.types._forms.notebook import block, count, likelihood, note
+
         parts = [each._repr_html_() for each in self.sequences[:_MOST_SHOWN]]
         if left := len(self.sequences) - len(parts):
             parts.append(note(f"… {count(left, 'more sequence')}"))

@@ -11,7 +11,6 @@ from tinkex._validation.field_docs import with_field_docs
 from tinkex._validation.fieldwise import Fieldwise
 from tinkex._validation.values import shown
 from tinkex.types._forms.columns import Column, float_column, int_column
-from tinkex.types._forms.notebook import sequence_html
 from tinkex.types._json.form import mapping, present, table, word
 from tinkex.types._json.numbers import json_numbers, json_rows, read_numbers, read_rows
 from tinkex.types.topk import Row, TopkLogprobs
@@ -163,6 +162,8 @@ class SampledSequence(Fieldwise):
 
     def _repr_html_(self) -> str:
         """Return what notebooks show: its tokens, coloured by log-probability, the likeliest others on pointing."""
+        from tinkex.types._forms.notebook import sequence_html  # as few samples as are shown need it
+
         return sequence_html(self.tokens, self.logprobs, self.topk_logprobs, self.stop_reason)
 
 
