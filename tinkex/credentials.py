@@ -10,9 +10,10 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from tinkex._concurrency.clock import SYSTEM_CLOCK, Clock
+from tinkex._validation.fieldwise import Record
 from tinkex._validation.json_values import text
 from tinkex.config import ClientConfig, is_official
 from tinkex.errors import CredentialError
@@ -95,21 +96,26 @@ def check_credential(key: str | None, base_url: str, *, clock: Clock = SYSTEM_CL
         raise CredentialError("The JWT given as a credential has expired: get a new one.")
 
 
-class JwtClaims(NamedTuple):
+class JwtClaims(Record):
     """Claims of a JWT; its signature is the server's to check. Anything it leaves out is None."""
 
-    expires_at: float | None = None
-    """When it ends, in seconds since 1970."""
-    issued_at: float | None = None
-    """When it was made, in seconds since 1970."""
-    subject: str | None = None
-    """Who it stands for, as a URN."""
-    org_id: str | None = None
-    """The organisation of the subject."""
-    email: str | None = None
-    """The address of the subject."""
-    issuer: str | None = None
-    """Who made it; Tinker's own begin with "passport-"."""
+    __slots__ = ("email", "expires_at", "issued_at", "issuer", "org_id", "subject")
+
+    def __init__(
+        self,
+        expires_at: float | None = None,
+        issued_at: float | None = None,
+        subject: str | None = None,
+        org_id: str | None = None,
+        email: str | None = None,
+        issuer: str | None = None,
+    ) -> None:
+        self.expires_at = expires_at  # when it ends, in seconds since 1970
+        self.issued_at = issued_at  # when it was made, in seconds since 1970
+        self.subject = subject  # who it stands for, as a URN
+        self.org_id = org_id  # the organisation of the subject
+        self.email = email  # the address of the subject
+        self.issuer = issuer  # who made it; Tinker's own begin with "passport-"
 
 
 def parse_claims(token: str) -> JwtClaims | None:
