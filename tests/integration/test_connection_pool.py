@@ -42,7 +42,8 @@ class Bench:
     def __init__(self, most=4, most_idle=2, busiest=3):
         self.clock = ManualClock()
         self.workers = WorkerPool(2, "test-worker")
-        self.reactor = Reactor(self.clock, "test-reactor")
+        self.reactor = Reactor(self.clock, "test-reactor", self.workers.watch)
+        self.workers.watched_by(self.reactor.wake)
         self.scheduler = Scheduler(self.workers, self.reactor)
         self.threads = ElasticPool(4, "test-connect")
         self.dialer = Dialled()

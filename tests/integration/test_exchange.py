@@ -74,7 +74,8 @@ class Parts:
 
     def __init__(self, url, most=4, cooling=0.0, **settings):
         self.workers = WorkerPool(2, "test-worker")
-        self.reactor = Reactor(SYSTEM_CLOCK, "test-reactor")
+        self.reactor = Reactor(SYSTEM_CLOCK, "test-reactor", self.workers.watch)
+        self.workers.watched_by(self.reactor.wake)
         self.scheduler = Scheduler(self.workers, self.reactor)
         self.dialing = ElasticPool(8, "test-connect")
         self.dialer = make_dialer(ClientConfig(base_url=url, trust_env=False, **settings))
@@ -195,7 +196,7 @@ def test_a_connection_is_looked_at_before_it_is_used_again(start, monkeypatch, s
     """
     monkeypatch.setattr("tinkex._transport.connection._TCP_INFO", info)
     certificates = make_certificates("127.0.0.1") if secure else None
-    asked, answered, spoilt = (threading.Event() for _ in range(3))
+    begun, asked, answered, spoilt = (threading.Event() for _ in range(4))
 
     def answers(connection, number):
         with contextlib.ExitStack() as stack:
@@ -204,6 +205,7 @@ def test_a_connection_is_looked_at_before_it_is_used_again(start, monkeypatch, s
             if number:
                 serve(connection, number)
             read_request(connection)
+            begun.set()
             asked.wait(5)
             connection.sendall(OK)
             answered.wait(5)
@@ -224,6 +226,7 @@ def test_a_connection_is_looked_at_before_it_is_used_again(start, monkeypatch, s
 
     monkeypatch.setattr(parts.pool, "release", release_late)
     futures = [parts.ask(b"one")]
+    assert begun.wait(5)
     if handed:
         futures.append(parts.ask(b"two"))
     asked.set()

@@ -311,19 +311,31 @@ def watched(items):
 @pytest.mark.usefixtures("hasty")
 @given(
     takers=st.integers(1, 6), putters=st.integers(1, 4), count=st.integers(1, 400), pause=st.integers(1, 50),
-    watching=st.booleans(),
+    watching=st.sampled_from(["", "watched", "growing"]),
 )  # fmt: skip
 def test_nothing_is_left_behind(takers, putters, count, pause, watching):
-    """However puts and takes fall together, every item is taken once, without any further put to help."""
-    items = WorkQueue()
+    """However puts and takes fall together, every item is taken once, without any further put to help.
+
+    So it is where the threads are all there, and where they are started as items wait for them.
+    """
+    done, threads = queue.SimpleQueue(), []
+
+    def grow():
+        threads.append(start(items, done.put))
+        return len(threads) < takers
+
+    items = WorkQueue(grow if watching == "growing" else None)
+    if watching != "growing":
+        threads.extend(start(items, done.put) for _ in range(takers))
     with watched(items) if watching else contextlib.nullcontext():
-        all_are_taken(items, takers, putters, count, pause)
+        all_are_taken(items, done, putters, count, pause)
+        assert 1 <= len(threads) <= takers
+        asleep(items, len(threads))
+    end(items, threads)
 
 
-def all_are_taken(items, takers, putters, count, pause):
-    """So many threads put and take; each item is taken once."""
-    done = queue.SimpleQueue()
-    threads = [start(items, done.put) for _ in range(takers)]
+def all_are_taken(items, done, putters, count, pause):
+    """So many threads put, others take; each item is taken once."""
 
     def put(first):
         for number in range(first, first + count):
@@ -337,5 +349,3 @@ def all_are_taken(items, takers, putters, count, pause):
     assert sorted(done.get(timeout=10) for _ in range(putters * count)) == list(range(putters * count))
     for thread in putting:
         thread.join(10)
-    asleep(items, takers)
-    end(items, threads)

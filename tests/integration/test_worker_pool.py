@@ -6,25 +6,37 @@ import logging
 import queue
 import threading
 from concurrent.futures import wait
+from contextlib import contextmanager
 
 import pytest
 from serving import MODEL, PARAMS, make_service
 from stepping import until
 
 from tinkex._concurrency import worker_pool
+from tinkex._concurrency.clock import SYSTEM_CLOCK
 from tinkex._concurrency.elastic_pool import ElasticPool
 from tinkex._concurrency.worker_pool import WorkerPool
+from tinkex._runtime.reactor import Reactor
 from tinkex.testing import FakeServer
+
+
+@contextmanager
+def watched(pool):
+    """A pool that a reactor starts and watches, as in a service; it ends after the work that is there."""
+    reactor = Reactor(SYSTEM_CLOCK, "test-reactor", pool.watch)
+    pool.watched_by(reactor.wake)
+    reactor.start(pool.start)
+    yield pool
+    pool.shutdown()
+    pool.join(10)
+    reactor.stop()
 
 
 @pytest.fixture
 def pool():
-    """Three workers, started."""
-    made = WorkerPool(3, "test-worker")
-    made.start()
-    yield made
-    made.shutdown()
-    made.join(10)
+    """Three workers at most."""
+    with watched(WorkerPool(3, "test-worker")) as made:
+        yield made
 
 
 @pytest.fixture
@@ -105,12 +117,46 @@ def test_shutdown_finishes_what_is_queued():
     assert [future.result(0) for future in futures] == list(range(20))
 
 
-def test_fewer_workers(no_threads, caplog):
-    """A system that starts no more threads is reported; those there are do the work."""
+def test_no_workers(no_threads, caplog):
+    """A system that starts no thread is reported."""
     with caplog.at_level(logging.ERROR, "tinkex"):
         WorkerPool(3, "test-worker").start()
     assert len(no_threads) == 1
     assert "Only 0 of 3" in caplog.text
+
+
+def test_fewer_workers(pool, monkeypatch, caplog):
+    """Where no more threads can be had, that is reported once; those there are do the work, and nothing is lost."""
+    gate, asked = threading.Event(), []
+
+    def refuse(thread):
+        asked.append(thread)
+        raise RuntimeError("can't start new thread")
+
+    blocked = pool.submit(gate.wait, 10)
+    until(lambda: pool.waiting() == 0)
+    with monkeypatch.context() as patch, caplog.at_level(logging.ERROR, "tinkex"):
+        patch.setattr(threading.Thread, "start", refuse)
+        late = [pool.submit(lambda number=number: number) for number in range(20)]
+        until(lambda: "Only 1 of 3" in caplog.text)
+        gate.set()
+        assert [future.result(10) for future in (blocked, *late)] == [True, *range(20)]
+    assert len(asked) == pool.threads == 1
+
+
+def test_no_more_workers_than_work(pool):
+    """One thing after the other is done by one thread; what waits while all are at work has another started."""
+    names, gate = set(), threading.Event()
+    for _ in range(20):
+        names.add(pool.submit(threading.current_thread).result(10).name)
+        until(lambda: pool._items._idle)
+    assert (len(names), pool.threads) == (1, 1)
+    for number in (1, 2, 3, 3):
+        pool.submit(gate.wait, 10)
+        until(lambda number=number: pool.threads == number and (number == 3 or pool.waiting() == 0))
+    until(lambda: pool.waiting() == 1)
+    gate.set()
+    assert pool.submit(lambda: pool.threads).result(10) == 3
 
 
 def test_elastic_growth():

@@ -115,7 +115,8 @@ class Loan(Permit):
 def real_jobs(workers=2, clock=None):
     """Tasks on real threads."""
     pool = WorkerPool(workers, "test-worker")
-    reactor = Reactor(clock or ManualClock(), "test-reactor")
+    reactor = Reactor(clock or ManualClock(), "test-reactor", pool.watch)
+    pool.watched_by(reactor.wake)
     reactor.start(pool.start)
     scheduler = Scheduler(pool, reactor)
     try:

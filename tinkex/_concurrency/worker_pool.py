@@ -1,4 +1,4 @@
-"""Worker pool: a fixed set of threads for work that never blocks, and its queue.
+"""Worker pool: threads for work that never blocks, started as work waits for them, and their queue.
 
 These are daemon threads of our own, as are those of the elastic pool. The standard executor's are joined when the
 interpreter exits, which takes as long as the slowest call they are in; ours never hold an exit up.
@@ -47,14 +47,15 @@ class _Call:
 
 
 class WorkerPool(ThreadPoolExecutor):
-    """A ThreadPoolExecutor whose daemon threads start at once, together, and whose queue waits for no lock.
+    """A ThreadPoolExecutor whose daemon threads are started by its watcher, and whose queue waits for no lock.
 
-    The standard `submit` starts threads on the caller's time and holds a process-wide lock while it does.
+    The standard `submit` starts threads on the caller's time and holds a process-wide lock while it does. Here the
+    first is started by `start`, and another, up to `count`, whenever `watch` sees an item for which none is free.
     """
 
     def __init__(self, workers: int, name: str) -> None:
         super().__init__(max_workers=workers, thread_name_prefix=name)
-        self._items: WorkQueue[Runnable | None] = WorkQueue()
+        self._items: WorkQueue[Runnable | None] = WorkQueue(self.grow)
         self._started: list[threading.Thread] = []
         self._ending = False
         self.count = workers
@@ -63,17 +64,27 @@ class WorkerPool(ThreadPoolExecutor):
         self.watched_by: Callable[[Callable[[], object]], None] = self._items.watched_by
         self.waiting: Callable[[], int] = self._items.__len__
 
+    @property
+    def threads(self) -> int:
+        """How many threads have been started."""
+        return len(self._started)
+
     def start(self) -> None:
-        """Start every worker, or as many as the system allows; call it once, off the caller's thread."""
-        for number in range(self.count):
-            name = f"{self._thread_name_prefix}-{number}"
-            thread = threading.Thread(target=_work, args=(self._items,), name=name, daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:
-                logger.exception("Only %d of %d tinkex workers could be started.", number, self.count)
-                return
-            self._started.append(thread)
+        """Start the first worker; call it once, off the caller's thread."""
+        self._items.grow()
+
+    def grow(self) -> bool:
+        """Start one more worker; whether there may be yet another. Only one thread may call it, and only until then."""
+        thread = threading.Thread(
+            target=_work, args=(self._items,), name=f"{self._thread_name_prefix}-{self.threads}", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:
+            logger.exception("Only %d of %d tinkex workers could be started.", self.threads, self.count)
+            return False
+        self._started.append(thread)
+        return self.threads < self.count
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run `fn` on a worker; for completeness, samples go through `put`. Raises RuntimeError after `shutdown`."""
@@ -131,22 +142,28 @@ class WorkQueue(Generic[T]):
 
     While it is behind, that is, some items wait, one thread takes them all, and the others rest: several would only
     take the interpreter from each other at every system call. Another thread is told to `watch` then, which has one
-    more work where nothing is taken for a while.
+    more work where nothing is taken for a while. It is told, too, where an item comes and all threads are at work, and
+    has one more started.
+
+    Args:
+        grow: starts one more thread, and returns whether there may be yet another. None: there are as many as ever.
     """
 
     __slots__ = (
-        "_at_work", "_idle", "_items", "_looks", "_most", "_moving", "_notify", "_seen", "_stuck", "_taken", "_told",
-        "_watched",
+        "_at_work", "_grow", "_idle", "_items", "_looks", "_most", "_moving", "_notify", "_seen", "_stuck", "_taken",
+        "_threads", "_told", "_watched",
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, grow: Callable[[], bool] | None = None) -> None:
         self._items: deque[T] = deque()
         self._idle: list[threading.Lock] = []
         self._at_work: set[threading.Lock] = set()
         self._taken = 0  # items, about: counted unlocked
         self._notify: Callable[[], object] | None = None
         self._told = -1  # before which look the watcher was told
-        # Written by `watch` alone:
+        # Written by `watch` alone, and by `grow`, which it calls:
+        self._grow = grow
+        self._threads = 0  # that `grow` has started
         self._looks = 0
         self._watched = False  # whether the next look comes by itself
         self._most = 1  # threads at work while it is behind
@@ -199,7 +216,9 @@ class WorkQueue(Generic[T]):
         """Whether to look again, a fraction of a millisecond later: threads rest while it is behind."""
         self._looks += 1
         self._watched = False  # first of all: a put, or a thread that goes to sleep, is seen now, or tells
-        self._watched = bool(self._idle) and self._is_behind()
+        if self._grow is not None and self._lacks_threads():
+            self.grow()
+        self._watched = bool(self._idle or self._grow) and self._is_behind()
         if not self._watched:
             if not self._is_behind():
                 self._most = 1
@@ -213,6 +232,24 @@ class WorkQueue(Generic[T]):
         elif self._moving == _MOVING:
             self._moving, self._most = 0, max(1, self._most - 1)
         return True
+
+    def grow(self) -> None:
+        """Have one more thread started, if there may be more."""
+        if self._grow is not None:
+            self._threads += 1
+            if not self._grow():
+                self._grow = None
+
+    def _lacks_threads(self) -> bool:
+        """Whether an item waits that one more thread should take: all are at work, none sleeps or is on its way."""
+        at_work = len(self._at_work)
+        return (
+            bool(self._items)
+            and not self._idle
+            and at_work >= self._threads
+            and self._notify is not None
+            and (at_work < self._most or not self._is_behind())
+        )
 
     def _tell(self) -> None:
         """Have the watcher look, unless it will, or was told to; noted last, since a Ctrl-C may come on the way."""
@@ -231,4 +268,5 @@ class WorkQueue(Generic[T]):
             if sleep_lock.locked():
                 sleep_lock.release()
         except (IndexError, RuntimeError):  # no thread sleeps, or another call has just woken it
-            return
+            if self._grow is not None:
+                self._tell()

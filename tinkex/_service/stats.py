@@ -35,7 +35,7 @@ def collect_stats(runtime: ServiceRuntime | None) -> ServiceStats:
         completed=counters.completed,
         failed=counters.failed,
         connections=runtime.connections.open,
-        threads=1 + runtime.workers.count + sum(pool.threads for pool in runtime.pools),
+        threads=1 + runtime.workers.threads + sum(pool.threads for pool in runtime.pools),
         last_heartbeat=None if heard_at is None else now - heard_at,
     )
 
