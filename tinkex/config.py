@@ -106,7 +106,7 @@ class ClientConfig(Fieldwise):
     poll_timeout: float = fields.seconds(45.0)
     """Seconds after which a poll that the server holds open is given up and made again."""
     workers: int = fields.count(8)
-    """Threads that send, read and decode; a sample holds none while the server thinks."""
+    """The most threads that send, read and decode; a sample holds none while the server thinks."""
     callback_workers: int = fields.count(32)
     """The most threads that run callbacks and observers."""
     max_in_flight: int = fields.count(10_000)
