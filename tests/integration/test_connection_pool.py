@@ -50,7 +50,8 @@ class Bench:
         self.pool = ConnectionPool(
             self.dialer, self.reactor, self.threads, self.clock, most=most, most_idle=most_idle, busiest=busiest
         )
-        self.reactor.start(self.workers.start)
+        self.workers.start()
+        self.reactor.start()
 
     def lease(self, *, high_priority=True, fresh=False):
         future = ClientFuture(None)

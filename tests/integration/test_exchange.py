@@ -84,7 +84,8 @@ class Parts:
         )
         self.pool._cooling_seconds = cooling
         self.transport = Transport(self.dialer, self.pool, self.dialing, self.dialing, SYSTEM_CLOCK)
-        self.reactor.start(self.workers.start)
+        self.workers.start()
+        self.reactor.start()
 
     def ask(self, body=b"", *, seconds=5.0, max_body=1000, high_priority=True, path="/"):
         """Begin an exchange; the future of its response."""

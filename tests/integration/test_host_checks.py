@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import types
 import warnings
 
@@ -70,11 +71,15 @@ def test_patched_threads(monkeypatch, module, question, library):
         host_checks.check_threads()
 
 
-def test_no_threads_left(monkeypatch):
-    """Where the system allows no more threads the caller is told so."""
+@pytest.mark.parametrize("refused", ["worker", "reactor"])
+def test_no_threads_left(monkeypatch, refused):
+    """Where the system allows no more threads the caller is told so, and goes on when it does."""
+    start = threading.Thread.start
 
     def refuse(thread):
-        raise RuntimeError("can't start new thread")
+        if refused in thread.name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
 
     with FakeServer() as fake:
         service = make_service(fake)

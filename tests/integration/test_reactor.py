@@ -54,7 +54,7 @@ def reactor(clock, request, monkeypatch):
         for name in ("epoll", "kqueue"):
             monkeypatch.delattr(select, name, raising=False)
     made = Reactor(clock, "reactor")
-    made.start(lambda: None)
+    made.start()
     yield made
     made.stop()
 
@@ -91,7 +91,7 @@ def test_timers_fire_in_order(reactor, clock, woken):
 def test_woken_for_an_earlier_time(woken):
     """One who sleeps until some time is roused for an earlier one."""
     reactor = Reactor(SYSTEM_CLOCK, "reactor")
-    reactor.start(lambda: None)
+    reactor.start()
     reactor.call_at(SYSTEM_CLOCK.monotonic() + 1000.0, Sleeper(woken, "late"), 0)
     reactor.call_at(SYSTEM_CLOCK.monotonic() + 0.01, Sleeper(woken, "soon"), 0)
     assert woken.get(timeout=10)[0] == "soon"
@@ -134,7 +134,7 @@ def test_unsubscribes(clock):
     reactor = Reactor(clock, "reactor")
     poller, reactor._poller = reactor._poller, types.SimpleNamespace(close=ended.set, poll=lambda timeout: [])
     reactor._stopping = True
-    reactor.start(lambda: None)
+    reactor.start()
     assert ended.wait(10)
     assert clock._callbacks == []
     poller.close()
@@ -183,16 +183,6 @@ def test_one_who_fails_keeps_nobody_waiting(reactor, clock, woken, caplog):
         clock.advance(1.0)
         assert woken.get(timeout=10)[0] == "next"
     assert "error of its own" in caplog.text
-
-
-def test_works_although_the_start_fails(clock, woken):
-    """Deadlines are kept even if what should be started first cannot be."""
-    reactor = Reactor(clock, "reactor")
-    reactor.start(lambda: 1 / 0)
-    reactor.call_at(1.0, Sleeper(woken), 0)
-    clock.advance(1.0)
-    assert woken.get(timeout=10)
-    reactor.stop()
 
 
 def test_compaction(clock, woken):

@@ -322,9 +322,9 @@ def test_nothing_is_left_behind(takers, putters, count, pause, watching):
 
     def grow():
         threads.append(start(items, done.put))
-        return len(threads) < takers
+        items.threads += 1
 
-    items = WorkQueue(grow if watching == "growing" else None)
+    items = WorkQueue(takers, grow) if watching == "growing" else WorkQueue()
     if watching != "growing":
         threads.extend(start(items, done.put) for _ in range(takers))
     with watched(items) if watching else contextlib.nullcontext():

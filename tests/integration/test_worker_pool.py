@@ -25,7 +25,8 @@ def watched(pool):
     """A pool that a reactor starts and watches, as in a service; it ends after the work that is there."""
     reactor = Reactor(SYSTEM_CLOCK, "test-reactor", pool.watch)
     pool.watched_by(reactor.wake)
-    reactor.start(pool.start)
+    pool.start()
+    reactor.start()
     yield pool
     pool.shutdown()
     pool.join(10)
@@ -117,31 +118,62 @@ def test_shutdown_finishes_what_is_queued():
     assert [future.result(0) for future in futures] == list(range(20))
 
 
-def test_no_workers(no_threads, caplog):
-    """A system that starts no thread is reported."""
-    with caplog.at_level(logging.ERROR, "tinkex"):
-        WorkerPool(3, "test-worker").start()
-    assert len(no_threads) == 1
-    assert "Only 0 of 3" in caplog.text
+@pytest.mark.usefixtures("no_threads")
+def test_no_workers():
+    """Where not even the first can be started, the one who starts the pool is told, and may try again."""
+    pool = WorkerPool(3, "test-worker")
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="can't start"):
+            pool.start()
+    assert pool.threads == 0
 
 
-def test_fewer_workers(pool, monkeypatch, caplog):
-    """Where no more threads can be had, that is reported once; those there are do the work, and nothing is lost."""
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])
+def test_fewer_workers(pool, monkeypatch, caplog, error):
+    """Where no more can be had that is reported, once; those there are do the work, and more come when they can."""
     gate, asked = threading.Event(), []
 
     def refuse(thread):
         asked.append(thread)
-        raise RuntimeError("can't start new thread")
+        raise error
+
+    def work():
+        return [pool.submit(lambda number=number: number) for number in range(20)]
 
     blocked = pool.submit(gate.wait, 10)
     until(lambda: pool.waiting() == 0)
     with monkeypatch.context() as patch, caplog.at_level(logging.ERROR, "tinkex"):
         patch.setattr(threading.Thread, "start", refuse)
-        late = [pool.submit(lambda number=number: number) for number in range(20)]
-        until(lambda: "Only 1 of 3" in caplog.text)
-        gate.set()
-        assert [future.result(10) for future in (blocked, *late)] == [True, *range(20)]
-    assert len(asked) == pool.threads == 1
+        late = work()
+        until(lambda: asked)
+        late += work()
+        until(lambda: len(asked) > 1)
+    assert caplog.text.count("Only 1 of 3") == 1
+    late += work()
+    assert [future.result(10) for future in late] == 3 * [*range(20)]
+    until(lambda: pool.threads > 1)
+    gate.set()
+    assert blocked.result(10)
+
+
+def test_no_workers_at_exit(pool, monkeypatch, caplog):
+    """Once the main thread has ended Python 3.12 starts none: that is no news, and those there are go on."""
+    gate, asked = threading.Event(), threading.Event()
+
+    def refuse(thread):
+        asked.set()
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    blocked = pool.submit(gate.wait, 10)
+    until(lambda: pool.waiting() == 0)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(threading.main_thread(), "is_alive", lambda: False)
+    late = pool.submit(lambda: True)
+    assert asked.wait(10)
+    gate.set()
+    assert blocked.result(10)
+    assert late.result(10)
+    assert not caplog.text
 
 
 def test_no_more_workers_than_work(pool):

@@ -117,7 +117,8 @@ def real_jobs(workers=2, clock=None):
     pool = WorkerPool(workers, "test-worker")
     reactor = Reactor(clock or ManualClock(), "test-reactor", pool.watch)
     pool.watched_by(reactor.wake)
-    reactor.start(pool.start)
+    pool.start()
+    reactor.start()
     scheduler = Scheduler(pool, reactor)
     try:
         yield scheduler

@@ -55,8 +55,9 @@ class WorkerPool(ThreadPoolExecutor):
 
     def __init__(self, workers: int, name: str) -> None:
         super().__init__(max_workers=workers, thread_name_prefix=name)
-        self._items: WorkQueue[Runnable | None] = WorkQueue(self.grow)
+        self._items: WorkQueue[Runnable | None] = WorkQueue(workers, self._grow)
         self._started: list[threading.Thread] = []
+        self._refused = False  # whether it was said that the system allows no more threads
         self._ending = False
         self.count = workers
         self.put: Callable[[Runnable], None] = self._items.put
@@ -67,24 +68,28 @@ class WorkerPool(ThreadPoolExecutor):
     @property
     def threads(self) -> int:
         """How many threads have been started."""
-        return len(self._started)
+        return self._items.threads
 
     def start(self) -> None:
-        """Start the first worker; call it once, off the caller's thread."""
-        self._items.grow()
+        """Start the first worker, unless there is one; raises what `threading` does where there can be none."""
+        if not self._started:
+            self._start_one()
 
-    def grow(self) -> bool:
-        """Start one more worker; whether there may be yet another. Only one thread may call it, and only until then."""
-        thread = threading.Thread(
-            target=_work, args=(self._items,), name=f"{self._thread_name_prefix}-{self.threads}", daemon=True
-        )
+    def _grow(self) -> None:
+        """Start one more worker, on the watcher's thread. Where there can be none now, it is tried again."""
         try:
-            thread.start()
-        except RuntimeError:
-            logger.exception("Only %d of %d tinkex workers could be started.", self.threads, self.count)
-            return False
+            self._start_one()
+        except (RuntimeError, MemoryError):
+            if not self._refused and threading.main_thread().is_alive():  # else Python 3.12 starts no thread any more
+                logger.exception("Only %d of %d tinkex workers could be started.", self.threads, self.count)
+                self._refused = True
+
+    def _start_one(self) -> None:
+        name = f"{self._thread_name_prefix}-{self.threads}"
+        thread = threading.Thread(target=_work, args=(self._items,), name=name, daemon=True)
+        thread.start()
         self._started.append(thread)
-        return self.threads < self.count
+        self._items.threads += 1
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run `fn` on a worker; for completeness, samples go through `put`. Raises RuntimeError after `shutdown`."""
@@ -103,8 +108,9 @@ class WorkerPool(ThreadPoolExecutor):
 
     def join(self, seconds: float) -> None:
         """Wait a moment, after `shutdown`, until the threads have ended."""
-        for thread in tuple(self._started):
-            thread.join(seconds / self.count)
+        started = tuple(self._started)
+        for thread in started:
+            thread.join(seconds / len(started))
 
     def forked(self) -> None:
         """In a child, where no thread is: take nothing more."""
@@ -146,24 +152,26 @@ class WorkQueue(Generic[T]):
     has one more started.
 
     Args:
-        grow: starts one more thread, and returns whether there may be yet another. None: there are as many as ever.
+        limit: how many threads there may be. 0: as many as call `take`.
+        grow: starts one more, if it can, and counts it in `threads`.
     """
 
     __slots__ = (
-        "_at_work", "_grow", "_idle", "_items", "_looks", "_most", "_moving", "_notify", "_seen", "_stuck", "_taken",
-        "_threads", "_told", "_watched",
+        "_at_work", "_grow", "_idle", "_items", "_limit", "_looks", "_most", "_moving", "_notify", "_seen", "_stuck",
+        "_taken", "_told", "_watched", "threads",
     )  # fmt: skip
 
-    def __init__(self, grow: Callable[[], bool] | None = None) -> None:
+    def __init__(self, limit: int = 0, grow: Callable[[], object] = bool) -> None:
+        self.threads = 0
+        self._limit = limit
+        self._grow = grow
         self._items: deque[T] = deque()
         self._idle: list[threading.Lock] = []
         self._at_work: set[threading.Lock] = set()
         self._taken = 0  # items, about: counted unlocked
         self._notify: Callable[[], object] | None = None
         self._told = -1  # before which look the watcher was told
-        # Written by `watch` alone, and by `grow`, which it calls:
-        self._grow = grow
-        self._threads = 0  # that `grow` has started
+        # Written by `watch` alone:
         self._looks = 0
         self._watched = False  # whether the next look comes by itself
         self._most = 1  # threads at work while it is behind
@@ -216,9 +224,9 @@ class WorkQueue(Generic[T]):
         """Whether to look again, a fraction of a millisecond later: threads rest while it is behind."""
         self._looks += 1
         self._watched = False  # first of all: a put, or a thread that goes to sleep, is seen now, or tells
-        if self._grow is not None and self._lacks_threads():
-            self.grow()
-        self._watched = bool(self._idle or self._grow) and self._is_behind()
+        if self._lacks_threads():
+            self._grow()
+        self._watched = (self.threads < self._limit or bool(self._idle)) and self._is_behind()
         if not self._watched:
             if not self._is_behind():
                 self._most = 1
@@ -233,21 +241,15 @@ class WorkQueue(Generic[T]):
             self._moving, self._most = 0, max(1, self._most - 1)
         return True
 
-    def grow(self) -> None:
-        """Have one more thread started, if there may be more."""
-        if self._grow is not None:
-            self._threads += 1
-            if not self._grow():
-                self._grow = None
-
     def _lacks_threads(self) -> bool:
         """Whether an item waits that one more thread should take: all are at work, none sleeps or is on its way."""
         at_work = len(self._at_work)
         return (
-            bool(self._items)
-            and not self._idle
-            and at_work >= self._threads
+            self.threads < self._limit
             and self._notify is not None
+            and bool(self._items)
+            and not self._idle
+            and at_work >= self.threads
             and (at_work < self._most or not self._is_behind())
         )
 
@@ -268,5 +270,5 @@ class WorkQueue(Generic[T]):
             if sleep_lock.locked():
                 sleep_lock.release()
         except (IndexError, RuntimeError):  # no thread sleeps, or another call has just woken it
-            if self._grow is not None:
+            if self.threads < self._limit:
                 self._tell()

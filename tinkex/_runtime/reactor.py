@@ -106,12 +106,12 @@ class Reactor:
         self._poller = make_poller(self.wake)
         self._poller.watch(self._wakeup_out)
 
-    def start(self, first: Callable[[], None]) -> None:
-        """Start the thread, which calls `first` before anything else. A second start does nothing.
+    def start(self) -> None:
+        """Start the thread. A second start does nothing.
 
         So it may be called anew where it was interrupted: whether the thread had begun then cannot be known.
         """
-        threading.Thread(target=self._run, args=(first,), name=self._name, daemon=True).start()
+        threading.Thread(target=self._run, name=self._name, daemon=True).start()
 
     def stop(self) -> None:
         """End the thread soon."""
@@ -147,11 +147,10 @@ class Reactor:
         with contextlib.suppress(OSError):  # woken already, or collected
             self._wakeups[1].send(b"!")
 
-    def _run(self, first: Callable[[], None]) -> None:
+    def _run(self) -> None:
         if not self._running.acquire(blocking=False):
             return
         unsubscribe = self._moved.subscribe(self.wake) if self._moved is not None else None
-        _guarded(first)
         while not self._stopping:
             _guarded(self._turn)
         if unsubscribe is not None:

@@ -70,8 +70,9 @@ class ServiceRuntime:
         self.sampling: SamplingContext = SamplingContext(self.api, self.session.flags, notifier, self.telemetry.report)
 
     def start(self) -> None:
-        """Start the reactor, which starts the workers: one thread start on the caller's time."""
-        self.reactor.start(self.workers.start)
+        """Start a worker and the reactor, which starts further ones; may be called again where it failed on the way."""
+        self.workers.start()
+        self.reactor.start()
 
     def run(
         self, coroutine: Callable[[], Coroutine[T]], deadline: float, on_deadline: Callable[[], BaseException]
