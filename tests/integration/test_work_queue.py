@@ -329,8 +329,8 @@ def test_nothing_is_left_behind(takers, putters, count, pause, watching):
         threads.extend(start(items, done.put) for _ in range(takers))
     with watched(items) if watching else contextlib.nullcontext():
         all_are_taken(items, done, putters, count, pause)
-        assert 1 <= len(threads) <= takers
-        asleep(items, len(threads))
+    assert 1 <= len(threads) <= takers
+    asleep(items, len(threads))
     end(items, threads)
 
 
