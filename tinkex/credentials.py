@@ -110,12 +110,12 @@ class JwtClaims(Record):
         email: str | None = None,
         issuer: str | None = None,
     ) -> None:
-        self.expires_at = expires_at  # when it ends, in seconds since 1970
-        self.issued_at = issued_at  # when it was made, in seconds since 1970
-        self.subject = subject  # who it stands for, as a URN
-        self.org_id = org_id  # the organisation of the subject
-        self.email = email  # the address of the subject
-        self.issuer = issuer  # who made it; Tinker's own begin with "passport-"
+        self.expires_at: float | None = expires_at  # when it ends, in seconds since 1970
+        self.issued_at: float | None = issued_at  # when it was made, in seconds since 1970
+        self.subject: str | None = subject  # who it stands for, as a URN
+        self.org_id: str | None = org_id  # the organisation of the subject
+        self.email: str | None = email  # the address of the subject
+        self.issuer: str | None = issuer  # who made it; Tinker's own begin with "passport-"
 
 
 def parse_claims(token: str) -> JwtClaims | None:

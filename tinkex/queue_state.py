@@ -85,10 +85,10 @@ class Debounce:
     def __init__(
         self, warned_at: float | None = None, unsaid: int = 0, paused_at: float | None = None, announced: bool = False
     ) -> None:
-        self.warned_at = warned_at  # when the last warning was logged; None if none was
-        self.unsaid = unsaid  # events since the last message that were not logged
-        self.paused_at = paused_at  # when the pause began that has not ended; None while there is none
-        self.announced = announced  # whether that pause was logged
+        self.warned_at: float | None = warned_at  # when the last warning was logged; None if none was
+        self.unsaid: int = unsaid  # events since the last message that were not logged
+        self.paused_at: float | None = paused_at  # when the pause began that has not ended; None while there is none
+        self.announced: bool = announced  # whether that pause was logged
 
 
 class Paused(Record):
@@ -97,7 +97,7 @@ class Paused(Record):
     __slots__ = ("unsaid",)
 
     def __init__(self, unsaid: int) -> None:
-        self.unsaid = unsaid
+        self.unsaid: int = unsaid
 
 
 class Resumed(Record):
@@ -106,7 +106,7 @@ class Resumed(Record):
     __slots__ = ("seconds",)
 
     def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+        self.seconds: float = seconds
 
 
 def decide(past: Debounce, state: QueueState, now: float, interval: float) -> tuple[Debounce, Paused | Resumed | None]:

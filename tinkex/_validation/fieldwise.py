@@ -36,7 +36,7 @@ class Fieldwise:
         return f"{self.__class__.__qualname__.rpartition('>.')[2]}({', '.join(shown)})"
 
 
-class Record:
+class Record:  # noqa: PLW1641 - its parts may change
     """Base of a plain class with slots: equality and repr as named tuples have them."""
 
     __slots__: tuple[str, ...] = ()
@@ -45,8 +45,6 @@ class Record:
         if other.__class__ is not self.__class__:
             return NotImplemented
         return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         shown = (f"{name}={getattr(self, name)!r}" for name in self.__slots__)
