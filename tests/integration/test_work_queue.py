@@ -318,13 +318,13 @@ def test_nothing_is_left_behind(takers, putters, count, pause, watching):
 
     So it is where the threads are all there, and where they are started as items wait for them.
     """
-    done, threads = queue.SimpleQueue(), []
+    done = queue.SimpleQueue()
 
     def grow():
         threads.append(start(items, done.put))
-        items.threads += 1
 
     items = WorkQueue(takers, grow) if watching == "growing" else WorkQueue()
+    threads = items.threads
     if watching != "growing":
         threads.extend(start(items, done.put) for _ in range(takers))
     with watched(items) if watching else contextlib.nullcontext():

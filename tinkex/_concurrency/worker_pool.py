@@ -56,7 +56,6 @@ class WorkerPool(ThreadPoolExecutor):
     def __init__(self, workers: int, name: str) -> None:
         super().__init__(max_workers=workers, thread_name_prefix=name)
         self._items: WorkQueue[Runnable | None] = WorkQueue(workers, self._grow)
-        self._started: list[threading.Thread] = []
         self._refused = False  # whether it was said that the system allows no more threads
         self._ending = False
         self.count = workers
@@ -68,11 +67,11 @@ class WorkerPool(ThreadPoolExecutor):
     @property
     def threads(self) -> int:
         """How many threads have been started."""
-        return self._items.threads
+        return len(self._items.threads)
 
     def start(self) -> None:
         """Start the first worker, unless there is one; raises what `threading` does where there can be none."""
-        if not self._started:
+        if not self._items.threads:
             self._start_one()
 
     def _grow(self) -> None:
@@ -88,8 +87,7 @@ class WorkerPool(ThreadPoolExecutor):
         name = f"{self._thread_name_prefix}-{self.threads}"
         thread = threading.Thread(target=_work, args=(self._items,), name=name, daemon=True)
         thread.start()
-        self._started.append(thread)
-        self._items.threads += 1
+        self._items.threads.append(thread)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run `fn` on a worker; for completeness, samples go through `put`. Raises RuntimeError after `shutdown`."""
@@ -108,7 +106,7 @@ class WorkerPool(ThreadPoolExecutor):
 
     def join(self, seconds: float) -> None:
         """Wait a moment, after `shutdown`, until the threads have ended."""
-        started = tuple(self._started)
+        started = tuple(self._items.threads)
         for thread in started:
             thread.join(seconds / len(started))
 
@@ -153,7 +151,7 @@ class WorkQueue(Generic[T]):
 
     Args:
         limit: how many threads there may be. 0: as many as call `take`.
-        grow: starts one more, if it can, and counts it in `threads`.
+        grow: starts one more, if it can, and adds it to `threads`.
     """
 
     __slots__ = (
@@ -162,7 +160,7 @@ class WorkQueue(Generic[T]):
     )  # fmt: skip
 
     def __init__(self, limit: int = 0, grow: Callable[[], object] = bool) -> None:
-        self.threads = 0
+        self.threads: list[threading.Thread] = []
         self._limit = limit
         self._grow = grow
         self._items: deque[T] = deque()
@@ -226,7 +224,7 @@ class WorkQueue(Generic[T]):
         self._watched = False  # first of all: a put, or a thread that goes to sleep, is seen now, or tells
         if self._lacks_threads():
             self._grow()
-        self._watched = (self.threads < self._limit or bool(self._idle)) and self._is_behind()
+        self._watched = (len(self.threads) < self._limit or bool(self._idle)) and self._is_behind()
         if not self._watched:
             if not self._is_behind():
                 self._most = 1
@@ -243,13 +241,13 @@ class WorkQueue(Generic[T]):
 
     def _lacks_threads(self) -> bool:
         """Whether an item waits that one more thread should take: all are at work, none sleeps or is on its way."""
-        at_work = len(self._at_work)
+        at_work, threads = len(self._at_work), len(self.threads)
         return (
-            self.threads < self._limit
+            threads < self._limit
             and self._notify is not None
             and bool(self._items)
             and not self._idle
-            and at_work >= self.threads
+            and at_work >= threads
             and (at_work < self._most or not self._is_behind())
         )
 
@@ -270,5 +268,5 @@ class WorkQueue(Generic[T]):
             if sleep_lock.locked():
                 sleep_lock.release()
         except (IndexError, RuntimeError):  # no thread sleeps, or another call has just woken it
-            if self.threads < self._limit:
+            if len(self.threads) < self._limit:
                 self._tell()
